@@ -1,0 +1,30 @@
+"""The one error for users' mistakes: where in the YAML, what is wrong, what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class DMTError(ValueError):
+    """A mistake in what the user wrote, said in one line.
+
+    Args:
+        key: the YAML key, dotted and indexed as the user would find it (`dmt.stages[0].mix.math`),
+            or the command-line option.
+        problem: what is wrong with it, with the offending value.
+        fix: what would be right, as something to type where that is possible.
+    """
+
+    def __init__(self, key: str, problem: str, fix: str) -> None:
+        self.key, self.problem, self.fix = key, problem, fix
+        super().__init__(f"{key}: {problem}; {fix}" if fix else f"{key}: {problem}")
+
+
+class DMTErrors(DMTError):
+    """Several mistakes found in one pass, one a line."""
+
+    def __init__(self, errors: Iterable[DMTError]) -> None:
+        self.errors = tuple(errors)
+        ValueError.__init__(self, "\n".join(str(error) for error in self.errors))
+        first = self.errors[0]
+        self.key, self.problem, self.fix = first.key, first.problem, first.fix
