@@ -1,0 +1,52 @@
+"""`python -m axolotl_dmt.toy FOLDER`: write the quickstart's data and its tiny model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from axolotl_dmt.toy.skills import SKILLS, Row, make_rows
+
+TRAIN = {"math": 6000, "code": 3000, "general": 6000}
+TEST = 100
+
+
+def write_jsonl(path: Path, rows: Iterable[Row]) -> None:
+    """Write one JSON object a line."""
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+
+
+def make(folder: Path, seed: int) -> None:
+    """Write `data` and `base` under a folder.
+
+    Args:
+        folder: made if it is missing; files of an earlier call are written over.
+        seed: the same seed gives the same files.
+    """
+    from axolotl_dmt.toy.model import save_base  # loads transformers: some seconds
+
+    data = folder / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    texts: list[str] = []
+    for skill in SKILLS:
+        train, test = make_rows(skill, train=TRAIN[skill], test=TEST, seed=seed)
+        write_jsonl(data / f"{skill}.jsonl", train)
+        write_jsonl(data / f"{skill}_test.jsonl", test)
+        texts += [text for row in train for text in row.values()]
+    save_base(folder / "base", texts)
+
+
+def main() -> None:
+    """Read the command line and write the files."""
+    parser = argparse.ArgumentParser(prog="python -m axolotl_dmt.toy", description=__doc__)
+    parser.add_argument("folder", type=Path, help="where to write, such as outputs/quickstart-data")
+    parser.add_argument("--seed", type=int, default=0, help="which data (default: %(default)s)")
+    arguments = parser.parse_args()
+    make(arguments.folder, arguments.seed)
+    print(f"Wrote three skills and a tiny model to {arguments.folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""Three skills that a tiny model can learn in minutes and a program can check.
+
+* math: worded problems of two steps, answered as GSM8K answers them: the steps, then `#### N`;
+* code: the body of a tiny Python function, from its `def` line and docstring, as in HumanEval;
+* general: an instruction about a handful of words, as in IFEval.
+
+They share one short vocabulary, so that learning one overwrites another, as in a large model.
+A held-out item is new in what it asks, not merely in the names that it asks about: its numbers
+(math, code) or its words (general) occur in no training row together.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+NAMES = ("Ana", "Ben", "Eva", "Leo", "Mia", "Sam", "Tom", "Zoe")
+THINGS = ("books", "cards", "coins", "cups", "eggs", "keys", "pens", "shells")
+VERBS = ("count", "find", "give", "pack", "take")
+
+Row = dict[str, Any]
+
+
+class Item(NamedTuple):
+    """One item of a skill.
+
+    Attributes:
+        key: what is asked, without the decoration; no key is both trained on and tested.
+        prompt: the text that the model is given.
+        train: the row as training reads it.
+        test: the row as the scorer reads it.
+    """
+
+    key: tuple[object, ...]
+    prompt: str
+    train: Row
+    test: Row
+
+
+def math_item(rng: random.Random) -> Item:
+    """Draw a worded problem of two steps with its worked answer, in GSM8K's format."""
+    name, other = rng.sample(NAMES, 2)
+    thing = rng.choice(THINGS)
+    boxes = rng.random() < 0.5
+    a, b = rng.randint(2, 9), rng.randint(2, 9)
+    if boxes:
+        start = f"{name} has {a} boxes of {b} {thing}"
+        first, held = f"{a} * {b}", a * b
+    else:
+        a = rng.randint(10, 30)
+        start = f"{name} has {a} {thing} and finds {b} more"
+        first, held = f"{a} + {b}", a + b
+    more = rng.random() < 0.5
+    c = rng.randint(2, 9 if more else min(9, held - 1))
+    if more:
+        change, sign, total = f"{other} brings {c} more", "+", held + c
+    else:
+        change, sign, total = f"{other} takes {c}", "-", held - c
+    question = f"{start}. Then {change}. How many {thing} are there?"
+    answer = f"{first} = {held}\n{held} {sign} {c} = {total}\n#### {total}"
+    row = {"question": question, "answer": answer}
+    return Item((boxes, more, a, b, c), question, row, row)
+
+
+class _Function(NamedTuple):
+    """A kind of function: what the docstring says, the expression that does it, and its meaning."""
+
+    doc: str
+    expression: str
+    meaning: Callable[[Any, int, int], object]
+    of_list: bool = False
+
+
+# `meaning` is written apart from `expression`: the tests check the text that is trained on.
+FUNCTIONS = (
+    _Function(
+        "Add {a} to {x}, then multiply by {b}.",
+        "({x} + {a}) * {b}",
+        lambda x, a, b: b * (x + a),
+    ),
+    _Function(
+        "Take {a} from {x}, then multiply by {b}.",
+        "({x} - {a}) * {b}",
+        lambda x, a, b: b * (x - a),
+    ),
+    _Function(
+        "Multiply {x} by {a}, then add {b}.",
+        "{x} * {a} + {b}",
+        lambda x, a, b: b + a * x,
+    ),
+    _Function(
+        "Multiply {x} by {a}, then take {b}.",
+        "{x} * {a} - {b}",
+        lambda x, a, b: a * x - b,
+    ),
+    _Function(
+        "Say if {x} is more than {a} and less than {b}.",
+        "{a} < {x} < {b}",
+        lambda x, a, b: x in range(a + 1, b),
+    ),
+    _Function(
+        "Give the last {a} {x}, then the first {b}.",
+        "{x}[-{a}:] + {x}[:{b}]",
+        lambda x, a, b: [x[i] for i in [*range(len(x) - a, len(x)), *range(b)]],
+        of_list=True,
+    ),
+)
+
+
+def code_item(rng: random.Random) -> Item:
+    """Draw a function to complete and its tests, in HumanEval's format."""
+    index = rng.randrange(len(FUNCTIONS))
+    kind = FUNCTIONS[index]
+    thing = rng.choice(THINGS)
+    name = f"{rng.choice(VERBS)}_{thing}"
+    cases: list[Any]
+    if kind.of_list:
+        x, a, b = thing, rng.randint(2, 9), rng.randint(2, 9)
+        cases = [[*range(length)] for length in (9, 12)]
+    else:
+        x, a, b = rng.choice(("n", "x", "number")), rng.randint(2, 30), rng.randint(2, 30)
+        cases = [0, a + 1, a + b]
+    prompt = f'def {name}({x}):\n    """{kind.doc.format(x=x, a=a, b=b)}"""\n'
+    body = f"    return {kind.expression.format(x=x, a=a, b=b)}\n"
+    asserts = [f"    assert candidate({case}) == {kind.meaning(case, a, b)}\n" for case in cases]
+    test = {
+        "task_id": "",
+        "prompt": prompt,
+        "canonical_solution": body,
+        "test": "def check(candidate):\n" + "".join(asserts),
+        "entry_point": name,
+    }
+    train = {"prompt": prompt, "completion": body}
+    return Item((index, a, b), prompt, train, test)
+
+
+INSTRUCTIONS: tuple[tuple[str, Callable[[list[str]], str]], ...] = (
+    ("Say the words in reverse", lambda words: " ".join(reversed(words))),
+    ("Say the words in capitals", lambda words: " ".join(words).upper()),
+    ("Say each word two times", lambda words: " ".join(word for word in words for _ in range(2))),
+    ("Say the first and the last word", lambda words: f"{words[0]} {words[-1]}"),
+    ("Say the last word first", lambda words: " ".join([words[-1], *words[:-1]])),
+    ("Say the words without the first", lambda words: " ".join(words[1:])),
+)
+
+
+def general_item(rng: random.Random) -> Item:
+    """Draw an instruction about four to six words, in IFEval's format."""
+    index = rng.randrange(len(INSTRUCTIONS))
+    instruction, follow = INSTRUCTIONS[index]
+    pool = [*NAMES, *THINGS, *(str(digit) for digit in range(2, 10))]
+    words = rng.sample(pool, rng.randint(4, 6))
+    prompt = f"{instruction}: {' '.join(words)}"
+    response = follow(words)
+    test = {
+        "key": 0,
+        "prompt": prompt,
+        "instruction_id_list": ["dmt:equals"],
+        "kwargs": [{"text": response}],
+    }
+    return Item((index, *words), prompt, {"prompt": prompt, "response": response}, test)
+
+
+SKILLS: dict[str, Callable[[random.Random], Item]] = {
+    "math": math_item,
+    "code": code_item,
+    "general": general_item,
+}
+
+
+def make_rows(skill: str, *, train: int, test: int, seed: int) -> tuple[list[Row], list[Row]]:
+    """Make a skill's training rows and held-out items.
+
+    Args:
+        skill: a key of `SKILLS`.
+        train: number of training rows; no two have the same prompt.
+        test: number of held-out items; no two ask the same, and no training row asks what one asks.
+        seed: the same seed gives the same rows, on every machine.
+
+    Returns:
+        The training rows and the held-out items.
+    """
+    draw = SKILLS[skill]
+    rng = random.Random(f"{skill} {seed}")  # a string's digest: seeds the same way in every process
+    held_out: dict[tuple[object, ...], Row] = {}
+    while len(held_out) < test:
+        item = draw(rng)
+        held_out.setdefault(item.key, item.test)
+    rows: dict[str, Row] = {}
+    while len(rows) < train:
+        item = draw(rng)
+        if item.key not in held_out:
+            rows.setdefault(item.prompt, item.train)
+    tests = [*held_out.values()]
+    for number, row in enumerate(tests):
+        if skill == "code":
+            row["task_id"] = f"toy/{number}"
+        elif skill == "general":
+            row["key"] = number
+    return [*rows.values()], tests
