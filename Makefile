@@ -1,0 +1,47 @@
+# Everything runs in .venv. TORCH picks another build, for example TORCH="torch==2.13.0 --index-url ...".
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+QUIET := AXOLOTL_DO_NOT_TRACK=1 HF_HUB_OFFLINE=1
+
+.PHONY: help setup quickstart test test-slow lint format types check clean
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+# torch first, on its own: left to the resolver, it would take the newest build.
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --upgrade pip
+	$(BIN)/pip install -q $(TORCH)
+	$(BIN)/pip install -q -e '.[dev]'
+	touch $@
+
+setup: $(VENV)/ready ## Make .venv with everything in it
+
+quickstart: $(VENV)/ready ## Train a tiny model through both stages on the CPU, score it, report
+	$(BIN)/python -m axolotl_dmt.toy outputs/quickstart-data
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) $(BIN)/axolotl train yaml_templates/quickstart.yaml
+
+test: $(VENV)/ready ## Run the fast tests
+	$(QUIET) $(BIN)/python -m pytest
+
+test-slow: $(VENV)/ready ## Run every test
+	$(QUIET) $(BIN)/python -m pytest -m 'slow or not slow'
+
+lint: $(VENV)/ready ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/ready ## Format and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/ready ## Check the types
+	$(BIN)/mypy
+
+check: lint types test ## All of CI
+
+clean: ## Remove what was made here
+	rm -rf $(VENV) outputs last_run_prepared dist build

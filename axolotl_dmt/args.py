@@ -1,0 +1,363 @@
+"""The `dmt:` block of an Axolotl YAML: every key, its default and what is refused.
+
+This is the single home of defaults and of the checks that need nothing but the YAML. Axolotl mixes
+`DMTArgs` into its own configuration class; `read_config` is what our code calls.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+
+from axolotl_dmt.amounts import parse_amount, parse_fraction
+from axolotl_dmt.errors import DMTError, DMTErrors
+
+DEFAULT_K = "1/256"
+DEFAULT_SEED = 42
+
+
+def _check_amount(value: Any) -> Any:
+    parse_amount(value, "")
+    return value
+
+
+def _check_fraction_of_domain(value: Any) -> Any:
+    fraction = parse_fraction(value, "")
+    if not 0 <= fraction <= 1:
+        raise DMTError("", f"{value} is outside [0, 1]", "write a fraction such as 1/256 or 0.25")
+    return value
+
+
+AmountValue: TypeAlias = Annotated[
+    Any,
+    BeforeValidator(_check_amount),
+    WithJsonSchema(
+        {
+            "description": "all, a fraction of the domain's rows (1/256 or 0.25), or a named unit",
+            "anyOf": [
+                {"const": "all"},
+                {"type": "number", "minimum": 0},
+                {"type": "string", "pattern": "^[0-9.]+(/[0-9.]+)?$"},
+                {
+                    "type": "object",
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                    "additionalProperties": False,
+                    "properties": {
+                        "rows": {"type": "integer", "minimum": 0},
+                        "tokens": {"type": "integer", "minimum": 0},
+                        "fraction": {"type": ["number", "string"]},
+                        "share": {"type": ["number", "string"]},
+                        "token_share": {"type": ["number", "string"]},
+                        "weight": {"type": "number", "minimum": 0},
+                    },
+                },
+            ],
+        }
+    ),
+]
+FractionOfDomain: TypeAlias = Annotated[
+    Any,
+    BeforeValidator(_check_fraction_of_domain),
+    WithJsonSchema({"type": ["number", "string"], "examples": ["1/256", 0.25]}),
+]
+
+
+class _Block(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ScheduleConfig(_Block):
+    """What can be said of one stage besides its mix; the defaults are Axolotl's own keys."""
+
+    epochs: float | None = Field(
+        None, gt=0, description="Passes over the stage's mix. Default: `num_epochs`."
+    )
+    max_steps: int | None = Field(
+        None, gt=0, description="End the stage after this many optimiser steps."
+    )
+    learning_rate: float | None = Field(
+        None, gt=0, description="Peak learning rate. Default: `learning_rate`."
+    )
+    lr_scheduler: str | None = Field(
+        None, description="Shape of the learning-rate curve. Default: `lr_scheduler`."
+    )
+    warmup_ratio: float | None = Field(
+        None, ge=0, le=1, description="Warm-up as a fraction of the stage's steps."
+    )
+    warmup_steps: int | None = Field(None, ge=0, description="Warm-up in optimiser steps.")
+    weight_decay: float | None = Field(
+        None, ge=0, description="Weight decay in this stage. Default: `weight_decay`."
+    )
+    reset_optimizer: bool | None = Field(
+        None,
+        description="Forget the optimiser's state (Adam's moments) where the stage starts, as "
+        "separate runs would. Default: `dmt.reset_optimizer`.",
+    )
+    order: str | None = Field(
+        None, description="Order of the rows in each epoch. Default: `dmt.order`."
+    )
+    select: str | dict[str, str] | None = Field(
+        None, description="Which rows a part of a domain takes. Default: `dmt.select`."
+    )
+    redraw: bool | None = Field(
+        None, description="Draw a fresh part of each domain in each epoch. Default: `dmt.redraw`."
+    )
+    max_repeats: int | None = Field(
+        None,
+        ge=1,
+        description="Let a domain be drawn up to this many times in one epoch, so that an amount "
+        "may exceed what the domain holds. Default: `dmt.max_repeats`.",
+    )
+
+    @model_validator(mode="after")
+    def _one_warmup(self) -> ScheduleConfig:
+        if self.warmup_ratio is not None and self.warmup_steps is not None:
+            raise DMTError("warmup_steps", "stands beside warmup_ratio", "keep one of the two")
+        return self
+
+
+class StageConfig(ScheduleConfig):
+    """One stage of an explicit schedule: `dmt.stages[i]`."""
+
+    name: str = Field(
+        min_length=1,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="Name of the stage; it names the stage's folder and its row in every table.",
+    )
+    mix: dict[str, AmountValue] | None = Field(
+        None, min_length=1, description="How much of each domain: `all`, a fraction, or a unit."
+    )
+    weights: dict[str, float] | None = Field(
+        None,
+        min_length=1,
+        description="Instead of `mix`: relative weights of the domains in the stage's rows.",
+    )
+    temperature: float | None = Field(
+        None, gt=0, description="With `weights`: raise each to 1/temperature first."
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_mix(self) -> StageConfig:
+        if (self.mix is None) == (self.weights is None):
+            found = "neither mix nor weights" if self.mix is None else "both mix and weights"
+            raise DMTError("mix", f"{found} given", "give one, for example mix: {math: all}")
+        if self.temperature is not None and self.weights is None:
+            raise DMTError("temperature", "needs weights", "write weights: {math: 1, code: 2}")
+        return self
+
+
+class EverySteps(_Block):
+    """Score every so many optimiser steps besides each stage's end."""
+
+    every_steps: int = Field(gt=0, description="Optimiser steps between two evaluations.")
+
+
+class EvaluateConfig(_Block):
+    """How each ability is scored by lm-evaluation-harness: `dmt.evaluate`."""
+
+    tasks: list[str] = Field(
+        default_factory=lambda: ["dmt_suite"],
+        min_length=1,
+        description="lm-eval tasks or groups; `dmt_suite` is math, code and general ability.",
+    )
+    when: Literal["each_stage", "end", "never"] | EverySteps = Field(
+        "each_stage", description="each_stage, end, never, or {every_steps: n}."
+    )
+    before: bool = Field(False, description="Also score the model before the first stage.")
+    data: dict[str, str] | None = Field(
+        None,
+        description="Local files in place of the public datasets, by ability: "
+        "{math: test.jsonl, code: ..., general: ...}.",
+    )
+    prompt: str | None = Field(
+        None,
+        description="Prompt of the generative tasks: plain, vicuna, alpaca, or a template that "
+        "holds {question}. Use the one you train with.",
+    )
+    limit: float | None = Field(
+        None, gt=0, description="Items per task (a number), or a fraction of them (below 1)."
+    )
+    num_fewshot: int | None = Field(None, ge=0, description="Examples in the prompt.")
+    batch_size: int | Literal["auto"] = Field(8, description="Items generated at once, or auto.")
+    apply_chat_template: bool = Field(
+        False, description="Ask through the tokenizer's chat template."
+    )
+    max_new_tokens: int | None = Field(None, gt=0, description="Longest answer, in tokens.")
+    gen_kwargs: dict[str, Any] | None = Field(
+        None, description="Generation settings passed on to lm-eval."
+    )
+    include_path: str | None = Field(None, description="A folder with lm-eval tasks of your own.")
+    allow_unsafe_code: bool = Field(
+        False,
+        description="Run generated code even where no namespaces can wall it off.",
+    )
+    samples: int = Field(3, ge=0, description="Answers per ability and stage kept for the report.")
+
+
+class DMTConfig(_Block):
+    """The `dmt:` block."""
+
+    strategy: str | None = Field(
+        None, description="A named schedule: dmt, or one that a plugin registers. Or give `stages`."
+    )
+    k: FractionOfDomain = Field(
+        DEFAULT_K, description="Replay in stage 2: a fraction of each specialised domain."
+    )
+    general: str | list[str] = Field(
+        "general", description="The domain(s) of general data; all others are specialised."
+    )
+    stages: list[StageConfig] | None = Field(
+        None, min_length=1, description="An explicit schedule, in place of `strategy`."
+    )
+    overrides: dict[str, ScheduleConfig] | None = Field(
+        None, description="Change a strategy's stage by name, for example its learning rate."
+    )
+    seed: int | None = Field(
+        None, ge=0, description="Seed of selection and order. Default: Axolotl's `seed`, else 42."
+    )
+    order: str = Field(
+        "shuffle", description="shuffle, round_robin, blocks, length_grouped, or a hook's."
+    )
+    select: str | dict[str, str] = Field(
+        "random",
+        description="random, first, longest, shortest, score:<column>, or a hook's; for all "
+        "domains or {domain: ...}. A smaller part always lies inside a larger one.",
+    )
+    redraw: bool = Field(False, description="Draw a fresh part of each domain in each epoch.")
+    max_repeats: int | None = Field(
+        None, ge=1, description="Let a domain be drawn up to this many times in one epoch."
+    )
+    reset_optimizer: bool = Field(
+        True, description="Forget the optimiser's state where a stage starts."
+    )
+    evaluate: EvaluateConfig | None = Field(
+        None, description="Score each ability after each stage; without it nothing is scored."
+    )
+    dataset_domains: list[str] | None = Field(
+        None,
+        description="Filled in by the plugin from `datasets[*].domain`, which Axolotl drops.",
+    )
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> DMTConfig:
+        if self.strategy and self.stages:
+            raise DMTError("strategy", "stands beside stages", "keep one of the two")
+        if not self.strategy and not self.stages:
+            raise DMTError("strategy", "no schedule given", "write strategy: dmt, or stages")
+        if self.stages and self.overrides:
+            raise DMTError("overrides", "needs a strategy", "change the stages themselves")
+        names = [stage.name for stage in self.stages or ()]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise DMTError(
+                    f"stages[{index}].name", f"{name!r} is taken", "give each stage its own name"
+                )
+        return self
+
+    @property
+    def general_domains(self) -> tuple[str, ...]:
+        """The domains of general data, as a tuple."""
+        return (self.general,) if isinstance(self.general, str) else tuple(self.general)
+
+
+class DMTArgs(BaseModel):
+    """What Axolotl mixes into its own configuration class: one key, `dmt`."""
+
+    dmt: DMTConfig | None = None
+
+
+def read_config(block: Any) -> DMTConfig:
+    """Check a raw `dmt:` block.
+
+    Args:
+        block: the mapping under `dmt`.
+
+    Raises:
+        DMTError: with every mistake found, each naming its key.
+    """
+    if not isinstance(block, Mapping):
+        raise DMTError("dmt", f"{block!r} is no block of keys", "write strategy: dmt under it")
+    try:
+        return DMTConfig.model_validate(_plain(block))
+    except ValidationError as error:
+        raise DMTErrors(_explain(error)) from None
+
+
+def _plain(value: Any) -> Any:
+    """Axolotl hands over `DictDefault`s, which answer None for any key; pydantic wants dicts."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _explain(error: ValidationError) -> Iterator[DMTError]:
+    seen = set()
+    for detail in error.errors():
+        key, model = _locate(detail["loc"])
+        cause = detail.get("ctx", {}).get("error")
+        if isinstance(cause, DMTError):
+            inner = f"{key}.{cause.key}" if cause.key else key
+            explained = DMTError(inner, cause.problem, cause.fix)
+        elif detail["type"] == "extra_forbidden":
+            known = sorted(model.model_fields) if model else []
+            wrong = str(detail["loc"][-1])
+            close = difflib.get_close_matches(wrong, known, n=1)
+            fix = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
+            explained = DMTError(key, "unknown key", fix)
+        elif detail["type"] == "missing":
+            explained = DMTError(key, "missing", "add it")
+        else:
+            message = detail["msg"]
+            explained = DMTError(
+                key, f"{detail['input']!r} is not accepted", message[:1].lower() + message[1:]
+            )
+        if str(explained) not in seen:
+            seen.add(str(explained))
+            yield explained
+
+
+def _locate(loc: tuple[int | str, ...]) -> tuple[str, type[BaseModel] | None]:
+    """Turns pydantic's location into the dotted key a user would write, and finds its model."""
+    key = "dmt"
+    model: type[BaseModel] | None = DMTConfig
+    here: Any = DMTConfig
+    for part in loc:
+        if isinstance(part, int):
+            key += f"[{part}]"
+            continue
+        if _is_union_label(part):
+            continue
+        model = here if isinstance(here, type) and issubclass(here, BaseModel) else None
+        key += f".{part}"
+        field = model.model_fields.get(part) if model else None
+        here = _inner_model(field.annotation) if field else here
+    return key, model
+
+
+def _is_union_label(part: str) -> bool:
+    # pydantic adds the branch of a union it tried, such as "EverySteps" or "literal[...]".
+    return part in {"EverySteps", "str", "int", "float"} or "[" in part
+
+
+def _inner_model(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _inner_model(argument)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,142 @@
+"""Keeps a run's results file true while it trains, and writes the report at its end."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from axolotl_dmt.plan import StagePlan, TrainingPlan
+from axolotl_dmt.results import Results, Sample, StageResult
+
+if TYPE_CHECKING:
+    from axolotl_dmt.evaluation import Scored
+
+RESULTS_FILE = "results.json"
+
+
+class Recorder:
+    """Writes `OUTPUT_DIR/dmt/results.json` after every stage; only the main process writes.
+
+    An earlier run's file is kept beside the new one under its own time; a resumed run goes on
+    with its own.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        plan: TrainingPlan,
+        *,
+        writes: bool,
+        versions: Mapping[str, str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.folder, self.plan, self.writes = folder, plan, writes
+        self.results = Results(
+            plan_fingerprint=plan.fingerprint,
+            plan=plan.to_json(),
+            versions=versions or {},
+            settings=settings or {},
+        )
+        self.timings: dict[str, float] = {}
+        self.started = time.monotonic()
+
+    @property
+    def path(self) -> Path:
+        """The results file."""
+        return self.folder / RESULTS_FILE
+
+    def start(self, *, resumed: bool) -> None:
+        """Take up the file of an interrupted run, or set an older run's aside."""
+        if not self.path.is_file():
+            return
+        if resumed:
+            earlier = Results.load(self.path)
+            if earlier.plan_fingerprint == self.plan.fingerprint:
+                self.results = replace(
+                    self.results, stages=earlier.stages, baseline=earlier.baseline
+                )
+                self.timings = dict(earlier.timings)
+                return
+        if self.writes:
+            modified = time.localtime(self.path.stat().st_mtime)
+            kept = self.path.with_name(time.strftime("results-%Y%m%d-%H%M%S.json", modified))
+            os.replace(self.path, kept)
+
+    def is_scored(self, stage: StagePlan) -> bool:
+        """Whether this stage was scored without an error, by this run or the one it resumes."""
+        return any(
+            done.name == stage.name and done.scores and not done.error
+            for done in self.results.stages
+        )
+
+    def baseline(self, scored: Scored) -> None:
+        """Record the scores from before the first stage."""
+        self.timings["evaluate before"] = scored.seconds
+        result = self._result("baseline", 0, {}, scored)
+        self.results = replace(self.results, baseline=result)
+        self._save()
+
+    def stage_trained(self, stage: StagePlan, *, seconds: float) -> None:
+        """Record how long a stage took to train."""
+        self.timings[f"train {stage.name}"] = seconds
+
+    def stage_done(self, stage: StagePlan, scored: Scored | None) -> None:
+        """Record a stage's end, with its scores where it was scored."""
+        if scored is not None:
+            self.timings[f"evaluate {stage.name}"] = scored.seconds
+        rows = {name: draw.rows for name, draw in stage.domains.items()}
+        self.results = self.results.with_stage(
+            self._result(stage.name, stage.end_step, rows, scored)
+        )
+        self._save()
+
+    def finish(self, log_history: Sequence[Mapping[str, Any]]) -> None:
+        """Write the last state and the report, and print the table."""
+        curve = tuple(
+            {
+                "step": entry["step"],
+                "stage": self.plan.stages[self.plan.stage_at(entry["step"] - 1)].name,
+                "loss": entry["loss"],
+                "learning_rate": entry.get("learning_rate"),
+            }
+            for entry in log_history
+            if "loss" in entry and entry.get("step", 0) > 0
+        )
+        self.timings["train and evaluate"] = time.monotonic() - self.started
+        self.results = replace(self.results, learning_curve=curve)
+        self._save()
+        if not self.writes:
+            return
+        from rich.console import Console
+
+        from axolotl_dmt.report import terminal_table, write_report
+
+        written = write_report(self.results, self.folder)
+        console = Console()
+        console.print(terminal_table(self.results))
+        for path in written:
+            console.print(f"  {path}", style="dim", highlight=False)
+
+    def _result(
+        self, name: str, end_step: int, rows: Mapping[str, int], scored: Scored | None
+    ) -> StageResult:
+        if scored is None:
+            return StageResult(name=name, end_step=end_step, rows=rows)
+        return StageResult(
+            name=name,
+            end_step=end_step,
+            rows=rows,
+            scores=scored.scores,
+            error=scored.error,
+            samples=tuple(Sample(**sample) for sample in scored.samples),
+        )
+
+    def _save(self) -> None:
+        self.results = replace(self.results, timings=dict(self.timings))
+        if self.writes:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.results.save(self.path)

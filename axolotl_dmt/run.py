@@ -1,0 +1,284 @@
+"""One training run under a `dmt:` block, from the raw YAML to the trainer's callback."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from axolotl_dmt import versions
+from axolotl_dmt.args import DEFAULT_SEED, DMTConfig, read_config
+from axolotl_dmt.errors import DMTError, DMTErrors
+from axolotl_dmt.plan import Packing, Stage, TrainingPlan, compile_plan
+from axolotl_dmt.schedule import StageDefaults, resolve_stages
+
+UNSUPPORTED = {
+    "streaming": "a plan needs all rows before training starts; remove it",
+    "pretraining_dataset": "dmt mixes instruction data; list it under datasets",
+    "rl": "dmt schedules supervised fine-tuning; remove rl, or run it as a second YAML",
+    "reward_model": "dmt schedules supervised fine-tuning",
+    "process_reward_model": "dmt schedules supervised fine-tuning",
+    "max_steps": "the plan gives the steps; set max_steps on a stage (dmt.stages, dmt.overrides)",
+    "group_by_length": "write dmt.order: length_grouped",
+    "curriculum_sampling": "the plan orders the rows already; remove it",
+    "skip_prepare_dataset": "a plan needs tokenised rows; remove it",
+    "auto_find_batch_size": "the plan is made for one batch size; set micro_batch_size",
+    "relora": "it resets weights on a schedule of its own; remove it",
+    "jagged_restart_steps": "the plan composes the learning rate; remove it",
+    "lisa_step_interval": "it freezes layers on a schedule of its own; remove it",
+}
+"""Axolotl keys that cannot stand beside `dmt:`, and what to do instead."""
+
+
+class Run:
+    """The checked block, and what is made from it in the order Axolotl asks for it."""
+
+    def __init__(self, config: DMTConfig, dataset_domains: tuple[str, ...]) -> None:
+        self.config = config
+        self.dataset_domains = dataset_domains
+        self.plan: TrainingPlan | None = None
+        self.pool: Any = None
+        self.evaluator: Any = None
+        self.composing = False
+
+    @classmethod
+    def from_raw(cls, cfg: dict[str, Any]) -> Run:
+        """Check everything that needs only the YAML; strips `domain` from the datasets.
+
+        Args:
+            cfg: the raw configuration; changed in place, since Axolotl validates it next.
+
+        Raises:
+            DMTError: with every mistake found.
+        """
+        versions.check_axolotl()
+        problems: list[DMTError] = []
+
+        def collect(check: Any, *args: Any) -> Any:
+            try:
+                return check(*args)
+            except DMTErrors as error:
+                problems.extend(error.errors)
+            except DMTError as error:
+                problems.append(error)
+            return None
+
+        config = collect(read_config, cfg["dmt"])
+        collect(_refuse_unsupported, cfg)
+        domains = collect(_take_domains, cfg)
+        if config and domains:
+            collect(resolve_stages, config, tuple(dict.fromkeys(domains)), _defaults(cfg))
+            collect(_refuse_optimizer, cfg, config)
+        if problems:
+            raise DMTErrors(problems)
+        cfg["dmt"]["dataset_domains"] = list(domains)
+        run = cls(config, tuple(domains))
+        run._check_evaluation()
+        return run
+
+    def _check_evaluation(self) -> None:
+        if self.config.evaluate is None or self.config.evaluate.when == "never":
+            return
+        from axolotl_dmt.evaluation import Evaluator
+
+        self.evaluator = Evaluator(self.config.evaluate)
+
+    def load_pool(self, cfg: Any) -> Any:
+        """Tokenise every dataset, or read it from Axolotl's cache."""
+        from axolotl_dmt.data import load_pool
+
+        return load_pool(cfg, self.dataset_domains)
+
+    def prepare(self, cfg: Any) -> TrainingPlan:
+        """Load the pool and compile the plan; Axolotl then trains one epoch of it."""
+        self.pool = self.load_pool(cfg)
+        self.plan = self.compile(cfg, self.pool.domains)
+        # All epochs of all stages are in the plan.
+        cfg.num_epochs = 1
+        return self.plan
+
+    def compile(self, cfg: Any, domains: Any) -> TrainingPlan:
+        """The plan for these domains under this configuration."""
+        return compile_plan(
+            stages=self.stages(cfg),
+            domains=domains,
+            seed=self._seed(cfg),
+            global_batch=cfg.batch_size,
+            packing=_packing(cfg) if cfg.sample_packing else None,
+        )
+
+    def stages(self, cfg: Any) -> tuple[Stage, ...]:
+        """The resolved stages."""
+        names = tuple(dict.fromkeys(self.dataset_domains))
+        return resolve_stages(self.config, names, _defaults(cfg))
+
+    def _seed(self, cfg: Any) -> int:
+        if self.config.seed is not None:
+            return self.config.seed
+        return int(cfg.seed) if cfg.seed is not None else DEFAULT_SEED
+
+    def compose_scheduler(self, trainer: Any, optimizer: Any) -> Any:
+        """The learning rate of all stages as one scheduler."""
+        from axolotl_dmt.training import composed_scheduler
+
+        assert self.plan is not None
+        # Building a stage's curve asks the trainer for a scheduler, which asks the plugins.
+        self.composing = True
+        try:
+            return composed_scheduler(self.plan, trainer, optimizer)
+        finally:
+            self.composing = False
+
+    def callbacks(self, cfg: Any, trainer: Any, output_dir: Path) -> list[Any]:
+        """Make the trainer follow the plan; returns the callback that acts at stage ends."""
+        from axolotl_dmt.record import Recorder
+        from axolotl_dmt.stages import StageCallback
+        from axolotl_dmt.training import StageTrainerMixin
+
+        if not isinstance(trainer, StageTrainerMixin):
+            raise DMTError(
+                "plugins",
+                f"another plugin chose the trainer {type(trainer).__name__}",
+                "list axolotl_dmt.DMTPlugin first",
+            )
+        assert self.plan is not None
+        trainer.follow_plan(self.plan, self.pool.blank)
+        folder = output_dir / "dmt"
+        main = trainer.is_world_process_zero()  # type: ignore[attr-defined]
+        if main:
+            self.plan.save(folder / "plan")
+        recorder = Recorder(
+            folder,
+            self.plan,
+            writes=main,
+            versions=versions.installed_versions(),
+            settings=_reported_settings(cfg),
+        )
+        return [
+            StageCallback(
+                trainer=trainer,
+                plan=self.plan,
+                config=self.config,
+                recorder=recorder,
+                evaluator=self.evaluator,
+            )
+        ]
+
+
+def _refuse_unsupported(cfg: Mapping[str, Any]) -> None:
+    problems = [
+        DMTError(key, "is not supported with dmt", advice)
+        for key, advice in UNSUPPORTED.items()
+        if cfg.get(key)
+    ]
+    if cfg.get("val_set_size"):
+        problems.append(
+            DMTError(
+                "val_set_size",
+                "is not supported with dmt: it would take rows out of the plan",
+                "remove it, and name held-out files under test_datasets",
+            )
+        )
+    if problems:
+        raise DMTErrors(problems)
+
+
+def _refuse_optimizer(cfg: Mapping[str, Any], config: DMTConfig) -> None:
+    from axolotl_dmt.optimizers import RESETTABLE
+
+    name = cfg.get("optimizer") or "adamw_torch_fused"
+    if name in RESETTABLE:
+        return
+    if config.stages is not None:
+        later = config.stages[1:]
+        resets = any(
+            config.reset_optimizer if stage.reset_optimizer is None else stage.reset_optimizer
+            for stage in later
+        )
+    else:
+        resets = config.reset_optimizer
+    if resets:
+        raise DMTError(
+            "optimizer",
+            f"the state of {name} cannot be reset between stages",
+            f"use one of {', '.join(sorted(RESETTABLE))}, or set dmt.reset_optimizer: false",
+        )
+
+
+def _take_domains(cfg: dict[str, Any]) -> list[str]:
+    """The domain of each dataset, taken off the raw entries."""
+    entries = cfg.get("datasets") or []
+    if not entries:
+        raise DMTError("datasets", "is empty", "list your datasets, each with a domain")
+    # A configuration that was checked before (on a Ray worker) has them here already.
+    known = cfg["dmt"].get("dataset_domains") if hasattr(cfg["dmt"], "get") else None
+    if known and len(known) == len(entries):
+        return list(known)
+    problems, domains = [], []
+    for index, entry in enumerate(entries):
+        domain = entry.pop("domain", None) if hasattr(entry, "pop") else None
+        if not isinstance(domain, str) or not domain:
+            what = "has no domain" if domain is None else f"domain {domain!r} is no name"
+            problems.append(
+                DMTError(
+                    f"datasets[{index}].domain",
+                    f"{entry.get('path', 'the entry')} {what}",
+                    "add one, for example domain: math",
+                )
+            )
+        domains.append(domain)
+    if problems:
+        raise DMTErrors(problems)
+    return domains
+
+
+def _defaults(cfg: Mapping[str, Any]) -> StageDefaults:
+    """Axolotl's own settings, with Axolotl's own defaults where the raw YAML is silent."""
+
+    def number(key: str, default: Any) -> Any:
+        value = cfg.get(key)
+        if value is None:
+            return default
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise DMTError(key, f"{value!r} is no number", "write one, e.g. 2e-5") from None
+
+    rate = number("learning_rate", None)
+    if rate is None:
+        raise DMTError("learning_rate", "is missing", "write learning_rate: 2e-5")
+    warmup = number("warmup_steps", None)
+    scheduler = cfg.get("lr_scheduler") or "cosine"
+    return StageDefaults(
+        epochs=number("num_epochs", 1.0),
+        learning_rate=rate,
+        lr_scheduler=str(getattr(scheduler, "value", scheduler)),
+        warmup_steps=None if warmup is None else int(warmup),
+        warmup_ratio=number("warmup_ratio", None),
+        weight_decay=number("weight_decay", None),
+    )
+
+
+def _packing(cfg: Any) -> Packing:
+    from axolotl_dmt.data import packing
+
+    return packing(cfg)
+
+
+def _reported_settings(cfg: Any) -> dict[str, Any]:
+    names = (
+        "base_model",
+        "adapter",
+        "sequence_len",
+        "sample_packing",
+        "micro_batch_size",
+        "gradient_accumulation_steps",
+        "batch_size",
+        "optimizer",
+        "learning_rate",
+        "lr_scheduler",
+        "weight_decay",
+        "bf16",
+        "seed",
+    )
+    return {name: getattr(cfg[name], "value", cfg[name]) for name in names if cfg[name] is not None}

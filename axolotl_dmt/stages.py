@@ -1,0 +1,142 @@
+"""The callback that acts where a stage starts or ends: save, score, reset, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from axolotl.utils.logging import get_logger
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from axolotl_dmt.args import DMTConfig, EverySteps
+from axolotl_dmt.plan import StagePlan, TrainingPlan
+from axolotl_dmt.training import reset_optimizer
+
+LOG = get_logger("axolotl_dmt")
+
+
+class StageCallback(TrainerCallback):
+    """Runs a plan's stages inside one training run."""
+
+    def __init__(
+        self, *, trainer: Any, plan: TrainingPlan, config: DMTConfig, recorder: Any, evaluator: Any
+    ) -> None:
+        """Keeps what the stages need.
+
+        Args:
+            trainer: the trainer, already following the plan.
+            plan: the compiled plan.
+            config: the checked `dmt:` block.
+            recorder: writes results and the report (`record.Recorder`).
+            evaluator: scores the live model (`evaluation.Evaluator`), or None.
+        """
+        self.trainer, self.plan, self.config = trainer, plan, config
+        self.recorder, self.evaluator = recorder, evaluator
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Score the untouched model where asked for."""
+        self.recorder.start(resumed=state.global_step > 0)
+        evaluate = self.config.evaluate
+        if self.evaluator and evaluate and evaluate.before and state.global_step == 0:
+            scored = self.evaluator.score(self.trainer)
+            self.recorder.baseline(scored)
+            self._log(scored.scores)
+
+    def on_step_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Announce a stage and apply its settings at its first step."""
+        stage = self.plan.stages[self.plan.stage_at(state.global_step)]
+        if state.global_step != stage.start_step:
+            return
+        self.stage_started = time.monotonic()
+        LOG.info(
+            "stage %d/%d %s: steps %d to %d, %s",
+            stage.index + 1,
+            len(self.plan.stages),
+            stage.name,
+            stage.start_step + 1,
+            stage.end_step,
+            ", ".join(f"{name} {draw.rows} rows" for name, draw in stage.domains.items()),
+        )
+        self._apply_weight_decay(stage)
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> TrainerControl:
+        """At a stage's last step: save, score, and forget the optimiser's state."""
+        step = state.global_step
+        stage = self.plan.stages[self.plan.stage_at(step - 1)]
+        if step != stage.end_step:
+            if self._due_between(step):
+                self._log(self.evaluator.score(self.trainer).scores)
+            return control
+        self.recorder.stage_trained(stage, seconds=time.monotonic() - self.stage_started)
+        folder = Path(args.output_dir) / "stages" / f"{stage.index + 1:02d}-{stage.name}"
+        self.trainer.save_model(str(folder), _internal_call=True)
+        self._score(stage)
+        if stage.index + 1 < len(self.plan.stages):
+            if self.plan.stages[stage.index + 1].stage.reset_optimizer:
+                reset_optimizer(self.trainer.optimizer)
+            # The checkpoint written now holds the state that the next stage starts from.
+            control.should_save = True
+        return control
+
+    def on_train_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Write the report and print the table."""
+        self.recorder.finish(state.log_history)
+
+    def _score(self, stage: StagePlan) -> None:
+        when = self.config.evaluate.when if self.config.evaluate else "never"
+        last = stage.index + 1 == len(self.plan.stages)
+        if self.evaluator is None or when == "never" or (when == "end" and not last):
+            self.recorder.stage_done(stage, None)
+            return
+        if self.recorder.is_scored(stage):
+            return
+        scored = self.evaluator.score(self.trainer)
+        self.recorder.stage_done(stage, scored)
+        self._log(scored.scores)
+
+    def _due_between(self, step: int) -> bool:
+        when = self.config.evaluate.when if self.config.evaluate else None
+        return (
+            self.evaluator is not None
+            and isinstance(when, EverySteps)
+            and step % when.every_steps == 0
+        )
+
+    def _log(self, scores: Mapping[str, Any]) -> None:
+        if scores:
+            self.trainer.log({f"dmt/{ability}": score.value for ability, score in scores.items()})
+
+    def _apply_weight_decay(self, stage: StagePlan) -> None:
+        decay = stage.stage.weight_decay
+        if decay is None:
+            return
+        for group in self.trainer.optimizer.param_groups:
+            # Groups without decay (biases, norms) stay without.
+            if group.get("weight_decay"):
+                group["weight_decay"] = decay

@@ -1,0 +1,220 @@
+"""What the trainer does differently under a plan: row order, learning rate, stage ends.
+
+The trainer stays Axolotl's (or another plugin's); `stage_trainer` mixes in a sampler that deals
+the plan's rows in order and a loss that leaves blank rows out. A callback acts where a stage
+starts or ends.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from axolotl.core.trainers import AxolotlTrainer
+from numpy.typing import NDArray
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import BatchSampler, Sampler
+from transformers import Trainer
+from transformers.trainer_utils import SchedulerType
+
+from axolotl_dmt.data import IGNORED
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.plan import StagePlan, TrainingPlan
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+CURVELESS_SCHEDULERS = frozenset({"reduce_lr_on_plateau", "greedy"})
+"""Schedulers that follow the loss, so that no curve can be composed in advance."""
+
+
+class PlanSampler(Sampler[int]):
+    """Deals the plan's rows in order; blanks become the pool's blank row."""
+
+    def __init__(self, plan: TrainingPlan, blank: int) -> None:
+        self.plan, self.blank = plan, blank
+
+    def __len__(self) -> int:
+        return len(self.plan.order)
+
+    def __iter__(self) -> Iterator[int]:
+        chunk = 65536
+        for start in range(0, len(self.plan.order), chunk):
+            rows = np.asarray(self.plan.order[start : start + chunk])
+            yield from np.where(rows < 0, self.blank, rows).tolist()
+
+
+class PlanPackSampler(BatchSampler):
+    """Deals the plan's packs in order, as lists of `batch_size` packs of rows.
+
+    The nested lists are what Axolotl's data loader expects of its own multipack sampler.
+    """
+
+    def __init__(self, plan: TrainingPlan, blank: int, batch_size: int) -> None:
+        self.plan, self.blank = plan, blank
+        self.batch_size, self.drop_last = batch_size, False
+        assert plan.pack_offsets is not None
+        self.offsets: NDArray[np.int64] = plan.pack_offsets
+
+    def __len__(self) -> int:
+        return (len(self.offsets) - 1) // self.batch_size
+
+    def __iter__(self) -> Iterator[list[list[int]]]:  # type: ignore[override]
+        for batch in range(len(self)):
+            yield [
+                self._pack(batch * self.batch_size + position)
+                for position in range(self.batch_size)
+            ]
+
+    def _pack(self, index: int) -> list[int]:
+        rows = np.asarray(self.plan.order[self.offsets[index] : self.offsets[index + 1]])
+        return np.where(rows < 0, self.blank, rows).tolist()
+
+
+class StageTrainerMixin:
+    """Mixed into a trainer class by `stage_trainer`; does nothing until `dmt_plan` is set.
+
+    Attributes:
+        dmt_plan: the plan to train by.
+        dmt_blank: position of the blank row in the training dataset.
+    """
+
+    dmt_plan: TrainingPlan | None = None
+    dmt_blank: int = -1
+    dmt_blank_steps: dict[int, float]
+
+    def follow_plan(self, plan: TrainingPlan, blank: int) -> None:
+        """Train by this plan from now on."""
+        self.dmt_plan, self.dmt_blank = plan, blank
+        self.dmt_blank_steps = _steps_with_blanks(plan, self._micro_batches_per_step())
+
+    def _micro_batches_per_step(self: Any) -> int:
+        return self.args.gradient_accumulation_steps * self.args.world_size
+
+    def _get_train_sampler(self: Any, train_dataset: Any = None) -> Any:
+        if self.dmt_plan is None:
+            return super()._get_train_sampler(train_dataset)  # type: ignore[misc]
+        if self.dmt_plan.pack_offsets is None:
+            return PlanSampler(self.dmt_plan, self.dmt_blank)
+        packs = len(self.dmt_plan.pack_offsets) - 1
+        micro_batches = self.dmt_plan.total_steps * self._micro_batches_per_step()
+        return PlanPackSampler(self.dmt_plan, self.dmt_blank, packs // micro_batches)
+
+    def compute_loss(
+        self: Any, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any
+    ) -> Any:
+        """The trainer's loss; a micro batch of blank rows alone adds nothing.
+
+        The mean over no token is NaN, so such a micro batch is scored on its own tokens and
+        multiplied by zero; the step's other micro batches are weighted up, so that its gradient
+        is the mean over its real ones.
+        """
+        weight = None
+        if self.dmt_plan is not None and model.training:
+            weight = self.dmt_blank_steps.get(self.state.global_step)
+        if weight is not None and bool((inputs["labels"] == IGNORED).all()):
+            weight = 0.0
+            inputs = {**inputs, "labels": inputs["input_ids"]}
+            kwargs = {**kwargs, "num_items_in_batch": None}
+        result = super().compute_loss(  # type: ignore[misc]
+            model, inputs, return_outputs=return_outputs, **kwargs
+        )
+        if weight is None:
+            return result
+        return (result[0] * weight, result[1]) if return_outputs else result * weight
+
+
+def _steps_with_blanks(plan: TrainingPlan, micro_batches: int) -> dict[int, float]:
+    """The weight of a real micro batch at each step that holds blank micro batches.
+
+    Args:
+        plan: the plan.
+        micro_batches: micro batches of one optimiser step, over all ranks.
+
+    Returns:
+        Global step -> micro batches over real micro batches; steps without a blank micro batch
+        are left out.
+    """
+    weights = {}
+    for stage in plan.stages:
+        step = stage.end_step - 1
+        if plan.pack_offsets is None:
+            rows = plan.order[step * plan.global_batch : stage.end_step * plan.global_batch]
+            units = np.asarray(rows) >= 0
+        else:
+            per_step = (len(plan.pack_offsets) - 1) // plan.total_steps
+            starts = plan.pack_offsets[step * per_step : stage.end_step * per_step]
+            units = np.asarray(plan.order)[starts] >= 0
+        real = int(units.reshape(micro_batches, -1).any(axis=1).sum())
+        if real < micro_batches:
+            weights[step] = micro_batches / real
+    return weights
+
+
+def stage_trainer(base: type[Trainer] | None) -> type[Trainer]:
+    """A trainer class that can follow a plan, on top of Axolotl's or another plugin's."""
+    base = base or AxolotlTrainer
+    return type(f"Stage{base.__name__}", (StageTrainerMixin, base), {})
+
+
+def reset_optimizer(optimizer: Any) -> None:
+    """Forget an optimiser's state, as a new run would start.
+
+    Args:
+        optimizer: one of `optimizers.RESETTABLE`, as it is or in accelerate's wrapper.
+    """
+    inner: Optimizer = getattr(optimizer, "optimizer", optimizer)
+    inner.state.clear()
+
+
+def composed_scheduler(plan: TrainingPlan, trainer: Any, optimizer: Any) -> LambdaLR:
+    """One scheduler that runs each stage's own curve, stage after stage."""
+    base = trainer.args.learning_rate
+    curve = np.concatenate([stage_curve(stage, trainer) for stage in plan.stages]) / base
+
+    def factor(step: int) -> float:
+        return float(curve[min(step, len(curve) - 1)])
+
+    return LambdaLR(optimizer, factor)
+
+
+def stage_curve(stage: StagePlan, trainer: Any) -> NDArray[np.float64]:
+    """Learning rate at each step of a stage, shape (steps,), as a run of its own would have it.
+
+    The trainer's `create_scheduler` is asked for a scheduler of a throw-away optimiser, so that
+    every name and setting that Axolotl takes means here what it means there.
+
+    Raises:
+        DMTError: a scheduler that follows the loss, or an unknown one.
+    """
+    name = str(stage.stage.lr_scheduler)
+    key = f"lr_scheduler (stage {stage.name})"
+    if name in CURVELESS_SCHEDULERS:
+        raise DMTError(key, f"{name} has no curve to compose", "use cosine, linear or another")
+    peak = stage.stage.learning_rate
+    throwaway = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=peak)
+    kept_args, kept_scheduler = trainer.args, trainer.lr_scheduler
+    args = copy.copy(kept_args)
+    args.learning_rate, args.warmup_steps = peak, stage.warmup_steps
+    # As Axolotl's builder translates the names that transformers does not know.
+    alternate = name if name in {"one_cycle", "rex"} else None
+    args.alternate_lr_scheduler_type = alternate
+    try:
+        args.lr_scheduler_type = SchedulerType("cosine" if alternate else name)
+        trainer.args, trainer.lr_scheduler = args, None
+        scheduler = trainer.create_scheduler(stage.steps, optimizer=throwaway)
+    except ValueError as error:
+        raise DMTError(key, str(error).splitlines()[0], "use a name that Axolotl knows") from None
+    finally:
+        trainer.args, trainer.lr_scheduler = kept_args, kept_scheduler
+    if isinstance(scheduler, LambdaLR):
+        return np.array([peak * scheduler.lr_lambdas[0](step) for step in range(stage.steps)])
+    rates = []
+    for _ in range(stage.steps):
+        rates.append(scheduler.get_last_lr()[0])
+        throwaway.step()
+        scheduler.step()
+    return np.array(rates, dtype=np.float64)
