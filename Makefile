@@ -13,7 +13,6 @@ help: ## Show the targets
 # torch first, on its own: left to the resolver, it would take the newest build.
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --upgrade pip
 	$(BIN)/pip install -q $(TORCH)
 	$(BIN)/pip install -q -e '.[dev]'
 	touch $@

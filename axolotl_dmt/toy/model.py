@@ -12,7 +12,9 @@ VOCABULARY = 512
 CONTEXT = 256  # tokens; the longest training row is under 80
 
 
-def make_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+def make_tokenizer(
+    texts: Iterable[str], *, vocabulary: int = VOCABULARY, context: int = CONTEXT
+) -> PreTrainedTokenizerFast:
     """Train a byte-level BPE tokenizer whose tokens are the words of `texts`.
 
     Like Llama 3's it writes any text without loss, puts the beginning-of-text token in front and
@@ -27,7 +29,7 @@ def make_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     )
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(  # type: ignore[no-untyped-call]
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         special_tokens=["<pad>", "<s>", "</s>"],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
@@ -43,7 +45,7 @@ def make_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
         bos_token="<s>",
         eos_token="</s>",
         pad_token="<pad>",
-        model_max_length=CONTEXT,
+        model_max_length=context,
         clean_up_tokenization_spaces=False,
     )
 

@@ -1,0 +1,130 @@
+"""Real rows for a small model: `python -m axolotl_dmt.toy.real_small DATA FOLDER`.
+
+DATA holds files as their projects publish them:
+
+    gsm8k_train.jsonl, gsm8k_test.jsonl   openai/grade-school-math
+    humaneval.jsonl                       openai/human-eval
+    codealpaca_2k.json                    sahil280114/codealpaca
+    oasst_en_trees.jsonl                  LAION-AI/Open-Assistant, English trees
+
+FOLDER gets what `yaml_templates/real_small.yaml` trains and scores on: the files, the trees as
+chats, and a small Llama's configuration with a tokenizer trained on them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from transformers import LlamaConfig
+
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.toy.model import make_tokenizer
+
+FILES = (
+    "gsm8k_train.jsonl",
+    "gsm8k_test.jsonl",
+    "humaneval.jsonl",
+    "codealpaca_2k.json",
+    "oasst_en_trees.jsonl",
+)
+VOCABULARY = 4096
+CONTEXT = 1024
+ROLES = {"prompter": "user", "assistant": "assistant"}
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def chats(tree: dict[str, Any]) -> Iterator[list[dict[str, str]]]:
+    """Every conversation of a tree that ends with an answer, as messages of role and content.
+
+    Args:
+        tree: one Open-Assistant tree; `prompt` is its first message, `replies` nest below.
+    """
+
+    def walk(message: dict[str, Any], before: list[dict[str, str]]) -> Iterator[Any]:
+        if message.get("deleted"):
+            return
+        turns = [*before, {"role": ROLES[message["role"]], "content": message["text"]}]
+        replies = message.get("replies") or []
+        if not replies and turns[-1]["role"] == "assistant":
+            yield turns
+        for reply in replies:
+            yield from walk(reply, turns)
+
+    yield from walk(tree["prompt"], [])
+
+
+def prepare(data: Path, folder: Path) -> None:
+    """Write everything that `real_small.yaml` reads.
+
+    Raises:
+        DMTError: a file of `data` is missing.
+    """
+    for name in FILES:
+        if not (data / name).is_file():
+            raise DMTError("DATA", f"no file {data / name}", f"put {name} there")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in FILES[:-1]:
+        shutil.copyfile(data / name, folder / name)
+    trees = [json.loads(line) for line in (data / FILES[-1]).read_text("utf-8").splitlines()]
+    with (folder / "oasst_chats.jsonl").open("w", encoding="utf-8") as file:
+        for tree in trees:
+            for messages in chats(tree):
+                file.write(json.dumps({"messages": messages}) + "\n")
+    _save_base(folder)
+
+
+def _save_base(folder: Path) -> None:
+    texts = [
+        (folder / name).read_text("utf-8")
+        for name in ("gsm8k_train.jsonl", "codealpaca_2k.json", "oasst_chats.jsonl")
+    ]
+    tokenizer = make_tokenizer(
+        (line for text in texts for line in text.splitlines()),
+        vocabulary=VOCABULARY,
+        context=CONTEXT,
+    )
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]}  # type: ignore[dict-item]
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    config = LlamaConfig(
+        architectures=["LlamaForCausalLM"],
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=352,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=CONTEXT,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        dtype="float32",
+    )
+    config.save_pretrained(folder / "base")
+    tokenizer.save_pretrained(folder / "base")
+
+
+@click.command()
+@click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def main(data: Path, folder: Path) -> None:
+    """Prepare real rows from DATA and a small base model in FOLDER."""
+    try:
+        prepare(data, folder)
+    except DMTError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"Wrote real rows and a small base model to {folder}")
+
+
+if __name__ == "__main__":
+    main()
