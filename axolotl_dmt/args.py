@@ -304,6 +304,16 @@ def _plain(value: Any) -> Any:
     return value
 
 
+_ADVICE = {
+    "when": "write each_stage, end, never, or {every_steps: n}",
+    "batch_size": "write a number or auto",
+    "name": "use letters, digits, '.', '_' and '-'",
+    "mix": "write at least one domain, for example {math: all}",
+    "stages": "write a list of stages, each with a name and a mix",
+}
+"""What would be right, where pydantic's own words do not say it."""
+
+
 def _explain(error: ValidationError) -> Iterator[DMTError]:
     seen = set()
     for detail in error.errors():
@@ -322,9 +332,8 @@ def _explain(error: ValidationError) -> Iterator[DMTError]:
             explained = DMTError(key, "missing", "add it")
         else:
             message = detail["msg"]
-            explained = DMTError(
-                key, f"{detail['input']!r} is not accepted", message[:1].lower() + message[1:]
-            )
+            advice = _ADVICE.get(key.rpartition(".")[2], message[:1].lower() + message[1:])
+            explained = DMTError(key, f"{detail['input']!r} is not accepted", advice)
         if str(explained) not in seen:
             seen.add(str(explained))
             yield explained

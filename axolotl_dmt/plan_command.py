@@ -1,0 +1,85 @@
+"""`axolotl dmt plan`: compile the plan of a YAML as training would, and show it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from axolotl_dmt.errors import DMTError
+
+if TYPE_CHECKING:
+    from axolotl_dmt.plan import TrainingPlan
+    from axolotl_dmt.run import Run
+
+
+def show_plan(config: str, *, as_json: bool, plot: str | None, rows: str | None) -> None:
+    """Compile the plan of a YAML file and print it.
+
+    Args:
+        config: path of the YAML.
+        as_json: print the JSON contract instead of tables.
+        plot: where to write the bar picture, or None.
+        rows: where to write every draw as Parquet, or None.
+    """
+    with _quiet_logs():
+        plan, run = compile_from_yaml(config)
+    if rows:
+        from axolotl_dmt.rows import write_rows
+
+        write_rows(plan, run.pool.domains, Path(rows))
+    if plot:
+        from axolotl_dmt.plan_view import plot_plan
+
+        plot_plan(plan, Path(plot))
+    if as_json:
+        print(json.dumps(plan.to_json(), indent=2))
+        return
+    from rich.console import Console
+
+    from axolotl_dmt.plan_view import plan_tables
+
+    console = Console()
+    for part in plan_tables(plan):
+        console.print(part)
+    for path in filter(None, (rows, plot)):
+        console.print(f"wrote {path}", style="dim", highlight=False)
+
+
+def compile_from_yaml(config: str) -> tuple[TrainingPlan, Run]:
+    """The plan that `axolotl train` would follow, through Axolotl's own configuration loading.
+
+    Raises:
+        DMTError: the YAML has no `dmt:` block, or a mistake in it.
+    """
+    from axolotl.cli.config import load_cfg
+    from axolotl.integrations.base import PluginManager
+
+    cfg = load_cfg(config)
+    plugins: Any = PluginManager.get_instance().plugins
+    run = next((plugin.run for plugin in plugins.values() if hasattr(plugin, "run")), None)
+    if run is None:
+        raise DMTError(
+            "dmt",
+            f"{config} has no dmt block, or does not list the plugin",
+            "add plugins: [axolotl_dmt.DMTPlugin] and a dmt block",
+        )
+    return run.prepare(cfg), run
+
+
+@contextlib.contextmanager
+def _quiet_logs() -> Iterator[None]:
+    """Axolotl logs its whole configuration and prints to stdout; neither belongs in a plan."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            yield
+        finally:
+            logging.disable(level)

@@ -1,0 +1,107 @@
+"""Mistakes in the `dmt:` block: one line each, naming the key, before anything is loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from axolotl_dmt.args import DMTConfig, read_config
+from axolotl_dmt.errors import DMTError
+
+
+def message(block: Any) -> str:
+    with pytest.raises(DMTError) as caught:
+        read_config(block)
+    return str(caught.value)
+
+
+def stages(**stage: Any) -> dict[str, Any]:
+    return {"stages": [{"name": "one", "mix": {"math": "all"}, **stage}]}
+
+
+def test_defaults_are_the_papers() -> None:
+    config = read_config({"strategy": "dmt"})
+    assert config.k == "1/256"
+    assert config.reset_optimizer
+    assert config.evaluate is None
+
+
+@pytest.mark.parametrize("k", [2, -0.1, "3/2", 1.5])
+def test_k_outside_zero_to_one_is_refused(k: Any) -> None:
+    assert message({"strategy": "dmt", "k": k}).startswith("dmt.k: ")
+
+
+@pytest.mark.parametrize("k", ["1/0", "1/256x", "", "a", True, None, [1], float("nan")])
+def test_a_malformed_fraction_names_dmt_k(k: Any) -> None:
+    said = message({"strategy": "dmt", "k": k})
+    assert said.startswith("dmt.k: ")
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("k", [0, 1, "1/256", 0.25, "1"])
+def test_fractions_from_zero_to_one_are_accepted(k: Any) -> None:
+    assert read_config({"strategy": "dmt", "k": k}).k == k
+
+
+@pytest.mark.parametrize("amount", ["1/0", "1/256x", {"rows": -1}, {"rows": 1.5}, {"lines": 3}])
+def test_a_malformed_amount_names_stage_and_domain(amount: Any) -> None:
+    assert message(stages(mix={"math": amount})).startswith("dmt.stages[0].mix.math")
+
+
+def test_strategy_beside_stages_is_refused() -> None:
+    assert message({"strategy": "dmt", **stages()}).startswith("dmt.strategy: stands beside")
+
+
+def test_no_schedule_is_refused() -> None:
+    assert message({"k": "1/4"}).startswith("dmt.strategy: no schedule")
+
+
+def test_an_unknown_key_gets_a_suggestion() -> None:
+    assert message({"strategy": "dmt", "evalute": {}}) == (
+        "dmt.evalute: unknown key; did you mean evaluate?"
+    )
+    said = message(stages(learning_rte=1e-3))
+    assert said == "dmt.stages[0].learning_rte: unknown key; did you mean learning_rate?"
+    assert message({"strategy": "dmt", "evaluate": {"wen": "end"}}).startswith(
+        "dmt.evaluate.wen: unknown key; did you mean when?"
+    )
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    said = message({"strategy": "dmt", "k": 7, "seed": -1, "sed": 3}).splitlines()
+    assert [line.split(":")[0] for line in said] == ["dmt.k", "dmt.seed", "dmt.sed"]
+
+
+def test_two_stages_of_one_name_are_refused() -> None:
+    stage = {"name": "one", "mix": {"math": "all"}}
+    assert message({"stages": [stage, stage]}).startswith("dmt.stages[1].name: 'one' is taken")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../up", " one", None])
+def test_a_stage_name_must_be_able_to_name_a_folder(name: Any) -> None:
+    assert message(stages(name=name)).startswith("dmt.stages[0].name: ")
+
+
+@pytest.mark.parametrize("when", ["each_stage", "end", "never", {"every_steps": 10}])
+def test_when_takes_words_or_steps(when: Any) -> None:
+    config = read_config({"strategy": "dmt", "evaluate": {"when": when}})
+    assert config.evaluate is not None
+
+
+@pytest.mark.parametrize("when", ["sometimes", {"every_steps": 0}, {"steps": 3}, 5])
+def test_when_refuses_anything_else(when: Any) -> None:
+    said = message({"strategy": "dmt", "evaluate": {"when": when}})
+    assert said.startswith("dmt.evaluate.when")
+
+
+def test_a_block_that_is_no_mapping_is_refused() -> None:
+    assert message("dmt").startswith("dmt: 'dmt' is no block")
+
+
+def test_a_checked_block_survives_axolotls_second_validation() -> None:
+    block = {"strategy": "dmt", "k": "1/16", "evaluate": {"data": {"math": "a.jsonl"}}}
+    once = read_config(block)
+    again = read_config(once.model_dump(exclude_none=True))
+    assert once == again
+    assert isinstance(again, DMTConfig)
