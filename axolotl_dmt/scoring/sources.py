@@ -29,6 +29,8 @@ Row = dict[str, Any]
 
 RENDERED = "rendered_prompt"
 """The field of a document that holds its question inside the prompt template."""
+TARGET = "target"
+"""The field that holds its answer as it follows that prompt, when it serves as an example."""
 
 _SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. The assistant gives "
@@ -264,9 +266,23 @@ def prompt_template(metadata: Metadata) -> Template:
     return Template(first=text, later=f"\n\n{text}")
 
 
-def with_prompts(rows: Iterable[Row], field: str, template: Template) -> list[Row]:
-    """Rows with their question, in `field`, rendered into the template as one more field."""
-    return [{**row, RENDERED: template.render(row[field])} for row in rows]
+def with_prompts(
+    rows: Iterable[Row], question: str, template: Template, *, answer: str | None = None
+) -> list[Row]:
+    """Rows with their prompt, and where `answer` names a field their target, as new fields.
+
+    Args:
+        rows: the documents.
+        question: the field that holds the bare question.
+        template: what to render it into.
+        answer: the field with the answer, for tasks with few-shot examples.
+    """
+    prompted = []
+    for row in rows:
+        rendered = template.render(row[question])
+        extra = {} if answer is None else {TARGET: template.gap(rendered) + row[answer]}
+        prompted.append({**row, RENDERED: rendered, **extra})
+    return prompted
 
 
 class Prompt(str):

@@ -1,0 +1,50 @@
+"""Eight worked problems for few-shot prompts, written for this project in GSM8K's form.
+
+They stand in for GSM8K's training rows, so that a few-shot run needs no second file, is the same
+on every machine, and shows a model the answer format that the strict score reads.
+"""
+
+from __future__ import annotations
+
+WORKED_EXAMPLES: tuple[tuple[str, str], ...] = (
+    (
+        "A baker fills 6 trays with 12 rolls each and sells 50 rolls. How many rolls are left?",
+        "The baker makes 6 * 12 = 72 rolls.\nWith 50 sold, 72 - 50 = 22 rolls are left.\n#### 22",
+    ),
+    (
+        "Nadia reads 15 pages on Monday and twice as many on Tuesday. Her book has 120 pages. "
+        "How many pages must she still read?",
+        "On Tuesday she reads 15 * 2 = 30 pages.\nIn both days she reads 15 + 30 = 45 pages.\n"
+        "She must still read 120 - 45 = 75 pages.\n#### 75",
+    ),
+    (
+        "A taxi costs $4 to enter and $2 for each kilometre. How much is a ride of 9 kilometres?",
+        "The 9 kilometres cost 9 * 2 = $18.\nWith the entry fee the ride is 18 + 4 = $22.\n#### 22",
+    ),
+    (
+        "Three friends share 48 cards equally. One of them then loses a quarter of his cards. "
+        "How many cards does he have?",
+        "Each friend gets 48 / 3 = 16 cards.\nA quarter of 16 is 16 / 4 = 4 cards.\n"
+        "He has 16 - 4 = 12 cards.\n#### 12",
+    ),
+    (
+        "A tank holds 240 litres and is 30% full. How many litres are needed to fill it?",
+        "The tank holds 240 * 30 / 100 = 72 litres now.\nIt needs 240 - 72 = 168 litres.\n#### 168",
+    ),
+    (
+        "Omar is 4 years older than Lena. In 5 years their ages add up to 40. How old is Lena now?",
+        "In 5 years both are 5 years older, so now their ages add up to 40 - 10 = 30.\n"
+        "Without Omar's extra 4 years that is 30 - 4 = 26, twice Lena's age.\n"
+        "Lena is 26 / 2 = 13.\n#### 13",
+    ),
+    (
+        "A machine prints 45 labels a minute. How many minutes does it take for 1,800 labels?",
+        "It takes 1800 / 45 = 40 minutes.\n#### 40",
+    ),
+    (
+        "Tickets cost $12 for adults and $7 for children. What do 2 adults and 3 children pay if "
+        "they have a voucher of $5?",
+        "The adults pay 2 * 12 = $24.\nThe children pay 3 * 7 = $21.\n"
+        "Together that is 24 + 21 = $45.\nWith the voucher they pay 45 - 5 = $40.\n#### 40",
+    ),
+)
