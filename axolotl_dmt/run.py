@@ -10,7 +10,7 @@ from axolotl_dmt import versions
 from axolotl_dmt.args import DEFAULT_SEED, DMTConfig, read_config
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.plan import Packing, Stage, TrainingPlan, compile_plan
-from axolotl_dmt.schedule import StageDefaults, resolve_stages
+from axolotl_dmt.resolve import StageDefaults, resolve_stages
 
 UNSUPPORTED = {
     "streaming": "a plan needs all rows before training starts; remove it",

@@ -1,0 +1,131 @@
+"""From the `dmt:` block to resolved stages: strategy or explicit stages, defaults filled in."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from axolotl_dmt.amounts import parse_amount
+from axolotl_dmt.args import DMTConfig, ScheduleConfig, StageConfig
+from axolotl_dmt.errors import DMTError, DMTErrors
+from axolotl_dmt.hooks import known_strategies
+from axolotl_dmt.plan import Stage
+from axolotl_dmt.strategies import Setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageDefaults:
+    """What a stage takes from Axolotl's own keys where the YAML says nothing for the stage."""
+
+    epochs: float
+    learning_rate: float
+    lr_scheduler: str
+    warmup_steps: int | None
+    warmup_ratio: float | None
+    weight_decay: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Draft:
+    """A stage before its defaults are filled in, and the YAML key its mix stands under."""
+
+    name: str
+    key: str
+    mix: Mapping[str, Any]
+    schedule: ScheduleConfig
+
+
+def resolve_stages(
+    config: DMTConfig, domains: Sequence[str], defaults: StageDefaults
+) -> tuple[Stage, ...]:
+    """The stages of a run, in order.
+
+    Args:
+        config: the checked `dmt:` block.
+        domains: names of the domains that have a dataset, in the YAML's order.
+        defaults: Axolotl's own settings.
+
+    Raises:
+        DMTError: an unknown strategy, domain or stage name.
+    """
+    drafts = _explicit(config.stages) if config.stages else _from_strategy(config, domains)
+    errors = []
+    for draft in drafts:
+        for domain in draft.mix:
+            if domain not in domains:
+                close = difflib.get_close_matches(domain, domains, n=1)
+                hint = f"did you mean {close[0]}? " if close else ""
+                known = f"{hint}known domains: {', '.join(domains)}"
+                errors.append(
+                    DMTError(f"{draft.key}.{domain}", "no dataset has this domain", known)
+                )
+    if errors:
+        raise DMTErrors(errors)
+    return tuple(_stage(config, defaults, draft) for draft in drafts)
+
+
+def _explicit(stages: Sequence[StageConfig]) -> list[_Draft]:
+    drafts = []
+    for index, stage in enumerate(stages):
+        word = "mix" if stage.mix else "weights"
+        mix = stage.mix or {name: {"weight": w} for name, w in (stage.weights or {}).items()}
+        key = f"dmt.stages[{index}].{word}"
+        drafts.append(_Draft(name=stage.name, key=key, mix=mix, schedule=stage))
+    return drafts
+
+
+def _from_strategy(config: DMTConfig, domains: Sequence[str]) -> list[_Draft]:
+    known = known_strategies()
+    strategy = known.get(config.strategy or "")
+    if strategy is None:
+        raise DMTError(
+            "dmt.strategy", f"{config.strategy!r} is unknown", f"known: {', '.join(known)}"
+        )
+    setting = Setting(domains=tuple(domains), general=config.general_domains, k=config.k)
+    stages = strategy.stages(setting)
+    overrides = config.overrides or {}
+    names = [name for name, _ in stages]
+    for name in overrides:
+        if name not in names:
+            raise DMTError(f"dmt.overrides.{name}", "no such stage", f"stages: {', '.join(names)}")
+    return [
+        _Draft(
+            name=name,
+            key=f"dmt.strategy {strategy.name}: stage {name}",
+            mix=mix,
+            schedule=overrides.get(name, ScheduleConfig()),
+        )
+        for name, mix in stages
+    ]
+
+
+def _stage(config: DMTConfig, defaults: StageDefaults, draft: _Draft) -> Stage:
+    own = draft.schedule
+    own_warmup = own.warmup_steps is not None or own.warmup_ratio is not None
+    return Stage(
+        name=draft.name,
+        mix={
+            domain: parse_amount(value, f"{draft.key}.{domain}")
+            for domain, value in draft.mix.items()
+        },
+        epochs=_first(own.epochs, defaults.epochs),
+        max_steps=own.max_steps,
+        learning_rate=_first(own.learning_rate, defaults.learning_rate),
+        lr_scheduler=_first(own.lr_scheduler, defaults.lr_scheduler),
+        warmup_steps=own.warmup_steps if own_warmup else defaults.warmup_steps,
+        warmup_ratio=own.warmup_ratio if own_warmup else defaults.warmup_ratio,
+        weight_decay=_first(own.weight_decay, defaults.weight_decay),
+        reset_optimizer=_first(own.reset_optimizer, config.reset_optimizer),
+        order=_first(own.order, config.order),
+        select=_first(own.select, config.select),
+        redraw=_first(own.redraw, config.redraw),
+        max_repeats=_first(own.max_repeats, config.max_repeats),
+        temperature=_first(getattr(own, "temperature", None), 1.0),
+    )
+
+
+def _first(*values: Any) -> Any:
+    """The first that is set."""
+    return next((value for value in values if value is not None), None)

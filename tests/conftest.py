@@ -1,0 +1,33 @@
+"""Shared by all tests: nothing goes to the network, and a small toy data set."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+ROWS = {"math": 120, "code": 60, "general": 100}
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `data/*.jsonl`, `data/*_test.jsonl` and `base`, as the quickstart has them."""
+    from axolotl_dmt.toy.__main__ import write_jsonl
+    from axolotl_dmt.toy.model import save_base
+    from axolotl_dmt.toy.skills import make_rows
+
+    folder = tmp_path_factory.mktemp("toy")
+    (folder / "data").mkdir()
+    texts: list[str] = []
+    for skill, count in ROWS.items():
+        train, test = make_rows(skill, train=count, test=6, seed=3)
+        write_jsonl(folder / "data" / f"{skill}.jsonl", train)
+        write_jsonl(folder / "data" / f"{skill}_test.jsonl", test)
+        texts += [text for row in train for text in row.values()]
+    save_base(folder / "base", texts)
+    return folder

@@ -1,0 +1,66 @@
+"""`axolotl train` through both stages on a tiny model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROWS
+from tests.e2e.runs import Finished, config, train
+
+
+@pytest.fixture(scope="module")
+def finished(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("run")
+    data = {name: str(toy / f"data/{name}_test.jsonl") for name in ROWS}
+    dmt = {
+        "strategy": "dmt",
+        "k": "1/4",
+        "evaluate": {
+            "tasks": ["dmt_suite"],
+            "before": True,
+            "data": data,
+            "max_new_tokens": 16,
+            "allow_unsafe_code": True,
+        },
+    }
+    return train(folder, config(toy, folder / "out", dmt=dmt))
+
+
+def test_both_stages_run_to_their_ends(finished: Finished) -> None:
+    assert finished.code == 0, finished.output[-4000:]
+    names = [(stage["name"], stage["end_step"]) for stage in finished.results["stages"]]
+    # 180 rows of math and code, then 100 + 30 + 15 rows, 8 a step
+    assert names == [("specialise", 23), ("generalise", 23 + 19)]
+
+
+def test_rows_of_each_stage_are_exact(finished: Finished) -> None:
+    rows = [stage["rows"] for stage in finished.results["stages"]]
+    assert rows == [{"math": 120, "code": 60}, {"general": 100, "math": 30, "code": 15}]
+
+
+def test_every_stage_and_the_start_are_scored(finished: Finished) -> None:
+    for part in [finished.results["baseline"], *finished.results["stages"]]:
+        assert set(part["scores"]) == {"math", "code", "general"}
+        for ability, score in part["scores"].items():
+            assert score["task"] == f"dmt_{ability}"
+            assert 0 <= score["value"] <= 1
+            assert score["n"] == 6
+            assert score["stderr"] is not None
+
+
+def test_stage_folders_load_with_from_pretrained(finished: Finished) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    for name in ("01-specialise", "02-generalise"):
+        folder = finished.folder / "stages" / name
+        assert AutoModelForCausalLM.from_pretrained(folder).num_parameters() > 0
+        assert AutoTokenizer.from_pretrained(folder).eos_token == "</s>"
+
+
+def test_report_and_picture_are_written(finished: Finished) -> None:
+    folder = finished.folder / "dmt"
+    assert "specialise" in (folder / "report.md").read_text()
+    assert (folder / "abilities.png").stat().st_size > 5000
+    assert "generalise" in finished.output
