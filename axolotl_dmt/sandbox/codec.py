@@ -1,0 +1,159 @@
+"""Plain values as bytes, read back without trusting who wrote them.
+
+This is how arguments reach a candidate's function and results come back to its tests. Unlike
+`pickle` and `marshal`, `decode` makes nothing but plain values, whatever the bytes are.
+It runs inside the sandbox too, so it imports next to nothing.
+"""
+
+import struct
+
+MAX_BYTES = 16 * 2**20
+"""The longest message that is sent or accepted."""
+
+_FLOAT = struct.Struct("<d")
+_SIZE = struct.Struct("<I")
+
+
+class Opaque:
+    """Stands for a value that is not plain: true, and equal to nothing but itself."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} object>"
+
+
+def encode(value: object) -> bytes:
+    """Turn a value into bytes.
+
+    None, bool, int, float, complex, str, bytes, range and the built-in containers keep their
+    value; subclasses of them become the built-in type, an iterator becomes one over the same
+    items, and anything else an `Opaque`.
+
+    Raises:
+        ValueError: the bytes would be too many, or containers nest too deeply.
+    """
+    parts: list[bytes] = []
+    try:
+        _encode(value, parts, [MAX_BYTES])
+    except RecursionError:
+        raise ValueError("a value nests too deeply") from None
+    return b"".join(parts)
+
+
+def _encode(value: object, parts: list[bytes], room: list[int]) -> None:
+    def put(tag: bytes, payload: bytes = b"", size: int | None = None) -> None:
+        part = tag if size is None else tag + _SIZE.pack(size)
+        room[0] -= len(part) + len(payload)
+        if room[0] < 0:
+            raise ValueError(f"a value takes more than {MAX_BYTES} bytes")
+        parts.append(part + payload)
+
+    def put_all(tag: bytes, items: list[object]) -> None:
+        put(tag, size=len(items))
+        for item in items:
+            _encode(item, parts, room)
+
+    if value is None:
+        put(b"N")
+    elif isinstance(value, bool):
+        put(b"T" if value else b"F")
+    elif isinstance(value, int):
+        digits = format(int(value), "x").encode()
+        put(b"i", digits, len(digits))
+    elif isinstance(value, float):
+        put(b"f", _FLOAT.pack(value))
+    elif isinstance(value, complex):
+        put(b"c", _FLOAT.pack(value.real) + _FLOAT.pack(value.imag))
+    elif isinstance(value, str):
+        text = str.encode(value, "utf-8", "surrogatepass")
+        put(b"s", text, len(text))
+    elif isinstance(value, (bytes, bytearray)):
+        put(b"b", bytes(value), len(value))
+    elif isinstance(value, range):
+        put_all(b"r", [value.start, value.stop, value.step])
+    elif isinstance(value, dict):
+        put_all(b"d", [part for pair in dict.items(value) for part in pair])
+    elif isinstance(value, list):
+        put_all(b"l", list(value))
+    elif isinstance(value, tuple):
+        put_all(b"t", list(value))
+    elif isinstance(value, frozenset):
+        put_all(b"z", list(value))
+    elif isinstance(value, set):
+        put_all(b"S", list(value))
+    elif hasattr(type(value), "__next__"):
+        items = []
+        for item in value:  # type: ignore[attr-defined]
+            items.append(item)
+            if len(items) > MAX_BYTES // 4:
+                raise ValueError("an iterator yields too many items")
+        put_all(b"I", items)
+    else:
+        kind = type(value).__name__.encode("utf-8", "replace")[:80]
+        put(b"O", kind, len(kind))
+
+
+def decode(data: bytes) -> object:
+    """Turn bytes back into a value.
+
+    Raises:
+        ValueError: the bytes are not what `encode` makes.
+    """
+    try:
+        value, end = _decode(data, 0)
+    except (struct.error, TypeError, RecursionError, MemoryError) as error:
+        raise ValueError(f"a malformed value ({type(error).__name__})") from None
+    if end != len(data):
+        raise ValueError("a malformed value (bytes left over)")
+    return value
+
+
+_CONTAINERS = {
+    b"l": list,
+    b"t": tuple,
+    b"z": frozenset,
+    b"S": set,
+    b"r": lambda items: range(*items),
+    b"I": iter,
+    b"d": lambda items: dict(zip(items[::2], items[1::2], strict=True)),
+}
+
+
+def _decode(data: bytes, at: int) -> tuple[object, int]:
+    tag, at = data[at : at + 1], at + 1
+    if tag == b"N":
+        return None, at
+    if tag in (b"T", b"F"):
+        return tag == b"T", at
+    if tag == b"f":
+        return _FLOAT.unpack_from(data, at)[0], at + 8
+    if tag == b"c":
+        return complex(*struct.unpack_from("<dd", data, at)), at + 16
+    (size,) = _SIZE.unpack_from(data, at)
+    at += 4
+    make = _CONTAINERS.get(tag)
+    if make is not None:
+        items = []
+        for _ in range(size):
+            item, at = _decode(data, at)
+            items.append(item)
+        return make(items), at
+    payload, at = data[at : at + size], at + size
+    if len(payload) != size:
+        raise ValueError("a malformed value (cut off)")
+    if tag == b"i":
+        return int(payload, 16), at
+    if tag == b"s":
+        return payload.decode("utf-8", "surrogatepass"), at
+    if tag == b"b":
+        return payload, at
+    if tag == b"O":
+        return Opaque(payload.decode("utf-8", "replace")), at
+    raise ValueError("a malformed value (unknown tag)")
+
+
+def frame(data: bytes) -> bytes:
+    """A message as it goes over a pipe: its size, then itself."""
+    return _SIZE.pack(len(data)) + data

@@ -1,0 +1,263 @@
+"""The two processes of one sandbox: the candidate, and the checker that runs tests against it.
+
+    harness --(stdin: settings, candidate's code)--> [fork]-- candidate: runs the code, then answers
+    harness --(stdin: tests, token)--------------------> checker:  runs the tests, calls over pipes
+    harness <--(stdout: token, verdict)----------------- checker
+
+The candidate is forked before the tests and the token are read and never holds the pipes they come
+and go by, so nothing that its code prints, patches, exits with or finds in its memory can look like
+a pass: a test passes only if the values the functions returned satisfy it.
+
+It runs inside the sandbox, so it imports next to nothing.
+"""
+
+import builtins
+import contextlib
+import marshal
+import os
+import select
+import sys
+import time
+
+from axolotl_dmt.sandbox import codec, confine
+
+READY = b"ready"
+_MAX_REASON = 200
+_ITSELF = "candidate"
+
+
+class _Lost(BaseException):
+    """The candidate cannot be asked any more; not an `Exception`, so that tests let it pass."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        self.status, self.reason = status, reason
+        super().__init__(reason)
+
+
+class _Raised(Exception):
+    """Stands for an exception of the candidate's that is not one of Python's own."""
+
+
+def main() -> None:
+    """Read the settings and the code from stdin, split in two, and report on stdout."""
+    settings = marshal.loads(_read_message(0))
+    confine.die_with_parent()
+    if settings["paths"] is not None:
+        confine.enter_namespaces(
+            settings["paths"], settings["mount_point"], settings["work"], settings["work_bytes"]
+        )
+    sys.path[:] = [path for path in sys.path if path]
+    confine.drop_rights(settings["uid"])
+    confine.set_limits(
+        memory_bytes=settings["memory_bytes"],
+        cpu_seconds=settings["cpu_seconds"],
+        file_bytes=settings["file_bytes"],
+    )
+    code = marshal.loads(_read_message(0))
+    calls, answers = os.pipe(), os.pipe()
+    deadline = time.monotonic() + settings["timeout"]
+    child = os.fork()
+    if child == 0:
+        try:
+            _be_candidate(code, calls[0], answers[1])
+        finally:
+            os._exit(1)
+    os.close(calls[0])
+    os.close(answers[1])
+    verdict = os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    confine.set_limits(processes=0)
+    tests = marshal.loads(_read_message(0))
+    candidate = _Candidate(child, calls[1], answers[0], deadline)
+    status, reason = _check(candidate, tests)
+    candidate.end()
+    text = " ".join(reason.split())[:_MAX_REASON]
+    _write_all(verdict, tests["token"] + marshal.dumps((status, text)))
+    os._exit(0)
+
+
+# The candidate's side
+
+
+def _be_candidate(code: str, calls: int, answers: int) -> None:
+    """Run the code, say so, then answer calls until the checker goes away."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    confine.keep_only({0, 1, 2, calls, answers})
+    confine.die_with_parent()
+    confine.set_limits(processes=0)
+    confine.deny_system_calls()
+    module = type(sys)(_ITSELF)
+    sys.modules[_ITSELF] = module
+    try:
+        exec(compile(code, "<candidate>", "exec"), module.__dict__)
+        answer = b"v" + codec.encode(None)
+    except BaseException as error:
+        answer = _describe(error)
+    _write_all(answers, codec.frame(READY))
+    _write_all(answers, codec.frame(answer))
+    while True:
+        name, args, kwargs = codec.decode(_read_message(calls))  # type: ignore[misc]
+        try:
+            function = module.__dict__[name] if name in module.__dict__ else None
+            if function is None:
+                raise NameError(f"name {name!r} is not defined")
+            answer = b"v" + codec.encode(function(*args, **kwargs))
+        except BaseException as error:
+            answer = _describe(error)
+        _write_all(answers, codec.frame(answer))
+
+
+def _describe(error: BaseException) -> bytes:
+    """An exception as bytes: its class's name and its text."""
+    try:
+        text = str(error)
+    except BaseException:
+        text = ""
+    return b"e" + codec.encode((type(error).__name__[:80], text[:_MAX_REASON]))
+
+
+# The checker's side
+
+
+class _Candidate:
+    """The other process, as the checker sees it.
+
+    Attributes:
+        lost: why it can be asked no more, once it cannot.
+    """
+
+    def __init__(self, pid: int, calls: int, answers: int, deadline: float) -> None:
+        self._pid, self._calls, self._answers, self._deadline = pid, calls, answers, deadline
+        self.lost: _Lost | None = None
+
+    def start(self) -> None:
+        """Wait until its code has run; raises what the code raised."""
+        if self._receive() != READY:
+            raise self._lose("failed", "the program spoke out of turn")
+        self._result()
+
+    def call(self, name: str, args: object, kwargs: object) -> object:
+        """Call one of its functions."""
+        if self.lost:
+            raise self.lost
+        message = codec.encode((name, args, kwargs))
+        try:
+            _write_all(self._calls, codec.frame(message))
+        except OSError:
+            raise self._gone() from None
+        return self._result()
+
+    def end(self) -> None:
+        """Kill it, if it is still there, and wait until it is gone."""
+        if self._pid:
+            os.kill(self._pid, 9)
+            os.waitpid(self._pid, 0)
+            self._pid = 0
+
+    def _result(self) -> object:
+        message = self._receive()
+        try:
+            value = codec.decode(message[1:])
+            if message[:1] == b"v":
+                return value
+            kind, text = value  # type: ignore[misc]
+            known = getattr(builtins, kind, None)
+        except (ValueError, TypeError):
+            raise self._lose("failed", "a function gave a malformed value") from None
+        if kind == "SystemExit":
+            raise self._lose("failed", "the program raised SystemExit")
+        raised: Exception = _Raised(f"{kind}: {text}")
+        if isinstance(known, type) and issubclass(known, Exception):
+            with contextlib.suppress(TypeError):  # UnicodeDecodeError wants more arguments
+                raised = known(text)
+        raise raised
+
+    def _receive(self) -> bytes:
+        size = int.from_bytes(self._read(4), "little")
+        if size > codec.MAX_BYTES + 1:
+            raise self._lose("failed", "a function returned too much")
+        return self._read(size)
+
+    def _read(self, size: int) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            left = self._deadline - time.monotonic()
+            if left <= 0 or not select.select([self._answers], [], [], left)[0]:
+                raise self._lose("timed out", "the program ran out of time")
+            part = os.read(self._answers, min(size - len(data), 2**20))
+            if not part:
+                raise self._gone()
+            data += part
+        return bytes(data)
+
+    def _gone(self) -> _Lost:
+        """It closed its pipe: say how it ended."""
+        os.kill(self._pid, 9)
+        _, status = os.waitpid(self._pid, 0)
+        self._pid = 0
+        code = os.waitstatus_to_exitcode(status)
+        if code >= 0:
+            return self._lose("failed", f"the program ended itself (exit code {code})")
+        if -code == 24:
+            return self._lose("timed out", "the program ran out of processor time")
+        return self._lose("killed", f"the program was killed by signal {-code}")
+
+    def _lose(self, status: str, reason: str) -> _Lost:
+        self.lost = _Lost(status, reason)
+        return self.lost
+
+
+def _check(candidate: _Candidate, tests: dict[str, object]) -> tuple[str, str]:
+    """Run the tests against the candidate.
+
+    Returns:
+        The status and a short reason; the reason is empty where everything passed.
+    """
+
+    def remote(name: str) -> object:
+        return lambda *args, **kwargs: candidate.call(name, args, kwargs)
+
+    try:
+        candidate.start()
+        module = type(sys)("tests")
+        sys.modules["tests"] = module
+        space = module.__dict__
+        exec(compile(str(tests["setup"]), "<setup>", "exec"), space)
+        for name in tests["names"]:  # type: ignore[attr-defined]
+            space[name] = remote(name)
+        exec(compile(str(tests["tests"]), "<tests>", "exec"), space)
+    except _Lost as lost:
+        return lost.status, lost.reason
+    except BaseException as error:
+        if candidate.lost is None:
+            kind = "" if isinstance(error, _Raised) else type(error).__name__
+            return "failed", ": ".join(part for part in (kind, str(error)) if part)
+    if candidate.lost is not None:  # a test swallowed it
+        return candidate.lost.status, candidate.lost.reason
+    return "passed", ""
+
+
+# Pipes
+
+
+def _read_message(descriptor: int) -> bytes:
+    return _read_exactly(descriptor, int.from_bytes(_read_exactly(descriptor, 4), "little"))
+
+
+def _read_exactly(descriptor: int, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        part = os.read(descriptor, size - len(data))
+        if not part:
+            os._exit(1)
+        data += part
+    return data
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
