@@ -1,0 +1,140 @@
+"""How much of a domain a stage takes, in the unit the user named.
+
+Units are named, never guessed from a number's type: a bare number or "a/b" is always a fraction of
+the domain, everything else says its unit:
+
+    math: all                      # every row once
+    math: 1/256                    # a fraction of the domain's rows; 0.25 and 1 are fractions too
+    math: {fraction: 1/256}        # the same
+    math: {rows: 500}              # this many rows
+    math: {tokens: 200000}         # as many rows as hold this many tokens, to within one row
+    math: {share: 0.01}            # this share of the rows of the stage
+    math: {token_share: 0.01}      # this share of the tokens of the stage
+    math: {weight: 2}              # relative to the other weights of the stage
+
+Numbers are kept exact: 0.1 means 1/10, as it was typed, and not the nearest binary number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final, Literal, cast
+
+from axolotl_dmt.errors import DMTError
+
+Unit = Literal["all", "fraction", "rows", "tokens", "share", "token_share", "weight"]
+
+WHOLE: Final = ("rows", "tokens")
+SHARES: Final = ("share", "token_share")
+UNITS: Final = ("fraction", *WHOLE, *SHARES, "weight")
+FORMS: Final = (
+    "write all, a fraction of the domain such as 1/256, "
+    "or one of {rows: n}, {tokens: n}, {share: s}, {token_share: s}, {weight: w}"
+)
+
+
+@dataclass(frozen=True)
+class Amount:
+    """An amount of one domain in one stage.
+
+    Args:
+        unit: what `value` counts.
+        value: exact and not negative; 1 where the unit is "all".
+    """
+
+    unit: Unit
+    value: Fraction = Fraction(1)
+
+    def to_plain(self) -> str | dict[str, int | str]:
+        """The form a YAML or JSON file holds; `parse_amount` gives this amount back."""
+        if self.unit == "all":
+            return "all"
+        if self.unit == "fraction":
+            return str(self.value)
+        whole = self.value.denominator == 1
+        return {self.unit: int(self.value) if whole else str(self.value)}
+
+    def __str__(self) -> str:
+        if self.unit in ("all", "fraction"):
+            return str(self.to_plain())
+        if self.unit in WHOLE:
+            return f"{int(self.value):,} {self.unit}"
+        return f"{self.unit.replace('_', ' ')} {float(self.value):.6g}"
+
+
+ALL: Final = Amount("all")
+
+
+def parse_fraction(value: object, key: str) -> Fraction:
+    """Read a number, or "a/b", exactly.
+
+    Args:
+        value: an int, a float, or a string holding a number or "a/b".
+        key: the YAML key, for the error.
+
+    Returns:
+        The exact value, zero or more. A float means the decimal number it prints as.
+
+    Raises:
+        DMTError: it is none of these, not finite, or negative.
+    """
+    fix = "write a number or a fraction such as 0.25 or 1/256"
+    if isinstance(value, Fraction):
+        number = value
+    elif isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise DMTError(key, f"{value!r} is not a fraction", fix)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise DMTError(key, f"{value!r} is not a finite number", fix)
+    else:
+        try:
+            text = str(value).strip()
+            # An exponent goes through float, where 1e999999999 is infinite and not a huge integer.
+            number = Fraction(str(float(text)) if "e" in text.lower() else text)
+        except ZeroDivisionError:
+            raise DMTError(key, f"{value!r} divides by zero", fix) from None
+        except (ValueError, OverflowError):
+            raise DMTError(key, f"{value!r} is not a fraction", fix) from None
+    if number < 0:
+        raise DMTError(key, f"{value!r} is negative", fix)
+    return number
+
+
+def parse_amount(value: object, key: str) -> Amount:
+    """Read an amount as the YAML gives it.
+
+    Args:
+        value: "all", a number or "a/b", a mapping of one unit to a number, or an `Amount`.
+        key: the YAML key (`dmt.stages[0].mix.math`), for the error.
+
+    Returns:
+        The amount. A fraction above 1 is read: only the stage knows whether rows may repeat.
+
+    Raises:
+        DMTError: anything else, a share above 1, or rows or tokens that are not whole numbers.
+    """
+    if isinstance(value, Amount):
+        return value
+    if isinstance(value, str) and value.strip().lower() == "all":
+        return ALL
+    if not isinstance(value, Mapping):
+        try:
+            return Amount("fraction", parse_fraction(value, key))
+        except DMTError as error:
+            raise DMTError(key, error.problem, FORMS) from None
+    if len(value) != 1:
+        given = ", ".join(map(str, value)) or "nothing"
+        raise DMTError(key, f"an amount has one unit, this one has {given}", FORMS)
+    unit, number = cast("tuple[Any, object]", next(iter(value.items())))
+    if unit not in UNITS:
+        raise DMTError(key, f"unknown unit {unit!r}", FORMS)
+    exact = parse_fraction(number, f"{key}.{unit}")
+    if unit in WHOLE and exact.denominator != 1:
+        raise DMTError(f"{key}.{unit}", f"{number!r} is not a whole number", "write a whole number")
+    if unit in SHARES and exact > 1:
+        raise DMTError(
+            f"{key}.{unit}", f"{number!r} is more than the whole stage", "write a share from 0 to 1"
+        )
+    return Amount(cast("Unit", unit), exact)

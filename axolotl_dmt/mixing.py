@@ -1,0 +1,164 @@
+"""Which rows of a domain are taken: a ranking of all its rows, of which the first n are chosen.
+
+Taking the first n of one ranking makes subsets nested: the 1/256 subset lies within the 1/64 one.
+The random ranking depends on the seed, the domain's name and its number of rows alone, so other
+domains, the batch size and the number of devices cannot change what a domain gives, and every
+stage that selects alike draws from the same ranking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.inputs import Domain, Lengths, Rows
+from axolotl_dmt.permutation import Permutation, derive_key, for_chunks
+
+Selector = Callable[[Domain, int], NDArray[Any]]
+"""Given a domain and a 64-bit key, ranks its rows: every row once, the first chosen first."""
+
+SELECTIONS = ("random", "first", "longest", "shortest")
+_BLOCK = 1 << 18
+
+
+class Ranking:
+    """All rows of a domain, in the order in which they are taken.
+
+    Args:
+        domain: the pool, with at least one row.
+        method: random, first, longest, shortest, score:<column>, or a key of `selectors`.
+        seed: the plan's seed.
+        key: the YAML key of the selection, for errors.
+        selectors: further methods by name.
+
+    Raises:
+        DMTError: the method is unknown, or needs lengths or a column that the domain lacks.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        method: str,
+        seed: int,
+        key: str,
+        selectors: Mapping[str, Selector] | None = None,
+    ) -> None:
+        self.domain, self.size = domain, domain.rows
+        self._permutation: Permutation | None = None
+        self._table: NDArray[Any] | None = None
+        self._token_sums: NDArray[np.int64] | None = None
+        random_key = derive_key(seed, "select", domain.name)
+        if method == "random":
+            self._permutation = Permutation(self.size, random_key)
+        elif method in (selectors or {}):
+            self._table = _checked(
+                np.asarray((selectors or {})[method](domain, random_key)), domain
+            )
+        elif method != "first":
+            self._table = np.argsort(_descending(domain, method, key, selectors), kind="stable")
+
+    def rows(self, start: int, stop: int) -> NDArray[Any]:
+        """Local row numbers at ranks start .. stop-1, all within 0 .. size."""
+        if self._permutation is not None:
+            return self._permutation.range(start, stop)
+        if self._table is not None:
+            return self._table[start:stop]
+        return np.arange(start, stop)
+
+    def fill(self, out: Rows, start: int, offset: int) -> None:
+        """Write the rows at ranks start, start+1, ..., going round at the end of the ranking.
+
+        Args:
+            out: filled in place, any length. A whole pass is written in pool order.
+            start: the first rank, zero or more.
+            offset: added to each local row number.
+        """
+        done, rank = 0, start % self.size
+        while done < len(out):
+            take = min(self.size - rank, len(out) - done)
+            part = out[done : done + take]
+            whole = take == self.size
+
+            def work(
+                a: int, b: int, part: Rows = part, rank: int = rank, whole: bool = whole
+            ) -> None:
+                rows = np.arange(a, b) if whole else self.rows(rank + a, rank + b)
+                np.add(rows, offset, out=part[a:b], casting="same_kind")
+
+            for_chunks(work, take)
+            done, rank = done + take, 0
+
+    def tokens(self, count: int) -> int:
+        """Tokens of the first `count` draws; after `size` draws the ranking starts again."""
+        sums = self._sums()
+        passes, rest = divmod(count, self.size)
+        block = rest // _BLOCK
+        tail = self._lengths()[self.rows(block * _BLOCK, rest)].sum(dtype=np.int64)
+        return passes * int(sums[-1]) + int(sums[block]) + int(tail)
+
+    def count_for(self, tokens: float) -> int:
+        """The number of draws whose tokens come nearest to a budget, the smaller one at a tie."""
+        sums = self._sums()
+        total = int(sums[-1])
+        if total == 0:
+            return 0
+        passes, rest = divmod(tokens, total)
+        block = min(int(np.searchsorted(sums, rest, side="right")) - 1, len(sums) - 2)
+        start, stop = block * _BLOCK, min((block + 1) * _BLOCK, self.size)
+        reached = sums[block] + np.cumsum(self._lengths()[self.rows(start, stop)], dtype=np.int64)
+        index = int(np.searchsorted(reached, rest, side="left"))
+        below = int(reached[index - 1]) if index else int(sums[block])
+        above = int(reached[index]) if index < len(reached) else below
+        return int(passes) * self.size + start + index + (above - rest < rest - below)
+
+    def _lengths(self) -> Lengths:
+        assert self.domain.lengths is not None, "callers check that lengths are known"
+        return self.domain.lengths
+
+    def _sums(self) -> NDArray[np.int64]:
+        """Tokens before each block of ranks, and the total last; small, whatever the size."""
+        if self._token_sums is None:
+            lengths = self._lengths()
+
+            def work(a: int, b: int) -> int:
+                return int(lengths[self.rows(a, b)].sum(dtype=np.int64))
+
+            blocks = for_chunks(work, self.size, _BLOCK)
+            self._token_sums = np.concatenate([[0], np.cumsum(blocks, dtype=np.int64)])
+        return self._token_sums
+
+
+def _descending(
+    domain: Domain, method: str, key: str, selectors: Mapping[str, Selector] | None
+) -> NDArray[Any]:
+    """What to sort by, smallest first, for the methods that sort."""
+    if method in ("longest", "shortest"):
+        if domain.lengths is None:
+            raise DMTError(
+                key, f"{method} needs the rows' lengths, which are unknown", "use random"
+            )
+        lengths = domain.lengths.astype(np.int64)
+        return lengths if method == "shortest" else -lengths
+    kind, _, column = method.partition(":")
+    if kind == "score" and column in domain.scores:
+        return -domain.scores[column].astype(np.float64)  # NaN sorts last either way
+    if kind == "score":
+        have = ", ".join(sorted(domain.scores)) or "none"
+        raise DMTError(
+            key, f"domain {domain.name} has no column {column!r}", f"its number columns: {have}"
+        )
+    known = ", ".join([*SELECTIONS, "score:<column>", *sorted(selectors or {})])
+    raise DMTError(key, f"unknown selection {method!r}", f"use one of {known}")
+
+
+def _checked(table: NDArray[Any], domain: Domain) -> NDArray[Any]:
+    """A hook's ranking, made sure to hold every row once."""
+    if table.shape != (domain.rows,) or not np.array_equal(np.sort(table), np.arange(domain.rows)):
+        raise ValueError(
+            f"a selector must rank each of the {domain.rows} rows of {domain.name!r} once"
+        )
+    return table.astype(np.int64)

@@ -1,0 +1,85 @@
+"""Every draw of a plan as a table, so that anybody can see what the model saw and when."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from axolotl_dmt.inputs import Domain
+from axolotl_dmt.permutation import chunks
+from axolotl_dmt.training_plan import StagePlan, TrainingPlan
+
+_CHUNK = 1 << 20
+
+
+def write_rows(plan: TrainingPlan, domains: Sequence[Domain], path: str | os.PathLike[str]) -> None:
+    """Write every draw in training order to a Parquet file; blanks are left out.
+
+    Columns: `stage` (name), `epoch` (from 1), `step` (the optimiser step that trains it, from 1 and
+    over all stages, as trainers log it: checkpoint-n has seen the rows up to step n), `domain`,
+    `dataset` (label), `row` (from 0, within the dataset).
+
+    Args:
+        plan: the plan.
+        domains: those it was compiled from, in the same order.
+        path: of the file; replaced when it is complete.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    datasets = [(domain.name, *dataset) for domain in domains for dataset in domain.datasets]
+    text = pa.dictionary(pa.int32(), pa.string())
+    schema = pa.schema(
+        [
+            ("stage", text),
+            ("epoch", pa.int32()),
+            ("step", pa.int32()),
+            ("domain", text),
+            ("dataset", text),
+            ("row", pa.int64()),
+        ]
+    )
+    sizes = np.array([rows for _, _, rows in datasets], np.int64)
+    starts = np.cumsum(sizes) - sizes
+    names = [stage.name for stage in plan.stages]
+    domain_names = [domain.name for domain in domains]
+    domain_of = np.array([domain_names.index(name) for name, _, _ in datasets], np.int32)
+    labels = [label for _, label, _ in datasets]
+
+    def coded(codes: Any, values: list[str]) -> Any:
+        return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), values)
+
+    temporary = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
+    with parquet.ParquetWriter(temporary, schema) as writer:
+        for stage in plan.stages:
+            for rows, epoch, step in _draws(plan, stage):
+                dataset = (np.searchsorted(starts, rows, side="right") - 1).astype(np.int32)
+                columns = [
+                    coded(np.full(len(rows), stage.index), names),
+                    pa.array(epoch, pa.int32()),
+                    pa.array(step, pa.int32()),
+                    coded(domain_of[dataset], domain_names),
+                    coded(dataset, labels),
+                    pa.array(rows - starts[dataset], pa.int64()),
+                ]
+                writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+    os.replace(temporary, path)
+
+
+def _draws(plan: TrainingPlan, stage: StagePlan) -> Iterator[tuple[Any, Any, Any]]:
+    """Row ids, epochs and steps of a stage's draws, a part at a time."""
+    first, last = plan.step_bounds(stage)
+    for start, stop in chunks(last - first, _CHUNK):
+        position = np.arange(start, stop)
+        rows = np.asarray(plan.order[first + start : first + stop])
+        if plan.pack_offsets is None or plan.packs_per_step is None:
+            step = (first + position) // plan.global_batch
+        else:
+            packs = np.searchsorted(plan.pack_offsets, first + position, side="right") - 1
+            step = packs // plan.packs_per_step
+        real = rows >= 0  # blanks come after all rows of a stage, so epochs count positions
+        yield rows[real], (position // stage.epoch_draws + 1)[real], (step + 1)[real]

@@ -1,0 +1,289 @@
+"""From the amounts of a stage to the exact number of rows of each domain.
+
+Amounts that stand by themselves (all, fraction, rows, tokens) are counted first. Shares are then
+solved beside them: with F rows fixed and shares that sum to S, the stage has F / (1 - S) rows.
+Where nothing is fixed and the shares or weights make up the whole stage, it is as large as its
+scarcest domain allows.
+
+Every count is within one row of what was asked, and an amount above zero is never rounded to
+nothing: it gives at least one row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from axolotl_dmt.amounts import Amount
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.inputs import Stage
+from axolotl_dmt.mixing import Ranking
+
+_ITERATIONS = 10_000
+
+
+def largest_remainder(quotas: Sequence[Fraction]) -> list[int]:
+    """Whole numbers next to the quotas whose sum is the rounded sum of the quotas.
+
+    The quotas with the largest fractional parts are rounded up, earlier ones first at a tie. A
+    quota above zero gets at least 1, even where that makes the sum larger.
+    """
+    counts = [math.floor(quota) for quota in quotas]
+    missing = math.floor(sum(quotas, Fraction()) + Fraction(1, 2)) - sum(counts)
+    by_remainder = sorted(range(len(quotas)), key=lambda i: counts[i] - quotas[i])
+    for index in by_remainder[: max(missing, 0)]:
+        counts[index] += 1
+    return [max(count, int(quota > 0)) for count, quota in zip(counts, quotas, strict=True)]
+
+
+@dataclass
+class _Mix:
+    """One stage while it is solved. `key` is that of the mix, `limit` the passes a row may have."""
+
+    stage: Stage
+    key: str
+    rankings: Mapping[str, Ranking]
+    amounts: dict[str, Amount]
+    limit: int
+
+    def of(self, *units: str) -> dict[str, Fraction]:
+        """The domains whose amounts have one of these units, and the values."""
+        return {n: a.value for n, a in self.amounts.items() if a.unit in units}
+
+    def room(self, name: str) -> int:
+        """Most rows that one epoch may draw of a domain."""
+        return self.rankings[name].size * self.limit
+
+    def token_room(self, name: str) -> int:
+        return self.rankings[name].tokens(self.room(name))
+
+    def error(self, name: str, problem: str, fix: str) -> DMTError:
+        return DMTError(f"{self.key}.{name}" if name else self.key, problem, fix)
+
+
+def solve_counts(stage: Stage, rankings: Mapping[str, Ranking], key: str) -> dict[str, int]:
+    """The draws of each domain in one epoch of a stage.
+
+    Args:
+        stage: its mix names only domains of `rankings`, and none with a zero amount is needed.
+        rankings: of each domain that the mix takes something of, in pool order.
+        key: the YAML key of the stage, such as `dmt.stages[1]`.
+
+    Returns:
+        Draws by domain, in pool order, each at least 1.
+
+    Raises:
+        DMTError: the amounts contradict each other, or need more rows than there are.
+    """
+    amounts = {name: stage.mix[name] for name in rankings}
+    mix = _Mix(stage, f"{key}.mix", rankings, amounts, stage.max_repeats or 1)
+    for name, amount in amounts.items():
+        if amount.unit in ("tokens", "token_share") and rankings[name].domain.lengths is None:
+            raise mix.error(
+                name, f"{amount} needs the rows' lengths, which are unknown", "count in rows"
+            )
+    _weights_to_shares(mix, key)
+    counts = {name: _fixed(mix, name) for name in mix.of("all", "fraction", "rows", "tokens")}
+    _check_room(mix, counts, total=None)
+    shares, token_shares = mix.of("share"), mix.of("token_share")
+    if token_shares:
+        counts |= _with_token_shares(mix, counts, shares, token_shares)
+    elif shares:
+        counts |= _with_shares(mix, counts, shares)
+    return {name: counts[name] for name in rankings}
+
+
+def _weights_to_shares(mix: _Mix, key: str) -> None:
+    """Weights divide what shares leave of a stage in which nothing is fixed."""
+    weights, shares = mix.of("weight"), mix.of("share")
+    temperature = mix.stage.temperature
+    if not weights:
+        if temperature != 1:
+            raise DMTError(
+                f"{key}.temperature",
+                "a temperature changes weights, and there are none",
+                "write amounts as {weight: w}, or leave temperature out",
+            )
+        return
+    if not (temperature > 0 and math.isfinite(temperature)):
+        raise DMTError(f"{key}.temperature", f"{temperature!r} is not above zero", "write e.g. 2.0")
+    for name in mix.amounts:
+        if name not in weights and name not in shares:
+            raise mix.error(
+                name,
+                f"{mix.amounts[name]} stands beside weights, which divide the whole stage",
+                "write it as a weight or a share, or write the weights as shares",
+            )
+    left = 1 - sum(shares.values(), Fraction())
+    if left <= 0:
+        raise mix.error("", "the shares leave nothing to divide by weights", "lower the shares")
+    if temperature != 1:
+        top = max(weights.values())
+        weights = {n: Fraction(float(w / top) ** (1 / temperature)) for n, w in weights.items()}
+    total = sum(weights.values())
+    mix.amounts.update({n: Amount("share", left * w / total) for n, w in weights.items()})
+
+
+def _fixed(mix: _Mix, name: str) -> int:
+    """Draws of an amount that does not depend on the other domains."""
+    amount, ranking = mix.amounts[name], mix.rankings[name]
+    if amount.unit == "all":
+        return ranking.size
+    if amount.unit == "rows":
+        return int(amount.value)
+    if amount.unit == "fraction":
+        return max(1, math.floor(amount.value * ranking.size + Fraction(1, 2)))
+    room = mix.token_room(name)
+    if amount.value > room:
+        factor = float(amount.value / room) if room else math.inf
+        raise mix.error(
+            name,
+            f"{amount} are {factor:.3g} times what there is: the domain's {ranking.size:,} rows "
+            f"give {room:,} tokens{_within(mix)}",
+            _more(mix, factor),
+        )
+    return max(1, ranking.count_for(float(amount.value)))
+
+
+def _with_shares(
+    mix: _Mix, fixed: Mapping[str, int], shares: Mapping[str, Fraction]
+) -> dict[str, int]:
+    """Draws of shares of the rows."""
+    whole, base = sum(shares.values(), Fraction()), sum(fixed.values())
+    _check_whole(mix, whole, base, "shares")
+    if base:
+        total = base / (1 - whole)
+    else:
+        total = min(mix.room(name) / share for name, share in shares.items())
+        total = Fraction(math.floor(total))
+    rounded = largest_remainder([share * total for share in shares.values()])
+    counts = dict(zip(shares, rounded, strict=True))
+    if not base:  # rounding up must not pass what the scarcest domain has
+        counts = {name: min(count, mix.room(name)) for name, count in counts.items()}
+    _check_room(mix, counts, total)
+    return counts
+
+
+def _with_token_shares(
+    mix: _Mix,
+    fixed: Mapping[str, int],
+    shares: Mapping[str, Fraction],
+    token_shares: Mapping[str, Fraction],
+) -> dict[str, int]:
+    """Draws where some amounts are shares of the tokens, and others may be shares of the rows.
+
+    Rows N and tokens T of the stage each follow from the other; going from one to the other
+    settles where there is a solution, and grows past every bound where there is none.
+    """
+    for name, ranking in mix.rankings.items():
+        if ranking.domain.lengths is None:
+            raise mix.error(
+                name,
+                "a token share counts the whole stage's tokens, and the lengths of this "
+                "domain's rows are unknown",
+                "count in rows",
+            )
+    row_whole, token_whole = (
+        sum(shares.values(), Fraction()),
+        sum(token_shares.values(), Fraction()),
+    )
+    rows, tokens = (
+        float(sum(fixed.values())),
+        float(sum(mix.rankings[name].tokens(count) for name, count in fixed.items())),
+    )
+    _check_whole(mix, token_whole, int(rows) or len(shares), "token shares")
+    if shares and (row_whole >= 1 or not rows):
+        raise mix.error(
+            "",
+            "shares and token shares alone do not say how large the stage is",
+            "give one domain a fixed amount, such as all",
+        )
+    if not rows:
+        total = min(mix.token_room(n) / float(u) for n, u in token_shares.items())
+    else:
+        total = tokens / float(1 - token_whole)
+    counts: dict[str, int] = {}
+    for _ in range(_ITERATIONS):
+        by_tokens = {n: float(u) * total for n, u in token_shares.items()}
+        _check_token_room(mix, by_tokens, total)
+        counts = {n: max(1, mix.rankings[n].count_for(b)) for n, b in by_tokens.items()}
+        if not shares:
+            return counts
+        of_rows = (sum(fixed.values()) + sum(counts.values())) / (1 - row_whole)
+        rounded = largest_remainder([share * of_rows for share in shares.values()])
+        by_rows = dict(zip(shares, rounded, strict=True))
+        _check_room(mix, by_rows, Fraction(of_rows))
+        other = tokens + sum(mix.rankings[n].tokens(c) for n, c in by_rows.items())
+        grown = other / float(1 - token_whole)
+        if grown <= total:
+            return counts | by_rows
+        total = grown
+    raise mix.error("", "the shares and token shares settle on no size", "give fewer shares")
+
+
+def _check_whole(mix: _Mix, whole: Fraction, fixed: int, what: str) -> None:
+    """Shares are below 1 beside something else, and 1 where they are all."""
+    if whole > 1:
+        raise mix.error("", f"the {what} sum to {_number(whole)}", "let them sum to 1 or less")
+    if whole == 1 and fixed:
+        others = [n for n, a in mix.amounts.items() if a.unit not in ("share", "token_share")]
+        beside = ", ".join(others) or "the other shares"
+        raise mix.error(
+            "", f"the {what} sum to 1 and leave no room for {beside}", "let them sum to less than 1"
+        )
+    if whole < 1 and not fixed:
+        raise mix.error(
+            "",
+            f"the {what} sum to {_number(whole)} and nothing else makes up the rest",
+            "let them sum to 1 (write thirds as 1/3), or give another domain a fixed amount",
+        )
+
+
+def _check_room(mix: _Mix, counts: Mapping[str, int], total: Fraction | None) -> None:
+    """No domain draws more rows than it may; `total` is the stage's rows where shares set them."""
+    excess = {name: Fraction(count, mix.room(name)) for name, count in counts.items()}
+    worst = max(excess, key=lambda name: excess[name], default="")
+    if not worst or excess[worst] <= 1:
+        return
+    have, amount = mix.rankings[worst].size, mix.amounts[worst]
+    problem = f"{amount} needs {counts[worst]:,} rows and the domain has {have:,}{_within(mix)}"
+    if total is not None:
+        best = math.floor(mix.room(worst) / amount.value)
+        problem += (
+            f"; it is the worst of a stage of {round(total):,} rows, which could have at most "
+            f"{best:,} at that share"
+        )
+    raise mix.error(worst, problem, _more(mix, counts[worst] / mix.room(worst)))
+
+
+def _check_token_room(mix: _Mix, budgets: Mapping[str, float], total: float) -> None:
+    excess = {name: budget / max(mix.token_room(name), 1) for name, budget in budgets.items()}
+    worst = max(excess, key=lambda name: excess[name])
+    if excess[worst] <= 1 + 1e-12:
+        return
+    room = mix.token_room(worst)
+    best = math.floor(room / mix.amounts[worst].value)
+    raise mix.error(
+        worst,
+        f"{mix.amounts[worst]} needs {round(budgets[worst]):,} tokens and the domain gives {room:,}"
+        f"{_within(mix)}; it is the worst of a stage of {round(total):,} tokens, which could have "
+        f"at most {best:,} at that share",
+        _more(mix, excess[worst]),
+    )
+
+
+def _within(mix: _Mix) -> str:
+    return f" within max_repeats {mix.limit}" if mix.limit > 1 else ""
+
+
+def _more(mix: _Mix, factor: float) -> str:
+    if not math.isfinite(factor):
+        return "take another amount"
+    passes = math.ceil(factor * mix.limit - 1e-9)
+    return f"set max_repeats: {passes} (a factor of {factor:.3g}), or take less"
+
+
+def _number(value: Fraction) -> str:
+    return f"{float(value):.6g}"

@@ -1,0 +1,348 @@
+"""The compiled schedule: what is trained at every optimiser step, as numbers and as a file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.inputs import Domain, Rows, Stage
+from axolotl_dmt.permutation import for_chunks
+
+SCHEMA: Final = 1
+BLANK: Final = -1
+"""The row id of a blank: a row with every label masked, which adds nothing to the loss."""
+_LEARNING = ("learning_rate", "lr_scheduler", "weight_decay", "reset_optimizer", "freeze")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainDraw:
+    """What a stage takes of one domain.
+
+    Args:
+        available: rows of the domain.
+        rows: distinct rows that are trained on.
+        draws: times a row of the domain is trained on, over the stage's epochs.
+        tokens: tokens of all draws; None where lengths are unknown.
+        trained_tokens: those of them that the loss sees; None where unknown.
+        max_repeats: most times that any one row is trained on, over the stage's epochs.
+        share: expected part in the stage's loss: the domain's part of the trained tokens, or of
+            the draws where trained tokens are unknown. 0 to 1.
+    """
+
+    available: int
+    rows: int
+    draws: int
+    tokens: int | None
+    trained_tokens: int | None
+    max_repeats: int
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagePlan:
+    """One stage of a plan: optimiser steps start_step .. end_step-1, counted from 0.
+
+    Args:
+        index: 0-based number of the stage.
+        name: of the stage.
+        start_step: the first step of the stage.
+        end_step: the step after its last one.
+        warmup_steps: of these steps.
+        epoch_draws: rows of one whole epoch.
+        stage: the settings it was compiled from.
+        domains: what it takes of each domain that it takes something of.
+    """
+
+    index: int
+    name: str
+    start_step: int
+    end_step: int
+    warmup_steps: int
+    epoch_draws: int
+    stage: Stage
+    domains: Mapping[str, DomainDraw]
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the stage."""
+        return self.end_step - self.start_step
+
+    @property
+    def draws(self) -> int:
+        """Rows trained on, without blanks."""
+        return sum(draw.draws for draw in self.domains.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """A domain's pool as a plan remembers it.
+
+    Args:
+        name: of the domain.
+        rows: number of rows.
+        datasets: (label, rows) of each dataset, in pool order.
+        digest: of the rows' lengths and trained lengths, so that changed data is noticed.
+    """
+
+    name: str
+    rows: int
+    datasets: tuple[tuple[str, int], ...]
+    digest: str
+
+    @classmethod
+    def of(cls, domain: Domain) -> Pool:
+        """Remember a domain."""
+        columns = [column for column in (domain.lengths, domain.trained) if column is not None]
+        digest = _hash([digest_array(column) for column in columns])
+        return cls(name=domain.name, rows=domain.rows, datasets=domain.datasets, digest=digest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """A compiled schedule.
+
+    Rows have global ids: the pools lie one after another, in the order of `pools`. -1 is a blank.
+
+    Args:
+        stages: in training order.
+        seed: the plan's seed.
+        global_batch: rows of an optimiser step, over all ranks and micro batches.
+        packs_per_step: packs of an optimiser step, where rows are packed.
+        pools: the domains' pools.
+        order: row ids in training order. Without packing, step s trains
+            order[s * global_batch : (s + 1) * global_batch].
+        pack_offsets: with packing, pack p is order[pack_offsets[p] : pack_offsets[p + 1]], and
+            step s trains packs s * packs_per_step .. (s + 1) * packs_per_step - 1. int64.
+    """
+
+    stages: tuple[StagePlan, ...]
+    seed: int
+    global_batch: int
+    packs_per_step: int | None = None
+    pools: tuple[Pool, ...]
+    order: Rows
+    pack_offsets: NDArray[np.int64] | None = None
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of all stages."""
+        return self.stages[-1].end_step
+
+    def stage_at(self, step: int) -> int:
+        """The index of the stage that trains step `step`, counted from 0; the last one's after."""
+        ends = [stage.end_step for stage in self.stages]
+        return min(int(np.searchsorted(ends, step, side="right")), len(ends) - 1)
+
+    def step_bounds(self, stage: StagePlan) -> tuple[int, int]:
+        """Where the stage's rows start and end in `order`, blanks included."""
+        if self.pack_offsets is None or self.packs_per_step is None:
+            return stage.start_step * self.global_batch, stage.end_step * self.global_batch
+        start, end = stage.start_step * self.packs_per_step, stage.end_step * self.packs_per_step
+        return int(self.pack_offsets[start]), int(self.pack_offsets[end])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hex digest that changes when, and only when, what is trained changes.
+
+        These count: the seed, the rows of every step and pack in order, the global batch, where
+        each stage ends, its learning rate, schedule, warm-up steps, weight decay, optimiser reset
+        and frozen parameters, and of each domain that is used its rows, its datasets' labels and
+        sizes, and the lengths and trained lengths of its rows.
+
+        These do not: names of stages, how an amount or a warm-up was written (1/4 of 400 rows is
+        {rows: 100}), and domains and columns that no stage uses.
+        """
+        stages = [
+            {"end": s.end_step, "warmup": s.warmup_steps}
+            | {name: getattr(s.stage, name) for name in _LEARNING}
+            for s in self.stages
+        ]
+        used = self._used()
+        pools = [[p.rows, p.datasets, p.digest] for p in self.pools if p.name in used]
+        packs = None if self.pack_offsets is None else digest_array(self.pack_offsets)
+        parts = [self.seed, self.global_batch, self.packs_per_step, stages, pools]
+        return _hash([SCHEMA, *parts, self._order_digest(used), packs])
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan's documented summary, schema 1: counts and settings, no rows."""
+        stages = [
+            {
+                "name": stage.name,
+                "steps": stage.steps,
+                "epochs": stage.stage.epochs,
+                "learning_rate": stage.stage.learning_rate,
+                "domains": {name: asdict(draw) for name, draw in stage.domains.items()},
+            }
+            for stage in self.stages
+        ]
+        return {
+            "schema": SCHEMA,
+            "fingerprint": self.fingerprint,
+            "seed": self.seed,
+            "global_batch": self.global_batch,
+            "total_steps": self.total_steps,
+            "stages": stages,
+        }
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write plan.json, order.npy and, with packing, pack_offsets.npy into a folder.
+
+        Each file replaces its former one at once, plan.json last: what a crash leaves behind does
+        not load, or is the old plan or the new one.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace_array(folder / "order.npy", self.order)
+        if self.pack_offsets is not None:
+            _replace_array(folder / "pack_offsets.npy", self.pack_offsets)
+        plain = self.to_json()
+        plain["packs_per_step"] = self.packs_per_step
+        plain["pools"] = [asdict(pool) for pool in self.pools]
+        for summary, stage in zip(plain["stages"], self.stages, strict=True):
+            summary["settings"] = stage.stage.to_plain()
+            for name in ("start_step", "end_step", "warmup_steps", "epoch_draws"):
+                summary[name] = getattr(stage, name)
+        temporary = folder / f".plan.json.{os.getpid()}"
+        temporary.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+        os.replace(temporary, folder / "plan.json")
+        if self.pack_offsets is None:
+            (folder / "pack_offsets.npy").unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> TrainingPlan:
+        """Read a saved plan; its arrays are memory-mapped, so processes of a host share them.
+
+        Raises:
+            DMTError: there is no whole plan in the folder, or it is not the one that was written.
+        """
+        folder, fix = Path(folder), "compile the plan again"
+        try:
+            plain = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+            if plain.get("schema") != SCHEMA:
+                raise DMTError(str(folder), f"the plan has schema {plain.get('schema')!r}", fix)
+            packed = plain["packs_per_step"] is not None
+            plan = cls(
+                stages=tuple(
+                    _stage_from_plain(index, stage) for index, stage in enumerate(plain["stages"])
+                ),
+                seed=plain["seed"],
+                global_batch=plain["global_batch"],
+                packs_per_step=plain["packs_per_step"],
+                pools=tuple(
+                    Pool(**{**pool, "datasets": tuple(map(tuple, pool["datasets"]))})
+                    for pool in plain["pools"]
+                ),
+                order=np.load(folder / "order.npy", mmap_mode="r"),
+                pack_offsets=np.load(folder / "pack_offsets.npy", mmap_mode="r")
+                if packed
+                else None,
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, DMTError):
+                raise
+            problem = f"no whole plan can be read here ({type(error).__name__}: {error})"
+            raise DMTError(str(folder), problem, fix) from error
+        if plan.fingerprint != plain["fingerprint"]:
+            raise DMTError(str(folder), "the plan's files do not belong together", fix)
+        return plan
+
+    def changes(self, former: TrainingPlan) -> list[str]:
+        """What changed since a former plan, a line each; empty where the fingerprints agree."""
+        if self.fingerprint == former.fingerprint:
+            return []
+        found = _differences("", self, former, ("seed", "global_batch", "packs_per_step"))
+        used, pools = self._used() | former._used(), {pool.name: pool for pool in former.pools}
+        for pool in self.pools:
+            before = pools.get(pool.name)
+            if before is None or pool.name not in used:
+                continue
+            found += _differences(f"domain {pool.name}: ", pool, before, ("rows", "datasets"))
+            if pool.digest != before.digest and pool.rows == before.rows:
+                found.append(f"domain {pool.name}: the lengths of its rows changed")
+        if len(self.stages) != len(former.stages):
+            found.append(f"stages: was {len(former.stages)}, is {len(self.stages)}")
+        for now, then in zip(self.stages, former.stages, strict=False):
+            where = f"stage {now.index + 1} ({now.name}): "
+            found += _differences(where, now, then, ("steps", "warmup_steps"))
+            found += _differences(where, now.stage, then.stage, _LEARNING)
+            for name in {**then.domains, **now.domains}:
+                counts = [s.domains[name].draws if name in s.domains else 0 for s in (now, then)]
+                if counts[0] != counts[1]:
+                    found.append(f"{where}draws of {name}: was {counts[1]:,}, is {counts[0]:,}")
+        return found or ["the selection or the order of the rows"]
+
+    def _used(self) -> set[str]:
+        return {name for stage in self.stages for name in stage.domains}
+
+    def _order_digest(self, used: set[str]) -> str:
+        """Of the order, in row ids that count the used pools only."""
+        sizes = np.array([pool.rows for pool in self.pools], np.int64)
+        unused = np.array([pool.name not in used for pool in self.pools])
+        starts = np.cumsum(sizes) - sizes
+        shifts = np.cumsum(np.where(unused, sizes, 0))
+        if not shifts.any():
+            return digest_array(self.order)
+        dtype = row_dtype(int(sizes[~unused].sum()))
+
+        def compact(rows: Rows) -> Rows:
+            shift = shifts[np.searchsorted(starts, rows, side="right") - 1]
+            return np.where(rows < 0, rows, rows - shift).astype(dtype)
+
+        return digest_array(self.order, compact)
+
+
+def row_dtype(rows: int) -> type[np.int32] | type[np.int64]:
+    """The type of row ids below `rows`: 32 bits where they fit."""
+    return np.int32 if rows < 2**31 else np.int64
+
+
+def digest_array(array: NDArray[Any], change: Any = None) -> str:
+    """A hex digest of an array, hashed in blocks on a few threads.
+
+    Args:
+        array: one-dimensional, of integers.
+        change: applied to each block before it is hashed.
+    """
+
+    def work(start: int, stop: int) -> str:
+        block = array[start:stop] if change is None else change(array[start:stop])
+        little = np.ascontiguousarray(block.astype(block.dtype.newbyteorder("<"), copy=False))
+        return blake2b(little.data, digest_size=16).hexdigest()
+
+    return _hash([len(array), *for_chunks(work, len(array), 1 << 20)])
+
+
+def _hash(parts: Sequence[Any]) -> str:
+    return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _replace_array(path: Path, array: NDArray[Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        np.save(file, array)
+    os.replace(temporary, path)
+
+
+def _stage_from_plain(index: int, plain: Mapping[str, Any]) -> StagePlan:
+    names = ("name", "start_step", "end_step", "warmup_steps", "epoch_draws")
+    return StagePlan(
+        index=index,
+        stage=Stage.from_plain(plain["settings"]),
+        domains={name: DomainDraw(**draw) for name, draw in plain["domains"].items()},
+        **{name: plain[name] for name in names},
+    )
+
+
+def _differences(where: str, now: Any, then: Any, names: Sequence[str]) -> list[str]:
+    pairs = [(name, getattr(then, name), getattr(now, name)) for name in names]
+    return [f"{where}{name}: was {a}, is {b}" for name, a, b in pairs if a != b]
