@@ -6,6 +6,7 @@ importing a module does no work: data, checkers and clients load when a task fir
 
     sources        rows, prompt template and settings: metadata, then environment, then the hub
     math           the number an answer ends on, and whether it is the right one
+    math_hard      the answer of a MATH problem
     latex          whether two mathematical expressions are equal
     instructions   verifiable instructions: IFEval's checkers and a few of our own
     judge          an OpenAI-compatible judge with retries and a cache on disk

@@ -30,6 +30,7 @@ from axolotl_dmt.scoring.sources import (
     prompt_of,
     prompt_template,
     set_generation,
+    setting,
     splits,
     with_prompts,
 )
@@ -206,31 +207,45 @@ def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Any:
         DMTError: an instruction that is unknown or has the wrong arguments; no prompt left.
     """
     set_generation(generation, metadata)
-    rows = load_rows("dmt_general_data", metadata, fields=FIELDS, hub=IFEVAL)
-    kept, skipped = [], 0
+    name = "dmt_general_data"
+    rows = load_rows(name, metadata, fields=FIELDS, hub=IFEVAL)
+    kept = []
     for row in rows:
-        ids, arguments = row["instruction_id_list"], row["kwargs"]
-        if len(ids) != len(arguments) or not ids:
-            problem = (
-                f"{len(ids)} instructions with {len(arguments)} kwargs in {row['prompt']!r:.60}"
-            )
-            raise DMTError("dmt_general_data", problem, "give one mapping for each instruction")
-        if NEEDS_PUNKT.intersection(ids) and not has_punkt():
-            skipped += 1
-            continue
-        for instruction, given in zip(ids, arguments, strict=True):
-            make_check(instruction, given or {})
-        # As text, because Arrow would give every row the arguments of all.
-        checks = json.dumps(list(zip(ids, [given or {} for given in arguments], strict=True)))
-        kept.append({"prompt": row["prompt"], "checks": checks})
+        try:
+            kept.append({"prompt": row["prompt"], "checks": _checks_of(row)})
+        except _Uncheckable as error:
+            log.debug("dmt_general: prompt %r: %s", row["prompt"][:60], error)
+        except DMTError:
+            if setting(name, metadata) is not None:  # the user's own file is theirs to correct
+                raise
+    skipped = len(rows) - len(kept)
     if not kept:
-        raise DMTError(
-            "dmt_general_data", f"none of {len(rows)} prompts can be checked", PUNKT_HINT
-        )
+        raise DMTError(name, f"none of {len(rows)} prompts can be checked", PUNKT_HINT)
     if skipped:
         log.warning("dmt_general: %d of %d prompts skipped: %s", skipped, len(rows), PUNKT_HINT)
     rows = [{**row, "skipped": skipped} for row in kept]
     return splits(test=with_prompts(rows, "prompt", prompt_template(metadata)))
+
+
+class _Uncheckable(Exception):
+    """A prompt whose checker lacks its data on this machine."""
+
+
+def _checks_of(row: Row) -> str:
+    """A row's instructions with their arguments, tried out.
+
+    As JSON, because Arrow would give every row the arguments of all.
+    """
+    ids, arguments = row["instruction_id_list"], [given or {} for given in row["kwargs"]]
+    if len(ids) != len(arguments) or not ids:
+        problem = f"{len(ids)} instructions with {len(arguments)} kwargs in {row['prompt']!r:.60}"
+        raise DMTError("dmt_general_data", problem, "give one mapping for each instruction")
+    checks = list(zip(ids, arguments, strict=True))
+    for instruction, given in checks:
+        make_check(instruction, given)
+    if NEEDS_PUNKT.intersection(ids) and not has_punkt():
+        raise _Uncheckable(PUNKT_HINT)
+    return json.dumps(checks)
 
 
 PUNKT_HINT = "nltk's punkt_tab is missing, get it by `python -m nltk.downloader punkt_tab`"

@@ -169,8 +169,10 @@ def read_rows(name: str, path: str | os.PathLike[str], fields: Mapping[str, type
     if not numbered:
         raise DMTError(name, f"{file} holds no rows", f"a line is {shape}")
     for number, row in numbered:
+        if not isinstance(row, dict):
+            raise DMTError(name, f"row {number} of {file} is no object", f"a line is {shape}")
         for field, kind in fields.items():
-            if not isinstance(row, dict) or not isinstance(row.get(field), kind):
+            if not isinstance(row.get(field), kind):
                 problem = f"row {number} of {file} has no {kind.__name__} `{field}`"
                 raise DMTError(name, problem, f"a line is {shape}")
     return [row for _, row in numbered]

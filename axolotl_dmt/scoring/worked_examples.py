@@ -48,3 +48,26 @@ WORKED_EXAMPLES: tuple[tuple[str, str], ...] = (
         "Together that is 24 + 21 = $45.\nWith the voucher they pay 45 - 5 = $40.\n#### 40",
     ),
 )
+
+HARD_EXAMPLES: tuple[tuple[str, str], ...] = (
+    (
+        r"Find the sum of the solutions of $x^2 - 7x + 10 = 0$.",
+        r"The polynomial factors as $(x - 2)(x - 5)$, so the solutions are 2 and 5. "
+        r"Their sum is $\boxed{7}$.",
+    ),
+    (
+        r"A right triangle has legs of length 1 and 3. What is the cosine of its smaller acute "
+        r"angle?",
+        r"The hypotenuse is $\sqrt{1^2 + 3^2} = \sqrt{10}$. The smaller angle lies opposite the "
+        r"leg of length 1, so its cosine is $\boxed{\frac{3}{\sqrt{10}}}$.",
+    ),
+    (
+        r"What is the probability that two rolls of a fair die add up to 4?",
+        r"The rolls (1,3), (2,2) and (3,1) add up to 4: 3 of 36 outcomes. "
+        r"The probability is $\frac{3}{36} = \boxed{\frac{1}{12}}$.",
+    ),
+    (
+        r"For which $x$ is $\sqrt{2x - 6}$ a real number? Answer as an interval.",
+        r"We need $2x - 6 \ge 0$, so $x \ge 3$. The interval is $\boxed{[3, \infty)}$.",
+    ),
+)

@@ -1,0 +1,5 @@
+"""What `dmt_math_hard.yaml` names; lm-eval runs this file anew for each `!function`."""
+
+from axolotl_dmt.scoring.math_hard import dataset, process_results
+
+__all__ = ["dataset", "process_results"]
