@@ -233,15 +233,22 @@ def drop_rights(uid: int) -> None:
             os.close(_library)
             _library = -1
         else:  # Python lives where only root may pass, in /root for one
-            kept = f"/proc/self/fd/{_library}"
-            sys.path[:] = [kept + path[len(_HOME) :] for path in sys.path if path.startswith(_HOME)]
-            sys.path_importer_cache.clear()
+            _import_from(f"/proc/self/fd/{_library}")
     if LINUX:
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
         _call("capset", struct.pack("<Ii", 0x20080522, 0), bytes(24))
         # Keeps /proc/PID/mem and /proc/PID/fd of this process from others of the same user.
         _prctl(_PR_SET_DUMPABLE, 0)
         die_with_parent()  # a change of user clears it
+
+
+def _import_from(library: str) -> None:
+    """Look for modules in Python's library by another path to it."""
+    packages = [getattr(module, "__path__", None) for module in sys.modules.values()]
+    for places in [sys.path, *packages]:
+        if isinstance(places, list):
+            places[:] = [library + path.removeprefix(_HOME) for path in places if _HOME in path]
+    sys.path_importer_cache.clear()
 
 
 def set_limits(
