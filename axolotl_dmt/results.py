@@ -293,7 +293,8 @@ class Results:
         # The same folder, so that os.replace stays on one file system.
         temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            with temp.open("w", encoding="utf-8") as file:
+            # Half a surrogate pair, which a model may write, becomes the JSON escape that it needs.
+            with temp.open("w", encoding="utf-8", errors="backslashreplace") as file:
                 json.dump(self.to_json(), file, indent=2, allow_nan=False, ensure_ascii=False)
                 file.write("\n")
                 file.flush()
