@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from axolotl.utils.logging import get_logger
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import SaveStrategy
 
 from axolotl_dmt.args import DMTConfig, EverySteps
+from axolotl_dmt.evaluation import Scored
 from axolotl_dmt.plan import StagePlan, TrainingPlan
 from axolotl_dmt.training import reset_optimizer
 
@@ -46,9 +47,7 @@ class StageCallback(TrainerCallback):
         self.recorder.start(resumed=state.global_step > 0)
         evaluate = self.config.evaluate
         if self.evaluator and evaluate and evaluate.before and state.global_step == 0:
-            scored = self.evaluator.score(self.trainer)
-            self.recorder.baseline(scored)
-            self._log(scored.scores)
+            self.recorder.baseline(self._evaluate("the starting model"))
 
     def on_step_begin(
         self,
@@ -85,7 +84,7 @@ class StageCallback(TrainerCallback):
         stage = self.plan.stages[self.plan.stage_at(step - 1)]
         if step != stage.end_step:
             if self._due_between(step):
-                self._log(self.evaluator.score(self.trainer).scores)
+                self._evaluate(f"step {step}")
             return control
         self.recorder.stage_trained(stage, seconds=time.monotonic() - self.stage_started)
         folder = Path(args.output_dir) / "stages" / f"{stage.index + 1:02d}-{stage.name}"
@@ -95,7 +94,7 @@ class StageCallback(TrainerCallback):
             if self.plan.stages[stage.index + 1].stage.reset_optimizer:
                 reset_optimizer(self.trainer.optimizer)
             # The checkpoint written now holds the state that the next stage starts from.
-            control.should_save = True
+            control.should_save = args.save_strategy != SaveStrategy.NO
         return control
 
     def on_train_end(
@@ -116,9 +115,18 @@ class StageCallback(TrainerCallback):
             return
         if self.recorder.is_scored(stage):
             return
-        scored = self.evaluator.score(self.trainer)
+        scored = self._evaluate(f"stage {stage.name}")
         self.recorder.stage_done(stage, scored)
-        self._log(scored.scores)
+
+    def _evaluate(self, what: str) -> Scored:
+        scored = self.evaluator.score(self.trainer)
+        if scored.error:
+            LOG.error("%s was not scored, training goes on: %s", what, scored.error)
+        if scored.scores:
+            values = {name: score.value for name, score in scored.scores.items()}
+            LOG.info("%s scored: %s", what, ", ".join(f"{n} {v:.3f}" for n, v in values.items()))
+            self.trainer.log({f"dmt/{name}": value for name, value in values.items()})
+        return scored
 
     def _due_between(self, step: int) -> bool:
         when = self.config.evaluate.when if self.config.evaluate else None
@@ -127,10 +135,6 @@ class StageCallback(TrainerCallback):
             and isinstance(when, EverySteps)
             and step % when.every_steps == 0
         )
-
-    def _log(self, scores: Mapping[str, Any]) -> None:
-        if scores:
-            self.trainer.log({f"dmt/{ability}": score.value for ability, score in scores.items()})
 
     def _apply_weight_decay(self, stage: StagePlan) -> None:
         decay = stage.stage.weight_decay

@@ -1,0 +1,127 @@
+"""A plan for people: tables for the terminal and a bar picture of the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from axolotl_dmt.training_plan import TrainingPlan
+
+
+def plan_tables(plan: TrainingPlan) -> Iterator[Any]:
+    """The parts of the terminal view: the stages, then each stage's domains."""
+    stages = Table(title="Plan", title_justify="left", box=None, pad_edge=False)
+    stages.add_column("stage", no_wrap=True)
+    for name in (
+        "steps",
+        "epochs",
+        "peak lr",
+        "schedule",
+        "warm-up",
+        "rows",
+        "tokens",
+        "optimiser",
+    ):
+        stages.add_column(name, justify="right")
+    for stage in plan.stages:
+        settings = stage.stage
+        tokens = [draw.tokens for draw in stage.domains.values()]
+        reset = settings.reset_optimizer and stage.index > 0
+        stages.add_row(
+            stage.name,
+            f"{stage.start_step + 1:,}-{stage.end_step:,}",
+            f"{settings.epochs:g}",
+            f"{settings.learning_rate:.2g}",
+            settings.lr_scheduler,
+            f"{stage.warmup_steps:,}",
+            f"{stage.draws:,}",
+            _count(None if None in tokens else sum(t or 0 for t in tokens)),
+            "reset" if reset else "new" if stage.index == 0 else "kept",
+        )
+    yield stages
+
+    domains = Table(title="Domains", title_justify="left", box=None, pad_edge=False)
+    domains.add_column("stage", no_wrap=True)
+    domains.add_column("domain", no_wrap=True)
+    for name in ("rows", "of", "draws", "repeats", "tokens", "trained", "share of loss"):
+        domains.add_column(name, justify="right")
+    for stage in plan.stages:
+        for position, (name, draw) in enumerate(stage.domains.items()):
+            domains.add_row(
+                stage.name if position == 0 else "",
+                name,
+                f"{draw.rows:,}",
+                f"{draw.available:,}",
+                f"{draw.draws:,}",
+                f"{draw.max_repeats}",
+                _count(draw.tokens),
+                _count(draw.trained_tokens),
+                f"{draw.share:.1%}",
+                end_section=position + 1 == len(stage.domains),
+            )
+    yield Text("")
+    yield domains
+    yield Text("")
+    unit = f"packs of {plan.packs_per_step} a step" if plan.packs_per_step else "rows a step"
+    batch = f"{unit}" if plan.packs_per_step else f"{plan.global_batch:,} {unit}"
+    yield Text(
+        f"{plan.total_steps:,} steps, {batch}, seed {plan.seed}, fingerprint {plan.fingerprint}"
+    )
+
+
+def _count(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"
+
+
+def plot_plan(plan: TrainingPlan, path: Path) -> None:
+    """One bar a stage, as long as its steps, parted by each domain's share of the loss.
+
+    Args:
+        plan: what to draw.
+        path: where to; the suffix gives the format.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    names = list(dict.fromkeys(name for stage in plan.stages for name in stage.domains))
+    colours = plt.get_cmap("tab10" if len(names) <= 10 else "tab20")
+    height = 1.3 + 0.6 * len(plan.stages)
+    figure, axes = plt.subplots(figsize=(8, height), layout="constrained")
+    for row, stage in enumerate(plan.stages):
+        left = float(stage.start_step)
+        for name, draw in stage.domains.items():
+            width = stage.steps * draw.share
+            axes.barh(row, width, left=left, color=colours(names.index(name) % 20), height=0.7)
+            if draw.share > 0.12:
+                axes.text(
+                    left + width / 2,
+                    row,
+                    f"{name}\n{draw.share:.0%}",
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color="white",
+                )
+            left += width
+    axes.set_yticks(range(len(plan.stages)), [stage.name for stage in plan.stages])
+    axes.invert_yaxis()
+    axes.set_xlabel("optimiser step; width of a part: its expected share of the loss")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colours(i % 20)) for i in range(len(names))]
+    axes.legend(
+        handles,
+        names,
+        ncols=min(len(names), 6),
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        frameon=False,
+        fontsize=9,
+    )
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

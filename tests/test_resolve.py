@@ -1,0 +1,111 @@
+"""From the block to stages: strategies, explicit stages, defaults, unknown names."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from axolotl_dmt.amounts import Amount
+from axolotl_dmt.args import read_config
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.inputs import Stage
+from axolotl_dmt.resolve import StageDefaults, resolve_stages
+
+DEFAULTS = StageDefaults(
+    epochs=3.0,
+    learning_rate=2e-5,
+    lr_scheduler="cosine",
+    warmup_steps=None,
+    warmup_ratio=0.03,
+    weight_decay=0.1,
+)
+DOMAINS = ("math", "code", "general")
+
+
+def resolve(block: dict[str, Any], domains: tuple[str, ...] = DOMAINS) -> tuple[Stage, ...]:
+    return resolve_stages(read_config(block), domains, DEFAULTS)
+
+
+def refusal(block: dict[str, Any], domains: tuple[str, ...] = DOMAINS) -> str:
+    with pytest.raises(DMTError) as caught:
+        resolve(block, domains)
+    return str(caught.value)
+
+
+def test_dmt_is_specialised_data_then_general_data_with_replay() -> None:
+    first, second = resolve({"strategy": "dmt", "k": "1/16"})
+    assert (first.name, dict(first.mix)) == (
+        "specialise",
+        {"math": Amount("all"), "code": Amount("all")},
+    )
+    replay = Amount("fraction", Fraction(1, 16))
+    assert (second.name, dict(second.mix)) == (
+        "generalise",
+        {"general": Amount("all"), "math": replay, "code": replay},
+    )
+
+
+def test_stages_take_axolotls_settings_as_defaults() -> None:
+    for stage in resolve({"strategy": "dmt"}):
+        assert stage.epochs == 3.0
+        assert stage.learning_rate == 2e-5
+        assert stage.lr_scheduler == "cosine"
+        assert stage.warmup_ratio == 0.03
+        assert stage.weight_decay == 0.1
+        assert stage.reset_optimizer
+
+
+def test_overrides_change_one_stage_of_a_strategy() -> None:
+    first, second = resolve(
+        {"strategy": "dmt", "overrides": {"generalise": {"learning_rate": 1e-5, "epochs": 1}}}
+    )
+    assert (first.learning_rate, first.epochs) == (2e-5, 3.0)
+    assert (second.learning_rate, second.epochs) == (1e-5, 1)
+
+
+def test_a_stages_own_warmup_replaces_both_of_axolotls() -> None:
+    (stage,) = resolve({"stages": [{"name": "a", "mix": {"math": "all"}, "warmup_steps": 0}]})
+    assert (stage.warmup_steps, stage.warmup_ratio) == (0, None)
+
+
+def test_weights_become_weight_amounts() -> None:
+    (stage,) = resolve(
+        {"stages": [{"name": "a", "weights": {"math": 1, "code": 3}, "temperature": 2}]}
+    )
+    assert stage.mix["code"] == Amount("weight", Fraction(3))
+    assert stage.temperature == 2
+
+
+def test_a_domain_of_any_name_can_be_the_general_one() -> None:
+    _, second = resolve({"strategy": "dmt", "general": "chat"}, ("math", "chat"))
+    assert list(second.mix) == ["chat", "math"]
+
+
+def test_an_unknown_strategy_lists_the_known_ones() -> None:
+    assert refusal({"strategy": "dtm"}) == "dmt.strategy: 'dtm' is unknown; known: dmt"
+
+
+def test_an_unknown_domain_in_a_mix_gets_a_suggestion() -> None:
+    block = {"stages": [{"name": "a", "mix": {"maths": "all"}}]}
+    assert refusal(block) == (
+        "dmt.stages[0].mix.maths: no dataset has this domain; "
+        "did you mean math? known domains: math, code, general"
+    )
+
+
+def test_dmt_without_a_general_domain_says_which_are_known() -> None:
+    assert refusal({"strategy": "dmt"}, ("math", "code")) == (
+        "dmt.general: no dataset has the domain 'general'; known domains: math, code"
+    )
+
+
+def test_dmt_with_general_data_alone_is_refused() -> None:
+    assert refusal({"strategy": "dmt"}, ("general",)).startswith("dmt.strategy: every domain")
+
+
+def test_an_override_of_no_stage_lists_the_stages() -> None:
+    assert refusal({"strategy": "dmt", "overrides": {"generalize": {"epochs": 1}}}) == (
+        "dmt.overrides.generalize: no such stage; stages: specialise, generalise"
+    )
