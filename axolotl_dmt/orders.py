@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -30,7 +30,7 @@ class Epoch:
         key: a 64-bit key for this stage and epoch.
         global_batch: rows of an optimiser step.
         offset: rows that the step in which the epoch starts already holds.
-        lengths: gives the lengths of global row ids, or None where they are unknown.
+        lengths: gives the lengths of global row ids; a ValueError where they are unknown.
         out: an array like `rows` in which an order may write what it returns, to spare memory.
     """
 
@@ -40,7 +40,7 @@ class Epoch:
     key: int
     global_batch: int
     offset: int
-    lengths: Callable[[Rows], Lengths] | None
+    lengths: Callable[[Rows], Lengths]
     out: Rows
 
     def permutation(self, purpose: str, size: int) -> Permutation:
@@ -72,7 +72,8 @@ def round_robin(epoch: Epoch) -> Rows:
 
     After any number of rows each domain is less than one row away from its exact share.
     """
-    return blocks(epoch)[interleave(epoch.counts)]
+    interleave(blocks(replace(epoch, out=np.empty_like(epoch.rows))), epoch.counts, epoch.out)
+    return epoch.out
 
 
 def length_grouped(epoch: Epoch) -> Rows:
@@ -82,8 +83,6 @@ def length_grouped(epoch: Epoch) -> Rows:
     length, and the batches shuffled. The rows that fill the step in which the epoch starts and
     the one in which it ends are left as they were shuffled.
     """
-    if epoch.lengths is None:
-        raise DMTError("order", "length_grouped needs the rows' lengths, which are unknown", "")
     rows, batch = shuffle(epoch), epoch.global_batch
     head = min(-epoch.offset % batch, len(rows))
     batches = (len(rows) - head) // batch
@@ -126,8 +125,8 @@ def _shuffle(rows: Rows, permutation: Permutation, out: Rows) -> None:
     for_chunks(work, len(rows))
 
 
-def interleave(counts: NDArray[np.int64]) -> Rows:
-    """The most even interleaving of several queues.
+def interleave(rows: Rows, counts: NDArray[np.int64], out: Rows) -> None:
+    """Interleave several queues as evenly as can be.
 
     Unit j of a queue with n of the N units may come from position floor(j N / n) on and must have
     come by position ceil((j + 1) N / n); serving the earliest deadline among those that may come
@@ -135,29 +134,25 @@ def interleave(counts: NDArray[np.int64]) -> Rows:
     less than one unit away from p n / N after p units, for every p.
 
     Args:
+        rows: the queues laid one after another, shape (N,).
         counts: units of each queue, each at least 1, shape (queues,).
-
-    Returns:
-        Positions in the queues laid one after another, in the order served, shape (sum,).
+        out: the units in the order served, shape (N,).
     """
-    total = int(counts.sum())
-    out = np.empty(total, np.int32 if total < 2**31 else np.int64)
-    _serve_earliest_deadline()(np.asarray(counts, np.int64), out)
-    return out
+    _serve_earliest_deadline()(rows, np.asarray(counts, np.int64), out)
 
 
 @cache
-def _serve_earliest_deadline() -> Callable[[NDArray[np.int64], Rows], Any]:
+def _serve_earliest_deadline() -> Callable[[Rows, NDArray[np.int64], Rows], Any]:
     """Compiled on first use, where numba is there: each position depends on all before it."""
     try:
         from numba import njit
     except ImportError:  # as right, but slow
         return _serve
-    compiled: Callable[[NDArray[np.int64], Rows], Any] = njit(nogil=True)(_serve)
+    compiled: Callable[[Rows, NDArray[np.int64], Rows], Any] = njit(nogil=True)(_serve)
     return compiled
 
 
-def _serve(counts: NDArray[np.int64], out: Rows) -> None:
+def _serve(rows: Rows, counts: NDArray[np.int64], out: Rows) -> None:
     queues, total = len(counts), out.size
     first, served = np.cumsum(counts) - counts, np.zeros(queues, np.int64)
     release, deadline = np.zeros(queues, np.int64), -(-total // counts)
@@ -166,7 +161,7 @@ def _serve(counts: NDArray[np.int64], out: Rows) -> None:
         for queue in range(queues):
             if release[queue] <= position and deadline[queue] < earliest:
                 best, earliest = queue, deadline[queue]
-        out[position] = first[best] + served[best]
+        out[position] = rows[first[best] + served[best]]
         served[best] += 1
         if served[best] < counts[best]:
             release[best] = served[best] * total // counts[best]

@@ -10,8 +10,9 @@ is dropped, none is trained twice, and no step and no pack holds rows of two sta
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -115,7 +116,6 @@ class _Compiler:
         sizes = [domain.rows for domain in domains]
         self.offsets = dict(zip(self.domains, np.cumsum([0, *sizes]).tolist(), strict=False))
         self.dtype = row_dtype(sum(sizes))
-        self.lengths = self._all_lengths()
 
     def solve(self, index: int, stage: Stage) -> _Solved:
         """Check a stage and count its rows."""
@@ -148,7 +148,7 @@ class _Compiler:
             for name in taken
         }
         order = find_order(stage.order, f"{key}.order", self.orders)
-        if self.lengths is None and stage.order == "length_grouped":
+        if stage.order == "length_grouped" and self.lengths is None:
             raise DMTError(f"{key}.order", "the rows' lengths are unknown", "use shuffle")
         return _Solved(index, stage, key, rankings, order)
 
@@ -238,8 +238,7 @@ class _Compiler:
 
     def _pack(self, rows: Rows, packing: Packing) -> tuple[Rows, NDArray[np.int64]]:
         """Rows pack after pack, and the number of rows of each pack."""
-        assert self.lengths is not None
-        lengths = self.lengths[rows]
+        lengths = self._lengths_of(rows)
         longest = int(lengths.max())
         if longest > packing.capacity:
             raise DMTError(
@@ -284,7 +283,7 @@ class _Compiler:
                 key=derive_key(self.seed, "order", solved.index, epoch),
                 global_batch=self.global_batch,
                 offset=given % self.global_batch,
-                lengths=self._lengths_of() if self.lengths is not None else None,
+                lengths=self._lengths_of,
                 out=scratch,
             )
             ordered = solved.order(wanted)
@@ -306,16 +305,18 @@ class _Compiler:
             solved.rankings[name].fill(rows[start : start + count], first, self.offsets[name])
             start += count
 
-    def _all_lengths(self) -> Lengths | None:
-        """Lengths by global row id, where they are needed and all known."""
+    @cached_property
+    def lengths(self) -> Lengths | None:
+        """Lengths by global row id, or None where they are not all known."""
         lengths = [domain.lengths for domain in self.domains.values() if domain.rows]
         known = [part for part in lengths if part is not None]
         return np.concatenate(known) if known and len(known) == len(lengths) else None
 
-    def _lengths_of(self) -> Callable[[Rows], Lengths]:
-        lengths = self.lengths
-        assert lengths is not None
-        return lambda rows: lengths[rows]
+    def _lengths_of(self, rows: Rows) -> Lengths:
+        if self.lengths is None:
+            raise ValueError("the rows' lengths are unknown")
+        lengths: Lengths = self.lengths[rows]
+        return lengths
 
 
 def _check_names(stages: Sequence[Stage], domains: Sequence[Domain]) -> None:

@@ -116,7 +116,7 @@ def _weights_to_shares(mix: _Mix, key: str) -> None:
                 f"{mix.amounts[name]} stands beside weights, which divide the whole stage",
                 "write it as a weight or a share, or write the weights as shares",
             )
-    left = 1 - sum(shares.values(), Fraction())
+    left = 1 - _sum(shares)
     if left <= 0:
         raise mix.error("", "the shares leave nothing to divide by weights", "lower the shares")
     if temperature != 1:
@@ -151,7 +151,7 @@ def _with_shares(
     mix: _Mix, fixed: Mapping[str, int], shares: Mapping[str, Fraction]
 ) -> dict[str, int]:
     """Draws of shares of the rows."""
-    whole, base = sum(shares.values(), Fraction()), sum(fixed.values())
+    whole, base = _sum(shares), sum(fixed.values())
     _check_whole(mix, whole, base, "shares")
     if base:
         total = base / (1 - whole)
@@ -179,48 +179,42 @@ def _with_token_shares(
     """
     for name, ranking in mix.rankings.items():
         if ranking.domain.lengths is None:
-            raise mix.error(
-                name,
-                "a token share counts the whole stage's tokens, and the lengths of this "
-                "domain's rows are unknown",
-                "count in rows",
-            )
-    row_whole, token_whole = (
-        sum(shares.values(), Fraction()),
-        sum(token_shares.values(), Fraction()),
-    )
-    rows, tokens = (
-        float(sum(fixed.values())),
-        float(sum(mix.rankings[name].tokens(count) for name, count in fixed.items())),
-    )
-    _check_whole(mix, token_whole, int(rows) or len(shares), "token shares")
-    if shares and (row_whole >= 1 or not rows):
-        raise mix.error(
-            "",
-            "shares and token shares alone do not say how large the stage is",
-            "give one domain a fixed amount, such as all",
-        )
+            problem = "a token share counts all tokens of the stage, and these lengths are unknown"
+            raise mix.error(name, problem, "count in rows")
+    rows = sum(fixed.values())
+    tokens = sum(mix.rankings[name].tokens(count) for name, count in fixed.items())
+    row_whole, token_whole = _sum(shares), _sum(token_shares)
+    _check_whole(mix, token_whole, rows or len(shares), "token shares")
+    if shares and not rows:
+        problem = "shares and token shares alone do not say how large the stage is"
+        raise mix.error("", problem, "give one domain a fixed amount, such as all")
+    if shares:
+        _check_whole(mix, row_whole, rows, "shares")
     if not rows:
         total = min(mix.token_room(n) / float(u) for n, u in token_shares.items())
     else:
         total = tokens / float(1 - token_whole)
-    counts: dict[str, int] = {}
+    bound = 1000 * sum(map(mix.token_room, mix.rankings))
     for _ in range(_ITERATIONS):
-        by_tokens = {n: float(u) * total for n, u in token_shares.items()}
-        _check_token_room(mix, by_tokens, total)
-        counts = {n: max(1, mix.rankings[n].count_for(b)) for n, b in by_tokens.items()}
-        if not shares:
-            return counts
-        of_rows = (sum(fixed.values()) + sum(counts.values())) / (1 - row_whole)
+        budgets = {n: float(u) * total for n, u in token_shares.items()}
+        by_tokens = {n: max(1, mix.rankings[n].count_for(b)) for n, b in budgets.items()}
+        of_rows = (rows + sum(by_tokens.values())) / (1 - row_whole)
         rounded = largest_remainder([share * of_rows for share in shares.values()])
         by_rows = dict(zip(shares, rounded, strict=True))
-        _check_room(mix, by_rows, Fraction(of_rows))
-        other = tokens + sum(mix.rankings[n].tokens(c) for n, c in by_rows.items())
-        grown = other / float(1 - token_whole)
+        of_shares = sum(mix.rankings[n].tokens(c) for n, c in by_rows.items())
+        grown = (tokens + of_shares) / float(1 - token_whole) if of_shares else total
         if grown <= total:
-            return counts | by_rows
+            _check_token_room(mix, budgets, total)
+            _check_room(mix, by_rows, Fraction(of_rows))
+            return by_tokens | by_rows
+        if grown > bound:
+            break
         total = grown
-    raise mix.error("", "the shares and token shares settle on no size", "give fewer shares")
+    raise mix.error(
+        "",
+        "the shares and the token shares together leave no room for the fixed amounts",
+        "lower some of them",
+    )
 
 
 def _check_whole(mix: _Mix, whole: Fraction, fixed: int, what: str) -> None:
@@ -248,7 +242,8 @@ def _check_room(mix: _Mix, counts: Mapping[str, int], total: Fraction | None) ->
     if not worst or excess[worst] <= 1:
         return
     have, amount = mix.rankings[worst].size, mix.amounts[worst]
-    problem = f"{amount} needs {counts[worst]:,} rows and the domain has {have:,}{_within(mix)}"
+    need = "are wanted" if amount.unit == "rows" else f"needs {counts[worst]:,} rows"
+    problem = f"{amount} {need} and the domain has {have:,}{_within(mix)}"
     if total is not None:
         best = math.floor(mix.room(worst) / amount.value)
         problem += (
@@ -287,3 +282,7 @@ def _more(mix: _Mix, factor: float) -> str:
 
 def _number(value: Fraction) -> str:
     return f"{float(value):.6g}"
+
+
+def _sum(values: Mapping[str, Fraction]) -> Fraction:
+    return sum(values.values(), Fraction())
