@@ -23,7 +23,7 @@ from datasets import Dataset, concatenate_datasets
 from numpy.typing import NDArray
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.plan import Domain, Packing
+from axolotl_dmt.inputs import Domain, Packing
 
 IGNORED = -100
 """Label of a token that adds nothing to the loss (PyTorch's `ignore_index`)."""

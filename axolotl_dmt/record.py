@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from axolotl_dmt.plan import StagePlan, TrainingPlan
 from axolotl_dmt.results import Results, Sample, StageResult
+from axolotl_dmt.training_plan import StagePlan, TrainingPlan
 
 if TYPE_CHECKING:
     from axolotl_dmt.evaluation import Scored

@@ -11,7 +11,7 @@ from axolotl_dmt.amounts import parse_amount
 from axolotl_dmt.args import DMTConfig, ScheduleConfig, StageConfig
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.hooks import known_strategies
-from axolotl_dmt.plan import Stage
+from axolotl_dmt.inputs import Stage
 from axolotl_dmt.strategies import Setting
 
 

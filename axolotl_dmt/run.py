@@ -9,8 +9,10 @@ from typing import Any
 from axolotl_dmt import versions
 from axolotl_dmt.args import DEFAULT_SEED, DMTConfig, read_config
 from axolotl_dmt.errors import DMTError, DMTErrors
-from axolotl_dmt.plan import Packing, Stage, TrainingPlan, compile_plan
+from axolotl_dmt.inputs import Packing, Stage
+from axolotl_dmt.plan import compile_plan
 from axolotl_dmt.resolve import StageDefaults, resolve_stages
+from axolotl_dmt.training_plan import TrainingPlan
 
 UNSUPPORTED = {
     "streaming": "a plan needs all rows before training starts; remove it",

@@ -12,8 +12,8 @@ from transformers.trainer_utils import SaveStrategy
 
 from axolotl_dmt.args import DMTConfig, EverySteps
 from axolotl_dmt.evaluation import Scored
-from axolotl_dmt.plan import StagePlan, TrainingPlan
 from axolotl_dmt.training import reset_optimizer
+from axolotl_dmt.training_plan import StagePlan, TrainingPlan
 
 LOG = get_logger("axolotl_dmt")
 

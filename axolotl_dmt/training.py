@@ -8,7 +8,8 @@ starts or ends.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from transformers.trainer_utils import SchedulerType
 
 from axolotl_dmt.data import IGNORED
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.plan import StagePlan, TrainingPlan
+from axolotl_dmt.training_plan import StagePlan, TrainingPlan
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -84,24 +85,23 @@ class StageTrainerMixin:
 
     dmt_plan: TrainingPlan | None = None
     dmt_blank: int = -1
-    dmt_blank_steps: dict[int, float]
+    dmt_blank_steps: Mapping[int, BlankStep]
 
     def follow_plan(self, plan: TrainingPlan, blank: int) -> None:
         """Train by this plan from now on."""
         self.dmt_plan, self.dmt_blank = plan, blank
-        self.dmt_blank_steps = _steps_with_blanks(plan, self._micro_batches_per_step())
-
-    def _micro_batches_per_step(self: Any) -> int:
-        return self.args.gradient_accumulation_steps * self.args.world_size
+        self.dmt_blank_steps = steps_with_blanks(
+            plan, self.args.gradient_accumulation_steps, self.args.world_size
+        )
 
     def _get_train_sampler(self: Any, train_dataset: Any = None) -> Any:
         if self.dmt_plan is None:
             return super()._get_train_sampler(train_dataset)  # type: ignore[misc]
         if self.dmt_plan.pack_offsets is None:
             return PlanSampler(self.dmt_plan, self.dmt_blank)
-        packs = len(self.dmt_plan.pack_offsets) - 1
-        micro_batches = self.dmt_plan.total_steps * self._micro_batches_per_step()
-        return PlanPackSampler(self.dmt_plan, self.dmt_blank, packs // micro_batches)
+        micro_batches = self.args.gradient_accumulation_steps * self.args.world_size
+        packs = self.dmt_plan.packs_per_step // micro_batches
+        return PlanPackSampler(self.dmt_plan, self.dmt_blank, packs)
 
     def compute_loss(
         self: Any, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any
@@ -112,46 +112,64 @@ class StageTrainerMixin:
         multiplied by zero; the step's other micro batches are weighted up, so that its gradient
         is the mean over its real ones.
         """
-        weight = None
+        step = None
         if self.dmt_plan is not None and model.training:
-            weight = self.dmt_blank_steps.get(self.state.global_step)
-        if weight is not None and bool((inputs["labels"] == IGNORED).all()):
+            step = self.dmt_blank_steps.get(self.state.global_step)
+        if step is None:
+            return super().compute_loss(  # type: ignore[misc]
+                model, inputs, return_outputs=return_outputs, **kwargs
+            )
+        by_tokens = kwargs.get("num_items_in_batch") is not None
+        weight = step.rank_weight if by_tokens else step.micro_batch_weight
+        if bool((inputs["labels"] == IGNORED).all()):
             weight = 0.0
             inputs = {**inputs, "labels": inputs["input_ids"]}
-            kwargs = {**kwargs, "num_items_in_batch": None}
-        result = super().compute_loss(  # type: ignore[misc]
-            model, inputs, return_outputs=return_outputs, **kwargs
+            kwargs["num_items_in_batch"] = None
+        loss, outputs = super().compute_loss(  # type: ignore[misc]
+            model, inputs, return_outputs=True, **kwargs
         )
-        if weight is None:
-            return result
-        return (result[0] * weight, result[1]) if return_outputs else result * weight
+        return (loss * weight, outputs) if return_outputs else loss * weight
 
 
-def _steps_with_blanks(plan: TrainingPlan, micro_batches: int) -> dict[int, float]:
-    """The weight of a real micro batch at each step that holds blank micro batches.
+@dataclass(frozen=True, kw_only=True)
+class BlankStep:
+    """An optimiser step of which some micro batches are blank.
+
+    Attributes:
+        micro_batch_weight: for a loss that is the mean over the step's micro batches: all micro
+            batches over the real ones.
+        rank_weight: for a loss that is each rank's mean over its own tokens: all ranks over the
+            ranks that have a real micro batch.
+    """
+
+    micro_batch_weight: float
+    rank_weight: float
+
+
+def steps_with_blanks(plan: TrainingPlan, accumulation: int, ranks: int) -> dict[int, BlankStep]:
+    """The steps that hold blank micro batches: at most the last one of each stage.
 
     Args:
         plan: the plan.
-        micro_batches: micro batches of one optimiser step, over all ranks.
-
-    Returns:
-        Global step -> micro batches over real micro batches; steps without a blank micro batch
-        are left out.
+        accumulation: micro batches of a step on one rank.
+        ranks: number of ranks; micro batch m of a step goes to rank m modulo ranks.
     """
-    weights = {}
+    found = {}
     for stage in plan.stages:
         step = stage.end_step - 1
-        if plan.pack_offsets is None:
+        if plan.pack_offsets is None or plan.packs_per_step is None:
             rows = plan.order[step * plan.global_batch : stage.end_step * plan.global_batch]
             units = np.asarray(rows) >= 0
         else:
-            per_step = (len(plan.pack_offsets) - 1) // plan.total_steps
-            starts = plan.pack_offsets[step * per_step : stage.end_step * per_step]
-            units = np.asarray(plan.order)[starts] >= 0
-        real = int(units.reshape(micro_batches, -1).any(axis=1).sum())
-        if real < micro_batches:
-            weights[step] = micro_batches / real
-    return weights
+            first, last = step * plan.packs_per_step, stage.end_step * plan.packs_per_step
+            units = np.asarray(plan.order)[plan.pack_offsets[first:last]] >= 0
+        real = units.reshape(accumulation, ranks, -1).any(axis=2)
+        if not real.all():
+            found[step] = BlankStep(
+                micro_batch_weight=real.size / int(real.sum()),
+                rank_weight=ranks / int(real.any(axis=0).sum()),
+            )
+    return found
 
 
 def stage_trainer(base: type[Trainer] | None) -> type[Trainer]:

@@ -1,0 +1,121 @@
+"""What is checked of the raw YAML before any model or data is loaded."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from axolotl.utils.dict import DictDefault
+
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.plugin import DMTPlugin
+from axolotl_dmt.run import UNSUPPORTED, Run
+
+GOOD: dict[str, Any] = {
+    "base_model": "some/model",
+    "datasets": [
+        {"path": "math.jsonl", "type": "alpaca", "domain": "math"},
+        {"path": "code.jsonl", "type": "alpaca", "domain": "code"},
+        {"path": "chat.jsonl", "type": "alpaca", "domain": "general"},
+    ],
+    "dmt": {"strategy": "dmt", "k": "1/16"},
+    "learning_rate": "2e-5",
+    "num_epochs": 3,
+}
+
+
+def raw(**changes: Any) -> DictDefault:
+    return DictDefault({**copy.deepcopy(GOOD), **changes})
+
+
+def refusal(cfg: DictDefault) -> str:
+    with pytest.raises(DMTError) as caught:
+        Run.from_raw(cfg)
+    return str(caught.value)
+
+
+def test_domains_are_kept_under_dmt_and_taken_off_the_datasets() -> None:
+    cfg = raw()
+    run = Run.from_raw(cfg)
+    assert run.dataset_domains == ("math", "code", "general")
+    assert cfg.dmt.dataset_domains == ["math", "code", "general"]
+    assert all("domain" not in entry for entry in cfg.datasets)
+
+
+def test_a_configuration_that_was_checked_before_can_be_checked_again() -> None:
+    cfg = raw()
+    Run.from_raw(cfg)
+    assert Run.from_raw(cfg).dataset_domains == ("math", "code", "general")
+
+
+def test_without_a_dmt_block_nothing_is_touched() -> None:
+    cfg = raw()
+    del cfg["dmt"]
+    before = copy.deepcopy(cfg)
+    plugin = DMTPlugin()
+    plugin.register(cfg)
+    assert cfg == before
+    assert plugin.load_datasets(cfg) is None
+    assert plugin.get_trainer_cls(cfg) is None
+    assert plugin.add_callbacks_post_trainer(cfg, trainer=None) == []
+
+
+def test_a_dataset_without_a_domain_is_named() -> None:
+    datasets = [dict(entry) for entry in GOOD["datasets"]]
+    del datasets[1]["domain"]
+    assert refusal(raw(datasets=datasets)) == (
+        "datasets[1].domain: code.jsonl has no domain; add one, for example domain: math"
+    )
+
+
+def test_a_yaml_without_datasets_is_refused() -> None:
+    assert refusal(raw(datasets=[])).startswith("datasets: is empty")
+
+
+@pytest.mark.parametrize("key", sorted(UNSUPPORTED))
+def test_what_cannot_stand_beside_dmt_is_refused_with_advice(key: str) -> None:
+    said = refusal(raw(**{key: "dpo" if key == "rl" else True}))
+    assert said == f"{key}: is not supported with dmt; {UNSUPPORTED[key]}"
+
+
+def test_a_validation_split_is_refused() -> None:
+    assert refusal(raw(val_set_size=0.1)).startswith("val_set_size: is not supported with dmt")
+
+
+def test_an_optimizer_that_cannot_be_reset_is_refused() -> None:
+    assert refusal(raw(optimizer="lomo")).startswith("optimizer: the state of lomo cannot be reset")
+    Run.from_raw(raw(optimizer="lomo", dmt={"strategy": "dmt", "reset_optimizer": False}))
+
+
+def test_a_learning_rate_that_is_no_number_is_named() -> None:
+    assert refusal(raw(learning_rate="fast")).startswith("learning_rate: 'fast' is no number")
+
+
+def test_every_mistake_is_told_in_one_go() -> None:
+    datasets = [{"path": "a.jsonl"}]
+    lines = refusal(raw(rl="dpo", datasets=datasets, dmt={"strategy": "dmt", "k": 9})).splitlines()
+    assert [line.split(":")[0] for line in lines] == ["dmt.k", "rl", "datasets[0].domain"]
+
+
+def test_an_unknown_task_is_refused_before_training() -> None:
+    block = {"strategy": "dmt", "evaluate": {"tasks": ["no_such_task"]}}
+    assert refusal(raw(dmt=block)).startswith(
+        "dmt.evaluate.tasks[0]: lm-eval knows no task 'no_such_task'"
+    )
+
+
+def test_a_missing_test_file_is_refused_before_training() -> None:
+    block = {"strategy": "dmt", "evaluate": {"data": {"math": "missing.jsonl"}}}
+    assert refusal(raw(dmt=block)).startswith("dmt.evaluate.data.math: no file missing.jsonl")
+
+
+def test_a_mistake_ends_the_process_without_a_traceback(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        DMTPlugin().register(raw(dmt={"strategy": "dmt", "k": 9}))
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == (
+        "axolotl-dmt: dmt.k: 9 is outside [0, 1]; write a fraction such as 1/256 or 0.25\n"
+    )
