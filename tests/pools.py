@@ -1,0 +1,40 @@
+"""Small domains and stages for the tests of the mixer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from axolotl_dmt.amounts import parse_amount
+from axolotl_dmt.plan import Domain, Stage, TrainingPlan
+
+
+def domain(name: str, rows: int, seed: int = 0, **fields: Any) -> Domain:
+    """A domain with lengths from 1 to 60 tokens, about half of them trained."""
+    random = np.random.default_rng([seed, len(name), rows])
+    lengths = random.integers(1, 61, rows, dtype=np.int32)
+    given = {"lengths": lengths, "trained": (lengths + 1) // 2, **fields}
+    return Domain(name=name, rows=rows, **given)
+
+
+def stage(mix: dict[str, Any], name: str = "only", **settings: Any) -> Stage:
+    """A stage of a mix as the YAML writes it."""
+    amounts = {domain: parse_amount(value, f"mix.{domain}") for domain, value in mix.items()}
+    return Stage(**{"name": name, "learning_rate": 2e-5, **settings, "mix": amounts})
+
+
+def stage_rows(plan: TrainingPlan, index: int = 0) -> np.ndarray:
+    """Global row ids of a stage in training order, without blanks."""
+    start, stop = plan.step_bounds(plan.stages[index])
+    rows = np.asarray(plan.order[start:stop])
+    return rows[rows >= 0]
+
+
+def rows_of(plan: TrainingPlan, domain: str, index: int = 0) -> np.ndarray:
+    """Local row numbers of one domain in a stage, in training order."""
+    names = [pool.name for pool in plan.pools]
+    sizes = [pool.rows for pool in plan.pools]
+    start = sum(sizes[: names.index(domain)])
+    rows = stage_rows(plan, index) - start
+    return rows[(rows >= 0) & (rows < sizes[names.index(domain)])]
