@@ -45,8 +45,16 @@ def config(toy: Path, output: Path, **changes: Any) -> dict[str, Any]:
         "reinit_weights": True,
         "plugins": ["axolotl_dmt.DMTPlugin"],
         "datasets": [
-            {"path": str(toy / "data/math.jsonl"), "domain": "math", "type": fields("question", "answer")},
-            {"path": str(toy / "data/code.jsonl"), "domain": "code", "type": fields("prompt", "completion")},
+            {
+                "path": str(toy / "data/math.jsonl"),
+                "domain": "math",
+                "type": fields("question", "answer"),
+            },
+            {
+                "path": str(toy / "data/code.jsonl"),
+                "domain": "code",
+                "type": fields("prompt", "completion"),
+            },
             {
                 "path": str(toy / "data/general.jsonl"),
                 "domain": "general",
@@ -86,7 +94,9 @@ def write(path: Path, settings: dict[str, Any]) -> Path:
     return path
 
 
-def axolotl(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+def axolotl(
+    *arguments: str, cwd: Path = ROOT, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run `axolotl ...` with this interpreter."""
     return subprocess.run(
         [sys.executable, "-m", "axolotl.cli.main", *arguments],

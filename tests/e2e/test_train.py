@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,14 @@ def test_report_and_picture_are_written(finished: Finished) -> None:
     assert "specialise" in (folder / "report.md").read_text()
     assert (folder / "abilities.png").stat().st_size > 5000
     assert "generalise" in finished.output
+
+
+def test_each_stage_warms_up_and_decays_on_its_own(finished: Finished) -> None:
+    curve = json.loads((finished.folder / "dmt/results.json").read_text())["learning_curve"]
+    assert [point["step"] for point in curve] == list(range(1, 43))
+    assert [point["stage"] for point in curve] == ["specialise"] * 23 + ["generalise"] * 19
+    rates = [point["learning_rate"] for point in curve]
+    for part in (rates[:23], rates[23:]):
+        assert part[0] == pytest.approx(1e-3)
+        assert part[-1] < 2e-5
+        assert part == sorted(part, reverse=True)

@@ -1,0 +1,50 @@
+"""An Axolotl plugin that writes down every row the model is trained on."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from axolotl.integrations.base import BasePlugin
+from transformers import TrainerCallback
+
+
+class SpyPlugin(BasePlugin):
+    """Appends {"step", "rank", "rows": [tokens, ...], "labels": [...]} for each micro batch."""
+
+    def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
+        path = Path(os.environ["SPY_FILE"]).with_suffix(f".{trainer.args.process_index}.jsonl")
+        original = trainer.training_step
+
+        def training_step(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            loss = original(model, inputs, *args, **kwargs)
+            seen = {
+                "step": trainer.state.global_step,
+                "rank": trainer.args.process_index,
+                "loss": float(loss),
+                "rows": inputs["input_ids"].tolist(),
+                "labels": inputs["labels"].tolist(),
+            }
+            with path.open("a") as file:
+                file.write(json.dumps(seen) + "\n")
+            return loss
+
+        trainer.training_step = training_step
+        return []
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """All micro batches of all ranks, in order of step."""
+    lines = [line for path in sorted(folder.glob("*.jsonl")) for line in path.open()]
+    return sorted((json.loads(line) for line in lines), key=lambda seen: seen["step"])
+
+
+def trained_rows(seen: dict[str, Any]) -> list[tuple[int, ...]]:
+    """The rows of a micro batch that add to the loss, without padding (token 0)."""
+    return [
+        tuple(token for token in row if token != 0)
+        for row, labels in zip(seen["rows"], seen["labels"], strict=True)
+        if any(label != -100 for label in labels)
+    ]

@@ -1,0 +1,59 @@
+"""What the model was really trained on, written down by a second plugin."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROWS
+from tests.e2e import spy
+from tests.e2e.runs import config, train
+
+FIELDS = {
+    "math": ("question", "answer"),
+    "code": ("prompt", "completion"),
+    "general": ("prompt", "response"),
+}
+
+
+def domain_of_text(toy: Path) -> dict[str, str]:
+    found = {}
+    for domain, (asked, answered) in FIELDS.items():
+        for line in (toy / f"data/{domain}.jsonl").open():
+            row = json.loads(line)
+            found[row[asked] + row[answered]] = domain
+    return found
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_each_stage_trains_exactly_its_rows(toy: Path, tmp_path: Path, accumulation: int) -> None:
+    from transformers import AutoTokenizer
+
+    folder = tmp_path / "spy"
+    folder.mkdir()
+    settings = config(toy, tmp_path / "out", num_epochs=2)
+    settings["plugins"] += ["tests.e2e.spy.SpyPlugin"]
+    settings["micro_batch_size"] //= accumulation
+    settings["gradient_accumulation_steps"] = accumulation
+    done = train(tmp_path, settings, SPY_FILE=str(folder / "seen"))
+    assert done.code == 0, done.output[-4000:]
+
+    tokenizer = AutoTokenizer.from_pretrained(toy / "base")
+    domains = domain_of_text(toy)
+    ends = [stage["end_step"] for stage in done.results["stages"]]
+    stages: list[Counter[str]] = [Counter(), Counter()]
+    for seen in spy.read(folder):
+        for row in spy.trained_rows(seen):
+            text = tokenizer.decode(row, skip_special_tokens=True)
+            stages[seen["step"] >= ends[0]][text] += 1
+
+    by_domain = [Counter(domains[text] for text in stage) for stage in stages]
+    assert by_domain[0] == {"math": ROWS["math"], "code": ROWS["code"]}
+    assert by_domain[1] == {"general": ROWS["general"], "math": 30, "code": 15}
+    # two epochs: every row twice, none more, none less
+    assert {count for stage in stages for count in stage.values()} == {2}
+    # the replay lies inside what stage 1 learned
+    assert {text for text in stages[1] if domains[text] != "general"} <= set(stages[0])
