@@ -19,13 +19,7 @@ from typing import Literal
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.sandbox.codec import frame
-from axolotl_dmt.sandbox.levels import (
-    Level,
-    boot_message,
-    command,
-    environment,
-    settings,
-)
+from axolotl_dmt.sandbox.levels import Level, boot_message, command, environment, settings
 
 Status = Literal["passed", "failed", "timed out", "killed"]
 
@@ -194,7 +188,7 @@ def _run(program: Program, level: Level, timeout: float, memory_mb: int) -> Outc
         told = settings(
             level, timeout=timeout, memory_mb=memory_mb, file_mb=_FILE_MB, mount_point=folder
         )
-        if level is Level.RLIMITS and os.geteuid() == 0:
+        if level is Level.RLIMITS and told["uid"] is not None:
             os.chown(folder, told["uid"], told["uid"])
         parts = (boot_message(), *(marshal.dumps(item) for item in (told, program.code, tests)))
         process = subprocess.Popen(
@@ -209,11 +203,9 @@ def _run(program: Program, level: Level, timeout: float, memory_mb: int) -> Outc
         try:
             payload = b"".join(frame(part) for part in parts)
             out, err = process.communicate(payload, timeout + _START_SECONDS)
-        except subprocess.TimeoutExpired:
-            out, err = b"", b""
-            status, reason = "timed out", "the tests ran out of time"
-        else:
             status, reason = _verdict(out, err, token)
+        except subprocess.TimeoutExpired:
+            status, reason = "timed out", "the tests ran out of time"
         finally:
             _end(process)
     return Outcome(status=status, reason=reason, seconds=time.perf_counter() - started)

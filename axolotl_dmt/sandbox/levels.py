@@ -98,6 +98,23 @@ def visible_paths() -> tuple[str, ...]:
     return tuple(kept)
 
 
+@cache
+def unprivileged_uid() -> int | None:
+    """The user that root becomes; None for others, and for a root that stands for another user.
+
+    Such a root, as in a rootless container, is that user to the kernel, and may know of no other.
+    """
+    if os.geteuid() != 0:
+        return None
+    try:
+        mapped = Path("/proc/self/uid_map").read_text().split()
+    except OSError:  # not Linux
+        return _NOBODY
+    ranges = zip(mapped[0::3], mapped[2::3], strict=True)
+    known = any(int(start) <= _NOBODY < int(start) + int(size) for start, size in ranges)
+    return _NOBODY if known else None
+
+
 def command(level: Level) -> list[str]:
     """The command line that starts the inside of a sandbox; it is then spoken to on stdin.
 
@@ -111,9 +128,10 @@ def command(level: Level) -> list[str]:
     bubblewrap = shutil.which("bwrap")
     if bubblewrap is None:
         raise FileNotFoundError("bwrap is not installed")
-    options = ["--die-with-parent", "--unshare-pid", "--unshare-net", "--unshare-ipc"]
-    options += ["--unshare-uts"]
-    if os.geteuid() == 0:
+    options = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
+    # Otherwise it leaves its own first process to the system to bury.
+    options += ["--die-with-parent", "--as-pid-1"]
+    if unprivileged_uid() is not None:
         # Root needs no user namespace, and in one it could not become another user.
         options += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
@@ -144,7 +162,7 @@ def settings(
         "mount_point": mount_point,
         "work": WORK,
         "work_bytes": WORK_BYTES,
-        "uid": _NOBODY,
+        "uid": unprivileged_uid(),
         "timeout": float(timeout),
         "memory_bytes": memory_mb * 2**20,
         "file_bytes": file_mb * 2**20,

@@ -92,7 +92,9 @@ def _preamble(prompt: str, entry_point: str) -> str:
 def _until_next_thing(text: str) -> str:
     """A function's body without what the model wrote after it."""
     lead = len(text) - len(text.lstrip())
-    found = _NEXT_THING.search(text, text.find("\n", lead) + 1 if "\n" in text[lead:] else len(text))
+    found = _NEXT_THING.search(
+        text, text.find("\n", lead) + 1 if "\n" in text[lead:] else len(text)
+    )
     return text[: found.start()] if found else text
 
 
@@ -292,7 +294,9 @@ def run_answers(
         For each row the verdicts on its answers: `passed`, `status` and `reason`.
     """
     make = mbpp_program if docs and "test_list" in docs[0] else humaneval_program
-    programs = [make(doc, answer) for doc, answers in zip(docs, resps) for answer in answers]
+    programs = [
+        make(doc, answer) for doc, answers in zip(docs, resps, strict=True) for answer in answers
+    ]
     # `dataset` refused where it is not allowed.
     outcomes = iter(sandbox.run_programs(programs, allow_unsafe_code=True))
     return [

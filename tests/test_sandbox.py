@@ -1,0 +1,569 @@
+"""What a hostile program can try, and that it gains nothing by it, at each level of the sandbox."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.sandbox import (
+    Level,
+    Outcome,
+    Program,
+    available_level,
+    codec,
+    confine,
+    describe,
+    harness,
+    levels,
+    require_level,
+    run_programs,
+    why_not,
+)
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only limits hold")
+
+GOOD = Program(code="def f(x): return x + 1", tests="assert f(1) == 2", names=("f",))
+
+
+@pytest.fixture(params=list(Level), ids=[level.value for level in Level])
+def level(request: pytest.FixtureRequest) -> Level:
+    wanted: Level = request.param
+    if why_not(wanted):
+        pytest.skip(f"no {wanted.value} here: {why_not(wanted)}")
+    return wanted
+
+
+@pytest.fixture
+def safe_level(level: Level) -> Level:
+    if not level.safe:
+        pytest.skip("limits alone do not promise this")
+    return level
+
+
+def run(
+    level: Level,
+    code: str,
+    tests: str = "",
+    *names: str,
+    timeout: float = 20.0,
+    memory_mb: int = 256,
+) -> Outcome:
+    program = Program(code=code, tests=tests, names=names)
+    (outcome,) = run_programs(
+        [program], level=level, timeout=timeout, memory_mb=memory_mb, allow_unsafe_code=True
+    )
+    return outcome
+
+
+def refuses(level: Level, attempt: str, setup: str = "") -> None:
+    """Check that a statement raises in the sandbox and that the program lives on to say so."""
+    code = f"""
+import os, socket, subprocess, threading, time
+{setup}
+def attempt():
+    try:
+        {attempt}
+    except (OSError, RuntimeError) as error:
+        return type(error).__name__
+    return "done"
+"""
+    outcome = run(level, code, "assert attempt() != 'done'", "attempt")
+    assert outcome.passed, outcome
+
+
+# Right programs
+
+
+def test_right_programs_pass_and_wrong_ones_fail_in_their_order(level: Level) -> None:
+    programs: list[Program | str] = []
+    for i in range(12):
+        code = f"import time; time.sleep({0.1 * (i % 3)})\ndef f(x): return x + {i % 2}"
+        programs.append(Program(code=code, tests="assert f(1) == 2", names=("f",)))
+    outcomes = run_programs(programs, level=level, workers=4, allow_unsafe_code=True)
+    assert [outcome.passed for outcome in outcomes] == [bool(i % 2) for i in range(12)]
+
+
+def test_a_program_of_one_piece_passes_when_it_runs_to_its_end(level: Level) -> None:
+    texts = ["assert 1 + 1 == 2", "assert 1 + 1 == 3", "x = (", ""]
+    outcomes = run_programs(texts, level=level, allow_unsafe_code=True)
+    assert [outcome.status for outcome in outcomes] == ["passed", "failed", "failed", "passed"]
+    assert outcomes[1].reason == "AssertionError"
+    assert outcomes[2].reason.startswith("SyntaxError")
+
+
+def test_the_standard_library_is_there_and_the_rest_is_not(level: Level) -> None:
+    code = "import collections.abc, dataclasses, hashlib, heapq, itertools, math, re, typing"
+    code += "\ndef f(x): return hashlib.md5(x.encode()).hexdigest()"
+    tests = "assert f('a') == '0cc175b9c0f1b6a831c399e269772661'"
+    assert run(level, code, tests, "f").passed
+    assert run(level, "import pytest").reason.startswith("ModuleNotFoundError")
+
+
+def test_the_same_program_does_the_same_in_each_run(level: Level) -> None:
+    code = "def f(): return list({'a', 'b', 'c', 'd', 'e'})"
+    order = [chr(97 + i) for i in range(5)]
+    same = f"assert f() == {order!r}"
+    orders = {run(level, code, same, "f").passed for _ in range(6)}
+    assert len(orders) == 1
+
+
+def test_a_test_may_expect_an_exception(level: Level) -> None:
+    code = "def f(x): raise TypeError(x)"
+    tests = (
+        "try:\n    f('no')\nexcept TypeError as e:\n    assert str(e) == 'no'\nelse:\n    assert 0"
+    )
+    assert run(level, code, tests, "f").passed
+
+
+def test_values_keep_their_kind(level: Level) -> None:
+    code = """
+from collections import Counter, OrderedDict, deque, namedtuple
+from decimal import Decimal
+from fractions import Fraction
+Pair = namedtuple("Pair", "a b")
+def values():
+    return [Counter("aab"), OrderedDict(a=1), deque([1]), Pair(1, 2), Decimal("1.5"),
+            Fraction(1, 3), {1}, frozenset([2]), (3,), b"4", 1j, range(3), 10**50, float("inf")]
+def lazily(): return map(str, range(3))
+def keys(): return {"b": 1, "a": 2}.keys()
+def thing(): return object()
+"""
+    tests = """
+from collections import deque
+from decimal import Decimal
+from fractions import Fraction
+assert values() == [{"a": 2, "b": 1}, {"a": 1}, deque([1]), (1, 2), Decimal("1.5"),
+                    Fraction(1, 3), {1}, frozenset([2]), (3,), b"4", 1j, range(3), 10**50,
+                    float("inf")]
+assert list(lazily()) == ["0", "1", "2"] and lazily() != ["0", "1", "2"]
+assert sorted(keys()) == ["a", "b"]
+assert thing() and thing() is not None and thing() != thing()
+"""
+    assert run(level, code, tests, "values", "lazily", "keys", "thing").passed
+
+
+# Using up the machine
+
+
+def test_an_endless_loop_is_ended(level: Level) -> None:
+    assert run(level, "while True: pass", timeout=0.5).status == "timed out"
+
+
+def test_sleep_is_ended(level: Level) -> None:
+    assert run(level, "import time; time.sleep(3600)", timeout=0.5).status == "timed out"
+
+
+def test_catching_every_exception_does_not_outlive_the_time(level: Level) -> None:
+    code = """
+import time
+while True:
+    try:
+        while True: time.sleep(0.01)
+    except BaseException:
+        pass
+"""
+    assert run(level, code, timeout=0.5).status == "timed out"
+
+
+def test_endless_tests_are_ended(level: Level, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "_START_SECONDS", 1.0)
+    assert run(level, "", "while True: pass", timeout=0.5).status == "timed out"
+
+
+def test_no_process_thread_or_program_can_be_started(level: Level) -> None:
+    # Never more than a few, should one of them start.
+    refuses(level, "[os.fork() for _ in range(3)] and os._exit(0)")
+    refuses(level, "threading.Thread(target=time.sleep, args=(1,)).start()")
+    refuses(level, "subprocess.run(['/bin/true'])")
+    refuses(level, "os.execv('/bin/true', ['true'])")
+    refuses(level, "os.posix_spawn('/bin/true', ['true'], {})")
+
+
+def test_memory_is_limited(level: Level) -> None:
+    assert run(level, "x = bytearray(2**31)").reason == "MemoryError"
+    outcome = run(level, "x = []\nwhile True: x.append(bytearray(2**24))")
+    assert outcome.status in ("failed", "killed")
+
+
+def test_a_crash_of_the_interpreter_is_a_failure(level: Level) -> None:
+    code = "import ctypes\ndef f(): ctypes.string_at(0)"
+    assert run(level, code, "f()", "f").status == "killed"
+
+
+def test_huge_output_goes_nowhere(level: Level) -> None:
+    code = """
+import os, sys
+text = "x" * 2**20
+for _ in range(200):
+    print(text); print(text, file=sys.stderr); os.write(1, text.encode())
+"""
+    assert run(level, code).passed
+    outcome = run(level, "raise ValueError('x' * 10**7)")
+    assert outcome.status == "failed" and len(outcome.reason) <= 300
+
+
+def test_a_huge_result_is_a_failure(level: Level) -> None:
+    outcome = run(level, "def f(): return 'x' * 2**26", "f()", "f")
+    assert (outcome.status, outcome.reason) == (
+        "failed",
+        "ValueError: a value takes more than 16777216 bytes",
+    )
+
+
+def test_a_huge_file_is_refused(level: Level) -> None:
+    refuses(level, "open('big', 'wb').write(bytes(2**26))")
+
+
+def test_files_together_are_limited(safe_level: Level) -> None:
+    refuses(safe_level, "[open(str(i), 'wb').write(bytes(2**21)) for i in range(20)]")
+
+
+# Reaching out of the sandbox
+
+
+def test_the_folder_is_empty_and_its_own(level: Level) -> None:
+    code = """
+import os
+def look(): return os.listdir(".")
+def write(): open("a.txt", "w").write("b"); return open("a.txt").read()
+"""
+    assert run(level, code, "assert look() == [] and write() == 'b'", "look", "write").passed
+
+
+def test_the_environment_holds_nothing_of_ours(
+    level: Level, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "secret-of-ours")
+    code = f"""
+import os
+def look():
+    seen = repr(dict(os.environ))
+    for pid in ("self", os.getppid(), {os.getpid()}):
+        try:
+            seen += open(f"/proc/{{pid}}/environ").read()
+        except OSError:
+            pass
+    return seen
+"""
+    if not level.safe and os.geteuid() != 0:
+        code = code.replace(f", {os.getpid()})", ")")  # the same user's processes can be read
+    assert run(level, code, "assert 'secret-of-ours' not in look()", "look").passed
+
+
+def test_files_of_the_home_folder_cannot_be_read(level: Level) -> None:
+    if not level.safe and os.geteuid() != 0:
+        pytest.skip("limits alone do not promise this")
+    try:
+        file = tempfile.NamedTemporaryFile(dir=Path.home())  # noqa: SIM115
+    except OSError:
+        pytest.skip("the home folder cannot be written")
+    with file:
+        file.write(b"secret")
+        file.flush()
+        refuses(level, f"open({file.name!r}).read()")
+
+
+def test_files_outside_cannot_be_read_or_written(safe_level: Level, tmp_path: Path) -> None:
+    os.chmod(tmp_path, 0o777)
+    (tmp_path / "theirs").write_text("secret")
+    os.chmod(tmp_path / "theirs", 0o666)
+    refuses(safe_level, f"open({str(tmp_path / 'theirs')!r}).read()")
+    before = {folder: set(os.listdir(folder)) for folder in ("/", "/tmp", "/dev", sys.base_prefix)}
+    for folder in [*before, "..", "/usr/lib", str(tmp_path), os.path.dirname(os.__file__)]:
+        refuses(safe_level, f"open({folder + '/mine'!r}, 'w').write('x')")
+        refuses(safe_level, f"os.mkdir({folder + '/mine-too'!r})")
+    for folder, names in before.items():
+        assert "mine" not in set(os.listdir(folder)) - names
+    assert os.listdir(tmp_path) == ["theirs"]
+
+
+def test_no_socket_to_loopback_or_anywhere(level: Level) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        refuses(level, f"socket.create_connection(('127.0.0.1', {port}), 2)")
+    refuses(level, "socket.socketpair()")
+    refuses(level, "socket.socket(socket.AF_UNIX)")
+
+
+def test_no_other_process_can_be_signalled(level: Level) -> None:
+    for target in ("os.getppid()", str(os.getpid()), "-1", "0"):
+        refuses(level, f"os.kill({target}, 9)")
+    refuses(level, "os.killpg(os.getpgid(0), 9)")
+    refuses(level, f"os.setpriority(os.PRIO_PROCESS, {os.getpid()}, 19)")
+
+
+def test_root_is_not_root_inside(level: Level) -> None:
+    code = "import os\ndef who(): return os.geteuid(), os.getegid(), os.getgroups()"
+    tests = "uid, gid, groups = who()\nassert uid and gid and 0 not in groups, who()"
+    assert run(level, code, tests, "who").passed
+    refuses(level, "os.setuid(0)")
+    refuses(level, "os.chroot('.')")
+
+
+# Passing without passing the tests
+
+
+@pytest.mark.parametrize("end", ["os._exit(0)", "raise SystemExit(0)", "sys.exit()"])
+def test_ending_early_is_no_pass(level: Level, end: str) -> None:
+    assert run(level, f"import os, sys\n{end}").status == "failed"
+    outcome = run(level, f"import os, sys\ndef f(): {end}", "f()", "f")
+    assert outcome.status == "failed"
+    assert (
+        run(level, f"import os, sys\ndef f(): {end}", "try: f()\nexcept: pass", "f").status
+        == "failed"
+    )
+
+
+def test_printing_a_pass_mark_is_no_pass(level: Level) -> None:
+    code = """
+import marshal, os, sys
+mark = marshal.dumps(("passed", ""))
+print("passed"); sys.stdout.flush()
+for descriptor in range(64):
+    for data in (b"passed", mark, bytes(16) + mark, b"\\x05\\0\\0\\0ready", b"\\x02\\0\\0\\0vT"):
+        try:
+            os.write(descriptor, data)
+        except OSError:
+            pass
+def f(x): return x
+"""
+    assert not run(level, code, "assert f(1) == 2", "f").passed
+    assert not run(level, code + "\nos._exit(0)", "assert f(1) == 2", "f").passed
+
+
+def test_what_the_checker_holds_is_out_of_reach(level: Level) -> None:
+    code = """
+import gc, os
+def find():
+    mark = "nee" "dle"
+    held = [o for o in gc.get_objects() if isinstance(o, (str, bytes, dict))]
+    found = [o for o in held if mark in repr(o)[:9999]]
+    for name in ("mem", "fd/0", "fd/1", "fd", "environ", "maps"):
+        try:
+            path = f"/proc/{os.getppid()}/{name}"
+            found.append(os.listdir(path) if name == "fd" else open(path, "rb+").read(1))
+        except OSError:
+            pass
+    return len(found)
+"""
+    assert run(level, code, "# needle\nassert find() == 0", "find").passed
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import builtins\nbuiltins.AssertionError = type('E', (BaseException,), {})",
+        "import builtins\nbuiltins.exec = builtins.compile = lambda *a, **k: None",
+        "import sys\ninside = sys.modules['axolotl_dmt.sandbox.inside']\n"
+        "inside._check = inside._Candidate.call = lambda *a: ('passed', '')",
+        "import sys\nsys.settrace(lambda *a: None)\nsys.modules['tests'] = sys.modules[__name__]",
+        "check = lambda f: None\nimport sys\nfor frame in sys._current_frames().values():\n"
+        "    while frame: frame.f_globals['_check'] = check; frame = frame.f_back",
+        "import atexit, os, sys\nsys.excepthook = print\natexit.register(os._exit, 0)",
+    ],
+)
+def test_patching_the_checker_does_not_help(level: Level, code: str) -> None:
+    tests = "def check(f):\n    assert f(1) == 2\ncheck(f)"
+    assert run(level, f"{code}\ndef f(x): return x", tests, "f").status == "failed"
+
+
+def test_a_result_that_equals_everything_does_not_help(level: Level) -> None:
+    code = """
+class Any:
+    def __eq__(self, other): return True
+    def __ne__(self, other): return False
+class Int(int):
+    __eq__ = Any.__eq__
+class List(list):
+    __eq__ = Any.__eq__
+def one(): return Any()
+def two(): return Int(1)
+def three(): return List([1])
+"""
+    tests = "assert {} == {}"
+    for call, value in (("one()", "2"), ("two()", "2"), ("three()", "[2]")):
+        assert run(level, code, tests.format(call, value), "one", "two", "three").status == "failed"
+
+
+def test_a_changed_argument_does_not_change_the_test(level: Level) -> None:
+    code = "def f(x): x.clear(); return []"
+    tests = "x = [2, 1]\nassert f(x) == sorted(x)"
+    assert run(level, code, tests, "f").status == "failed"
+
+
+# Nothing stays behind
+
+
+@pytest.fixture
+def orphans_come_here() -> Iterator[None]:
+    prctl, subreaper = ctypes.CDLL(None).prctl, 36
+    prctl(subreaper, 1, 0, 0, 0)
+    yield
+    prctl(subreaper, 0, 0, 0, 0)
+
+
+def children() -> set[int]:
+    """This process's children, the dead ones buried."""
+    found = set()
+    for tasks in Path("/proc/self/task").iterdir():
+        for pid in map(int, (tasks / "children").read_text().split()):
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            if state == "Z":
+                os.waitpid(pid, 0)
+            else:
+                found.add(pid)
+    return found
+
+
+def test_no_process_or_file_is_left(
+    level: Level, orphans_come_here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = children()
+    leave = (
+        "import os, time\nfor f in (os.setsid, os.fork):\n    try: f()\n    except OSError: pass\n"
+    )
+    programs = [
+        leave + "time.sleep(60)",
+        leave + "while 1: pass",
+        leave,
+        "open('a', 'w')",
+        "os = 1/0",
+    ]
+    run_programs(programs, level=level, timeout=0.5, workers=3, allow_unsafe_code=True)
+    for _ in range(100):  # the kernel ends a namespace in its own time
+        if children() <= before:
+            break
+        time.sleep(0.05)
+    assert children() <= before
+    assert list(tmp_path.iterdir()) == []
+
+
+# Levels
+
+
+def test_the_strongest_level_that_works_is_taken() -> None:
+    working = [level for level in Level if not why_not(level)]
+    assert available_level() is working[0]
+    assert describe(working[0]).startswith(f"sandbox level {working[0].value}")
+
+
+def test_without_bubblewrap_the_next_level_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    why_not.cache_clear()
+    available_level.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "")
+        assert why_not(Level.BUBBLEWRAP) == "bwrap is not installed"
+        found = available_level()
+        assert found in (Level.NAMESPACES, Level.RLIMITS)
+        assert "bubblewrap: bwrap is not installed" in describe(found)
+    why_not.cache_clear()
+    available_level.cache_clear()
+
+
+def test_limits_alone_are_refused_unless_asked_for() -> None:
+    with pytest.raises(DMTError) as caught:
+        run_programs([GOOD], level=Level.RLIMITS)
+    assert caught.value.key == "dmt.evaluate.allow_unsafe_code"
+    assert "--confirm_run_unsafe_code" in str(caught.value) and "\n" not in str(caught.value)
+    (outcome,) = run_programs([GOOD], level=Level.RLIMITS, allow_unsafe_code=True)
+    assert outcome.passed
+
+
+def test_a_level_that_does_not_work_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    why_not.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "")
+        with pytest.raises(DMTError, match="bwrap is not installed"):
+            require_level(allow_unsafe_code=True, level=Level.BUBBLEWRAP)
+    why_not.cache_clear()
+
+
+def test_ranks_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    alone = harness.default_workers()
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert harness.default_workers() == max(1, alone // 2)
+
+
+def test_what_bubblewrap_shows_is_no_more_than_python_needs() -> None:
+    home = str(Path.home())
+    shown = levels.visible_paths()
+    assert home not in shown and "/" not in shown
+    assert all(not home.startswith(path + "/") for path in shown)
+
+
+@pytest.mark.skipif(shutil.which("cpp") is None, reason="no C preprocessor")
+def test_denied_calls_have_the_numbers_of_this_machine(tmp_path: Path) -> None:
+    import subprocess
+
+    column = {"x86_64": 0, "aarch64": 1}.get(os.uname().machine)
+    if column is None:
+        pytest.skip("seccomp is not used on this machine")
+    text = "#include <sys/syscall.h>\n" + "".join(
+        f"@{name} __NR_{name}\n" for name in confine._DENIED
+    )
+    done = subprocess.run(["cpp", "-P"], input=text, capture_output=True, text=True, check=False)
+    numbers = dict(line[1:].split() for line in done.stdout.splitlines() if line.startswith("@"))
+    if done.returncode or not numbers:
+        pytest.skip("no kernel headers")
+    known = {name: int(number) for name, number in numbers.items() if number.isdigit()}
+    assert known
+    assert {name: confine._DENIED[name][column] for name in known} == known
+
+
+# Values over the pipe
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(st.characters())
+    | st.binary(),
+    lambda inner: (
+        st.lists(inner)
+        | st.lists(inner).map(tuple)
+        | st.dictionaries(st.text() | st.integers(), inner)
+        | st.frozensets(st.integers())
+        | st.sets(st.text())
+    ),
+    max_leaves=20,
+)
+
+
+@given(PLAIN)
+def test_a_plain_value_comes_back_equal_and_of_the_same_type(value: object) -> None:
+    back = codec.decode(codec.encode(value))
+    assert back == value and type(back) is type(value)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_value_or_an_error(data: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        codec.decode(data)
+
+
+def test_deep_values_are_an_error() -> None:
+    nested: list[object] = []
+    for _ in range(100_000):
+        nested = [nested]
+    with pytest.raises(ValueError, match="nests too deeply"):
+        codec.encode(nested)
+    with pytest.raises(ValueError, match="malformed"):
+        codec.decode(b"l\x01\0\0\0" * 100_000 + b"N")
+    while nested:  # unwound by hand: freeing it at once can overflow the C stack
+        nested = nested[0]  # type: ignore[assignment]
