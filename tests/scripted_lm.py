@@ -1,0 +1,43 @@
+"""An lm-eval model that answers from a script and remembers what it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lm_eval.api.model import LM
+
+
+class ScriptedLM(LM):
+    """Answers a prompt with `script(prompt)`; cuts at stop sequences as real models do."""
+
+    def __init__(self, script: Callable[[str], str]) -> None:
+        super().__init__()
+        self.script = script
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+
+    def generate_until(self, requests):
+        self.asked += [request.args for request in requests]
+        answers = []
+        for prompt, settings in (request.args for request in requests):
+            answer = self.script(prompt)
+            for stop in settings.get("until", []):
+                answer = answer.split(stop)[0]
+            answers.append(answer)
+        return answers
+
+    def loglikelihood(self, requests):
+        raise NotImplementedError
+
+    def loglikelihood_rolling(self, requests):
+        raise NotImplementedError
+
+    tokenizer_name = "scripted"
+
+    def chat_template(self, chat_template=False):
+        return "scripted"
+
+    def apply_chat_template(self, chat_history, add_generation_prompt=True):
+        # A template that adds to the content from its right, as many do.
+        turns = [message["role"] + "> " + (message["content"] + "|") for message in chat_history]
+        return "\n".join(turns) + ("\nassistant>" if add_generation_prompt else "")

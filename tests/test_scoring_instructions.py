@@ -1,0 +1,199 @@
+"""Verifiable instructions: our checkers, IFEval's behind the same door, and what cannot run."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.scoring import instructions
+
+FOLLOWED = [
+    ("dmt:equals", {"text": "a b"}, " a b\n"),
+    ("dmt:equals", {"text": "A B", "ignore_case": True}, "a b"),
+    ("dmt:one_of", {"texts": ["yes", "no"]}, "no"),
+    ("dmt:starts_with", {"text": "Dear"}, "Dear all"),
+    ("dmt:ends_with", {"text": "bye"}, "so bye "),
+    ("dmt:contains", {"text": "mid"}, "amid it"),
+    ("dmt:excludes", {"text": "z"}, "abc"),
+    ("dmt:matches", {"pattern": r"\d+ (cat|dog)s"}, "12 cats"),
+    ("dmt:word_count", {"at_least": 2, "at_most": 3}, "one two three"),
+    ("punctuation:no_comma", {}, "none here"),
+    ("detectable_format:number_bullet_lists", {"num_bullets": 2}, "* one\n* two"),
+    ("keywords:existence", {"keywords": ["sun", "moon"]}, "The sun and the moon."),
+    ("length_constraints:number_words", {"relation": "at least", "num_words": 3}, "one two three"),
+    ("change_case:english_lowercase", {}, "all of this is written in lower case letters"),
+    ("startend:quotation", {}, '"quoted"'),
+    (
+        "keywords:letter_frequency",
+        {"let_relation": "at least", "letter": "!", "let_frequency": 2},
+        "a!!",
+    ),
+    ("language:response_language", {"language": "de"}, "Das ist ein deutscher Satz mit Wörtern."),
+]
+BROKEN = [
+    ("dmt:equals", {"text": "a b"}, "a  b"),
+    ("dmt:one_of", {"texts": ["yes", "no"]}, "maybe"),
+    ("dmt:starts_with", {"text": "Dear"}, "Oh dear"),
+    ("dmt:ends_with", {"text": "bye"}, "bye now"),
+    ("dmt:contains", {"text": "mid"}, "end"),
+    ("dmt:excludes", {"text": "z"}, "abz"),
+    ("dmt:excludes", {"text": "z"}, "  "),  # no answer follows no instruction
+    ("dmt:matches", {"pattern": r"\d+"}, "12 cats"),
+    ("dmt:word_count", {"at_most": 2}, "one two three"),
+    ("punctuation:no_comma", {}, "one, here"),
+    ("detectable_format:number_bullet_lists", {"num_bullets": 2}, "* one"),
+    ("length_constraints:number_words", {"relation": "less than", "num_words": 3}, "one two three"),
+    ("language:response_language", {"language": "de"}, "This is an English sentence."),
+]
+
+
+@pytest.mark.parametrize(("instruction", "arguments", "answer"), FOLLOWED)
+def test_an_answer_that_follows_passes(instruction, arguments, answer):
+    assert instructions.followed([(instruction, arguments)], answer) == [True]
+
+
+@pytest.mark.parametrize(("instruction", "arguments", "answer"), BROKEN)
+def test_an_answer_that_does_not_fails(instruction, arguments, answer):
+    assert instructions.followed([(instruction, arguments)], answer) == [False]
+
+
+def test_agrees_with_lm_evals_own_strict_scoring():
+    ours = [case for case in FOLLOWED + BROKEN if not case[0].startswith("dmt:")]
+    # lm-eval draws a random letter in place of `!`, so there is nothing to agree with.
+    ours = [case for case in ours if case[1].get("letter") != "!"]
+    instructions.ifeval()
+    from lm_eval.tasks.ifeval.utils import process_results
+
+    for instruction, arguments, answer in ours:
+        doc = {
+            "key": 0,
+            "prompt": "p",
+            "instruction_id_list": [instruction],
+            "kwargs": [{**arguments, "absent": None}],
+        }
+        theirs = process_results(doc, [answer])
+        assert (
+            instructions.followed([(instruction, arguments)], answer)
+            == (theirs["inst_level_strict_acc"])
+        )
+
+
+def test_every_checker_of_ifeval_is_reachable():
+    assert len(instructions.ifeval()) >= 25
+    assert set(instructions.ifeval()) > instructions.NEEDS_PUNKT
+
+
+@pytest.mark.parametrize(
+    ("instruction", "arguments", "message"),
+    [
+        ("dmt:equal", {}, "no instruction 'dmt:equal'"),
+        ("dmt:equals", {"txt": "a"}, "dmt:equals cannot take"),
+        ("dmt:matches", {"pattern": "("}, "dmt:matches cannot take"),
+        ("length_constraints:number_words", {"num_words": 3}, "missing relation"),
+        ("length_constraints:number_words", {"num_words": 3, "relation": None}, "missing relation"),
+        ("length_constraints:number_words", {"num_words": -3, "relation": "at least"}, "num_words"),
+        ("punctuation:no_comma", {"x": 1}, "punctuation:no_comma cannot take"),
+    ],
+)
+def test_a_wrong_instruction_is_named(instruction, arguments, message):
+    with pytest.raises(DMTError, match="dmt_general_data: .*" + message.replace("(", r"\(")):
+        instructions.make_check(instruction, arguments)
+
+
+def write(folder, *rows):
+    file = folder / "general.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    return str(file)
+
+
+def row(*checks, prompt="p"):
+    return {
+        "key": 0,
+        "prompt": prompt,
+        "instruction_id_list": [instruction for instruction, _ in checks],
+        "kwargs": [arguments for _, arguments in checks],
+    }
+
+
+def test_prompts_that_need_missing_data_are_left_out_and_counted(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(instructions, "has_punkt", lambda: False)
+    sentences = (
+        "length_constraints:number_sentences",
+        {"num_sentences": 2, "relation": "at least"},
+    )
+    file = write(tmp_path, row(("dmt:equals", {"text": "a"})), row(sentences), row(sentences))
+    docs = instructions.dataset(dmt_general_data=file)["test"]
+    assert len(docs) == 1
+    assert instructions.process_results(docs[0], ["a"])["skipped"] == 2
+    assert "2 of 3 prompts skipped" in caplog.text
+    assert "python -m nltk.downloader punkt_tab" in caplog.text
+
+
+def test_no_prompt_left_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(instructions, "has_punkt", lambda: False)
+    capitals = (
+        "change_case:capital_word_frequency",
+        {"capital_frequency": 2, "capital_relation": "at least"},
+    )
+    with pytest.raises(DMTError, match="none of 1 prompts can be checked"):
+        instructions.dataset(dmt_general_data=write(tmp_path, row(capitals)))
+
+
+def test_instructions_and_kwargs_must_match(tmp_path):
+    bad = {"prompt": "p", "instruction_id_list": ["dmt:equals"], "kwargs": []}
+    with pytest.raises(DMTError, match="1 instructions with 0 kwargs"):
+        instructions.dataset(dmt_general_data=write(tmp_path, bad))
+
+
+def test_a_prompt_passes_only_with_all_its_instructions(tmp_path):
+    checks = (("dmt:starts_with", {"text": "a"}), ("punctuation:no_comma", {}))
+    (doc,) = instructions.dataset(dmt_general_data=write(tmp_path, row(*checks)))["test"]
+    half = instructions.process_results(doc, ["a, b"])
+    assert (half["dmt_score"], half["instruction_accuracy"]) == (0.0, [True, False])
+    assert instructions.process_results(doc, ["a b"])["dmt_score"] == 1.0
+
+
+def test_rows_with_different_arguments_keep_their_own(tmp_path):
+    file = write(
+        tmp_path,
+        row(("dmt:equals", {"text": "a"})),
+        row(("dmt:word_count", {"at_least": 2})),
+        row(("dmt:one_of", {"texts": ["b"]})),
+    )
+    docs = instructions.dataset(dmt_general_data=file)["test"]
+    answers = ["a", "two words", "b"]
+    scores = [
+        instructions.process_results(doc, [answer])["dmt_score"]
+        for doc, answer in zip(docs, answers, strict=True)
+    ]
+    assert scores == [1.0, 1.0, 1.0]
+
+
+def test_the_instruction_level_error_is_that_of_a_ratio_over_prompts():
+    items = [[True, False], [True], [True, True, False]]
+    assert instructions.instruction_accuracy(items) == pytest.approx(4 / 6)
+    # With one instruction a prompt it is the usual error of a mean.
+    single = [[True], [False], [True], [True]]
+    assert instructions.instruction_accuracy_stderr(single) == pytest.approx(
+        math.sqrt(0.75 / 3 / 4)
+    )
+    assert math.isnan(instructions.instruction_accuracy_stderr([[True]]))
+
+
+def test_the_checkers_load_without_a_download():
+    code = (
+        "import nltk, socket\n"
+        "def refuse(*_, **__): raise AssertionError('network')\n"
+        "socket.socket.connect = refuse\n"
+        "from axolotl_dmt.scoring.instructions import ifeval\n"
+        "assert len(ifeval()) >= 25\n"
+        "assert nltk.download.__module__.startswith('nltk')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Downloaded" not in done.stdout
