@@ -1,12 +1,13 @@
 """`dmt_code` and `dmt_code_mbpp`: programs cut from answers, run in a sandbox, counted.
 
-An answer becomes a program in one of three ways:
+An answer becomes a program in one of these ways, the first that fits:
 
+* text that begins indented continues the prompt, up to the first line that begins something new at
+  the left margin;
 * a fenced block that defines the function is the program, after what the prompt has before it
-  (imports and helpers);
-* so is an answer without a fence that defines the function;
-* anything else continues the prompt: a fenced block whole, plain text up to the first line that
-  begins something new at the left margin.
+  (imports and helpers); another fenced block continues the prompt;
+* text that defines the function is the program too, without the prose around it;
+* any other text continues the prompt.
 
 A continuation that lost the indentation of its first line, as tokenizers that strip a leading space
 make it, gets it back.
@@ -55,13 +56,17 @@ def candidate_code(prompt: str, entry_point: str, answer: str) -> str:
         entry_point: the function's name.
         answer: the model's text, a continuation or a chat answer.
     """
+    if answer[:1] == " " and not answer[1:2].isspace():
+        answer = answer[1:]  # what separates an answer from "ASSISTANT:"
+    first = next((line for line in answer.split("\n") if line.strip()), "")
+    if first[:1].isspace() and not first.lstrip().startswith("```"):
+        return _join(prompt, _until_next_thing(answer))
     fenced = first_block(answer)
     if fenced is not None:
         if _defines(fenced, entry_point):
             return _preamble(prompt, entry_point) + fenced
         return _join(prompt, fenced)
-    first = next((line for line in answer.split("\n") if line.strip()), "")
-    if not first[:1].isspace() and _defines(answer, entry_point):
+    if _defines(answer, entry_point):
         return _preamble(prompt, entry_point) + _standing_alone(answer, entry_point)
     return _join(prompt, _until_next_thing(answer))
 
