@@ -242,6 +242,11 @@ class DMTConfig(_Block):
     reset_optimizer: bool = Field(
         True, description="Forget the optimiser's state where a stage starts."
     )
+    on_plan_change: Literal["refuse", "replan"] = Field(
+        "refuse",
+        description="What to do where a run would go on from a checkpoint of another plan: refuse, "
+        "or go on under the new plan from the checkpoint's step.",
+    )
     evaluate: EvaluateConfig | None = Field(
         None, description="Score each ability after each stage; without it nothing is scored."
     )

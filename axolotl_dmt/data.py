@@ -8,7 +8,8 @@ positions in it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 from axolotl.loaders import load_processor, load_tokenizer
 from axolotl.utils.data import prepare_datasets
 from axolotl.utils.dict import DictDefault
+from axolotl.utils.distributed import barrier, is_distributed, is_local_main_process
 from axolotl.utils.samplers.multipack import allocate_sequentially, pack_parallel
 from datasets import Dataset, concatenate_datasets
 from numpy.typing import NDArray
@@ -204,3 +206,18 @@ def packing(cfg: DictDefault) -> Packing:
         return sorted(packs, key=lambda rows: rows[0])
 
     return Packing(capacity=capacity, packs_per_step=micro_batches * per_micro_batch, pack=pack)
+
+
+@contextlib.contextmanager
+def first_on_host() -> Iterator[bool]:
+    """Runs the block on the first process of each host, then on the others.
+
+    Yields:
+        Whether this process is the first of its host.
+    """
+    first = not is_distributed() or is_local_main_process()
+    if not first:
+        barrier()
+    yield first
+    if first:
+        barrier()

@@ -92,12 +92,39 @@ class Run:
         return load_pool(cfg, self.dataset_domains)
 
     def prepare(self, cfg: Any) -> TrainingPlan:
-        """Load the pool and compile the plan; Axolotl then trains one epoch of it."""
+        """Load the pool and compile the plan; Axolotl then trains one epoch of it.
+
+        The first process of each host compiles and checks the plan and writes it to
+        `OUTPUT_DIR/dmt/plan`; the others share its memory-mapped rows.
+
+        Raises:
+            DMTError: the run would go on from a checkpoint of another plan.
+        """
+        from axolotl_dmt.data import first_on_host
+
         self.pool = self.load_pool(cfg)
-        self.plan = self.compile(cfg, self.pool.domains)
+        folder = Path(cfg.output_dir) / "dmt" / "plan"
+        with first_on_host() as first:
+            if first:
+                plan = self.compile(cfg, self.pool.domains)
+                self._check_resume(cfg, plan)
+                plan.save(folder)
+            self.plan = TrainingPlan.load(folder)
         # All epochs of all stages are in the plan.
         cfg.num_epochs = 1
         return self.plan
+
+    def _check_resume(self, cfg: Any, plan: TrainingPlan) -> None:
+        from axolotl_dmt import resume
+
+        output_dir = Path(cfg.output_dir)
+        checkpoint = cfg.resume_from_checkpoint
+        if checkpoint is None and cfg.auto_resume_from_checkpoints:
+            resume.set_aside_incomplete(output_dir)
+            checkpoint = next(reversed(resume.checkpoints(output_dir)), None)
+        if checkpoint is not None:
+            replan = self.config.on_plan_change == "replan"
+            resume.check_plan(Path(checkpoint), plan, replan=replan)
 
     def compile(self, cfg: Any, domains: Any) -> TrainingPlan:
         """The plan for these domains under this configuration."""
@@ -145,14 +172,10 @@ class Run:
             )
         assert self.plan is not None
         trainer.follow_plan(self.plan, self.pool.blank)
-        folder = output_dir / "dmt"
-        main = trainer.is_world_process_zero()  # type: ignore[attr-defined]
-        if main:
-            self.plan.save(folder / "plan")
         recorder = Recorder(
-            folder,
+            output_dir / "dmt",
             self.plan,
-            writes=main,
+            writes=trainer.is_world_process_zero(),  # type: ignore[attr-defined]
             versions=versions.installed_versions(),
             settings=_reported_settings(cfg),
         )

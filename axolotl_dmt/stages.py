@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 from axolotl.utils.logging import get_logger
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import SaveStrategy
 
 from axolotl_dmt.args import DMTConfig, EverySteps
@@ -18,8 +21,12 @@ from axolotl_dmt.training_plan import StagePlan, TrainingPlan
 LOG = get_logger("axolotl_dmt")
 
 
-class StageCallback(TrainerCallback):
-    """Runs a plan's stages inside one training run."""
+class StageCallback(TrainerCallback, ExportableState):
+    """Runs a plan's stages inside one training run.
+
+    The trainer keeps `state` inside each checkpoint's own state file, so that the plan's
+    fingerprint is there when, and only when, the checkpoint is whole.
+    """
 
     def __init__(
         self, *, trainer: Any, plan: TrainingPlan, config: DMTConfig, recorder: Any, evaluator: Any
@@ -35,6 +42,11 @@ class StageCallback(TrainerCallback):
         """
         self.trainer, self.plan, self.config = trainer, plan, config
         self.recorder, self.evaluator = recorder, evaluator
+        self.entered, self.stage_started = -1, time.monotonic()
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of this callback."""
+        return {"args": {}, "attributes": {"plan_fingerprint": self.plan.fingerprint}}
 
     def on_train_begin(
         self,
@@ -56,11 +68,11 @@ class StageCallback(TrainerCallback):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Announce a stage and apply its settings at its first step."""
+        """Announce a stage and apply its settings at its first step, or where a run resumes."""
         stage = self.plan.stages[self.plan.stage_at(state.global_step)]
-        if state.global_step != stage.start_step:
+        if stage.index == self.entered:
             return
-        self.stage_started = time.monotonic()
+        self.entered, self.stage_started = stage.index, time.monotonic()
         LOG.info(
             "stage %d/%d %s: steps %d to %d, %s",
             stage.index + 1,
@@ -87,8 +99,7 @@ class StageCallback(TrainerCallback):
                 self._evaluate(f"step {step}")
             return control
         self.recorder.stage_trained(stage, seconds=time.monotonic() - self.stage_started)
-        folder = Path(args.output_dir) / "stages" / f"{stage.index + 1:02d}-{stage.name}"
-        self.trainer.save_model(str(folder), _internal_call=True)
+        self._save(stage, Path(args.output_dir) / "stages")
         self._score(stage)
         if stage.index + 1 < len(self.plan.stages):
             if self.plan.stages[stage.index + 1].stage.reset_optimizer:
@@ -106,6 +117,17 @@ class StageCallback(TrainerCallback):
     ) -> None:
         """Write the report and print the table."""
         self.recorder.finish(state.log_history)
+
+    def _save(self, stage: StagePlan, folder: Path) -> None:
+        """Save the model under the stage's name; a folder of that name is always whole."""
+        final = folder / f"{stage.index + 1:02d}-{stage.name}"
+        partial = folder / f".{final.name}.partial"
+        self.trainer.save_model(str(partial), _internal_call=True)
+        self.trainer.accelerator.wait_for_everyone()
+        if self.trainer.args.should_save:
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(partial, final)
+        self.trainer.accelerator.wait_for_everyone()
 
     def _score(self, stage: StagePlan) -> None:
         when = self.config.evaluate.when if self.config.evaluate else "never"

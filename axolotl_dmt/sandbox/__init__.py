@@ -13,14 +13,15 @@ Levels, the strongest that works is taken:
 
     bubblewrap   `bwrap` with its own file system, network, processes; seccomp; limits
     namespaces   the same without `bwrap`, where the kernel lets a user make namespaces
-    rlimits      limits on time, memory, files and processes, and seccomp on Linux; the program can
-                 read what its user can read, so it is run only where that is asked for
+    rlimits      limits on time, memory, files and processes, on Linux also seccomp and, where the
+                 kernel has it, Landlock, without which the program can read what its user can
+                 read; it is run only where that is asked for
 
 On all of them root first becomes an unprivileged user, the environment is empty, the folder is
 empty and temporary, and no other process can be started.
 
     codec     plain values over a pipe
-    confine   what a process does to itself: namespaces, rights, limits, seccomp
+    confine   what a process does to itself: namespaces, files, rights, limits, seccomp
     inside    the two processes
     levels    what a level is and how it starts
     harness   starts sandboxes, in parallel, and reads their verdicts

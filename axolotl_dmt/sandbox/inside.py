@@ -45,7 +45,7 @@ def main() -> None:
     """Read the settings and the code from stdin, split in two, and report on stdout."""
     settings = marshal.loads(_read_message(0))
     confine.die_with_parent()
-    if settings["paths"] is not None:
+    if settings["namespaces"]:
         confine.enter_namespaces(
             paths=settings["paths"],
             mount_point=settings["mount_point"],
@@ -54,6 +54,7 @@ def main() -> None:
             as_root=settings["uid"] is not None,
         )
     sys.path[:] = [path for path in sys.path if path]
+    rules = confine.file_rules(settings["paths"])
     confine.drop_rights(settings["uid"])
     confine.set_limits(
         memory_bytes=settings["memory_bytes"],
@@ -66,7 +67,7 @@ def main() -> None:
     child = os.fork()
     if child == 0:
         try:
-            _be_candidate(code, calls[0], answers[1])
+            _be_candidate(code, calls[0], answers[1], rules)
         finally:
             os._exit(1)
     os.close(calls[0])
@@ -88,11 +89,12 @@ def main() -> None:
 # The candidate's side
 
 
-def _be_candidate(code: str, calls: int, answers: int) -> None:
+def _be_candidate(code: str, calls: int, answers: int, rules: int) -> None:
     """Run the code, say so, then answer calls until the checker goes away."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
+    confine.follow_file_rules(rules)
     confine.keep_only({0, 1, 2, calls, answers})
     confine.die_with_parent()
     confine.set_limits(processes=0)

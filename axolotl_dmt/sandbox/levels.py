@@ -158,7 +158,8 @@ def settings(
 ) -> dict[str, Any]:
     """What `inside.main` is told first; see there."""
     return {
-        "paths": list(visible_paths()) if level is Level.NAMESPACES else None,
+        "namespaces": level is Level.NAMESPACES,
+        "paths": list(visible_paths()),
         "mount_point": mount_point,
         "work": WORK,
         "work_bytes": WORK_BYTES,

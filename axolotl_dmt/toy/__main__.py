@@ -9,7 +9,7 @@ from pathlib import Path
 
 from axolotl_dmt.toy.skills import SKILLS, Row, make_rows
 
-TRAIN = {"math": 6000, "code": 3000, "general": 6000}
+TRAIN = {"math": 8000, "code": 4000, "general": 4000}
 TEST = 100
 
 
