@@ -85,3 +85,8 @@ class DMTPlugin(BasePlugin):
             return []
         with _one_clear_error():
             return self.run.callbacks(cfg, trainer, Path(cfg.output_dir))
+
+    def post_train_unload(self, cfg: Any) -> None:
+        """Print the table last, below all that Axolotl prints."""
+        if self.run is not None and self.run.recorder is not None:
+            self.run.recorder.show()

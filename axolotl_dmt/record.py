@@ -43,6 +43,7 @@ class Recorder:
         )
         self.timings: dict[str, float] = {}
         self.started = time.monotonic()
+        self.reports: list[Path] = []
 
     @property
     def path(self) -> Path:
@@ -95,7 +96,7 @@ class Recorder:
         self._save()
 
     def finish(self, log_history: Sequence[Mapping[str, Any]]) -> None:
-        """Write the last state and the report, and print the table."""
+        """Write the last state and the report."""
         curve = tuple(
             {
                 "step": entry["step"],
@@ -109,16 +110,23 @@ class Recorder:
         self.timings["train and evaluate"] = time.monotonic() - self.started
         self.results = replace(self.results, learning_curve=curve)
         self._save()
-        if not self.writes:
+        if self.writes:
+            from axolotl_dmt.report import write_report
+
+            self.reports = write_report(self.results, self.folder)
+
+    def show(self) -> None:
+        """Print the table of abilities by stage, and where the report lies."""
+        if not self.writes or not self.reports:
             return
         from rich.console import Console
 
-        from axolotl_dmt.report import terminal_table, write_report
+        from axolotl_dmt.report import terminal_table
 
-        written = write_report(self.results, self.folder)
         console = Console()
+        console.print()
         console.print(terminal_table(self.results))
-        for path in written:
+        for path in self.reports:
             console.print(f"  {path}", style="dim", highlight=False)
 
     def _result(

@@ -11,6 +11,7 @@ from axolotl_dmt.args import DEFAULT_SEED, DMTConfig, read_config
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.inputs import Packing, Stage
 from axolotl_dmt.plan import compile_plan
+from axolotl_dmt.record import Recorder
 from axolotl_dmt.resolve import StageDefaults, resolve_stages
 from axolotl_dmt.training_plan import TrainingPlan
 
@@ -41,6 +42,7 @@ class Run:
         self.plan: TrainingPlan | None = None
         self.pool: Any = None
         self.evaluator: Any = None
+        self.recorder: Recorder | None = None
         self.composing = False
 
     @classmethod
@@ -160,7 +162,6 @@ class Run:
 
     def callbacks(self, cfg: Any, trainer: Any, output_dir: Path) -> list[Any]:
         """Make the trainer follow the plan; returns the callback that acts at stage ends."""
-        from axolotl_dmt.record import Recorder
         from axolotl_dmt.stages import StageCallback
         from axolotl_dmt.training import StageTrainerMixin
 
@@ -172,7 +173,7 @@ class Run:
             )
         assert self.plan is not None
         trainer.follow_plan(self.plan, self.pool.blank)
-        recorder = Recorder(
+        self.recorder = Recorder(
             output_dir / "dmt",
             self.plan,
             writes=trainer.is_world_process_zero(),  # type: ignore[attr-defined]
@@ -184,7 +185,7 @@ class Run:
                 trainer=trainer,
                 plan=self.plan,
                 config=self.config,
-                recorder=recorder,
+                recorder=self.recorder,
                 evaluator=self.evaluator,
             )
         ]

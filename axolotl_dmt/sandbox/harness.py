@@ -23,6 +23,7 @@ from axolotl_dmt.sandbox.levels import Level, boot_message, command, environment
 
 Status = Literal["passed", "failed", "timed out", "killed"]
 
+_BROKE = "the sandbox broke: "
 _TOKEN_BYTES = 16
 _FILE_MB = 4
 _START_SECONDS = 10.0
@@ -164,7 +165,7 @@ def why_not(level: Level) -> str:
             outcome = _run(program, level, 20.0, 512)
         except OSError as error:
             return str(error)
-    return outcome.reason or ("" if outcome.passed else outcome.status)
+    return "" if outcome.passed else outcome.reason.removeprefix(_BROKE)
 
 
 def describe(level: Level) -> str:
@@ -215,7 +216,7 @@ def _verdict(out: bytes, err: bytes, token: bytes) -> tuple[Status, str]:
     """What the checker said, if it was the checker."""
     if not hmac.compare_digest(out[:_TOKEN_BYTES], token):
         lines = err.decode("utf-8", "replace").strip().splitlines() or ["it ended without a word"]
-        return "killed", f"the sandbox broke: {lines[-1][:200]}"
+        return "killed", _BROKE + lines[-1][:200]
     status, reason = marshal.loads(out[_TOKEN_BYTES:])
     return status, reason
 
