@@ -152,11 +152,15 @@ def task_settings(config: EvaluateConfig) -> dict[str, Any]:
 
 
 def suite_folder() -> Path:
-    """Where the suite's tasks lie: inside lm-eval for a wheel, in the checkout otherwise."""
+    """Where the suite's tasks lie: in the checkout, else inside lm-eval, where the wheel puts them.
+
+    An editable install leaves a copy inside lm-eval that does not follow later changes, so the
+    checkout comes first.
+    """
     import lm_eval
 
-    installed = Path(lm_eval.__file__).parent / "tasks" / SUITE
-    return installed if installed.is_dir() else Path(__file__).parents[1] / "eval_tasks"
+    checkout = Path(__file__).parents[1] / "eval_tasks"
+    return checkout if checkout.is_dir() else Path(lm_eval.__file__).parent / "tasks" / SUITE
 
 
 def task_manager(config: EvaluateConfig, metadata: Mapping[str, Any]) -> Any:
