@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-CHUNK: Final = 1 << 16
+CHUNK: Final = 1 << 17
 """Elements worked on at a time: small enough for a core's cache, large enough for numpy."""
 SMALL: Final = 1 << 16
 """Up to this size a permutation is sorted by hash and kept."""

@@ -5,8 +5,9 @@
 
 Each case runs in a process of its own. One epoch of N rows is drawn: 4/5 of every domain, so that
 each row goes through the selection and through the order. `B/row` is the growth of the process's
-peak resident memory over its size with everything imported, divided by N. `fingerprint`, `save` and
-`load` (which checks the fingerprint) are timed by themselves.
+peak resident memory over its size with everything imported, divided by N. `CPU s` adds up all
+threads, and so tells what a machine that is busy with other things hides. `fingerprint`, `save`
+and `load` (which checks the fingerprint) are timed by themselves.
 """
 
 from __future__ import annotations
@@ -65,9 +66,9 @@ def measure(rows: int, domains: int, order: str, lengths: bool) -> dict[str, flo
     _ = compile_plan(stages=[warm], domains=small, seed=1, global_batch=2).fingerprint
 
     before = _peak_bytes()
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     plan = compile_plan(stages=[stage], domains=pools, seed=7, global_batch=128)
-    compiled = time.perf_counter() - start
+    compiled, worked = time.perf_counter() - start, time.process_time() - cpu
     peak = _peak_bytes() - before
     start = time.perf_counter()
     _ = plan.fingerprint
@@ -83,6 +84,7 @@ def measure(rows: int, domains: int, order: str, lengths: bool) -> dict[str, flo
     return {
         "rows": drawn,
         "seconds": compiled,
+        "cpu": worked,
         "rows_per_second": drawn / compiled,
         "bytes_per_row": peak / drawn,
         "fingerprint": fingerprinted,
@@ -115,15 +117,18 @@ def main() -> None:
     ]
     cases.append((10**8, 3, "shuffle", True))
     cases += [(10**7, domains, order, True) for order in ORDERS for domains in (3, 100)]
-    print("| rows | domains | order | lengths | s | M rows/s | B/row | fingerprint s | save s | load s |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print(
+        "| rows | domains | order | lengths | s | CPU s | M rows/s | B/row "
+        "| fingerprint s | save s | load s |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     for rows, domains, order, lengths in cases:
         if rows > arguments.max_rows:
             continue
         got = _in_process(rows, domains, order, lengths)
         print(
             f"| 10^{len(str(rows)) - 1} | {domains} | {order} | {'yes' if lengths else 'no'} "
-            f"| {got['seconds']:.2f} | {got['rows_per_second'] / 1e6:.1f} "
+            f"| {got['seconds']:.2f} | {got['cpu']:.2f} | {got['rows_per_second'] / 1e6:.1f} "
             f"| {got['bytes_per_row']:.1f} | {got['fingerprint']:.2f} | {got['save']:.2f} "
             f"| {got['load']:.2f} |",
             flush=True,
