@@ -222,7 +222,7 @@ def _read_samples(output: Mapping[str, Any], per_task: int) -> Iterator[dict[str
 
 
 @contextlib.contextmanager
-def _undisturbed(model: torch.nn.Module) -> Iterator[None]:
+def _undisturbed(model: Any) -> Iterator[None]:
     training = [(module, module.training) for module in model.modules()]
     generation = copy.deepcopy(getattr(model, "generation_config", None))
     use_cache = getattr(getattr(model, "config", None), "use_cache", None)

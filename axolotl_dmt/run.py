@@ -240,7 +240,8 @@ def _take_domains(cfg: dict[str, Any]) -> list[str]:
     known = cfg["dmt"].get("dataset_domains") if hasattr(cfg["dmt"], "get") else None
     if known and len(known) == len(entries):
         return list(known)
-    problems, domains = [], []
+    problems: list[DMTError] = []
+    domains: list[str] = []
     for index, entry in enumerate(entries):
         domain = entry.pop("domain", None) if hasattr(entry, "pop") else None
         if not isinstance(domain, str) or not domain:
@@ -252,7 +253,8 @@ def _take_domains(cfg: dict[str, Any]) -> list[str]:
                     "add one, for example domain: math",
                 )
             )
-        domains.append(domain)
+        else:
+            domains.append(domain)
     if problems:
         raise DMTErrors(problems)
     return domains

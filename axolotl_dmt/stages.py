@@ -141,7 +141,7 @@ class StageCallback(TrainerCallback, ExportableState):
         self.recorder.stage_done(stage, scored)
 
     def _evaluate(self, what: str) -> Scored:
-        scored = self.evaluator.score(self.trainer)
+        scored: Scored = self.evaluator.score(self.trainer)
         if scored.error:
             LOG.error("%s was not scored, training goes on: %s", what, scored.error)
         if scored.scores:

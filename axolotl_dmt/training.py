@@ -87,7 +87,7 @@ class StageTrainerMixin:
     dmt_blank: int = -1
     dmt_blank_steps: Mapping[int, BlankStep]
 
-    def follow_plan(self, plan: TrainingPlan, blank: int) -> None:
+    def follow_plan(self: Any, plan: TrainingPlan, blank: int) -> None:
         """Train by this plan from now on."""
         self.dmt_plan, self.dmt_blank = plan, blank
         self.dmt_blank_steps = steps_with_blanks(

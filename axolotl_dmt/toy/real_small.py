@@ -92,9 +92,7 @@ def _save_base(folder: Path) -> None:
         vocabulary=VOCABULARY,
         context=CONTEXT,
     )
-    tokenizer.add_special_tokens(
-        {"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]}  # type: ignore[dict-item]
-    )
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
     tokenizer.chat_template = CHAT_TEMPLATE
     config = LlamaConfig(
         architectures=["LlamaForCausalLM"],
