@@ -1,0 +1,147 @@
+"""The parts of the sandbox: which level is taken, what is denied, values over the pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.sandbox import (
+    Level,
+    Program,
+    available_level,
+    codec,
+    confine,
+    describe,
+    harness,
+    levels,
+    require_level,
+    run_programs,
+    why_not,
+)
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only limits hold")
+
+GOOD = Program(code="def f(x): return x + 1", tests="assert f(1) == 2", names=("f",))
+
+# Levels
+
+
+def test_the_strongest_level_that_works_is_taken() -> None:
+    working = [level for level in Level if not why_not(level)]
+    assert available_level() is working[0]
+    assert describe(working[0]).startswith(f"sandbox level {working[0].value}")
+
+
+def test_without_bubblewrap_the_next_level_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    why_not.cache_clear()
+    available_level.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "")
+        assert why_not(Level.BUBBLEWRAP) == "bwrap is not installed"
+        found = available_level()
+        assert found in (Level.NAMESPACES, Level.RLIMITS)
+        assert "bubblewrap: bwrap is not installed" in describe(found)
+    why_not.cache_clear()
+    available_level.cache_clear()
+
+
+def test_limits_alone_are_refused_unless_asked_for() -> None:
+    with pytest.raises(DMTError) as caught:
+        run_programs([GOOD], level=Level.RLIMITS)
+    assert caught.value.key == "dmt.evaluate.allow_unsafe_code"
+    assert "--confirm_run_unsafe_code" in str(caught.value) and "\n" not in str(caught.value)
+    (outcome,) = run_programs([GOOD], level=Level.RLIMITS, allow_unsafe_code=True)
+    assert outcome.passed
+
+
+def test_a_level_that_does_not_work_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    why_not.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "")
+        with pytest.raises(DMTError, match="bwrap is not installed"):
+            require_level(allow_unsafe_code=True, level=Level.BUBBLEWRAP)
+    why_not.cache_clear()
+
+
+def test_ranks_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    alone = harness.default_workers()
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert harness.default_workers() == max(1, alone // 2)
+
+
+def test_what_bubblewrap_shows_is_no_more_than_python_needs() -> None:
+    home = str(Path.home())
+    shown = levels.visible_paths()
+    assert home not in shown and "/" not in shown
+    assert all(not home.startswith(path + "/") for path in shown)
+
+
+@pytest.mark.skipif(shutil.which("cpp") is None, reason="no C preprocessor")
+def test_denied_calls_have_the_numbers_of_this_machine(tmp_path: Path) -> None:
+    column = {"x86_64": 0, "aarch64": 1}.get(os.uname().machine)
+    if column is None:
+        pytest.skip("seccomp is not used on this machine")
+    text = "#include <sys/syscall.h>\n" + "".join(
+        f"@{name} __NR_{name}\n" for name in confine._DENIED
+    )
+    done = subprocess.run(["cpp", "-P"], input=text, capture_output=True, text=True, check=False)
+    numbers = dict(line[1:].split() for line in done.stdout.splitlines() if line.startswith("@"))
+    if done.returncode or not numbers:
+        pytest.skip("no kernel headers")
+    known = {name: int(number) for name, number in numbers.items() if number.isdigit()}
+    assert known
+    assert {name: confine._DENIED[name][column] for name in known} == known
+
+
+# Values over the pipe
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(st.characters())
+    | st.binary(),
+    lambda inner: (
+        st.lists(inner)
+        | st.lists(inner).map(tuple)
+        | st.dictionaries(st.text() | st.integers(), inner)
+        | st.frozensets(st.integers())
+        | st.sets(st.text())
+    ),
+    max_leaves=20,
+)
+
+
+@given(PLAIN)
+def test_a_plain_value_comes_back_equal_and_of_the_same_type(value: object) -> None:
+    back = codec.decode(codec.encode(value))
+    assert back == value and type(back) is type(value)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_value_or_an_error(data: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        codec.decode(data)
+
+
+def test_deep_values_are_an_error() -> None:
+    nested: list[object] = []
+    for _ in range(100_000):
+        nested = [nested]
+    with pytest.raises(ValueError, match="nests too deeply"):
+        codec.encode(nested)
+    with pytest.raises(ValueError, match="malformed"):
+        codec.decode(b"l\x01\0\0\0" * 100_000 + b"N")
+    while nested:  # unwound by hand: freeing it at once can overflow the C stack
+        nested = nested[0]  # type: ignore[assignment]
