@@ -108,7 +108,7 @@ def test_shares_of_tokens_and_of_rows_hold_at_once(token_percent, row_percent):
     mix = {"general": {"rows": 100}, "math": {"token_share": Fraction(token_percent, 100)}}
     if row_percent:
         mix["code"] = {"share": Fraction(row_percent, 100)}
-    counts, rankings = solve(mix)
+    counts, rankings = solve(mix, max_repeats=1000)
     tokens = {name: rankings[name].tokens(count) for name, count in counts.items()}
     wanted = token_percent / 100 * sum(tokens.values())
     assert abs(tokens["math"] - wanted) <= 61 or counts["math"] == 1
