@@ -147,7 +147,10 @@ class StageCallback(TrainerCallback, ExportableState):
         if scored.scores:
             values = {name: score.value for name, score in scored.scores.items()}
             LOG.info("%s scored: %s", what, ", ".join(f"{n} {v:.3f}" for n, v in values.items()))
+            # Logging clears the wish to log, and the loss of this very step would be lost.
+            wanted = self.trainer.control.should_log
             self.trainer.log({f"dmt/{name}": value for name, value in values.items()})
+            self.trainer.control.should_log = wanted
         return scored
 
     def _due_between(self, step: int) -> bool:

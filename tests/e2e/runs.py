@@ -42,7 +42,6 @@ def config(toy: Path, output: Path, **changes: Any) -> dict[str, Any]:
     """A YAML for the tiny model: some seconds of training, no scoring."""
     return {
         "base_model": str(toy / "base"),
-        "reinit_weights": True,
         "plugins": ["axolotl_dmt.DMTPlugin"],
         "datasets": [
             {
