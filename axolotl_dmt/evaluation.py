@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import random
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from axolotl_dmt import sandbox
 from axolotl_dmt.args import EvaluateConfig
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.results import Score
@@ -54,7 +56,8 @@ class Evaluator:
         """Looks the tasks up, so that an unknown one is refused before any model is loaded.
 
         Raises:
-            DMTError: a task that lm-eval does not know, a data file that is not there.
+            DMTError: a task that lm-eval does not know, a data file that is not there, code to run
+                where nothing can wall it off.
         """
         self.config = config
         for ability, path in (config.data or {}).items():
@@ -62,6 +65,8 @@ class Evaluator:
                 raise DMTError(
                     f"dmt.evaluate.data.{ability}", f"no file {path}", "give the path of a file"
                 )
+        if any(task == SUITE or task.startswith("dmt_code") for task in config.tasks):
+            sandbox.require_level(allow_unsafe_code=config.allow_unsafe_code)
         self.metadata = task_settings(config)
         self.manager = task_manager(config, self.metadata)
         known = set(self.manager.all_tasks)
@@ -95,6 +100,7 @@ class Evaluator:
             scores=read_scores(output),
             samples=tuple(_read_samples(output, self.config.samples)),
             seconds=seconds,
+            details=_read_details(output),
         )
 
     def _evaluate(self, model: Any, tokenizer: Any, accelerator: Any) -> dict[str, Any] | None:
@@ -182,14 +188,12 @@ def read_scores(output: Mapping[str, Any]) -> dict[str, Score]:
     """One score per ability from lm-eval's results; groups are left to their tasks."""
     scores = {}
     for task, row in output["results"].items():
-        if task in output.get("groups", {}) or task in output.get("group_subtasks", {}):
-            subtasks = output.get("group_subtasks", {}).get(task)
-            if subtasks:
-                continue
+        if output.get("group_subtasks", {}).get(task):
+            continue
         metrics = {
             name.split(",")[0]: (name, value)
             for name, value in row.items()
-            if "," in name and "_stderr," not in name and isinstance(value, (int, float))
+            if "," in name and "_stderr," not in name and _is_number(value)
         }
         if not metrics:
             continue
@@ -200,10 +204,23 @@ def read_scores(output: Mapping[str, Any]) -> dict[str, Score]:
             task=task,
             metric=metric,
             value=float(value),
-            stderr=float(stderr) if isinstance(stderr, (int, float)) else None,
+            stderr=float(stderr) if _is_number(stderr) else None,
             n=int(output.get("n-samples", {}).get(task, {}).get("effective", 0)),
         )
     return scores
+
+
+def _is_number(value: Any) -> bool:
+    """Whether lm-eval gave a number: it writes "N/A" for none, and NaN where nothing was judged."""
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _read_details(output: Mapping[str, Any]) -> dict[str, Any]:
+    """What the tasks record of how they scored, such as the sandbox's level."""
+    details: dict[str, Any] = {}
+    for config in output.get("configs", {}).values():
+        details |= (config.get("dataset_kwargs") or {}).get("record") or {}
+    return details
 
 
 def _read_samples(output: Mapping[str, Any], per_task: int) -> Iterator[dict[str, Any]]:

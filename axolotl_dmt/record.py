@@ -141,6 +141,7 @@ class Recorder:
             scores=scored.scores,
             error=scored.error,
             samples=tuple(Sample(**sample) for sample in scored.samples),
+            extra={"scored_with": dict(scored.details)} if scored.details else {},
         )
 
     def _save(self) -> None:
