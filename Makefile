@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 QUIET := AXOLOTL_DO_NOT_TRACK=1 HF_HUB_OFFLINE=1
 
-.PHONY: help setup quickstart test test-slow lint format types check clean
+.PHONY: help setup quickstart test test-slow lint format types docs-reference check clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -39,6 +39,9 @@ format: $(VENV)/ready ## Format and fix what can be fixed
 
 types: $(VENV)/ready ## Check the types
 	$(BIN)/mypy
+
+docs-reference: $(VENV)/ready ## Write docs/yaml_reference.md from the code
+	$(BIN)/python -m axolotl_dmt.reference > docs/yaml_reference.md
 
 check: lint types test ## All of CI
 

@@ -6,8 +6,7 @@ This is the single home of defaults and of the checks that need nothing but the 
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
@@ -22,6 +21,7 @@ from pydantic import (
 
 from axolotl_dmt.amounts import parse_amount, parse_fraction
 from axolotl_dmt.errors import DMTError, DMTErrors
+from axolotl_dmt.explain import explain
 
 DEFAULT_K = "1/256"
 DEFAULT_SEED = 42
@@ -82,43 +82,71 @@ class ScheduleConfig(_Block):
     """What can be said of one stage besides its mix; the defaults are Axolotl's own keys."""
 
     epochs: float | None = Field(
-        None, gt=0, description="Passes over the stage's mix. Default: `num_epochs`."
+        None,
+        gt=0,
+        description="Passes over the stage's mix. Default: `num_epochs`.",
+        examples=[3],
     )
     max_steps: int | None = Field(
-        None, gt=0, description="End the stage after this many optimiser steps."
+        None,
+        gt=0,
+        description="End the stage after this many optimiser steps.",
+        examples=[500],
     )
     learning_rate: float | None = Field(
-        None, gt=0, description="Peak learning rate. Default: `learning_rate`."
+        None,
+        gt=0,
+        description="Peak learning rate. Default: `learning_rate`.",
+        examples=[2.0e-5],
     )
     lr_scheduler: str | None = Field(
-        None, description="Shape of the learning-rate curve. Default: `lr_scheduler`."
+        None,
+        description="Shape of the learning-rate curve. Default: `lr_scheduler`.",
+        examples=["cosine"],
     )
     warmup_ratio: float | None = Field(
-        None, ge=0, le=1, description="Warm-up as a fraction of the stage's steps."
+        None,
+        ge=0,
+        le=1,
+        description="Warm-up as a fraction of the stage's steps.",
+        examples=[0.03],
     )
-    warmup_steps: int | None = Field(None, ge=0, description="Warm-up in optimiser steps.")
+    warmup_steps: int | None = Field(
+        None, ge=0, description="Warm-up in optimiser steps.", examples=[100]
+    )
     weight_decay: float | None = Field(
-        None, ge=0, description="Weight decay in this stage. Default: `weight_decay`."
+        None,
+        ge=0,
+        description="Weight decay in this stage. Default: `weight_decay`.",
+        examples=[0.1],
     )
     reset_optimizer: bool | None = Field(
         None,
         description="Forget the optimiser's state (Adam's moments) where the stage starts, as "
         "separate runs would. Default: `dmt.reset_optimizer`.",
+        examples=[False],
     )
     order: str | None = Field(
-        None, description="Order of the rows in each epoch. Default: `dmt.order`."
+        None,
+        description="Order of the rows in each epoch. Default: `dmt.order`.",
+        examples=["round_robin"],
     )
     select: str | dict[str, str] | None = Field(
-        None, description="Which rows a part of a domain takes. Default: `dmt.select`."
+        None,
+        description="Which rows a part of a domain takes. Default: `dmt.select`.",
+        examples=[{"math": "longest"}],
     )
     redraw: bool | None = Field(
-        None, description="Draw a fresh part of each domain in each epoch. Default: `dmt.redraw`."
+        None,
+        description="Draw a fresh part of each domain in each epoch. Default: `dmt.redraw`.",
+        examples=[True],
     )
     max_repeats: int | None = Field(
         None,
         ge=1,
         description="Let a domain be drawn up to this many times in one epoch, so that an amount "
         "may exceed what the domain holds. Default: `dmt.max_repeats`.",
+        examples=[4],
     )
 
     @model_validator(mode="after")
@@ -135,17 +163,25 @@ class StageConfig(ScheduleConfig):
         min_length=1,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
         description="Name of the stage; it names the stage's folder and its row in every table.",
+        examples=["specialise"],
     )
     mix: dict[str, AmountValue] | None = Field(
-        None, min_length=1, description="How much of each domain: `all`, a fraction, or a unit."
+        None,
+        min_length=1,
+        description="How much of each domain: `all`, a fraction, or a unit.",
+        examples=[{"general": "all", "math": "1/256", "code": {"tokens": 200000}}],
     )
     weights: dict[str, float] | None = Field(
         None,
         min_length=1,
         description="Instead of `mix`: relative weights of the domains in the stage's rows.",
+        examples=[{"math": 2, "code": 1}],
     )
     temperature: float | None = Field(
-        None, gt=0, description="With `weights`: raise each to 1/temperature first."
+        None,
+        gt=0,
+        description="With `weights`: raise each to 1/temperature first.",
+        examples=[2.0],
     )
 
     @model_validator(mode="after")
@@ -161,7 +197,9 @@ class StageConfig(ScheduleConfig):
 class EverySteps(_Block):
     """Score every so many optimiser steps besides each stage's end."""
 
-    every_steps: int = Field(gt=0, description="Optimiser steps between two evaluations.")
+    every_steps: int = Field(
+        gt=0, description="Optimiser steps between two evaluations.", examples=[500]
+    )
 
 
 class EvaluateConfig(_Block):
@@ -171,84 +209,134 @@ class EvaluateConfig(_Block):
         default_factory=lambda: ["dmt_suite"],
         min_length=1,
         description="lm-eval tasks or groups; `dmt_suite` is math, code and general ability.",
+        examples=[["dmt_suite"]],
     )
     when: Literal["each_stage", "end", "never"] | EverySteps = Field(
-        "each_stage", description="each_stage, end, never, or {every_steps: n}."
+        "each_stage",
+        description="each_stage, end, never, or {every_steps: n}.",
+        examples=["each_stage"],
     )
-    before: bool = Field(False, description="Also score the model before the first stage.")
+    before: bool = Field(
+        False, description="Also score the model before the first stage.", examples=[True]
+    )
     data: dict[str, str] | None = Field(
         None,
         description="Local files in place of the public datasets, by ability: "
         "{math: test.jsonl, code: ..., general: ...}.",
+        examples=[{"math": "gsm8k_test.jsonl"}],
     )
     prompt: str | None = Field(
         None,
         description="Prompt of the generative tasks: plain, vicuna, alpaca, or a template that "
         "holds {question}. Use the one you train with.",
+        examples=["vicuna"],
     )
     limit: float | None = Field(
-        None, gt=0, description="Items per task (a number), or a fraction of them (below 1)."
+        None,
+        gt=0,
+        description="Items per task (a number), or a fraction of them (below 1).",
+        examples=[200],
     )
-    num_fewshot: int | None = Field(None, ge=0, description="Examples in the prompt.")
-    batch_size: int | Literal["auto"] = Field(8, description="Items generated at once, or auto.")
+    num_fewshot: int | None = Field(None, ge=0, description="Examples in the prompt.", examples=[0])
+    batch_size: int | Literal["auto"] = Field(
+        8, description="Items generated at once, or auto.", examples=[32]
+    )
     apply_chat_template: bool = Field(
-        False, description="Ask through the tokenizer's chat template."
+        False,
+        description="Ask through the tokenizer's chat template.",
+        examples=[True],
     )
-    max_new_tokens: int | None = Field(None, gt=0, description="Longest answer, in tokens.")
+    max_new_tokens: int | None = Field(
+        None, gt=0, description="Longest answer, in tokens.", examples=[512]
+    )
     gen_kwargs: dict[str, Any] | None = Field(
-        None, description="Generation settings passed on to lm-eval."
+        None,
+        description="Generation settings passed on to lm-eval.",
+        examples=[{"temperature": 0.0}],
     )
-    include_path: str | None = Field(None, description="A folder with lm-eval tasks of your own.")
+    include_path: str | None = Field(
+        None, description="A folder with lm-eval tasks of your own.", examples=["my_tasks"]
+    )
     allow_unsafe_code: bool = Field(
         False,
         description="Run generated code even where no namespaces can wall it off.",
+        examples=[True],
     )
-    samples: int = Field(3, ge=0, description="Answers per ability and stage kept for the report.")
+    samples: int = Field(
+        3, ge=0, description="Answers per ability and stage kept for the report.", examples=[3]
+    )
 
 
 class DMTConfig(_Block):
     """The `dmt:` block."""
 
     strategy: str | None = Field(
-        None, description="A named schedule: dmt, or one that a plugin registers. Or give `stages`."
+        None,
+        description="A named schedule: dmt, or one that a plugin registers. Or give `stages`.",
+        examples=["dmt"],
     )
     k: FractionOfDomain = Field(
-        DEFAULT_K, description="Replay in stage 2: a fraction of each specialised domain."
+        DEFAULT_K,
+        description="Replay in stage 2: a fraction of each specialised domain.",
+        examples=["1/256"],
     )
     general: str | list[str] = Field(
-        "general", description="The domain(s) of general data; all others are specialised."
+        "general",
+        description="The domain(s) of general data; all others are specialised.",
+        examples=[["chat", "safety"]],
     )
     stages: list[StageConfig] | None = Field(
-        None, min_length=1, description="An explicit schedule, in place of `strategy`."
+        None,
+        min_length=1,
+        description="An explicit schedule, in place of `strategy`.",
+        examples=[[{"name": "all_at_once", "mix": {"math": "all"}}]],
     )
     overrides: dict[str, ScheduleConfig] | None = Field(
-        None, description="Change a strategy's stage by name, for example its learning rate."
+        None,
+        description="Change a strategy's stage by name, for example its learning rate.",
+        examples=[{"generalise": {"learning_rate": 1.0e-5}}],
     )
     seed: int | None = Field(
-        None, ge=0, description="Seed of selection and order. Default: Axolotl's `seed`, else 42."
+        None,
+        ge=0,
+        description="Seed of selection and order. Default: Axolotl's `seed`, else 42.",
+        examples=[7],
     )
     order: str = Field(
-        "shuffle", description="shuffle, round_robin, blocks, length_grouped, or a hook's."
+        "shuffle",
+        description="shuffle, round_robin, blocks, length_grouped, or a hook's.",
+        examples=["round_robin"],
     )
     select: str | dict[str, str] = Field(
         "random",
         description="random, first, longest, shortest, score:<column>, or a hook's; for all "
         "domains or {domain: ...}. A smaller part always lies inside a larger one.",
+        examples=[{"math": "longest"}],
     )
-    redraw: bool = Field(False, description="Draw a fresh part of each domain in each epoch.")
+    redraw: bool = Field(
+        False, description="Draw a fresh part of each domain in each epoch.", examples=[True]
+    )
     max_repeats: int | None = Field(
-        None, ge=1, description="Let a domain be drawn up to this many times in one epoch."
+        None,
+        ge=1,
+        description="Let a domain be drawn up to this many times in one epoch.",
+        examples=[4],
     )
     reset_optimizer: bool = Field(
-        True, description="Forget the optimiser's state where a stage starts."
+        True,
+        description="Forget the optimiser's state where a stage starts.",
+        examples=[False],
     )
     on_plan_change: Literal["refuse", "replan"] = Field(
         "refuse",
         description="What to do where a run would go on from a checkpoint of another plan: refuse, "
         "or go on under the new plan from the checkpoint's step.",
+        examples=["replan"],
     )
     evaluate: EvaluateConfig | None = Field(
-        None, description="Score each ability after each stage; without it nothing is scored."
+        None,
+        description="Score each ability after each stage; without it nothing is scored.",
+        examples=[{"tasks": ["dmt_suite"]}],
     )
     dataset_domains: list[str] | None = Field(
         None,
@@ -297,7 +385,7 @@ def read_config(block: Any) -> DMTConfig:
     try:
         return DMTConfig.model_validate(_plain(block))
     except ValidationError as error:
-        raise DMTErrors(_explain(error)) from None
+        raise DMTErrors(explain(error, DMTConfig, "dmt")) from None
 
 
 def _plain(value: Any) -> Any:
@@ -307,71 +395,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value
-
-
-_ADVICE = {
-    "when": "write each_stage, end, never, or {every_steps: n}",
-    "batch_size": "write a number or auto",
-    "name": "use letters, digits, '.', '_' and '-'",
-    "mix": "write at least one domain, for example {math: all}",
-    "stages": "write a list of stages, each with a name and a mix",
-}
-"""What would be right, where pydantic's own words do not say it."""
-
-
-def _explain(error: ValidationError) -> Iterator[DMTError]:
-    seen = set()
-    for detail in error.errors():
-        key, model = _locate(detail["loc"])
-        cause = detail.get("ctx", {}).get("error")
-        if isinstance(cause, DMTError):
-            inner = f"{key}.{cause.key}" if cause.key else key
-            explained = DMTError(inner, cause.problem, cause.fix)
-        elif detail["type"] == "extra_forbidden":
-            known = sorted(model.model_fields) if model else []
-            wrong = str(detail["loc"][-1])
-            close = difflib.get_close_matches(wrong, known, n=1)
-            fix = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
-            explained = DMTError(key, "unknown key", fix)
-        elif detail["type"] == "missing":
-            explained = DMTError(key, "missing", "add it")
-        else:
-            message = detail["msg"]
-            advice = _ADVICE.get(key.rpartition(".")[2], message[:1].lower() + message[1:])
-            explained = DMTError(key, f"{detail['input']!r} is not accepted", advice)
-        if str(explained) not in seen:
-            seen.add(str(explained))
-            yield explained
-
-
-def _locate(loc: tuple[int | str, ...]) -> tuple[str, type[BaseModel] | None]:
-    """Turns pydantic's location into the dotted key a user would write, and finds its model."""
-    key = "dmt"
-    model: type[BaseModel] | None = DMTConfig
-    here: Any = DMTConfig
-    for part in loc:
-        if isinstance(part, int):
-            key += f"[{part}]"
-            continue
-        if _is_union_label(part):
-            continue
-        model = here if isinstance(here, type) and issubclass(here, BaseModel) else None
-        key += f".{part}"
-        field = model.model_fields.get(part) if model else None
-        here = _inner_model(field.annotation) if field else here
-    return key, model
-
-
-def _is_union_label(part: str) -> bool:
-    # pydantic adds the branch of a union it tried, such as "EverySteps" or "literal[...]".
-    return part in {"EverySteps", "str", "int", "float"} or "[" in part
-
-
-def _inner_model(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _inner_model(argument)
-        if found is not None:
-            return found
-    return None

@@ -1,0 +1,131 @@
+"""The reference of every YAML key, written from the pydantic models that check it."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from typing import Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from axolotl_dmt.args import (
+    AmountValue,
+    DMTConfig,
+    EvaluateConfig,
+    FractionOfDomain,
+    ScheduleConfig,
+    StageConfig,
+)
+
+SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
+    ("dmt", DMTConfig, "The block itself. Give either `strategy` or `stages`."),
+    (
+        "dmt.stages[*]",
+        StageConfig,
+        "One stage of an explicit schedule. Give either `mix` or `weights`.",
+    ),
+    (
+        "dmt.overrides.<stage>",
+        ScheduleConfig,
+        "Changes to a stage of a named strategy; the same keys without name and mix.",
+    ),
+    ("dmt.evaluate", EvaluateConfig, "How each ability is scored."),
+)
+INTERNAL = frozenset({"dataset_domains"})
+"""Keys that the plugin fills in and nobody writes."""
+
+AMOUNTS = """\
+## Amounts
+
+An amount says how much of a domain a stage takes. A bare number or `a/b` is always a fraction of
+the domain's rows; everything else names its unit.
+
+| amount | means |
+| :-- | :-- |
+| `all` | every row of the domain |
+| `1/256`, `0.25` | this fraction of the domain's rows, to the nearest row |
+| `{fraction: 1/256}` | the same, spelled out |
+| `{rows: 500}` | this many rows |
+| `{tokens: 200000}` | rows that hold this many tokens, to within one row |
+| `{share: 0.01}` | this share of the rows of the stage |
+| `{token_share: 0.01}` | this share of the tokens of the stage |
+| `{weight: 2}` | relative to the other weights of the stage |
+"""
+
+
+def yaml_reference() -> str:
+    """The whole page, as Markdown."""
+    parts = [
+        "# Every key of the YAML",
+        "",
+        "Written from the code by `make docs-reference`; edit `axolotl_dmt/args.py` instead.",
+        "",
+        "Beside the `dmt:` block there is one key more, on each entry of Axolotl's `datasets`:",
+        "`domain`, the name of the kind of data it holds. Several entries may share a domain.",
+        "",
+    ]
+    for key, model, words in SECTIONS:
+        parts += [f"## `{key}`", "", words, ""]
+        for name, field in model.model_fields.items():
+            if name not in INTERNAL:
+                parts += _entry(name, field)
+    return "\n".join([*parts, AMOUNTS.rstrip(), ""])
+
+
+def _entry(name: str, field: FieldInfo) -> Iterator[str]:
+    yield f"### `{name}`"
+    yield ""
+    yield f"{field.description}"
+    yield ""
+    yield f"Takes {_words(field.annotation, field)}. {_default(field)}"
+    yield ""
+    yield "```yaml"
+    yield _example(name, field)
+    yield "```"
+    yield ""
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "Required."
+    value = field.get_default(call_default_factory=True, validated_data={})
+    return "Default: none." if value is None else f"Default: `{_inline(value)}`."
+
+
+def _inline(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, width=1000, sort_keys=False).strip()
+    return text.removesuffix("...").strip()
+
+
+def _example(name: str, field: FieldInfo) -> str:
+    assert field.examples, f"{name} has no example"
+    return f"{name}: {_inline(field.examples[0])}"
+
+
+def _words(annotation: Any, field: FieldInfo | None = None) -> str:
+    if annotation is Any and field is not None:
+        return "a fraction from 0 to 1"
+    if annotation == FractionOfDomain:
+        return "a fraction from 0 to 1"
+    if annotation == AmountValue:
+        return "an amount"
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        kinds = [_words(kind) for kind in arguments if kind is not type(None)]
+        return " or ".join(dict.fromkeys(kinds))
+    if origin is Literal:
+        return ", ".join(f"`{value}`" for value in arguments)
+    if origin is list:
+        return f"a list of {_words(arguments[0]).removeprefix('a ')}s"
+    if origin is dict:
+        return f"a mapping of name to {_words(arguments[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "a block"
+    known = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
+    return known.get(annotation, "any value")
+
+
+if __name__ == "__main__":
+    print(yaml_reference(), end="")
