@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from axolotl.integrations.base import BasePlugin
+from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 
 class SpyPlugin(BasePlugin):
     """Appends {"step", "rank", "rows": [tokens, ...], "labels": [...]} for each micro batch."""
+
+    def post_model_load(self, cfg: Any, model: Any) -> None:
+        """With WEIGHTS set, start from that file: several CPU processes cannot load a model."""
+        if path := os.environ.get("WEIGHTS"):
+            model.load_state_dict(load_file(path), strict=False)
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
         path = Path(os.environ["SPY_FILE"]).with_suffix(f".{trainer.args.process_index}.jsonl")
