@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -371,3 +373,12 @@ def test_changes_are_told_in_words():
     longer = plan_of(*DMT, domains=[domain("math", 1000, seed=5), *POOLS[1:]])
     assert "domain math: the lengths of its rows changed" in longer.changes(former)
     assert plan_of(DMT[0]).changes(former) == ["stages: was 2, is 1"]
+
+
+def test_a_plan_needs_neither_torch_nor_axolotl():
+    code = (
+        "import sys, axolotl_dmt.plan; "
+        "print([name for name in ('torch', 'axolotl', 'transformers') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
