@@ -202,6 +202,18 @@ class EverySteps(_Block):
     )
 
 
+class JudgeConfig(_Block):
+    """The judge of `dmt_general_mtbench`, behind any OpenAI-compatible server."""
+
+    model: str = Field(description="The judge's name at its server.", examples=["gpt-4o"])
+    base_url: str | None = Field(
+        None,
+        description="The server. The key comes from the environment (DMT_JUDGE_API_KEY, else "
+        "OPENAI_API_KEY) and is written nowhere. Default: OpenAI's own.",
+        examples=["http://localhost:8000/v1"],
+    )
+
+
 class EvaluateConfig(_Block):
     """How each ability is scored by lm-evaluation-harness: `dmt.evaluate`."""
 
@@ -256,6 +268,20 @@ class EvaluateConfig(_Block):
     )
     include_path: str | None = Field(
         None, description="A folder with lm-eval tasks of your own.", examples=["my_tasks"]
+    )
+    runner: Literal["in_process", "subprocess"] = Field(
+        "in_process",
+        description="in_process scores the live model, every rank takes its part; subprocess "
+        "scores the saved stage in a process of its own, as ZeRO-3 and FSDP weights need.",
+        examples=["subprocess"],
+    )
+    model: Literal["hf", "vllm"] = Field(
+        "hf", description="With `runner: subprocess`: what generates.", examples=["vllm"]
+    )
+    judge: JudgeConfig | None = Field(
+        None,
+        description="The judge of dmt_general_mtbench.",
+        examples=[{"model": "gpt-4o"}],
     )
     allow_unsafe_code: bool = Field(
         False,

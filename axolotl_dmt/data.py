@@ -193,17 +193,14 @@ def packing(cfg: DictDefault) -> Packing:
         if cfg.sample_packing_sequentially:
             packs, _, _ = allocate_sequentially(lengths, 0, capacity, 1)
             return packs
-        packs = pack_parallel(
+        # First fit in the order given: packs come as evenly mixed as their rows did.
+        return pack_parallel(
             lengths,
             bin_capacity=capacity,
             group_size=cfg.sample_packing_group_size,
             bin_size=cfg.sample_packing_bin_size or capacity,
             num_processes=1,
         )
-        # First-fit-decreasing puts the packs of long rows first, which would train one domain
-        # before another. A pack's first row is its longest: packs in the order of these rows
-        # come as evenly as the rows did.
-        return sorted(packs, key=lambda rows: rows[0])
 
     return Packing(capacity=capacity, packs_per_step=micro_batches * per_micro_batch, pack=pack)
 

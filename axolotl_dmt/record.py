@@ -7,15 +7,26 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from axolotl_dmt.results import Results, Sample, StageResult
+from axolotl_dmt.args import EvaluateConfig
+from axolotl_dmt.results import Results, StageResult
+from axolotl_dmt.scored import Scored
 from axolotl_dmt.training_plan import StagePlan, TrainingPlan
 
-if TYPE_CHECKING:
-    from axolotl_dmt.evaluation import Scored
-
 RESULTS_FILE = "results.json"
+EVALUATE = "evaluate"
+
+
+def with_scores(result: StageResult, scored: Scored) -> StageResult:
+    """A stage's result with these scores in it."""
+    return replace(
+        result,
+        scores=scored.scores,
+        error=scored.error,
+        samples=scored.samples,
+        extra={"scored_with": dict(scored.details)} if scored.details else {},
+    )
 
 
 class Recorder:
@@ -33,6 +44,7 @@ class Recorder:
         writes: bool,
         versions: Mapping[str, str] | None = None,
         settings: Mapping[str, Any] | None = None,
+        evaluate: EvaluateConfig | None = None,
     ) -> None:
         self.folder, self.plan, self.writes = folder, plan, writes
         self.results = Results(
@@ -40,6 +52,8 @@ class Recorder:
             plan=plan.to_json(),
             versions=versions or {},
             settings=settings or {},
+            # `axolotl dmt evaluate` scores with these later
+            extra={EVALUATE: evaluate.model_dump(exclude_none=True)} if evaluate else {},
         )
         self.timings: dict[str, float] = {}
         self.started = time.monotonic()
@@ -132,17 +146,8 @@ class Recorder:
     def _result(
         self, name: str, end_step: int, rows: Mapping[str, int], scored: Scored | None
     ) -> StageResult:
-        if scored is None:
-            return StageResult(name=name, end_step=end_step, rows=rows)
-        return StageResult(
-            name=name,
-            end_step=end_step,
-            rows=rows,
-            scores=scored.scores,
-            error=scored.error,
-            samples=tuple(Sample(**sample) for sample in scored.samples),
-            extra={"scored_with": dict(scored.details)} if scored.details else {},
-        )
+        result = StageResult(name=name, end_step=end_step, rows=rows)
+        return result if scored is None else with_scores(result, scored)
 
     def _save(self) -> None:
         self.results = replace(self.results, timings=dict(self.timings))

@@ -13,6 +13,7 @@ from axolotl_dmt.inputs import Packing, Stage
 from axolotl_dmt.plan import compile_plan
 from axolotl_dmt.record import Recorder
 from axolotl_dmt.resolve import StageDefaults, resolve_stages
+from axolotl_dmt.tasks import Tasks
 from axolotl_dmt.training_plan import TrainingPlan
 
 UNSUPPORTED = {
@@ -41,7 +42,7 @@ class Run:
         self.dataset_domains = dataset_domains
         self.plan: TrainingPlan | None = None
         self.pool: Any = None
-        self.evaluator: Any = None
+        self.tasks: Tasks | None = None
         self.recorder: Recorder | None = None
         self.composing = False
 
@@ -83,9 +84,7 @@ class Run:
     def _check_evaluation(self) -> None:
         if self.config.evaluate is None or self.config.evaluate.when == "never":
             return
-        from axolotl_dmt.evaluation import Evaluator
-
-        self.evaluator = Evaluator(self.config.evaluate)
+        self.tasks = Tasks(self.config.evaluate)
 
     def load_pool(self, cfg: Any) -> Any:
         """Tokenise every dataset, or read it from Axolotl's cache."""
@@ -179,6 +178,7 @@ class Run:
             writes=trainer.is_world_process_zero(),  # type: ignore[attr-defined]
             versions=versions.installed_versions(),
             settings=_reported_settings(cfg),
+            evaluate=self.config.evaluate,
         )
         return [
             StageCallback(
@@ -186,7 +186,7 @@ class Run:
                 plan=self.plan,
                 config=self.config,
                 recorder=self.recorder,
-                evaluator=self.evaluator,
+                tasks=self.tasks,
             )
         ]
 

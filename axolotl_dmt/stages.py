@@ -14,7 +14,11 @@ from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import SaveStrategy
 
 from axolotl_dmt.args import DMTConfig, EverySteps
-from axolotl_dmt.evaluation import Scored
+from axolotl_dmt.evaluation import score_live_model
+from axolotl_dmt.record import Recorder
+from axolotl_dmt.saved_stage import score_in_subprocess
+from axolotl_dmt.scored import Scored
+from axolotl_dmt.tasks import Tasks
 from axolotl_dmt.training import reset_optimizer
 from axolotl_dmt.training_plan import StagePlan, TrainingPlan
 
@@ -29,7 +33,13 @@ class StageCallback(TrainerCallback, ExportableState):
     """
 
     def __init__(
-        self, *, trainer: Any, plan: TrainingPlan, config: DMTConfig, recorder: Any, evaluator: Any
+        self,
+        *,
+        trainer: Any,
+        plan: TrainingPlan,
+        config: DMTConfig,
+        recorder: Recorder,
+        tasks: Tasks | None,
     ) -> None:
         """Keeps what the stages need.
 
@@ -37,11 +47,11 @@ class StageCallback(TrainerCallback, ExportableState):
             trainer: the trainer, already following the plan.
             plan: the compiled plan.
             config: the checked `dmt:` block.
-            recorder: writes results and the report (`record.Recorder`).
-            evaluator: scores the live model (`evaluation.Evaluator`), or None.
+            recorder: writes results and the report.
+            tasks: what to score on, or None.
         """
         self.trainer, self.plan, self.config = trainer, plan, config
-        self.recorder, self.evaluator = recorder, evaluator
+        self.recorder, self.tasks = recorder, tasks
         self.entered, self.stage_started = -1, time.monotonic()
 
     def state(self) -> dict[str, Any]:
@@ -58,7 +68,7 @@ class StageCallback(TrainerCallback, ExportableState):
         """Score the untouched model where asked for."""
         self.recorder.start(resumed=state.global_step > 0)
         evaluate = self.config.evaluate
-        if self.evaluator and evaluate and evaluate.before and state.global_step == 0:
+        if self.tasks and evaluate and evaluate.before and state.global_step == 0:
             self.recorder.baseline(self._evaluate("the starting model"))
 
     def on_step_begin(
@@ -99,8 +109,8 @@ class StageCallback(TrainerCallback, ExportableState):
                 self._evaluate(f"step {step}")
             return control
         self.recorder.stage_trained(stage, seconds=time.monotonic() - self.stage_started)
-        self._save(stage, Path(args.output_dir) / "stages")
-        self._score(stage)
+        folder = self._save(stage, Path(args.output_dir) / "stages")
+        self._score(stage, folder)
         if stage.index + 1 < len(self.plan.stages):
             if self.plan.stages[stage.index + 1].stage.reset_optimizer:
                 reset_optimizer(self.trainer.optimizer)
@@ -118,7 +128,7 @@ class StageCallback(TrainerCallback, ExportableState):
         """Write the report and print the table."""
         self.recorder.finish(state.log_history)
 
-    def _save(self, stage: StagePlan, folder: Path) -> None:
+    def _save(self, stage: StagePlan, folder: Path) -> Path:
         """Save the model under the stage's name; a folder of that name is always whole."""
         final = folder / f"{stage.index + 1:02d}-{stage.name}"
         partial = folder / f".{final.name}.partial"
@@ -128,20 +138,21 @@ class StageCallback(TrainerCallback, ExportableState):
             shutil.rmtree(final, ignore_errors=True)
             os.replace(partial, final)
         self.trainer.accelerator.wait_for_everyone()
+        return final
 
-    def _score(self, stage: StagePlan) -> None:
+    def _score(self, stage: StagePlan, folder: Path) -> None:
         when = self.config.evaluate.when if self.config.evaluate else "never"
         last = stage.index + 1 == len(self.plan.stages)
-        if self.evaluator is None or when == "never" or (when == "end" and not last):
+        if self.tasks is None or when == "never" or (when == "end" and not last):
             self.recorder.stage_done(stage, None)
             return
         if self.recorder.is_scored(stage):
             return
-        scored = self._evaluate(f"stage {stage.name}")
+        scored = self._evaluate(f"stage {stage.name}", folder)
         self.recorder.stage_done(stage, scored)
 
-    def _evaluate(self, what: str) -> Scored:
-        scored: Scored = self.evaluator.score(self.trainer)
+    def _evaluate(self, what: str, folder: Path | None = None) -> Scored:
+        scored = self._scored(folder)
         if scored.error:
             LOG.error("%s was not scored, training goes on: %s", what, scored.error)
         if scored.scores:
@@ -153,12 +164,20 @@ class StageCallback(TrainerCallback, ExportableState):
             self.trainer.control.should_log = wanted
         return scored
 
+    def _scored(self, folder: Path | None) -> Scored:
+        assert self.tasks is not None
+        if folder is None or self.tasks.config.runner == "in_process":
+            return score_live_model(self.trainer, self.tasks)
+        scored = Scored()
+        if self.trainer.is_world_process_zero():
+            scored = score_in_subprocess(folder, self.tasks.config)
+        self.trainer.accelerator.wait_for_everyone()
+        return scored
+
     def _due_between(self, step: int) -> bool:
         when = self.config.evaluate.when if self.config.evaluate else None
         return (
-            self.evaluator is not None
-            and isinstance(when, EverySteps)
-            and step % when.every_steps == 0
+            self.tasks is not None and isinstance(when, EverySteps) and step % when.every_steps == 0
         )
 
     def _apply_weight_decay(self, stage: StagePlan) -> None:

@@ -1,0 +1,98 @@
+"""Scores a saved stage: in this process, or in one of its own that holds nothing of the training.
+
+`python -m axolotl_dmt.saved_stage FOLDER CONFIG.json OUT.json` is the process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from axolotl_dmt.args import EvaluateConfig
+from axolotl_dmt.scored import Scored
+from axolotl_dmt.tasks import Tasks
+
+LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
+"""Beginnings of what launchers set, which would make the new process look for its peers."""
+
+
+def score_saved_stage(folder: Path, config: EvaluateConfig) -> Scored:
+    """Score the model in a folder, a whole one or a PEFT adapter.
+
+    Args:
+        folder: a stage folder, or any folder that `from_pretrained` or PEFT loads.
+        config: how to score.
+
+    Returns:
+        The scores; a failure is in it as `error`.
+
+    Raises:
+        DMTError: a mistake in `config`.
+    """
+    tasks = Tasks(config)
+    started = time.monotonic()
+    try:
+        output = tasks.evaluate(
+            config.model,
+            model_args=_model_arguments(folder, config),
+            batch_size=config.batch_size,
+        )
+    except Exception as error:
+        return Scored(error=f"{type(error).__name__}: {error}", seconds=time.monotonic() - started)
+    assert output is not None
+    return Scored.of(output, samples=config.samples, seconds=time.monotonic() - started)
+
+
+def _model_arguments(folder: Path, config: EvaluateConfig) -> dict[str, str]:
+    adapter = folder / "adapter_config.json"
+    if not adapter.is_file():
+        return {"pretrained": str(folder)}
+    base = json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    if config.model == "vllm":
+        return {"pretrained": base, "lora_local_path": str(folder), "tokenizer": str(folder)}
+    return {"pretrained": base, "peft": str(folder), "tokenizer": str(folder)}
+
+
+def score_in_subprocess(folder: Path, config: EvaluateConfig) -> Scored:
+    """Score a saved stage in a process of its own.
+
+    Training state stays out of it, so that weights sharded by ZeRO-3 or FSDP, or vLLM, can be
+    scored; the new process needs memory of its own beside the training.
+    """
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="axolotl-dmt-") as scratch:
+        config_file, out_file = Path(scratch) / "config.json", Path(scratch) / "scored.json"
+        config_file.write_text(config.model_dump_json(exclude_none=True), encoding="utf-8")
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith((*LAUNCHER_VARIABLES, "ACCELERATE_", "FSDP_"))
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", __name__, str(folder), str(config_file), str(out_file)],
+            env=environment,
+            stdout=sys.stderr,
+            check=False,
+        )
+        if done.returncode == 0 and out_file.is_file():
+            return Scored.from_json(json.loads(out_file.read_text(encoding="utf-8")))
+    return Scored(
+        error=f"the evaluation process ended with code {done.returncode}",
+        seconds=time.monotonic() - started,
+    )
+
+
+def main(folder: str, config_file: str, out_file: str) -> None:
+    """The process of its own: read the configuration, score, write the scores."""
+    config = EvaluateConfig.model_validate_json(Path(config_file).read_text(encoding="utf-8"))
+    scored = score_saved_stage(Path(folder), config)
+    Path(out_file).write_text(json.dumps(scored.to_json()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

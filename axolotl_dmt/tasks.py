@@ -1,0 +1,141 @@
+"""The lm-eval tasks of `dmt.evaluate`: found, checked and given their settings."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from axolotl_dmt import sandbox
+from axolotl_dmt.args import EvaluateConfig
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.scoring.sources import env_name
+
+SUITE = "dmt_suite"
+
+
+class Tasks:
+    """The tasks to score on, looked up once."""
+
+    def __init__(self, config: EvaluateConfig) -> None:
+        """Looks the tasks up, so that an unknown one is refused before any model is loaded.
+
+        Raises:
+            DMTError: a task that lm-eval does not know, a data file that is not there, code to run
+                where nothing can wall it off.
+        """
+        self.config = config
+        for ability, path in (config.data or {}).items():
+            if not Path(path).exists():
+                raise DMTError(
+                    f"dmt.evaluate.data.{ability}", f"no file {path}", "give the path of a file"
+                )
+        if any(task == SUITE or task.startswith("dmt_code") for task in config.tasks):
+            sandbox.require_level(allow_unsafe_code=config.allow_unsafe_code)
+        self.settings = task_settings(config)
+        self.manager = task_manager(config, self.settings)
+        known = set(self.manager.all_tasks)
+        for index, task in enumerate(config.tasks):
+            if task not in known:
+                raise DMTError(
+                    f"dmt.evaluate.tasks[{index}]",
+                    f"lm-eval knows no task {task!r}",
+                    "see `lm_eval ls tasks`, or give dmt.evaluate.include_path",
+                )
+
+    def evaluate(self, model: Any, **model_arguments: Any) -> dict[str, Any] | None:
+        """Score a model.
+
+        Args:
+            model: an lm-eval model, or the name of one of its kinds.
+            **model_arguments: for a name, what `simple_evaluate` takes beside it.
+
+        Returns:
+            lm-eval's result; None on ranks other than 0.
+        """
+        import lm_eval
+
+        config = self.config
+        limit = config.limit
+        with _environment(self.settings):
+            output: dict[str, Any] | None = lm_eval.simple_evaluate(
+                model=model,
+                tasks=list(config.tasks),
+                task_manager=self.manager,
+                num_fewshot=config.num_fewshot,
+                limit=int(limit) if limit is not None and limit >= 1 else limit,
+                gen_kwargs=config.gen_kwargs,
+                apply_chat_template=config.apply_chat_template,
+                confirm_run_unsafe_code=config.allow_unsafe_code,
+                log_samples=True,
+                bootstrap_iters=1000,
+                random_seed=None,
+                numpy_random_seed=None,
+                torch_random_seed=None,
+                **model_arguments,
+            )
+        return output
+
+
+def task_settings(config: EvaluateConfig) -> dict[str, Any]:
+    """The task metadata that carries our settings through lm-eval to the tasks."""
+    settings: dict[str, Any] = {
+        f"dmt_{ability}_data": str(Path(path).resolve())
+        for ability, path in (config.data or {}).items()
+    }
+    if config.prompt is not None:
+        settings["dmt_prompt"] = config.prompt
+    if config.max_new_tokens is not None:
+        settings["dmt_max_gen_toks"] = config.max_new_tokens
+    if config.judge is not None:
+        settings["dmt_judge_model"] = config.judge.model
+        if config.judge.base_url is not None:
+            settings["dmt_judge_base_url"] = config.judge.base_url
+    if config.allow_unsafe_code:
+        settings["allow_unsafe_code"] = True
+    return settings
+
+
+@contextlib.contextmanager
+def _environment(settings: Mapping[str, Any]) -> Iterator[None]:
+    """The settings as environment variables: tasks that are classes get no metadata."""
+    named = {env_name(name): str(value) for name, value in settings.items()}
+    kept = {name: os.environ.get(name) for name in named}
+    os.environ.update(named)
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def suite_folder() -> Path:
+    """Where the suite's tasks lie: in the checkout, else inside lm-eval, where the wheel puts them.
+
+    An editable install leaves a copy inside lm-eval that does not follow later changes, so the
+    checkout comes first.
+    """
+    import lm_eval
+
+    checkout = Path(__file__).parents[1] / "eval_tasks"
+    return checkout if checkout.is_dir() else Path(lm_eval.__file__).parent / "tasks" / SUITE
+
+
+def task_manager(config: EvaluateConfig, metadata: Mapping[str, Any]) -> Any:
+    """A task manager that knows the suite, and all of lm-eval's tasks only where asked for."""
+    from lm_eval.tasks import TaskManager
+
+    folders = [str(suite_folder())] + ([config.include_path] if config.include_path else [])
+    own = TaskManager(include_path=folders, include_defaults=False, metadata={**metadata} or None)
+    if set(config.tasks) <= set(own.all_tasks):
+        return own
+    # Indexing everything takes seconds; the wheel's copy of the suite is in there already.
+    return TaskManager(
+        include_path=config.include_path if "lm_eval" in folders[0] else folders,
+        metadata={**metadata} or None,
+    )
