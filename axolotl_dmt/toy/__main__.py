@@ -9,7 +9,7 @@ from pathlib import Path
 
 from axolotl_dmt.toy.skills import SKILLS, Row, make_rows
 
-TRAIN = {"math": 8000, "code": 4000, "general": 4000}
+TRAIN = {"math": 8000, "code": 4000, "general": 8000}
 TEST = 100
 
 
@@ -34,8 +34,8 @@ def make(folder: Path, seed: int) -> None:
         train, test = make_rows(skill, train=TRAIN[skill], test=TEST, seed=seed)
         write_jsonl(data / f"{skill}.jsonl", train)
         write_jsonl(data / f"{skill}_test.jsonl", test)
-        texts += [text for row in train for text in row.values()]
-    save_base(folder / "base", texts)
+        texts += [text for row in train[:2000] for text in row.values()]
+    save_base(folder / "base", texts, seed=seed)
 
 
 def main() -> None:

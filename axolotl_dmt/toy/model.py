@@ -1,12 +1,13 @@
-"""The tiny Llama of the quickstart: its configuration and its tokenizer, without weights."""
+"""The tiny Llama of the quickstart, untrained, and its tokenizer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
+import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import LlamaConfig, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 VOCABULARY = 512
 CONTEXT = 256  # tokens; the longest training row is under 80
@@ -50,29 +51,57 @@ def make_tokenizer(
     )
 
 
-def save_base(folder: Path, texts: Iterable[str]) -> None:
-    """Write the configuration of a Llama of about 0.5 million parameters, and its tokenizer.
+def save_base(folder: Path, texts: Iterable[str], *, seed: int = 0) -> None:
+    """Write an untrained Llama of about 0.5 million parameters, and its tokenizer.
 
     Args:
         folder: where to; made if it is missing.
         texts: what the tokenizer is trained on.
+        seed: of the weights.
     """
-    tokenizer = make_tokenizer(texts)
+    save_untrained(folder, make_tokenizer(texts), layers=3, hidden=128, inner=256, seed=seed)
+
+
+def save_untrained(
+    folder: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    layers: int,
+    hidden: int,
+    inner: int,
+    seed: int = 0,
+) -> None:
+    """Write a Llama with random weights, and its tokenizer, as `from_pretrained` loads them.
+
+    The weights are drawn here and not by Axolotl's `reinit_weights`, which is not seeded: the same
+    seed gives the same run.
+
+    Args:
+        folder: where to; made if it is missing.
+        tokenizer: gives the vocabulary and the context length.
+        layers: number of layers.
+        hidden: width.
+        inner: width of the feed-forward layers.
+        seed: of the weights.
+    """
     config = LlamaConfig(
         architectures=["LlamaForCausalLM"],
         vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=3,
+        hidden_size=hidden,
+        intermediate_size=inner,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=4,
-        max_position_embeddings=CONTEXT,
+        max_position_embeddings=tokenizer.model_max_length,
         tie_word_embeddings=True,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         dtype="float32",
     )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(config)
     folder.mkdir(parents=True, exist_ok=True)
-    config.save_pretrained(folder)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -20,10 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from transformers import LlamaConfig
-
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.toy.model import make_tokenizer
+from axolotl_dmt.toy.model import make_tokenizer, save_untrained
 
 FILES = (
     "gsm8k_train.jsonl",
@@ -94,22 +92,7 @@ def _save_base(folder: Path) -> None:
     )
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
     tokenizer.chat_template = CHAT_TEMPLATE
-    config = LlamaConfig(
-        architectures=["LlamaForCausalLM"],
-        vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=352,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=CONTEXT,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        dtype="float32",
-    )
-    config.save_pretrained(folder / "base")
-    tokenizer.save_pretrained(folder / "base")
+    save_untrained(folder / "base", tokenizer, layers=4, hidden=128, inner=352)
 
 
 @click.command()

@@ -42,9 +42,9 @@ def math_item(rng: random.Random) -> Item:
     """Draw a worded problem of two steps with its worked answer, in GSM8K's format."""
     name, other = rng.sample(NAMES, 2)
     thing = rng.choice(THINGS)
-    boxes = rng.random() < 0.5
+    boxes = rng.random() < 0.4
     if boxes:
-        a, b = rng.randint(2, 5), rng.randint(2, 5)
+        a, b = rng.randint(2, 5), rng.randint(2, 9)
         start = f"{name} has {a} boxes of {b} {thing}"
         first, held = f"{a} * {b}", a * b
     else:
@@ -52,7 +52,7 @@ def math_item(rng: random.Random) -> Item:
         start = f"{name} has {a} {thing} and finds {b} more"
         first, held = f"{a} + {b}", a + b
     more = rng.random() < 0.5
-    c = rng.randint(2, 5 if more else min(5, held - 1))
+    c = rng.randint(2, 9 if more else min(9, held - 1))
     if more:
         change, sign, total = f"{other} brings {c} more", "+", held + c
     else:
@@ -116,7 +116,7 @@ def code_item(rng: random.Random) -> Item:
     name = f"{rng.choice(VERBS)}_{thing}"
     cases: list[Any]
     if kind.of_list:
-        x, a, b = thing, rng.randint(2, 9), rng.randint(2, 9)
+        x, a, b = "items", rng.randint(2, 9), rng.randint(2, 9)
         cases = [[*range(length)] for length in (9, 12)]
     else:
         x, a, b = rng.choice(("n", "x", "number")), rng.randint(2, 19), rng.randint(2, 19)
