@@ -348,6 +348,12 @@ class DMTConfig(_Block):
         description="Let a domain be drawn up to this many times in one epoch.",
         examples=[4],
     )
+    val_rows: int | dict[str, int] | None = Field(
+        None,
+        description="Rows held out of each domain, for a loss by domain at each evaluation; a "
+        "number for every domain, or {domain: number}.",
+        examples=[200],
+    )
     reset_optimizer: bool = Field(
         True,
         description="Forget the optimiser's state where a stage starts.",

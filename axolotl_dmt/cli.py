@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
@@ -23,7 +24,7 @@ def _one_clear_error() -> Iterator[None]:
 
 @click.group()
 def dmt() -> None:
-    """Dual-stage Mixed Fine-tuning: look at a plan before it is trained."""
+    """Dual-stage Mixed Fine-tuning: plans before training, scores and reports after it."""
 
 
 @dmt.command()
@@ -41,6 +42,46 @@ def plan(config: str, as_json: bool, plot: str | None, rows: str | None) -> None
         from axolotl_dmt.plan_command import show_plan
 
         show_plan(config, as_json=as_json, plot=plot, rows=rows)
+
+
+@dmt.command()
+@click.argument("output_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Score by this YAML's dmt.evaluate in place of the run's own.",
+)
+@click.option("--again", is_flag=True, help="Score the stages that have scores too.")
+def evaluate(output_dir: Path, config: Path | None, again: bool) -> None:
+    """Score the stages of the run in OUTPUT_DIR that have no scores yet."""
+    with _one_clear_error():
+        from axolotl_dmt.run_folder import score_stages
+
+        for name, what in score_stages(output_dir, config_file=config, again=again):
+            click.echo(f"{name}: {what}")
+        _show_report(output_dir)
+
+
+@dmt.command()
+@click.argument("output_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def report(output_dir: Path) -> None:
+    """Write the report of the run in OUTPUT_DIR anew and print its table."""
+    with _one_clear_error():
+        from axolotl_dmt.report import write_report
+        from axolotl_dmt.run_folder import load_results
+
+        write_report(load_results(output_dir), output_dir / "dmt")
+        _show_report(output_dir)
+
+
+def _show_report(output_dir: Path) -> None:
+    from rich.console import Console
+
+    from axolotl_dmt.report import terminal_table
+    from axolotl_dmt.run_folder import load_results
+
+    Console().print(terminal_table(load_results(output_dir)))
+    click.echo(f"  {output_dir / 'dmt' / 'report.html'}")
 
 
 @dmt.command()

@@ -9,8 +9,8 @@ positions in it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from axolotl.loaders import load_processor, load_tokenizer
 from axolotl.utils.data import prepare_datasets
+from axolotl.utils.data.shared import load_dataset_with_config
 from axolotl.utils.dict import DictDefault
 from axolotl.utils.distributed import barrier, is_distributed, is_local_main_process
 from axolotl.utils.samplers.multipack import allocate_sequentially, pack_parallel
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.inputs import Domain, Packing
+from axolotl_dmt.permutation import Permutation, derive_key
 
 IGNORED = -100
 """Label of a token that adds nothing to the loss (PyTorch's `ignore_index`)."""
@@ -38,12 +40,12 @@ class Pool:
     Attributes:
         dataset: the tokenised rows of all domains, then the blank row.
         domains: what the plan needs to know, in the pool's order.
-        evaluation: Axolotl's `test_datasets`, prepared, or None.
+        held_out: rows kept from training by domain, and Axolotl's `test_datasets` under "test".
     """
 
     dataset: Dataset
     domains: tuple[Domain, ...]
-    evaluation: Dataset | None
+    held_out: Mapping[str, Dataset]
 
     @property
     def blank(self) -> int:
@@ -51,8 +53,36 @@ class Pool:
         return len(self.dataset) - 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """One prepared dataset of a domain, without its held-out rows.
+
+    Attributes:
+        entry: of the YAML.
+        rows: to train on.
+        numbers: their numbers within the prepared dataset, or None for all of them.
+        prepared: number of prepared rows, the held-out ones included.
+    """
+
+    entry: DictDefault
+    rows: Dataset
+    numbers: NDArray[np.int64] | None
+    prepared: int
+
+    @property
+    def label(self) -> str:
+        name = self.entry.get("name")
+        path = str(self.entry["path"])
+        return f"{path}:{name}" if isinstance(name, str) else path
+
+
 def load_pool(
-    cfg: DictDefault, dataset_domains: Sequence[str], columns: Sequence[str] = ()
+    cfg: DictDefault,
+    dataset_domains: Sequence[str],
+    *,
+    columns: Sequence[str] = (),
+    val_rows: Mapping[str, int] | None = None,
+    seed: int = 0,
 ) -> Pool:
     """Prepare every dataset and lay the rows out as the plan expects.
 
@@ -60,49 +90,87 @@ def load_pool(
         cfg: Axolotl's validated configuration.
         dataset_domains: the domain of each entry of `cfg.datasets`.
         columns: numeric columns that the plan wants to select by.
+        val_rows: rows to hold out, by domain.
+        seed: which rows those are.
 
     Raises:
-        DMTError: a dataset is empty after Axolotl's length filters.
+        DMTError: a dataset has no rows, or no more than are to be held out.
     """
     tokenizer = load_tokenizer(cfg)
     processor = load_processor(cfg, tokenizer=tokenizer) if cfg.processor_type else None
-    parts: dict[str, list[tuple[str, Dataset]]] = {}
-    evaluation = None
+    prepared: dict[str, list[tuple[DictDefault, Dataset]]] = {}
+    held_out: dict[str, Dataset] = {}
     for index, (entry, domain) in enumerate(zip(cfg.datasets, dataset_domains, strict=True)):
         own = _config_of_one_dataset(cfg, entry, with_test_datasets=index == 0)
-        rows, tests, _, _ = prepare_datasets(own, tokenizer, processor=processor)
-        evaluation = tests if index == 0 else evaluation
+        try:
+            rows, tests, _, _ = prepare_datasets(own, tokenizer, processor=processor)
+        except FileNotFoundError as error:
+            raise DMTError(f"datasets[{index}].path", str(error), "check the path") from None
+        if tests is not None:
+            held_out["test"] = tests
         if len(rows) == 0:
             raise DMTError(
                 f"datasets[{index}]",
                 f"{entry.path} has no rows of at most sequence_len {cfg.sequence_len} tokens",
                 "check the file, its type and sequence_len",
             )
-        parts.setdefault(domain, []).append((_label(entry), rows))
+        prepared.setdefault(domain, []).append((entry, rows))
 
     shared = set.intersection(
-        *(set(rows.column_names) for group in parts.values() for _, rows in group)
+        *(set(rows.column_names) for group in prepared.values() for _, rows in group)
     )
     domains, ordered = [], []
-    for name, group in parts.items():
-        ordered += [_only(rows, shared) for _, rows in group]
-        domains.append(
-            Domain(
-                name=name,
-                rows=sum(len(rows) for _, rows in group),
-                lengths=np.concatenate([token_counts(rows) for _, rows in group]),
-                trained=np.concatenate([trained_counts(rows) for _, rows in group]),
-                datasets=tuple((label, len(rows)) for label, rows in group),
-                scores={column: _scores(group, column) for column in columns},
-            )
-        )
+    for name, group in prepared.items():
+        parts = [_Part(entry=e, rows=r, numbers=None, prepared=len(r)) for e, r in group]
+        if count := (val_rows or {}).get(name, 0):
+            parts, held_out[name] = _hold_out(name, parts, count, seed)
+        ordered += [_only(part.rows, shared) for part in parts]
+        domains.append(_domain(cfg, name, parts, columns))
     lengths = np.concatenate([domain.lengths for domain in domains])
     pool = concatenate_datasets(ordered)
     blank = _blank_row(pool, int(lengths.argmin()))
     return Pool(
-        dataset=concatenate_datasets([pool, blank]),
-        domains=tuple(domains),
-        evaluation=evaluation,
+        dataset=concatenate_datasets([pool, blank]), domains=tuple(domains), held_out=held_out
+    )
+
+
+def _hold_out(
+    domain: str, parts: Sequence[_Part], count: int, seed: int
+) -> tuple[list[_Part], Dataset]:
+    """Take rows out of a domain at random, from all its datasets alike."""
+    sizes = [len(part.rows) for part in parts]
+    if count >= sum(sizes):
+        raise DMTError(
+            "dmt.val_rows",
+            f"{count} rows are all of {domain}'s {sum(sizes)}",
+            "hold fewer rows out",
+        )
+    order = Permutation(sum(sizes), derive_key(seed, "held out", domain)).range(0, count)
+    chosen = np.zeros(sum(sizes), bool)
+    chosen[order] = True
+    kept, taken, start = [], [], 0
+    for part, size in zip(parts, sizes, strict=True):
+        here = chosen[start : start + size]
+        start += size
+        numbers = np.flatnonzero(~here)
+        kept.append(replace(part, rows=part.rows.select(numbers), numbers=numbers))
+        taken.append(part.rows.select(np.flatnonzero(here)))
+    return [part for part in kept if len(part.rows)], concatenate_datasets(taken)
+
+
+def _domain(cfg: DictDefault, name: str, parts: Sequence[_Part], columns: Sequence[str]) -> Domain:
+    whole = all(part.numbers is None for part in parts)
+    return Domain(
+        name=name,
+        rows=sum(len(part.rows) for part in parts),
+        lengths=np.concatenate([token_counts(part.rows) for part in parts]),
+        trained=np.concatenate([trained_counts(part.rows) for part in parts]),
+        datasets=tuple((part.label, len(part.rows)) for part in parts),
+        scores={
+            column: np.concatenate([_scores(cfg, part, column) for part in parts])
+            for column in columns
+        },
+        numbers=None if whole else np.concatenate([part.numbers for part in parts]),
     )
 
 
@@ -121,11 +189,6 @@ def _config_of_one_dataset(
     own.total_num_tokens = own.total_supervised_tokens = 1
     own.sample_packing_eff_est = 1.0
     return own
-
-
-def _label(entry: Any) -> str:
-    name = entry.get("name")
-    return f"{entry['path']}:{name}" if isinstance(name, str) else str(entry["path"])
 
 
 def _only(rows: Dataset, columns: set[str]) -> Dataset:
@@ -155,17 +218,30 @@ def trained_counts(rows: Dataset) -> NDArray[np.int32]:
     return np.concatenate(counts) if counts else np.zeros(0, np.int32)
 
 
-def _scores(group: Sequence[tuple[str, Dataset]], column: str) -> NDArray[Any]:
-    values = []
-    for label, rows in group:
-        if column not in rows.column_names:
-            raise DMTError(
-                "dmt.select",
-                f"score:{column}: {label} has no column {column!r} once tokenised",
-                f"known columns: {', '.join(rows.column_names)}",
-            )
-        values.append(_arrow_column(rows, column).to_numpy())
-    return np.concatenate(values)
+def _scores(cfg: DictDefault, part: _Part, column: str) -> NDArray[Any]:
+    """A numeric column of a dataset's source, for `select: score:<column>`.
+
+    Tokenising drops it, so it is read from the source again; that works where every source row
+    became a row.
+    """
+    source = load_dataset_with_config(part.entry, cfg.hf_use_auth_token)
+    if isinstance(source, dict):
+        source = source[part.entry.split or "train"]
+    key, label = "dmt.select", part.label
+    if column not in source.column_names:
+        known = ", ".join(source.column_names)
+        raise DMTError(key, f"{label} has no column {column!r}", f"its columns: {known}")
+    if len(source) != part.prepared:
+        raise DMTError(
+            key,
+            f"score:{column}: {label} has {len(source)} rows, of which {part.prepared} are left "
+            "once tokenised, so that scores and rows cannot be matched",
+            "set excess_length_strategy: truncate, or take too long rows out of the file",
+        )
+    values = _arrow_column(source, column).to_numpy()
+    if not np.issubdtype(values.dtype, np.number):
+        raise DMTError(key, f"column {column!r} of {label} holds no numbers", "name another column")
+    return values if part.numbers is None else values[part.numbers]
 
 
 def _blank_row(pool: Dataset, shortest: int) -> Dataset:

@@ -28,7 +28,7 @@ def score_live_model(trainer: Any, tasks: Tasks) -> Scored:
     started = time.monotonic()
     accelerator = trainer.accelerator
     model = accelerator.unwrap_model(trainer.model_wrapped)
-    with _undisturbed(model):
+    with undisturbed(model):
         try:
             wrapped = _language_model(model, trainer.processing_class, accelerator, tasks)
             output = tasks.evaluate(wrapped)
@@ -40,6 +40,16 @@ def score_live_model(trainer: Any, tasks: Tasks) -> Scored:
     if output is None:  # lm-eval gives the scores to rank 0 alone
         return Scored(seconds=seconds)
     return Scored.of(output, samples=tasks.config.samples, seconds=seconds)
+
+
+def held_out_losses(trainer: Any) -> dict[str, float]:
+    """The loss on each domain's held-out rows, logged by the trainer as `eval_<domain>_loss`."""
+    if not isinstance(trainer.eval_dataset, dict):
+        return {}
+    with undisturbed(trainer.accelerator.unwrap_model(trainer.model_wrapped)):
+        metrics = trainer.evaluate()
+    losses = {name: metrics.get(f"eval_{name}_loss") for name in trainer.eval_dataset}
+    return {name: float(loss) for name, loss in losses.items() if loss is not None}
 
 
 def _language_model(model: Any, tokenizer: Any, accelerator: Any, tasks: Tasks) -> Any:
@@ -60,7 +70,8 @@ def _language_model(model: Any, tokenizer: Any, accelerator: Any, tasks: Tasks) 
 
 
 @contextlib.contextmanager
-def _undisturbed(model: Any) -> Iterator[None]:
+def undisturbed(model: Any) -> Iterator[None]:
+    """Puts back what scoring a model changes about it and about the random generators."""
     training = [(module, module.training) for module in model.modules()]
     generation = copy.deepcopy(getattr(model, "generation_config", None))
     use_cache = getattr(getattr(model, "config", None), "use_cache", None)

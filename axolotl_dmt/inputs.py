@@ -27,6 +27,8 @@ class Domain:
         trained: tokens of each row that the loss sees (label is not -100), shape (rows,), or None.
         datasets: (label, rows) of each dataset in pool order; sums to `rows`.
         scores: columns for `select: score:<column>`, each of shape (rows,).
+        numbers: each row's number within its dataset, shape (rows,), where the pool leaves some
+            rows out; None where it holds them all in order.
     """
 
     name: str
@@ -35,13 +37,15 @@ class Domain:
     trained: Lengths | None = None
     datasets: tuple[tuple[str, int], ...] = ()
     scores: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    numbers: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if not self.datasets:
             object.__setattr__(self, "datasets", ((self.name, self.rows),))
         if sum(rows for _, rows in self.datasets) != self.rows:
             raise ValueError(f"the datasets of {self.name!r} do not sum to its {self.rows} rows")
-        columns = {"lengths": self.lengths, "trained": self.trained, **self.scores}
+        columns = {"lengths": self.lengths, "trained": self.trained, "numbers": self.numbers}
+        columns |= self.scores
         for name, column in columns.items():
             if column is not None and len(column) != self.rows:
                 raise ValueError(f"{name} of {self.name!r} has {len(column)} of {self.rows} rows")

@@ -55,7 +55,7 @@ class DMTPlugin(BasePlugin):
             plan = self.run.prepare(cfg)
         return TrainDatasetMeta(
             train_dataset=self.run.pool.dataset,
-            eval_dataset=self.run.pool.evaluation,
+            eval_dataset=dict(self.run.pool.held_out) or None,
             total_num_steps=plan.total_steps,
         )
 

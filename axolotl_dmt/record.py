@@ -25,7 +25,7 @@ def with_scores(result: StageResult, scored: Scored) -> StageResult:
         scores=scored.scores,
         error=scored.error,
         samples=scored.samples,
-        extra={"scored_with": dict(scored.details)} if scored.details else {},
+        extra={**result.extra, **({"scored_with": dict(scored.details)} if scored.details else {})},
     )
 
 
@@ -99,14 +99,17 @@ class Recorder:
         """Record how long a stage took to train."""
         self.timings[f"train {stage.name}"] = seconds
 
-    def stage_done(self, stage: StagePlan, scored: Scored | None) -> None:
-        """Record a stage's end, with its scores where it was scored."""
+    def stage_done(
+        self, stage: StagePlan, scored: Scored | None, losses: Mapping[str, float]
+    ) -> None:
+        """Record a stage's end, with its scores and held-out losses where there are any."""
         if scored is not None:
             self.timings[f"evaluate {stage.name}"] = scored.seconds
         rows = {name: draw.rows for name, draw in stage.domains.items()}
-        self.results = self.results.with_stage(
-            self._result(stage.name, stage.end_step, rows, scored)
-        )
+        result = self._result(stage.name, stage.end_step, rows, scored)
+        if losses:
+            result = replace(result, extra={**result.extra, "held_out_loss": dict(losses)})
+        self.results = self.results.with_stage(result)
         self._save()
 
     def finish(self, log_history: Sequence[Mapping[str, Any]]) -> None:

@@ -45,6 +45,15 @@ def write_rows(plan: TrainingPlan, domains: Sequence[Domain], path: str | os.Pat
     )
     sizes = np.array([rows for _, _, rows in datasets], np.int64)
     starts = np.cumsum(sizes) - sizes
+    numbers = None
+    if any(domain.numbers is not None for domain in domains):
+        # a row's number within its dataset, by global id
+        numbers = np.arange(int(sizes.sum())) - np.repeat(starts, sizes)
+        first = 0
+        for domain in domains:
+            if domain.numbers is not None:
+                numbers[first : first + domain.rows] = domain.numbers
+            first += domain.rows
     names = [stage.name for stage in plan.stages]
     domain_names = [domain.name for domain in domains]
     domain_of = np.array([domain_names.index(name) for name, _, _ in datasets], np.int32)
@@ -64,7 +73,9 @@ def write_rows(plan: TrainingPlan, domains: Sequence[Domain], path: str | os.Pat
                     pa.array(step, pa.int32()),
                     coded(domain_of[dataset], domain_names),
                     coded(dataset, labels),
-                    pa.array(rows - starts[dataset], pa.int64()),
+                    pa.array(
+                        rows - starts[dataset] if numbers is None else numbers[rows], pa.int64()
+                    ),
                 ]
                 writer.write_table(pa.Table.from_arrays(columns, schema=schema))
     os.replace(temporary, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,7 @@ class Run:
         cfg["dmt"]["dataset_domains"] = list(domains)
         run = cls(config, tuple(domains))
         run._check_evaluation()
+        run._val_rows()
         return run
 
     def _check_evaluation(self) -> None:
@@ -90,7 +91,24 @@ class Run:
         """Tokenise every dataset, or read it from Axolotl's cache."""
         from axolotl_dmt.data import load_pool
 
-        return load_pool(cfg, self.dataset_domains)
+        return load_pool(
+            cfg,
+            self.dataset_domains,
+            columns=score_columns(self.stages(cfg)),
+            val_rows=self._val_rows(),
+            seed=self._seed(cfg),
+        )
+
+    def _val_rows(self) -> dict[str, int]:
+        names = dict.fromkeys(self.dataset_domains)
+        asked = self.config.val_rows or 0
+        if isinstance(asked, int):
+            return dict.fromkeys(names, asked)
+        for name in asked:
+            if name not in names:
+                known = f"known domains: {', '.join(names)}"
+                raise DMTError(f"dmt.val_rows.{name}", "no dataset has this domain", known)
+        return asked
 
     def prepare(self, cfg: Any) -> TrainingPlan:
         """Load the pool and compile the plan; Axolotl then trains one epoch of it.
@@ -113,6 +131,9 @@ class Run:
             self.plan = TrainingPlan.load(folder)
         # All epochs of all stages are in the plan.
         cfg.num_epochs = 1
+        if self.config.val_rows and cfg.sample_packing and cfg.eval_sample_packing is None:
+            # a domain's few held-out rows would not fill one batch of packs
+            cfg.eval_sample_packing = False
         return self.plan
 
     def _check_resume(self, cfg: Any, plan: TrainingPlan) -> None:
@@ -191,6 +212,16 @@ class Run:
         ]
 
 
+def score_columns(stages: Sequence[Stage]) -> tuple[str, ...]:
+    """The columns that `select: score:<column>` names."""
+    methods: list[str] = []
+    for stage in stages:
+        select = stage.select
+        methods += [select] if isinstance(select, str) else list(select.values())
+    named = [method.removeprefix("score:") for method in methods if method.startswith("score:")]
+    return tuple(dict.fromkeys(named))
+
+
 def _refuse_unsupported(cfg: Mapping[str, Any]) -> None:
     problems = [
         DMTError(key, "is not supported with dmt", advice)
@@ -202,7 +233,7 @@ def _refuse_unsupported(cfg: Mapping[str, Any]) -> None:
             DMTError(
                 "val_set_size",
                 "is not supported with dmt: it would take rows out of the plan",
-                "remove it, and name held-out files under test_datasets",
+                "write dmt.val_rows, or name held-out files under test_datasets",
             )
         )
     if problems:

@@ -41,6 +41,7 @@ def score_saved_stage(folder: Path, config: EvaluateConfig) -> Scored:
             config.model,
             model_args=_model_arguments(folder, config),
             batch_size=config.batch_size,
+            device=_device() if config.model == "hf" else None,
         )
     except Exception as error:
         return Scored(error=f"{type(error).__name__}: {error}", seconds=time.monotonic() - started)
@@ -56,6 +57,12 @@ def _model_arguments(folder: Path, config: EvaluateConfig) -> dict[str, str]:
     if config.model == "vllm":
         return {"pretrained": base, "lora_local_path": str(folder), "tokenizer": str(folder)}
     return {"pretrained": base, "peft": str(folder), "tokenizer": str(folder)}
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def score_in_subprocess(folder: Path, config: EvaluateConfig) -> Scored:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import SaveStrategy
 
 from axolotl_dmt.args import DMTConfig, EverySteps
-from axolotl_dmt.evaluation import score_live_model
+from axolotl_dmt.evaluation import held_out_losses, score_live_model
 from axolotl_dmt.record import Recorder
 from axolotl_dmt.saved_stage import score_in_subprocess
 from axolotl_dmt.scored import Scored
@@ -106,11 +107,13 @@ class StageCallback(TrainerCallback, ExportableState):
         stage = self.plan.stages[self.plan.stage_at(step - 1)]
         if step != stage.end_step:
             if self._due_between(step):
+                self._held_out_losses()
                 self._evaluate(f"step {step}")
             return control
         self.recorder.stage_trained(stage, seconds=time.monotonic() - self.stage_started)
         folder = self._save(stage, Path(args.output_dir) / "stages")
-        self._score(stage, folder)
+        losses = self._held_out_losses()
+        self._score(stage, folder, losses)
         if stage.index + 1 < len(self.plan.stages):
             if self.plan.stages[stage.index + 1].stage.reset_optimizer:
                 reset_optimizer(self.trainer.optimizer)
@@ -140,16 +143,23 @@ class StageCallback(TrainerCallback, ExportableState):
         self.trainer.accelerator.wait_for_everyone()
         return final
 
-    def _score(self, stage: StagePlan, folder: Path) -> None:
+    def _held_out_losses(self) -> dict[str, float]:
+        # Logging clears the wish to log, and the loss of this very step would be lost.
+        wanted = self.trainer.control.should_log
+        losses = held_out_losses(self.trainer)
+        self.trainer.control.should_log = wanted
+        return losses
+
+    def _score(self, stage: StagePlan, folder: Path, losses: Mapping[str, float]) -> None:
         when = self.config.evaluate.when if self.config.evaluate else "never"
         last = stage.index + 1 == len(self.plan.stages)
         if self.tasks is None or when == "never" or (when == "end" and not last):
-            self.recorder.stage_done(stage, None)
+            self.recorder.stage_done(stage, None, losses)
             return
         if self.recorder.is_scored(stage):
             return
         scored = self._evaluate(f"stage {stage.name}", folder)
-        self.recorder.stage_done(stage, scored)
+        self.recorder.stage_done(stage, scored, losses)
 
     def _evaluate(self, what: str, folder: Path | None = None) -> Scored:
         scored = self._scored(folder)
@@ -158,7 +168,6 @@ class StageCallback(TrainerCallback, ExportableState):
         if scored.scores:
             values = {name: score.value for name, score in scored.scores.items()}
             LOG.info("%s scored: %s", what, ", ".join(f"{n} {v:.3f}" for n, v in values.items()))
-            # Logging clears the wish to log, and the loss of this very step would be lost.
             wanted = self.trainer.control.should_log
             self.trainer.log({f"dmt/{name}": value for name, value in values.items()})
             self.trainer.control.should_log = wanted

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.toy.model import make_tokenizer, save_untrained
 

@@ -94,13 +94,13 @@ def write(path: Path, settings: dict[str, Any]) -> Path:
 
 
 def axolotl(
-    *arguments: str, cwd: Path = ROOT, **environment: str
+    *arguments: str, cwd: Path = ROOT, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `axolotl ...` with this interpreter."""
     return subprocess.run(
         [sys.executable, "-m", "axolotl.cli.main", *arguments],
         cwd=cwd,
-        env=_environment(environment),
+        env=environment(**variables),
         capture_output=True,
         text=True,
         timeout=600,
@@ -108,14 +108,15 @@ def axolotl(
     )
 
 
-def train(folder: Path, settings: dict[str, Any], *arguments: str, **environment: str) -> Finished:
+def train(folder: Path, settings: dict[str, Any], *arguments: str, **variables: str) -> Finished:
     """Run `axolotl train` on these settings."""
     path = write(folder / "dmt.yaml", settings)
-    done = axolotl("train", str(path), "--launcher", "python", *arguments, **environment)
+    done = axolotl("train", str(path), "--launcher", "python", *arguments, **variables)
     return Finished(done.returncode, done.stdout + done.stderr, Path(settings["output_dir"]))
 
 
-def _environment(extra: dict[str, str]) -> dict[str, str]:
+def environment(**extra: str) -> dict[str, str]:
+    """This process's environment, offline and with this checkout importable."""
     return {
         **os.environ,
         "AXOLOTL_DO_NOT_TRACK": "1",

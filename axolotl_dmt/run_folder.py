@@ -1,0 +1,93 @@
+"""What can be done with the folder that a run left: score its stages, write its report anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from axolotl_dmt.args import EvaluateConfig
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.record import EVALUATE, RESULTS_FILE, with_scores
+from axolotl_dmt.results import Results, StageResult
+
+
+def load_results(output_dir: Path) -> Results:
+    """The results of a run.
+
+    Raises:
+        DMTError: the folder holds none.
+    """
+    path = output_dir / "dmt" / RESULTS_FILE
+    if not path.is_file():
+        raise DMTError("OUTPUT_DIR", f"no file {path}", "name the output_dir of a dmt run")
+    return Results.load(path)
+
+
+def stage_folder(output_dir: Path, index: int, stage: StageResult) -> Path:
+    """Where the model of a stage lies."""
+    return output_dir / "stages" / f"{index + 1:02d}-{stage.name}"
+
+
+def evaluate_config(results: Results, config_file: Path | None) -> EvaluateConfig:
+    """How to score: as a YAML says, or else as the run was told.
+
+    Raises:
+        DMTError: neither says so.
+    """
+    if config_file is not None:
+        import yaml
+
+        from axolotl_dmt.args import read_config
+
+        raw = yaml.safe_load(config_file.read_text(encoding="utf-8")) or {}
+        config = read_config(raw.get("dmt"))
+        if config.evaluate is not None:
+            return config.evaluate
+        raise DMTError("dmt.evaluate", f"{config_file} has none", "add evaluate: {tasks: [...]}")
+    kept = results.extra.get(EVALUATE)
+    if kept is None:
+        raise DMTError(
+            "dmt.evaluate",
+            "the run was not told how to score",
+            "give --config with an evaluate block",
+        )
+    return EvaluateConfig.model_validate(kept)
+
+
+def score_stages(
+    output_dir: Path, *, config_file: Path | None, again: bool
+) -> Iterator[tuple[str, str]]:
+    """Score the stages of a run that have no scores, or all of them; writes after each.
+
+    Args:
+        output_dir: of the run.
+        config_file: a YAML whose `dmt.evaluate` to score by, in place of the run's own.
+        again: score the stages that have scores too.
+
+    Yields:
+        A stage's name and what became of it.
+
+    Raises:
+        DMTError: no run there, no way to score it, or a stage's folder is gone.
+    """
+    from axolotl_dmt.report import write_report
+    from axolotl_dmt.saved_stage import score_saved_stage
+
+    results = load_results(output_dir)
+    config = evaluate_config(results, config_file)
+    for index, stage in enumerate(results.stages):
+        if stage.scores and not again:
+            yield stage.name, "has scores already"
+            continue
+        folder = stage_folder(output_dir, index, stage)
+        if not folder.is_dir():
+            raise DMTError("OUTPUT_DIR", f"no folder {folder}", "the stage's model is needed")
+        scored = score_saved_stage(folder, config)
+        if scored.error and stage.scores:
+            yield stage.name, f"kept its scores, scoring again failed: {scored.error}"
+            continue
+        results = results.with_stage(with_scores(stage, scored))
+        results.save(output_dir / "dmt" / RESULTS_FILE)
+        values = ", ".join(f"{name} {score.value:.3f}" for name, score in scored.scores.items())
+        yield stage.name, scored.error or values
+    write_report(results, output_dir / "dmt")

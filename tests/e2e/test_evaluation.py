@@ -1,0 +1,129 @@
+"""Scores of the live model, of a saved stage and of `lm_eval` by hand are the same."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROWS
+from tests.e2e.runs import ROOT, Finished, axolotl, config, environment, train
+
+TASKS = ["dmt_suite"]
+
+
+def settings(toy: Path, output: Path, **evaluate: Any) -> dict[str, Any]:
+    data = {name: str(toy / f"data/{name}_test.jsonl") for name in ROWS}
+    block = {
+        "tasks": TASKS,
+        "data": data,
+        "max_new_tokens": 12,
+        "allow_unsafe_code": True,
+        **evaluate,
+    }
+    return config(
+        toy,
+        output,
+        num_epochs=3,
+        dmt={"strategy": "dmt", "k": "1/4", "val_rows": 8, "evaluate": block},
+    )
+
+
+@pytest.fixture(scope="module")
+def live(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("live")
+    done = train(folder, settings(toy, folder / "out"))
+    assert done.code == 0, done.output[-4000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def failed(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("failed")
+    made = settings(toy, folder / "out")
+    made["plugins"] += ["tests.e2e.failing.FailingEvaluationPlugin"]
+    return train(folder, made)
+
+
+def scores(done: Finished) -> list[dict[str, Any]]:
+    return [stage["scores"] for stage in done.results["stages"]]
+
+
+def answers(done: Finished) -> list[list[str]]:
+    return [[s["answer"] for s in stage["samples"]] for stage in done.results["stages"]]
+
+
+def test_lm_eval_by_hand_gives_the_same_numbers(toy: Path, live: Finished, tmp_path: Path) -> None:
+    stage = live.folder / "stages/02-generalise"
+    command = [sys.executable, "-m", "lm_eval", "--model", "hf", "--device", "cpu"]
+    command += ["--model_args", f"pretrained={stage}", "--tasks", "dmt_suite"]
+    command += ["--include_path", str(ROOT / "eval_tasks"), "--output_path", str(tmp_path)]
+    command += ["--log_samples"]
+    done = subprocess.run(
+        command,
+        env=environment(
+            DMT_MATH_DATA=str(toy / "data/math_test.jsonl"),
+            DMT_CODE_DATA=str(toy / "data/code_test.jsonl"),
+            DMT_GENERAL_DATA=str(toy / "data/general_test.jsonl"),
+            DMT_MAX_GEN_TOKS="12",
+            DMT_ALLOW_UNSAFE_CODE="1",
+        ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    (output,) = tmp_path.rglob("results_*.json")
+    by_hand = json.loads(output.read_text())["results"]
+    for ability, score in scores(live)[-1].items():
+        row = by_hand[f"dmt_{ability}"]
+        assert row["dmt_score,none"] == score["value"], ability
+        assert row["dmt_score_stderr,none"] == pytest.approx(score["stderr"])
+    (logged,) = tmp_path.rglob("samples_dmt_math_*.jsonl")
+    said = [json.loads(line)["resps"][0][0] for line in logged.open()][:3]
+    ours = [s["answer"] for s in live.results["stages"][-1]["samples"] if s["ability"] == "math"]
+    assert ours == said
+    assert any(ours)
+
+
+def test_a_failed_evaluation_never_loses_training(live: Finished, failed: Finished) -> None:
+    assert failed.code == 0, failed.output[-4000:]
+    for stage in failed.results["stages"]:
+        assert stage["error"] == "OSError: the disk is full"
+        assert stage["scores"] == {}
+    weights = [(done.folder / "model.safetensors").read_bytes() for done in (live, failed)]
+    assert weights[0] == weights[1]
+    assert "was not scored, training goes on" in failed.output
+
+
+def test_missing_scores_are_made_up_for_later(live: Finished, failed: Finished) -> None:
+    done = axolotl("dmt", "evaluate", str(failed.folder))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert scores(failed) == scores(live)
+    assert answers(failed) == answers(live)
+    assert all("error" not in stage for stage in failed.results["stages"])
+    again = axolotl("dmt", "evaluate", str(failed.folder))
+    assert again.stdout.count("has scores already") == 2
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own_gives_the_same_scores(
+    toy: Path, live: Finished, tmp_path: Path
+) -> None:
+    done = train(tmp_path, settings(toy, tmp_path / "out", runner="subprocess", when="end"))
+    assert done.code == 0, done.output[-4000:]
+    assert scores(done)[0] == {}
+    assert scores(done)[1] == scores(live)[1]
+    assert answers(done)[1] == answers(live)[1]
+
+
+def test_held_out_rows_are_kept_from_training_and_have_a_loss_by_domain(live: Finished) -> None:
+    first, second = live.results["stages"]
+    assert first["rows"] == {"math": ROWS["math"] - 8, "code": ROWS["code"] - 8}
+    assert set(first["held_out_loss"]) == {"math", "code", "general"}
+    # stage 1 has not seen general data, stage 2 has
+    assert second["held_out_loss"]["general"] < first["held_out_loss"]["general"]
