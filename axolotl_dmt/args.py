@@ -298,7 +298,8 @@ class DMTConfig(_Block):
 
     strategy: str | None = Field(
         None,
-        description="A named schedule: dmt, or one that a plugin registers. Or give `stages`.",
+        description="A named schedule: dmt, mixed_sequential, multi_task, sequential, single, or one that a "
+        "plugin registers. Or give `stages`.",
         examples=["dmt"],
     )
     k: FractionOfDomain = Field(
@@ -310,6 +311,16 @@ class DMTConfig(_Block):
         "general",
         description="The domain(s) of general data; all others are specialised.",
         examples=[["chat", "safety"]],
+    )
+    sequence: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="For `strategy: sequential`: the order of the domains. Default: code, math, "
+        "the others, and general data last.",
+        examples=[["math", "code", "general"]],
+    )
+    domain: str | None = Field(
+        None, description="For `strategy: single`: the one domain.", examples=["math"]
     )
     stages: list[StageConfig] | None = Field(
         None,

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import TypeVar
 
 import pluggy
 
 from axolotl_dmt import hookspecs, strategies
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.mixing import SELECTIONS, Selector
+from axolotl_dmt.orders import ORDERS, Order
 from axolotl_dmt.strategies import Strategy
 
 ENTRY_POINT_GROUP = "axolotl_dmt"
+
+T = TypeVar("T")
 
 
 @lru_cache(maxsize=1)
@@ -38,3 +44,33 @@ def known_strategies() -> dict[str, Strategy]:
                 )
             found[strategy.name] = strategy
     return dict(sorted(found.items()))
+
+
+def registered_selectors() -> dict[str, Selector]:
+    """Every selector that a plugin registered, by name.
+
+    Raises:
+        DMTError: two share a name, or one has a built-in's.
+    """
+    offered = hook_manager().hook.register_selectors()
+    return _merged("dmt.select", SELECTIONS, offered)
+
+
+def registered_orders() -> dict[str, Order]:
+    """Every order that a plugin registered, by name.
+
+    Raises:
+        DMTError: two share a name, or one has a built-in's.
+    """
+    return _merged("dmt.order", ORDERS, hook_manager().hook.register_orders())
+
+
+def _merged(key: str, built_in: Iterable[str], offers: Iterable[Mapping[str, T]]) -> dict[str, T]:
+    taken, found = set(built_in), {}
+    for offer in offers:
+        for name, registered in offer.items():
+            if name in taken:
+                raise DMTError(key, f"{name!r} is registered twice", "rename one of them")
+            taken.add(name)
+            found[name] = registered
+    return found

@@ -10,8 +10,10 @@ from typing import Any
 from axolotl_dmt.amounts import parse_amount
 from axolotl_dmt.args import DMTConfig, ScheduleConfig, StageConfig
 from axolotl_dmt.errors import DMTError, DMTErrors
-from axolotl_dmt.hooks import known_strategies
+from axolotl_dmt.hooks import known_strategies, registered_orders, registered_selectors
 from axolotl_dmt.inputs import Stage
+from axolotl_dmt.mixing import SELECTIONS
+from axolotl_dmt.orders import ORDERS
 from axolotl_dmt.strategies import Setting
 
 
@@ -61,9 +63,34 @@ def resolve_stages(
                 errors.append(
                     DMTError(f"{draft.key}.{domain}", "no dataset has this domain", known)
                 )
+    stages = tuple(_stage(config, defaults, draft) for draft in drafts)
+    errors += _unknown_names(stages, domains)
     if errors:
         raise DMTErrors(errors)
-    return tuple(_stage(config, defaults, draft) for draft in drafts)
+    return stages
+
+
+def _unknown_names(stages: Sequence[Stage], domains: Sequence[str]) -> list[DMTError]:
+    """Orders and selections that nobody offers, and selections for domains that are not there."""
+    orders, selectors = [*ORDERS, *registered_orders()], [*SELECTIONS, *registered_selectors()]
+    errors: dict[tuple[str, str], DMTError] = {}
+    for stage in reversed(stages):  # the first stage that says it is the one to name
+        if stage.order not in orders:
+            problem = f"{stage.order!r} (stage {stage.name}) is unknown"
+            errors["order", stage.order] = DMTError(
+                "dmt.order", problem, f"known: {', '.join(orders)}"
+            )
+        select = stage.select if isinstance(stage.select, Mapping) else {"": stage.select}
+        for domain, method in select.items():
+            key = f"dmt.select.{domain}" if domain else "dmt.select"
+            if domain and domain not in domains:
+                known = f"known domains: {', '.join(domains)}"
+                errors[key, ""] = DMTError(key, "no dataset has this domain", known)
+            if method not in selectors and not method.startswith("score:"):
+                problem = f"{method!r} (stage {stage.name}) is unknown"
+                known = f"known: {', '.join([*selectors, 'score:<column>'])}"
+                errors[key, method] = DMTError(key, problem, known)
+    return list(errors.values())
 
 
 def _explicit(stages: Sequence[StageConfig]) -> list[_Draft]:
@@ -83,7 +110,13 @@ def _from_strategy(config: DMTConfig, domains: Sequence[str]) -> list[_Draft]:
         raise DMTError(
             "dmt.strategy", f"{config.strategy!r} is unknown", f"known: {', '.join(known)}"
         )
-    setting = Setting(domains=tuple(domains), general=config.general_domains, k=config.k)
+    setting = Setting(
+        domains=tuple(domains),
+        general=config.general_domains,
+        k=config.k,
+        sequence=tuple(config.sequence or ()),
+        domain=config.domain,
+    )
     stages = strategy.stages(setting)
     overrides = config.overrides or {}
     names = [name for name, _ in stages]

@@ -9,6 +9,7 @@ from typing import Any
 from axolotl_dmt import versions
 from axolotl_dmt.args import DEFAULT_SEED, DMTConfig, read_config
 from axolotl_dmt.errors import DMTError, DMTErrors
+from axolotl_dmt.hooks import registered_orders, registered_selectors
 from axolotl_dmt.inputs import Packing, Stage
 from axolotl_dmt.plan import compile_plan
 from axolotl_dmt.record import Recorder
@@ -156,6 +157,8 @@ class Run:
             seed=self._seed(cfg),
             global_batch=cfg.batch_size,
             packing=_packing(cfg) if cfg.sample_packing else None,
+            selectors=registered_selectors(),
+            orders=registered_orders(),
         )
 
     def stages(self, cfg: Any) -> tuple[Stage, ...]:

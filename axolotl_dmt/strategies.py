@@ -21,11 +21,15 @@ class Setting:
         domains: names of all domains, in the order of the YAML's datasets.
         general: the domains of general data.
         k: replay, a fraction of each specialised domain, as written in the YAML.
+        sequence: the order of the domains for strategies that train one after another, or empty.
+        domain: the one domain of the strategy `single`, or None.
     """
 
     domains: tuple[str, ...]
     general: tuple[str, ...]
-    k: Any
+    k: Any = 0
+    sequence: tuple[str, ...] = ()
+    domain: str | None = None
 
     @property
     def specialised(self) -> tuple[str, ...]:
@@ -79,13 +83,70 @@ def dual_stage(setting: Setting) -> StageMixes:
     ]
 
 
+def mixed_sequential(setting: Setting) -> StageMixes:
+    """All specialised data, then general data alone: DMT with k = 0."""
+    _require_general(setting)
+    return [
+        ("specialise", dict.fromkeys(setting.specialised, "all")),
+        ("generalise", dict.fromkeys(setting.general, "all")),
+    ]
+
+
+def multi_task(setting: Setting) -> StageMixes:
+    """All data of all domains in one stage."""
+    return [("multi_task", dict.fromkeys(setting.domains, "all"))]
+
+
+def sequential(setting: Setting) -> StageMixes:
+    """One domain after another; by default code, math, others, and general data last."""
+    order = setting.sequence or _paper_order(setting)
+    unknown = [name for name in order if name not in setting.domains]
+    if unknown:
+        known = f"known domains: {', '.join(setting.domains)}"
+        raise DMTError("dmt.sequence", f"no dataset has the domain {unknown[0]!r}", known)
+    if len(set(order)) < len(order):
+        raise DMTError("dmt.sequence", "names a domain twice", "name each domain once")
+    return [(name, {name: "all"}) for name in order]
+
+
+def _paper_order(setting: Setting) -> tuple[str, ...]:
+    first = [name for name in ("code", "math") if name in setting.specialised]
+    others = [name for name in setting.specialised if name not in first]
+    last = [name for name in setting.domains if name in setting.general]
+    return (*first, *others, *last)
+
+
+def single(setting: Setting) -> StageMixes:
+    """One domain alone."""
+    known = f"known domains: {', '.join(setting.domains)}"
+    if setting.domain is None:
+        raise DMTError("dmt.domain", "is missing", f"name the one to train on; {known}")
+    if setting.domain not in setting.domains:
+        raise DMTError("dmt.domain", f"no dataset has the domain {setting.domain!r}", known)
+    return [(setting.domain, {setting.domain: "all"})]
+
+
 @hookimpl
 def register_strategies() -> Sequence[Strategy]:
-    """The strategies that come with the package."""
+    """The strategies of the paper."""
     return [
         Strategy(
             name="dmt",
             summary="specialised data first, then general data with a replay of k of each",
             stages=dual_stage,
         ),
+        Strategy(
+            name="mixed_sequential",
+            summary="specialised data first, then general data alone",
+            stages=mixed_sequential,
+        ),
+        Strategy(
+            name="multi_task", summary="all data of all domains in one stage", stages=multi_task
+        ),
+        Strategy(
+            name="sequential",
+            summary="one domain after another: code, math, general, or dmt.sequence",
+            stages=sequential,
+        ),
+        Strategy(name="single", summary="one domain alone: dmt.domain", stages=single),
     ]

@@ -84,7 +84,10 @@ def test_a_domain_of_any_name_can_be_the_general_one() -> None:
 
 
 def test_an_unknown_strategy_lists_the_known_ones() -> None:
-    assert refusal({"strategy": "dtm"}) == "dmt.strategy: 'dtm' is unknown; known: dmt"
+    assert refusal({"strategy": "dtm"}) == (
+        "dmt.strategy: 'dtm' is unknown; "
+        "known: dmt, mixed_sequential, multi_task, sequential, single"
+    )
 
 
 def test_an_unknown_domain_in_a_mix_gets_a_suggestion() -> None:
@@ -109,3 +112,44 @@ def test_an_override_of_no_stage_lists_the_stages() -> None:
     assert refusal({"strategy": "dmt", "overrides": {"generalize": {"epochs": 1}}}) == (
         "dmt.overrides.generalize: no such stage; stages: specialise, generalise"
     )
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        (
+            {"strategy": "mixed_sequential"},
+            [("specialise", ["math", "code"]), ("generalise", ["general"])],
+        ),
+        ({"strategy": "multi_task"}, [("multi_task", ["math", "code", "general"])]),
+        (
+            {"strategy": "sequential"},
+            [("code", ["code"]), ("math", ["math"]), ("general", ["general"])],
+        ),
+        (
+            {"strategy": "sequential", "sequence": ["general", "math"]},
+            [("general", ["general"]), ("math", ["math"])],
+        ),
+        ({"strategy": "single", "domain": "code"}, [("code", ["code"])]),
+    ],
+)
+def test_the_papers_strategies(block: dict[str, Any], expected: list[Any]) -> None:
+    stages = resolve(block)
+    assert [(stage.name, list(stage.mix)) for stage in stages] == expected
+    assert {amount for stage in stages for amount in stage.mix.values()} == {Amount("all")}
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        ({"strategy": "sequential", "sequence": ["maths"]}, "dmt.sequence: no dataset has"),
+        ({"strategy": "sequential", "sequence": ["math", "math"]}, "dmt.sequence: names a domain"),
+        ({"strategy": "single"}, "dmt.domain: is missing"),
+        ({"strategy": "single", "domain": "maths"}, "dmt.domain: no dataset has the domain"),
+        ({"strategy": "dmt", "order": "shufle"}, "dmt.order: 'shufle' (stage specialise) is"),
+        ({"strategy": "dmt", "select": "hardest"}, "dmt.select: 'hardest' (stage specialise) is"),
+        ({"strategy": "dmt", "select": {"maths": "first"}}, "dmt.select.maths: no dataset"),
+    ],
+)
+def test_names_that_nobody_knows_are_refused(block: dict[str, Any], said: str) -> None:
+    assert refusal(block).startswith(said)
