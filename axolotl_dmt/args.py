@@ -298,8 +298,8 @@ class DMTConfig(_Block):
 
     strategy: str | None = Field(
         None,
-        description="A named schedule: dmt, mixed_sequential, multi_task, sequential, single, or one that a "
-        "plugin registers. Or give `stages`.",
+        description="A named schedule: dmt, mixed_sequential, multi_task, sequential, single, or "
+        "one that a plugin registers. Or give `stages`.",
         examples=["dmt"],
     )
     k: FractionOfDomain = Field(
