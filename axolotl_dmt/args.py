@@ -370,6 +370,12 @@ class DMTConfig(_Block):
         description="Forget the optimiser's state where a stage starts.",
         examples=[False],
     )
+    start_stage: str | None = Field(
+        None,
+        description="Leave the stages before this one out: `base_model` holds the weights they "
+        "left, for example another run's `stages/01-specialise`.",
+        examples=["generalise"],
+    )
     on_plan_change: Literal["refuse", "replan"] = Field(
         "refuse",
         description="What to do where a run would go on from a checkpoint of another plan: refuse, "

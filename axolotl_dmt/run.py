@@ -73,7 +73,9 @@ class Run:
         collect(_refuse_unsupported, cfg)
         domains = collect(_take_domains, cfg)
         if config and domains:
-            collect(resolve_stages, config, tuple(dict.fromkeys(domains)), _defaults(cfg))
+            names = tuple(dict.fromkeys(domains))
+            stages = collect(lambda: resolve_stages(config, names, _defaults(cfg)))
+            collect(_check_start_stage, config, stages or ())
             collect(_refuse_optimizer, cfg, config)
         if problems:
             raise DMTErrors(problems)
@@ -151,7 +153,7 @@ class Run:
 
     def compile(self, cfg: Any, domains: Any) -> TrainingPlan:
         """The plan for these domains under this configuration."""
-        return compile_plan(
+        plan = compile_plan(
             stages=self.stages(cfg),
             domains=domains,
             seed=self._seed(cfg),
@@ -160,6 +162,8 @@ class Run:
             selectors=registered_selectors(),
             orders=registered_orders(),
         )
+        start = self.config.start_stage
+        return plan.starting_at(start) if start else plan
 
     def stages(self, cfg: Any) -> tuple[Stage, ...]:
         """The resolved stages."""
@@ -213,6 +217,14 @@ class Run:
                 tasks=self.tasks,
             )
         ]
+
+
+def _check_start_stage(config: DMTConfig, stages: Sequence[Stage]) -> None:
+    names = [stage.name for stage in stages]
+    if config.start_stage and names and config.start_stage not in names:
+        raise DMTError(
+            "dmt.start_stage", f"no stage {config.start_stage!r}", f"stages: {', '.join(names)}"
+        )
 
 
 def score_columns(stages: Sequence[Stage]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -149,6 +149,36 @@ class TrainingPlan:
             return stage.start_step * self.global_batch, stage.end_step * self.global_batch
         start, end = stage.start_step * self.packs_per_step, stage.end_step * self.packs_per_step
         return int(self.pack_offsets[start]), int(self.pack_offsets[end])
+
+    def starting_at(self, name: str) -> TrainingPlan:
+        """The plan of this stage and those after it, for a run that starts from weights which the
+        earlier stages left. Its rows and their order are the same as in the whole plan.
+
+        Raises:
+            KeyError: there is no stage of that name.
+        """
+        names = [stage.name for stage in self.stages]
+        if name not in names:
+            raise KeyError(name)
+        first = self.stages[names.index(name)]
+        start, end = self.step_bounds(first)[0], len(self.order)
+        offsets = self.pack_offsets
+        if offsets is not None and self.packs_per_step is not None:
+            offsets = offsets[first.start_step * self.packs_per_step :] - start
+        return replace(
+            self,
+            stages=tuple(
+                replace(
+                    stage,
+                    index=stage.index - first.index,
+                    start_step=stage.start_step - first.start_step,
+                    end_step=stage.end_step - first.start_step,
+                )
+                for stage in self.stages[first.index :]
+            ),
+            order=self.order[start:end],
+            pack_offsets=offsets,
+        )
 
     @cached_property
     def fingerprint(self) -> str:

@@ -119,3 +119,10 @@ def test_a_mistake_ends_the_process_without_a_traceback(
     assert capsys.readouterr().err == (
         "axolotl-dmt: dmt.k: 9 is outside [0, 1]; write a fraction such as 1/256 or 0.25\n"
     )
+
+
+def test_a_start_stage_that_is_not_there_lists_the_stages() -> None:
+    block = {"strategy": "dmt", "start_stage": "generalize"}
+    assert refusal(raw(dmt=block)) == (
+        "dmt.start_stage: no stage 'generalize'; stages: specialise, generalise"
+    )

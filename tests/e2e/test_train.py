@@ -76,3 +76,19 @@ def test_each_stage_warms_up_and_decays_on_its_own(finished: Finished) -> None:
         assert part[0] == pytest.approx(1e-3)
         assert part[-1] < 2e-5
         assert part == sorted(part, reverse=True)
+
+
+def test_a_later_run_can_start_at_stage_2_from_stage_1s_weights(
+    toy: Path, finished: Finished, tmp_path: Path
+) -> None:
+    settings = config(
+        toy, tmp_path / "out", dmt={"strategy": "dmt", "k": "1/4", "start_stage": "generalise"}
+    )
+    settings["base_model"] = str(finished.folder / "stages/01-specialise")
+    done = train(tmp_path, settings)
+    assert done.code == 0, done.output[-4000:]
+    assert [stage["name"] for stage in done.results["stages"]] == ["generalise"]
+    ours, theirs = (
+        (folder / "model.safetensors").read_bytes() for folder in (done.folder, finished.folder)
+    )
+    assert ours == theirs
