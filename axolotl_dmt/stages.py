@@ -15,12 +15,13 @@ from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import SaveStrategy
 
 from axolotl_dmt.args import DMTConfig, EverySteps
+from axolotl_dmt.disk import DiskUse, disk_use
 from axolotl_dmt.evaluation import held_out_losses, score_live_model
 from axolotl_dmt.record import Recorder
 from axolotl_dmt.saved_stage import score_in_subprocess
 from axolotl_dmt.scored import Scored
 from axolotl_dmt.tasks import Tasks
-from axolotl_dmt.training import reset_optimizer
+from axolotl_dmt.training import reset_optimizer, set_weight_decay
 from axolotl_dmt.training_plan import StagePlan, TrainingPlan
 
 LOG = get_logger("axolotl_dmt")
@@ -66,7 +67,9 @@ class StageCallback(TrainerCallback, ExportableState):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Score the untouched model where asked for."""
+        """Say how much disk the run takes; score the untouched model where asked for."""
+        use = self._disk_use(args)
+        (LOG.info if use.fits else LOG.warning)("disk: %s", use)
         self.recorder.start(resumed=state.global_step > 0)
         evaluate = self.config.evaluate
         if self.tasks and evaluate and evaluate.before and state.global_step == 0:
@@ -93,7 +96,8 @@ class StageCallback(TrainerCallback, ExportableState):
             stage.end_step,
             ", ".join(f"{name} {draw.rows} rows" for name, draw in stage.domains.items()),
         )
-        self._apply_weight_decay(stage)
+        if stage.stage.weight_decay is not None:
+            set_weight_decay(self.trainer, stage.stage.weight_decay)
 
     def on_step_end(
         self,
@@ -130,6 +134,20 @@ class StageCallback(TrainerCallback, ExportableState):
     ) -> None:
         """Write the report and print the table."""
         self.recorder.finish(state.log_history)
+
+    def _disk_use(self, args: TrainingArguments) -> DiskUse:
+        model = self.trainer.model
+        adapter = hasattr(model, "peft_config")
+        parameters = [p for p in model.parameters() if p.requires_grad or not adapter]
+        # No limit keeps every checkpoint; the boundaries' are the ones that are sure to come.
+        limit = args.save_total_limit or len(self.plan.stages)
+        return disk_use(
+            Path(args.output_dir),
+            saved=sum(p.numel() * p.element_size() for p in parameters),
+            trained=sum(p.numel() for p in parameters if p.requires_grad),
+            stages=len(self.plan.stages),
+            kept=0 if args.save_strategy == SaveStrategy.NO else limit,
+        )
 
     def _save(self, stage: StagePlan, folder: Path) -> Path:
         """Save the model under the stage's name; a folder of that name is always whole."""
@@ -188,12 +206,3 @@ class StageCallback(TrainerCallback, ExportableState):
         return (
             self.tasks is not None and isinstance(when, EverySteps) and step % when.every_steps == 0
         )
-
-    def _apply_weight_decay(self, stage: StagePlan) -> None:
-        decay = stage.stage.weight_decay
-        if decay is None:
-            return
-        for group in self.trainer.optimizer.param_groups:
-            # Groups without decay (biases, norms) stay without.
-            if group.get("weight_decay"):
-                group["weight_decay"] = decay

@@ -188,6 +188,16 @@ def reset_optimizer(optimizer: Any) -> None:
     inner.state.clear()
 
 
+def set_weight_decay(trainer: Any, decay: float) -> None:
+    """Change the weight decay of the parameters that decay; biases and norms stay without."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    names = set(trainer.get_decay_parameter_names(model))
+    decaying = {id(parameter) for name, parameter in model.named_parameters() if name in names}
+    for group in trainer.optimizer.param_groups:
+        if any(id(parameter) in decaying for parameter in group["params"]):
+            group["weight_decay"] = decay
+
+
 def composed_scheduler(plan: TrainingPlan, trainer: Any, optimizer: Any) -> LambdaLR:
     """One scheduler that runs each stage's own curve, stage after stage."""
     base = trainer.args.learning_rate

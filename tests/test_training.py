@@ -20,6 +20,7 @@ from axolotl_dmt.training import (
     StageTrainerMixin,
     composed_scheduler,
     reset_optimizer,
+    set_weight_decay,
     steps_with_blanks,
 )
 from axolotl_dmt.training_plan import TrainingPlan
@@ -233,3 +234,17 @@ def test_an_optimizer_that_was_reset_steps_like_a_new_one() -> None:
         chosen.step()
     for ours, theirs in zip(used.parameters(), fresh.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+def test_weight_decay_changes_where_there_is_decay_and_nowhere_else(tmp_path: Path) -> None:
+    made = trainer(tmp_path, plan_of(stage("one", 8)), 40, weight_decay=0.0)
+    made.create_optimizer()
+    set_weight_decay(made, 0.3)
+    decays = {
+        name: group["weight_decay"]
+        for group in made.optimizer.param_groups
+        for name, parameter in made.model.named_parameters()
+        if any(parameter is member for member in group["params"])
+    }
+    assert {decay for name, decay in decays.items() if "norm" in name} == {0.0}
+    assert {decay for name, decay in decays.items() if "norm" not in name} == {0.3}
