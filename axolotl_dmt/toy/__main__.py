@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from axolotl_dmt.toy.skills import SKILLS, Row, make_rows
 
-TRAIN = {"math": 8000, "code": 4000, "general": 8000}
+TRAIN = {"math": 8000, "code": 4000, "general": 6000}
 TEST = 100
 
 
@@ -38,14 +38,22 @@ def make(folder: Path, seed: int) -> None:
     save_base(folder / "base", texts, seed=seed)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and write the files."""
     parser = argparse.ArgumentParser(prog="python -m axolotl_dmt.toy", description=__doc__)
-    parser.add_argument("folder", type=Path, help="where to write, such as outputs/quickstart-data")
+    parser.add_argument(
+        "folder",
+        metavar="FOLDER",
+        type=Path,
+        help="where to write, such as outputs/quickstart-data",
+    )
     parser.add_argument("--seed", type=int, default=0, help="which data (default: %(default)s)")
-    arguments = parser.parse_args()
-    make(arguments.folder, arguments.seed)
-    print(f"Wrote three skills and a tiny model to {arguments.folder}")
+    options = parser.parse_args(arguments)
+    try:
+        make(options.folder, options.seed)
+    except OSError as error:
+        parser.error(f"FOLDER: {options.folder} cannot be written, {error.strerror}")
+    print(f"Wrote three skills and a tiny model to {options.folder}")
 
 
 if __name__ == "__main__":

@@ -42,17 +42,17 @@ def math_item(rng: random.Random) -> Item:
     """Draw a worded problem of two steps with its worked answer, in GSM8K's format."""
     name, other = rng.sample(NAMES, 2)
     thing = rng.choice(THINGS)
-    boxes = rng.random() < 0.4
+    boxes = rng.random() < 0.3
     if boxes:
-        a, b = rng.randint(2, 5), rng.randint(2, 9)
+        a, b = rng.randint(2, 5), rng.randint(2, 5)
         start = f"{name} has {a} boxes of {b} {thing}"
         first, held = f"{a} * {b}", a * b
     else:
-        a, b = rng.randint(2, 9), rng.randint(2, 9)
+        a, b = rng.randint(2, 20), rng.randint(2, 9)
         start = f"{name} has {a} {thing} and finds {b} more"
         first, held = f"{a} + {b}", a + b
     more = rng.random() < 0.5
-    c = rng.randint(2, 9 if more else min(9, held - 1))
+    c = rng.randint(2, min(6, held - 1))
     if more:
         change, sign, total = f"{other} brings {c} more", "+", held + c
     else:
