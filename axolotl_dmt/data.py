@@ -80,7 +80,7 @@ def load_pool(
     cfg: DictDefault,
     dataset_domains: Sequence[str],
     *,
-    columns: Sequence[str] = (),
+    columns: Mapping[str, Sequence[str]] | None = None,
     val_rows: Mapping[str, int] | None = None,
     seed: int = 0,
 ) -> Pool:
@@ -89,7 +89,7 @@ def load_pool(
     Args:
         cfg: Axolotl's validated configuration.
         dataset_domains: the domain of each entry of `cfg.datasets`.
-        columns: numeric columns that the plan wants to select by.
+        columns: numeric columns that the plan wants to select by, by domain.
         val_rows: rows to hold out, by domain.
         seed: which rows those are.
 
@@ -125,7 +125,7 @@ def load_pool(
         if count := (val_rows or {}).get(name, 0):
             parts, held_out[name] = _hold_out(name, parts, count, seed)
         ordered += [_only(part.rows, shared) for part in parts]
-        domains.append(_domain(cfg, name, parts, columns))
+        domains.append(_domain(cfg, name, parts, (columns or {}).get(name, ())))
     lengths = np.concatenate([domain.lengths for domain in domains])
     pool = concatenate_datasets(ordered)
     blank = _blank_row(pool, int(lengths.argmin()))

@@ -227,14 +227,16 @@ def _check_start_stage(config: DMTConfig, stages: Sequence[Stage]) -> None:
         )
 
 
-def score_columns(stages: Sequence[Stage]) -> tuple[str, ...]:
-    """The columns that `select: score:<column>` names."""
-    methods: list[str] = []
+def score_columns(stages: Sequence[Stage]) -> dict[str, tuple[str, ...]]:
+    """The columns that `select: score:<column>` names, by the domain that they are needed of."""
+    found: dict[str, dict[str, None]] = {}
     for stage in stages:
-        select = stage.select
-        methods += [select] if isinstance(select, str) else list(select.values())
-    named = [method.removeprefix("score:") for method in methods if method.startswith("score:")]
-    return tuple(dict.fromkeys(named))
+        for domain in stage.mix:
+            select = stage.select
+            method = select if isinstance(select, str) else select.get(domain, "random")
+            if method.startswith("score:"):
+                found.setdefault(domain, {})[method.removeprefix("score:")] = None
+    return {domain: tuple(columns) for domain, columns in found.items()}
 
 
 def _refuse_unsupported(cfg: Mapping[str, Any]) -> None:

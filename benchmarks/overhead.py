@@ -1,0 +1,141 @@
+"""What following a plan costs: the same rows in the same order, plain Axolotl and the plan in turn.
+
+    python benchmarks/overhead.py [--steps 200] [--rounds 3]
+
+Each run is an `axolotl train` of its own on prepared data. Start-up is the time from the start of
+the process to the first step; speed is counted from the 10th step to the last, before anything is
+saved. Ratios above 1 mean that the plan is faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).resolve().parent
+SKIPPED = 10
+
+
+def make_data(folder: Path, rows: int) -> None:
+    from axolotl_dmt.toy.__main__ import write_jsonl
+    from axolotl_dmt.toy.model import save_base
+    from axolotl_dmt.toy.skills import make_rows
+
+    train, _ = make_rows("math", train=rows, test=1, seed=0)
+    write_jsonl(folder / "math.jsonl", train)
+    save_base(folder / "base", [text for row in train for text in row.values()])
+
+
+def write_in_plan_order(folder: Path) -> None:
+    """The rows for plain Axolotl, which then trains them as they come."""
+    from axolotl_dmt.training_plan import TrainingPlan
+
+    rows = (folder / "math.jsonl").read_text().splitlines(keepends=True)
+    order = TrainingPlan.load(folder / "out/dmt/plan").order
+    (folder / "in_plan_order.jsonl").write_text("".join(rows[row] for row in order))
+
+
+def settings(folder: Path, planned: bool) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "path": str(folder / ("math.jsonl" if planned else "in_plan_order.jsonl")),
+        "type": {
+            "field_instruction": "question",
+            "field_output": "answer",
+            "format": "{instruction}\n",
+            "no_input_format": "{instruction}\n",
+        },
+    }
+    made: dict[str, Any] = {
+        "base_model": str(folder / "base"),
+        "plugins": ["overhead_clock.ClockPlugin"],
+        "datasets": [entry],
+        "dataset_prepared_path": str(folder / ("prepared-plan" if planned else "prepared")),
+        "output_dir": str(folder / "out"),
+        "shuffle_merged_datasets": False,
+        "dataset_num_proc": 1,
+        "sequence_len": 128,
+        "micro_batch_size": 32,
+        "gradient_accumulation_steps": 1,
+        "num_epochs": 1,
+        "learning_rate": 1e-3,
+        "optimizer": "adamw_torch",
+        "lr_scheduler": "cosine",
+        "logging_steps": 50,
+        "save_strategy": "no",
+        "bf16": False,
+    }
+    if not planned:
+        return {**made, "curriculum_sampling": True}
+    entry["domain"] = "math"
+    stage = {"name": "all", "mix": {"math": "all"}}
+    made["plugins"] += ["axolotl_dmt.DMTPlugin"]
+    return {**made, "dmt": {"stages": [stage]}}
+
+
+def run(folder: Path, planned: bool) -> dict[str, Any]:
+    config, clock = folder / "run.yaml", folder / "clock.json"
+    config.write_text(yaml.safe_dump(settings(folder, planned)))
+    clock.unlink(missing_ok=True)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)]),
+        "CLOCK_FILE": str(clock),
+        "CLOCK_START": str(time.time()),
+        "AXOLOTL_DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+    command = [sys.executable, "-m", "axolotl.cli.train", str(config)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stdout[-2000:] + done.stderr[-4000:])
+    times = json.loads(clock.read_text())
+    steps = times["steps"]
+    return {
+        "start-up": times["begin"],
+        "steps/s": (len(steps) - SKIPPED) / (steps[-1] - steps[SKIPPED - 1]),
+        "losses": times["losses"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        make_data(folder, arguments.steps * 32)
+        run(folder, planned=True)  # prepares the data
+        write_in_plan_order(folder)
+        run(folder, planned=False)
+        rounds = [
+            {planned: run(folder, planned) for planned in (False, True)}
+            for _ in range(arguments.rounds)
+        ]
+    same = all(r[False]["losses"] == r[True]["losses"] for r in rounds)
+    print("| round | plain steps/s | plan steps/s | ratio | plain start s | plan start s |")
+    print("|---|---|---|---|---|---|")
+    for number, pair in enumerate(rounds, 1):
+        plain, plan = pair[False], pair[True]
+        print(
+            f"| {number} | {plain['steps/s']:.2f} | {plan['steps/s']:.2f} "
+            f"| {plan['steps/s'] / plain['steps/s']:.3f} "
+            f"| {plain['start-up']:.2f} | {plan['start-up']:.2f} |"
+        )
+    ratio = statistics.median(r[True]["steps/s"] / r[False]["steps/s"] for r in rounds)
+    start = statistics.median(r[True]["start-up"] - r[False]["start-up"] for r in rounds)
+    print(f"\nmedian: {ratio:.3f} of plain speed, {start:+.2f} s of start-up, losses equal: {same}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""The clock of overhead.py: an Axolotl plugin that writes down when steps end."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from axolotl.integrations.base import BasePlugin
+from transformers import TrainerCallback
+
+
+class Clock(TrainerCallback):
+    def __init__(self) -> None:
+        self.steps: list[float] = []
+        self.begin = 0.0
+
+    def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+        if not self.steps:
+            self.begin = time.time() - float(os.environ["CLOCK_START"])
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        self.steps.append(time.perf_counter())
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+        seen = {"begin": self.begin, "steps": self.steps, "losses": losses}
+        Path(os.environ["CLOCK_FILE"]).write_text(json.dumps(seen))
+
+
+class ClockPlugin(BasePlugin):
+    def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
+        return [Clock()]

@@ -1,0 +1,105 @@
+"""Preparing data once, and what `axolotl dmt plan` says of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import parquet
+
+from tests.conftest import ROWS
+from tests.e2e.runs import axolotl, config, write
+
+
+@pytest.fixture
+def own(toy: Path, tmp_path: Path) -> Path:
+    """A copy of the toy data that a test may change."""
+    shutil.copytree(toy / "data", tmp_path / "data")
+    shutil.copytree(toy / "base", tmp_path / "base")
+    return tmp_path
+
+
+def plan(folder: Path, settings: dict[str, Any], *options: str) -> dict[str, Any]:
+    path = write(folder / "plan.yaml", settings)
+    done = axolotl("dmt", "plan", str(path), "--json", *options)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout[done.stdout.index("{") :])
+
+
+def test_after_preprocess_another_schedule_tokenises_nothing(own: Path) -> None:
+    settings = config(own, own / "out")
+    prepared = axolotl("preprocess", str(write(own / "dmt.yaml", settings)))
+    assert prepared.returncode == 0, prepared.stderr[-3000:]
+    # with the sources gone, anything that had to be tokenised would fail
+    shutil.rmtree(own / "data")
+    for dmt in (
+        {"strategy": "dmt", "k": "1/2"},
+        {"strategy": "sequential", "seed": 5, "order": "round_robin"},
+    ):
+        said = plan(own, {**settings, "dmt": dmt})
+        assert said["stages"][0]["steps"] > 0
+
+
+def test_the_plan_is_the_documented_contract(own: Path) -> None:
+    said = plan(own, config(own, own / "out"))
+    assert said["schema"] == 1
+    assert said["global_batch"] == 8
+    assert said["seed"] == 7
+    assert said["total_steps"] == sum(stage["steps"] for stage in said["stages"])
+    assert [stage["name"] for stage in said["stages"]] == ["specialise", "generalise"]
+    replay = said["stages"][1]["domains"]["math"]
+    assert (replay["available"], replay["rows"], replay["draws"]) == (ROWS["math"], 30, 30)
+    assert 0 < replay["trained_tokens"] < replay["tokens"]
+    assert sum(d["share"] for d in said["stages"][1]["domains"].values()) == pytest.approx(1)
+    assert not (own / "out" / "model.safetensors").exists()
+
+
+def test_rows_are_chosen_by_a_column_of_the_source(own: Path) -> None:
+    source = own / "data/math.jsonl"
+    lines = [json.loads(line) for line in source.open()]
+    for number, line in enumerate(lines):
+        line["quality"] = (number * 37) % len(lines)
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    stages = [{"name": "best", "mix": {"math": {"rows": 10}}}]
+    settings = config(own, own / "out", dmt={"stages": stages, "select": "score:quality"})
+    plan(own, settings, "--rows", str(own / "rows.parquet"))
+    rows = parquet.read_table(own / "rows.parquet").column("row").to_pylist()
+    assert sorted(lines[row]["quality"] for row in rows) == list(range(110, 120))
+
+
+def test_held_out_rows_keep_their_numbers_in_the_table_of_rows(own: Path) -> None:
+    stages = [{"name": "all", "mix": {"math": "all"}}]
+    whole = config(own, own / "out", dmt={"stages": stages})
+    plan(own, whole, "--rows", str(own / "whole.parquet"))
+    held = config(own, own / "out", dmt={"stages": stages, "val_rows": {"math": 20}})
+    said = plan(own, held, "--rows", str(own / "held.parquet"))
+    assert said["stages"][0]["domains"]["math"]["available"] == ROWS["math"] - 20
+    tables = [parquet.read_table(own / f"{name}.parquet") for name in ("whole", "held")]
+    seen = [set(table.column("row").to_pylist()) for table in tables]
+    assert seen[0] == set(range(ROWS["math"]))
+    assert len(seen[1]) == ROWS["math"] - 20
+    assert seen[1] < seen[0]
+
+
+@pytest.mark.parametrize(
+    ("dmt", "said"),
+    [
+        ({"strategy": "dmt", "val_rows": 500}, "dmt.val_rows: 500 rows are all of math's 120"),
+        (
+            {"strategy": "dmt", "select": "score:quality"},
+            "has no column 'quality'; its columns: ",
+        ),
+    ],
+)
+def test_what_only_the_data_shows_is_refused_in_one_line(
+    own: Path, dmt: dict[str, Any], said: str
+) -> None:
+    path = write(own / "dmt.yaml", config(own, own / "out", dmt=dmt))
+    done = axolotl("train", str(path), "--launcher", "python")
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("axolotl-dmt: ")]
+    assert said in line
+    assert "Traceback" not in done.stderr
