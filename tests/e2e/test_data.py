@@ -70,6 +70,7 @@ def test_rows_are_chosen_by_a_column_of_the_source(own: Path) -> None:
     assert sorted(lines[row]["quality"] for row in rows) == list(range(110, 120))
 
 
+@pytest.mark.slow
 def test_held_out_rows_keep_their_numbers_in_the_table_of_rows(own: Path) -> None:
     stages = [{"name": "all", "mix": {"math": "all"}}]
     whole = config(own, own / "out", dmt={"stages": stages})

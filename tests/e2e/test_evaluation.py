@@ -100,6 +100,7 @@ def test_a_failed_evaluation_never_loses_training(live: Finished, failed: Finish
     assert "was not scored, training goes on" in failed.output
 
 
+@pytest.mark.slow
 def test_missing_scores_are_made_up_for_later(live: Finished, failed: Finished) -> None:
     done = axolotl("dmt", "evaluate", str(failed.folder))
     assert done.returncode == 0, done.stderr[-3000:]

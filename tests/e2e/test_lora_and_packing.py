@@ -48,7 +48,7 @@ def test_one_adapter_goes_through_all_stages_and_any_stage_can_be_merged(
     assert AutoModelForCausalLM.from_pretrained(where).num_parameters() > 0
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("accumulation", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_no_pack_holds_rows_of_two_stages(toy: Path, tmp_path: Path, accumulation: int) -> None:
     (tmp_path / "spy").mkdir()
     settings = config(

@@ -47,7 +47,7 @@ def unbroken(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
 @pytest.mark.parametrize(
     "kill_at",
     [
-        "step:15",
+        pytest.param("step:15", marks=pytest.mark.slow),
         pytest.param(f"step:{BOUNDARY - 1}", marks=pytest.mark.slow),
         pytest.param(f"stage-save:{BOUNDARY}", marks=pytest.mark.slow),
         pytest.param(f"evaluation:{BOUNDARY}", marks=pytest.mark.slow),
@@ -80,6 +80,7 @@ def test_a_killed_run_ends_as_the_unbroken_one(
     assert not list((resumed.folder / "stages").glob(".*"))
 
 
+@pytest.mark.slow
 def test_a_finished_evaluation_is_not_repeated(toy: Path, tmp_path: Path) -> None:
     made = settings(toy, tmp_path / "out")
     # scored, but killed before the checkpoint of the boundary was whole

@@ -28,7 +28,7 @@ def domain_of_text(toy: Path) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("accumulation", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_each_stage_trains_exactly_its_rows(toy: Path, tmp_path: Path, accumulation: int) -> None:
     from transformers import AutoTokenizer
 
