@@ -7,8 +7,7 @@ writes, in a few seconds and byte for byte the same for the same seed:
     outputs/quickstart-data/
       data/{math,code,general}.jsonl       training rows
       data/{math,code,general}_test.jsonl  held-out items, in the formats of the three scorers
-      base/                                a tiny Llama's configuration, and its tokenizer
+      base/                                a tiny Llama, untrained, and its tokenizer
 
-`skills` makes the rows and needs nothing but Python; `model` makes the folder `base`. There are no
-weights in it: `reinit_weights: true` has Axolotl draw them.
+`skills` makes the rows and needs nothing but Python; `model` makes the folder `base`.
 """
