@@ -429,7 +429,7 @@ def read_config(block: Any) -> DMTConfig:
     Raises:
         DMTError: with every mistake found, each naming its key.
     """
-    if not isinstance(block, Mapping):
+    if not isinstance(block, Mapping) or not block:
         raise DMTError("dmt", f"{block!r} is no block of keys", "write strategy: dmt under it")
     try:
         return DMTConfig.model_validate(_plain(block))

@@ -36,7 +36,7 @@ class DMTPlugin(BasePlugin):
     def register(self, cfg: dict[str, Any]) -> None:
         """Check the raw YAML and keep `datasets[*].domain`, which Axolotl drops later."""
         self.run = None
-        if not cfg.get("dmt"):
+        if cfg.get("dmt") is None:
             return
         with _one_clear_error():
             self.run = Run.from_raw(cfg)
@@ -47,7 +47,7 @@ class DMTPlugin(BasePlugin):
 
     def load_datasets(self, cfg: Any, preprocess: bool = False) -> TrainDatasetMeta | None:
         """Tokenise, compile the plan and hand over the pool of rows."""
-        if self.run is None or not cfg.dmt:
+        if self.run is None:
             return None
         with _one_clear_error():
             if preprocess:

@@ -284,14 +284,18 @@ def _take_domains(cfg: dict[str, Any]) -> list[str]:
     entries = cfg.get("datasets") or []
     if not entries:
         raise DMTError("datasets", "is empty", "list your datasets, each with a domain")
+    if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
+        fix = "list entries such as - {path: math.jsonl, type: alpaca, domain: math}"
+        raise DMTError("datasets", "is no list of entries", fix)
     # A configuration that was checked before (on a Ray worker) has them here already.
-    known = cfg["dmt"].get("dataset_domains") if hasattr(cfg["dmt"], "get") else None
+    block = cfg["dmt"]
+    known = block.get("dataset_domains") if isinstance(block, Mapping) else None
     if known and len(known) == len(entries):
         return list(known)
     problems: list[DMTError] = []
     domains: list[str] = []
     for index, entry in enumerate(entries):
-        domain = entry.pop("domain", None) if hasattr(entry, "pop") else None
+        domain = entry.pop("domain", None)
         if not isinstance(domain, str) or not domain:
             what = "has no domain" if domain is None else f"domain {domain!r} is no name"
             problems.append(

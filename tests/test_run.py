@@ -126,3 +126,15 @@ def test_a_start_stage_that_is_not_there_lists_the_stages() -> None:
     assert refusal(raw(dmt=block)) == (
         "dmt.start_stage: no stage 'generalize'; stages: specialise, generalise"
     )
+
+
+@pytest.mark.parametrize("block", [False, 0, {}, "", [], True, "dmt", 5])
+def test_a_dmt_key_without_a_block_is_refused_and_not_ignored(block: Any) -> None:
+    with pytest.raises(SystemExit):
+        DMTPlugin().register(raw(dmt=block))
+    assert refusal(raw(dmt=block)).startswith("dmt: ")
+
+
+@pytest.mark.parametrize("datasets", [{"path": "a.jsonl"}, "a.jsonl", ["a.jsonl"]])
+def test_datasets_that_are_no_list_of_entries_are_refused(datasets: Any) -> None:
+    assert refusal(raw(datasets=datasets)).startswith("datasets: is no list of entries")
