@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    NonNegativeInt,
     ValidationError,
     WithJsonSchema,
     model_validator,
@@ -359,7 +360,7 @@ class DMTConfig(_Block):
         description="Let a domain be drawn up to this many times in one epoch.",
         examples=[4],
     )
-    val_rows: int | dict[str, int] | None = Field(
+    val_rows: NonNegativeInt | dict[str, NonNegativeInt] | None = Field(
         None,
         description="Rows held out of each domain, for a loss by domain at each evaluation; a "
         "number for every domain, or {domain: number}.",

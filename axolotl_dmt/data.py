@@ -23,11 +23,15 @@ from axolotl.utils.dict import DictDefault
 from axolotl.utils.distributed import barrier, is_distributed, is_local_main_process
 from axolotl.utils.samplers.multipack import allocate_sequentially, pack_parallel
 from datasets import Dataset, concatenate_datasets
+from datasets.exceptions import DatasetGenerationError
 from numpy.typing import NDArray
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.inputs import Domain, Packing
 from axolotl_dmt.permutation import Permutation, derive_key
+
+UNREADABLE = (OSError, ValueError, KeyError, StopIteration, DatasetGenerationError)
+"""What a data set that is missing, empty, broken or of another shape ends in."""
 
 IGNORED = -100
 """Label of a token that adds nothing to the loss (PyTorch's `ignore_index`)."""
@@ -104,8 +108,15 @@ def load_pool(
         own = _config_of_one_dataset(cfg, entry, with_test_datasets=index == 0)
         try:
             rows, tests, _, _ = prepare_datasets(own, tokenizer, processor=processor)
-        except FileNotFoundError as error:
-            raise DMTError(f"datasets[{index}].path", str(error), "check the path") from None
+        except UNREADABLE as error:
+            cause = (
+                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'empty'}"
+            )
+            raise DMTError(
+                f"datasets[{index}]",
+                f"{entry.path} could not be read or tokenised ({cause})",
+                "check its path, its content, its type and the fields that the type names",
+            ) from error
         if tests is not None:
             held_out["test"] = tests
         if len(rows) == 0:

@@ -14,6 +14,7 @@ _ADVICE = {
     "when": "write each_stage, end, never, or {every_steps: n}",
     "batch_size": "write a number or auto",
     "name": "use letters, digits, '.', '_' and '-'",
+    "val_rows": "write a number, or {domain: number}, from 0 up",
     "mix": "write at least one domain, for example {math: all}",
     "stages": "write a list of stages, each with a name and a mix",
 }
@@ -33,7 +34,7 @@ def explain(error: ValidationError, root: type[BaseModel], name: str) -> Iterato
         key, model = _locate(detail["loc"], root, name)
         cause = detail.get("ctx", {}).get("error")
         if isinstance(cause, DMTError):
-            inner = f"{key}.{cause.key}" if cause.key else key
+            inner = f"{key}.{cause.key.lstrip('.')}" if cause.key else key
             explained = DMTError(inner, cause.problem, cause.fix)
         elif detail["type"] == "extra_forbidden":
             known = sorted(model.model_fields) if model else []
@@ -74,7 +75,7 @@ def _locate(
 
 def _is_union_label(part: str) -> bool:
     # pydantic adds the branch of a union it tried, such as "EverySteps" or "literal[...]".
-    return part in {"EverySteps", "str", "int", "float"} or "[" in part
+    return part in {"EverySteps", "str", "int", "float", "constrained-int"} or "[" in part
 
 
 def _inner_model(annotation: Any) -> Any:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,11 +33,13 @@ def show_plan(config: str, *, as_json: bool, plot: str | None, rows: str | None)
     if rows:
         from axolotl_dmt.rows import write_rows
 
-        write_rows(plan, run.pool.domains, Path(rows))
+        with _writing("--rows", rows):
+            write_rows(plan, run.pool.domains, Path(rows))
     if plot:
         from axolotl_dmt.plan_view import plot_plan
 
-        plot_plan(plan, Path(plot))
+        with _writing("--plot", plot):
+            plot_plan(plan, Path(plot))
     if as_json:
         print(json.dumps(plan.to_json(), indent=2))
         return
@@ -44,7 +47,9 @@ def show_plan(config: str, *, as_json: bool, plot: str | None, rows: str | None)
 
     from axolotl_dmt.plan_view import plan_tables
 
+    # Numbers must not be cut, whatever the width of the terminal.
     console = Console()
+    console.width = max(console.width, 110)
     for part in plan_tables(plan):
         console.print(part)
     for path in filter(None, (rows, plot)):
@@ -60,7 +65,10 @@ def compile_from_yaml(config: str) -> tuple[TrainingPlan, Run]:
     from axolotl.cli.config import load_cfg
     from axolotl.integrations.base import PluginManager
 
-    cfg = load_cfg(config)
+    # Axolotl empties the debug.log of its output folder, which may hold a finished run's: nothing
+    # of a plan that is only looked at goes there.
+    with tempfile.TemporaryDirectory(prefix="axolotl-dmt-") as scratch:
+        cfg = load_cfg(config, output_dir=scratch)
     plugins: Any = PluginManager.get_instance().plugins
     run = next((plugin.run for plugin in plugins.values() if hasattr(plugin, "run")), None)
     if run is None:
@@ -69,7 +77,8 @@ def compile_from_yaml(config: str) -> tuple[TrainingPlan, Run]:
             f"{config} has no dmt block, or does not list the plugin",
             "add plugins: [axolotl_dmt.DMTPlugin] and a dmt block",
         )
-    return run.prepare(cfg), run
+    run.pool = run.load_pool(cfg)
+    return run.compile(cfg, run.pool.domains), run
 
 
 @contextlib.contextmanager
@@ -83,3 +92,12 @@ def _quiet_logs() -> Iterator[None]:
             yield
         finally:
             logging.disable(level)
+
+
+@contextlib.contextmanager
+def _writing(option: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise DMTError(option, f"{path} cannot be written ({first})", "name another file") from None

@@ -36,7 +36,7 @@ class DMTPlugin(BasePlugin):
     def register(self, cfg: dict[str, Any]) -> None:
         """Check the raw YAML and keep `datasets[*].domain`, which Axolotl drops later."""
         self.run = None
-        if cfg.get("dmt") is None:
+        if "dmt" not in cfg:
             return
         with _one_clear_error():
             self.run = Run.from_raw(cfg)

@@ -32,8 +32,8 @@ def with_scores(result: StageResult, scored: Scored) -> StageResult:
 class Recorder:
     """Writes `OUTPUT_DIR/dmt/results.json` after every stage; only the main process writes.
 
-    An earlier run's file is kept beside the new one under its own time; a resumed run goes on
-    with its own.
+    An earlier run's file and stages are kept beside the new ones under its own time; a resumed run
+    goes on with its own.
     """
 
     def __init__(
@@ -77,9 +77,11 @@ class Recorder:
                 self.timings = dict(earlier.timings)
                 return
         if self.writes:
-            modified = time.localtime(self.path.stat().st_mtime)
-            kept = self.path.with_name(time.strftime("results-%Y%m%d-%H%M%S.json", modified))
-            os.replace(self.path, kept)
+            stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(self.path.stat().st_mtime))
+            os.replace(self.path, self.path.with_name(f"results-{stamp}.json"))
+            stages = self.folder.parent / "stages"
+            if stages.is_dir():
+                os.replace(stages, stages.with_name(f"stages-{stamp}"))
 
     def is_scored(self, stage: StagePlan) -> bool:
         """Whether this stage was scored without an error, by this run or the one it resumes."""

@@ -65,6 +65,9 @@ def resolve_stages(
                 )
     stages = tuple(_stage(config, defaults, draft) for draft in drafts)
     errors += _unknown_names(stages, domains)
+    for draft, stage in zip(drafts, stages, strict=True):
+        if not any(amount.value for amount in stage.mix.values()):
+            errors.append(DMTError(draft.key, "the stage has no rows", "take some of a domain"))
     if errors:
         raise DMTErrors(errors)
     return stages

@@ -71,11 +71,13 @@ class Run:
 
         config = collect(read_config, cfg["dmt"])
         collect(_refuse_unsupported, cfg)
+        collect(_check_output_dir, cfg)
         domains = collect(_take_domains, cfg)
         if config and domains:
             names = tuple(dict.fromkeys(domains))
             stages = collect(lambda: resolve_stages(config, names, _defaults(cfg)))
             collect(_check_start_stage, config, stages or ())
+            collect(_check_schedulers, stages or ())
             collect(_refuse_optimizer, cfg, config)
         if problems:
             raise DMTErrors(problems)
@@ -219,6 +221,28 @@ class Run:
         ]
 
 
+def _check_output_dir(cfg: Mapping[str, Any]) -> None:
+    folder = Path(str(cfg.get("output_dir") or "model-out"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"{folder} cannot be made ({error.strerror})"
+        raise DMTError("output_dir", problem, "name a folder that you may write to") from None
+
+
+def _check_schedulers(stages: Sequence[Stage]) -> None:
+    from transformers.trainer_utils import SchedulerType
+
+    known = [*(kind.value for kind in SchedulerType), "one_cycle", "rex"]
+    for stage in stages:
+        if stage.lr_scheduler not in known:
+            raise DMTError(
+                "lr_scheduler",
+                f"{stage.lr_scheduler!r} (stage {stage.name}) is unknown",
+                f"known: {', '.join(known)}",
+            )
+
+
 def _check_start_stage(config: DMTConfig, stages: Sequence[Stage]) -> None:
     names = [stage.name for stage in stages]
     if config.start_stage and names and config.start_stage not in names:
@@ -329,8 +353,13 @@ def _defaults(cfg: Mapping[str, Any]) -> StageDefaults:
         raise DMTError("learning_rate", "is missing", "write learning_rate: 2e-5")
     warmup = number("warmup_steps", None)
     scheduler = cfg.get("lr_scheduler") or "cosine"
+    epochs = number("num_epochs", 1.0)
+    if not epochs > 0:
+        raise DMTError("num_epochs", f"{epochs:g} is not above zero", "write num_epochs: 3")
+    if number("micro_batch_size", 1) < 1:
+        raise DMTError("micro_batch_size", "is below 1", "write micro_batch_size: 1")
     return StageDefaults(
-        epochs=number("num_epochs", 1.0),
+        epochs=epochs,
         learning_rate=rate,
         lr_scheduler=str(getattr(scheduler, "value", scheduler)),
         warmup_steps=None if warmup is None else int(warmup),

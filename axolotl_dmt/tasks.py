@@ -11,7 +11,7 @@ from typing import Any
 from axolotl_dmt import sandbox
 from axolotl_dmt.args import EvaluateConfig
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.scoring.sources import env_name
+from axolotl_dmt.scoring.sources import env_name, prompt_template
 
 SUITE = "dmt_suite"
 
@@ -35,6 +35,10 @@ class Tasks:
         if any(task == SUITE or task.startswith("dmt_code") for task in config.tasks):
             sandbox.require_level(allow_unsafe_code=config.allow_unsafe_code)
         self.settings = task_settings(config)
+        try:
+            prompt_template(self.settings)
+        except DMTError as error:
+            raise DMTError("dmt.evaluate.prompt", error.problem, error.fix) from None
         self.manager = task_manager(config, self.settings)
         known = set(self.manager.all_tasks)
         for index, task in enumerate(config.tasks):

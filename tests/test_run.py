@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from axolotl_dmt.plugin import DMTPlugin
 from axolotl_dmt.run import UNSUPPORTED, Run
 
 GOOD: dict[str, Any] = {
+    "output_dir": "outputs/test-run",
     "base_model": "some/model",
     "datasets": [
         {"path": "math.jsonl", "type": "alpaca", "domain": "math"},
@@ -23,6 +25,11 @@ GOOD: dict[str, Any] = {
     "learning_rate": "2e-5",
     "num_epochs": 3,
 }
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
 def raw(**changes: Any) -> DictDefault:
@@ -128,7 +135,7 @@ def test_a_start_stage_that_is_not_there_lists_the_stages() -> None:
     )
 
 
-@pytest.mark.parametrize("block", [False, 0, {}, "", [], True, "dmt", 5])
+@pytest.mark.parametrize("block", [None, False, 0, {}, "", [], True, "dmt", 5])
 def test_a_dmt_key_without_a_block_is_refused_and_not_ignored(block: Any) -> None:
     with pytest.raises(SystemExit):
         DMTPlugin().register(raw(dmt=block))
@@ -138,3 +145,31 @@ def test_a_dmt_key_without_a_block_is_refused_and_not_ignored(block: Any) -> Non
 @pytest.mark.parametrize("datasets", [{"path": "a.jsonl"}, "a.jsonl", ["a.jsonl"]])
 def test_datasets_that_are_no_list_of_entries_are_refused(datasets: Any) -> None:
     assert refusal(raw(datasets=datasets)).startswith("datasets: is no list of entries")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"num_epochs": 0}, "num_epochs: 0 is not above zero"),
+        ({"micro_batch_size": 0}, "micro_batch_size: is below 1"),
+        ({"output_dir": "/proc/nope"}, "output_dir: /proc/nope cannot be made"),
+        ({"lr_scheduler": "cosin"}, "lr_scheduler: 'cosin' (stage specialise) is unknown"),
+        ({"dmt": {"strategy": "dmt", "val_rows": -1}}, "dmt.val_rows: -1 is not accepted"),
+        (
+            {"dmt": {"stages": [{"name": "a", "mix": {"math": 0}}]}},
+            "dmt.stages[0].mix: the stage has no rows",
+        ),
+        (
+            {"dmt": {"stages": [{"name": "a", "mix": {"math": {"rows": 5.5}}}]}},
+            "dmt.stages[0].mix.math.rows: ",
+        ),
+        (
+            {"dmt": {"strategy": "dmt", "evaluate": {"prompt": "Q: {questoin}"}}},
+            "dmt.evaluate.prompt: 'Q: {questoin}' holds no {question}",
+        ),
+    ],
+)
+def test_what_the_yaml_alone_shows_is_refused_before_data(
+    changes: dict[str, Any], said: str
+) -> None:
+    assert refusal(raw(**changes)).startswith(said)

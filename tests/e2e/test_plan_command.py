@@ -1,0 +1,56 @@
+"""`axolotl dmt plan` only looks: it writes nothing where a run lies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.e2e.runs import axolotl, config, train, write
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_finished_run_is_left_as_it_is_and_a_second_one_sets_it_aside(
+    toy: Path, tmp_path: Path
+) -> None:
+    settings = config(toy, tmp_path / "out")
+    assert train(tmp_path, settings).code == 0
+    before = snapshot(tmp_path / "out")
+    other = {**settings, "dmt": {"strategy": "dmt", "k": "1/2"}}
+    path = str(write(tmp_path / "other.yaml", other))
+    assert axolotl("dmt", "plan", path).returncode == 0
+    assert snapshot(tmp_path / "out") == before
+
+    refused = axolotl("dmt", "plan", path, "--plot", "/no/such/folder/plan.png")
+    assert refused.returncode == 2
+    assert "axolotl-dmt: --plot: /no/such/folder/plan.png cannot be written" in refused.stderr
+
+    single = {"stages": [{"name": "only", "mix": {"math": {"rows": 16}}}]}
+    second = train(tmp_path, {**settings, "dmt": single})
+    assert second.code == 0, second.output[-3000:]
+    assert [folder.name for folder in (second.folder / "stages").iterdir()] == ["01-only"]
+    (kept,) = second.folder.glob("stages-*")
+    assert sorted(folder.name for folder in kept.iterdir()) == ["01-specialise", "02-generalise"]
+    (results,) = (second.folder / "dmt").glob("results-*.json")
+    assert [stage["name"] for stage in json.loads(results.read_text())["stages"]] == [
+        "specialise",
+        "generalise",
+    ]
+
+
+def test_data_that_cannot_be_read_is_named_in_one_line(toy: Path, tmp_path: Path) -> None:
+    settings = config(toy, tmp_path / "out")
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"question": 1}\nnot json\n')
+    settings["datasets"][1]["path"] = str(bad)
+    done = train(tmp_path, settings)
+    assert done.code == 2
+    (line,) = [line for line in done.output.splitlines() if line.startswith("axolotl-dmt: ")]
+    assert line.startswith(f"axolotl-dmt: datasets[1]: {bad} could not be read or tokenised (")
+    assert "Traceback" not in done.output
