@@ -18,7 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from axolotl.loaders import load_processor, load_tokenizer
 from axolotl.utils.data import prepare_datasets
-from axolotl.utils.data.shared import load_dataset_with_config
+from axolotl.utils.data.shared import (
+    generate_dataset_hash_from_config,
+    get_prepared_dataset_path,
+    load_dataset_with_config,
+)
 from axolotl.utils.dict import DictDefault
 from axolotl.utils.distributed import barrier, is_distributed, is_local_main_process
 from axolotl.utils.samplers.multipack import allocate_sequentially, pack_parallel
@@ -143,6 +147,18 @@ def load_pool(
     return Pool(
         dataset=concatenate_datasets([pool, blank]), domains=tuple(domains), held_out=held_out
     )
+
+
+def unprepared(cfg: DictDefault) -> list[str]:
+    """The datasets that are not in Axolotl's cache of prepared ones yet, by path."""
+    name = load_tokenizer(cfg).name_or_path
+    missing = []
+    for entry in cfg.datasets:
+        own = _config_of_one_dataset(cfg, entry, with_test_datasets=False)
+        digest = generate_dataset_hash_from_config(own, own.datasets, name)
+        if not any(get_prepared_dataset_path(own, digest).glob("*")):
+            missing.append(str(entry["path"]))
+    return missing
 
 
 def _hold_out(

@@ -77,6 +77,10 @@ def compile_from_yaml(config: str) -> tuple[TrainingPlan, Run]:
             f"{config} has no dmt block, or does not list the plugin",
             "add plugins: [axolotl_dmt.DMTPlugin] and a dmt block",
         )
+    from axolotl_dmt.data import unprepared
+
+    if missing := unprepared(cfg):
+        print(f"tokenising, not prepared yet: {', '.join(missing)}", file=sys.stderr)
     run.pool = run.load_pool(cfg)
     return run.compile(cfg, run.pool.domains), run
 

@@ -414,7 +414,11 @@ def children() -> set[int]:
     """This process's children, the dead ones buried."""
     found = set()
     for tasks in Path("/proc/self/task").iterdir():
-        for pid in map(int, (tasks / "children").read_text().split()):
+        try:
+            pids = (tasks / "children").read_text().split()
+        except FileNotFoundError:  # the thread has ended since
+            continue
+        for pid in map(int, pids):
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
             if state == "Z":
                 os.waitpid(pid, 0)

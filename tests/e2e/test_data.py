@@ -31,8 +31,14 @@ def plan(folder: Path, settings: dict[str, Any], *options: str) -> dict[str, Any
 
 def test_after_preprocess_another_schedule_tokenises_nothing(own: Path) -> None:
     settings = config(own, own / "out")
-    prepared = axolotl("preprocess", str(write(own / "dmt.yaml", settings)))
+    settings["datasets"] = settings["datasets"][::2]  # fewer to tokenise
+    settings["dataset_prepared_path"] = str(own / "own")
+    first = axolotl("dmt", "plan", str(write(own / "dmt.yaml", settings)))
+    assert f"tokenising, not prepared yet: {own}/data/math.jsonl, " in first.stderr
+    prepared = axolotl("preprocess", str(own / "dmt.yaml"))
     assert prepared.returncode == 0, prepared.stderr[-3000:]
+    path = str(write(own / "dmt.yaml", settings))
+    assert "not prepared yet" not in axolotl("dmt", "plan", path).stderr
     # with the sources gone, anything that had to be tokenised would fail
     shutil.rmtree(own / "data")
     for dmt in (
@@ -43,8 +49,8 @@ def test_after_preprocess_another_schedule_tokenises_nothing(own: Path) -> None:
         assert said["stages"][0]["steps"] > 0
 
 
-def test_the_plan_is_the_documented_contract(own: Path) -> None:
-    said = plan(own, config(own, own / "out"))
+def test_the_plan_is_the_documented_contract(toy: Path, tmp_path: Path) -> None:
+    said = plan(tmp_path, config(toy, tmp_path / "out"))
     assert said["schema"] == 1
     assert said["global_batch"] == 8
     assert said["seed"] == 7
@@ -54,7 +60,7 @@ def test_the_plan_is_the_documented_contract(own: Path) -> None:
     assert (replay["available"], replay["rows"], replay["draws"]) == (ROWS["math"], 30, 30)
     assert 0 < replay["trained_tokens"] < replay["tokens"]
     assert sum(d["share"] for d in said["stages"][1]["domains"].values()) == pytest.approx(1)
-    assert not (own / "out" / "model.safetensors").exists()
+    assert not (tmp_path / "out" / "model.safetensors").exists()
 
 
 def test_rows_are_chosen_by_a_column_of_the_source(own: Path) -> None:
@@ -65,6 +71,7 @@ def test_rows_are_chosen_by_a_column_of_the_source(own: Path) -> None:
     source.write_text("".join(json.dumps(line) + "\n" for line in lines))
     stages = [{"name": "best", "mix": {"math": {"rows": 10}}}]
     settings = config(own, own / "out", dmt={"stages": stages, "select": "score:quality"})
+    settings["datasets"] = settings["datasets"][:1]
     plan(own, settings, "--rows", str(own / "rows.parquet"))
     rows = parquet.read_table(own / "rows.parquet").column("row").to_pylist()
     assert sorted(lines[row]["quality"] for row in rows) == list(range(110, 120))
@@ -74,8 +81,9 @@ def test_rows_are_chosen_by_a_column_of_the_source(own: Path) -> None:
 def test_held_out_rows_keep_their_numbers_in_the_table_of_rows(own: Path) -> None:
     stages = [{"name": "all", "mix": {"math": "all"}}]
     whole = config(own, own / "out", dmt={"stages": stages})
+    whole["datasets"] = whole["datasets"][:1]
     plan(own, whole, "--rows", str(own / "whole.parquet"))
-    held = config(own, own / "out", dmt={"stages": stages, "val_rows": {"math": 20}})
+    held = {**whole, "dmt": {"stages": stages, "val_rows": {"math": 20}}}
     said = plan(own, held, "--rows", str(own / "held.parquet"))
     assert said["stages"][0]["domains"]["math"]["available"] == ROWS["math"] - 20
     tables = [parquet.read_table(own / f"{name}.parquet") for name in ("whole", "held")]
@@ -96,9 +104,9 @@ def test_held_out_rows_keep_their_numbers_in_the_table_of_rows(own: Path) -> Non
     ],
 )
 def test_what_only_the_data_shows_is_refused_in_one_line(
-    own: Path, dmt: dict[str, Any], said: str
+    toy: Path, tmp_path: Path, dmt: dict[str, Any], said: str
 ) -> None:
-    path = write(own / "dmt.yaml", config(own, own / "out", dmt=dmt))
+    path = write(tmp_path / "dmt.yaml", config(toy, tmp_path / "out", dmt=dmt))
     done = axolotl("train", str(path), "--launcher", "python")
     assert done.returncode == 2
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("axolotl-dmt: ")]

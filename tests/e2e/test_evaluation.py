@@ -128,3 +128,19 @@ def test_held_out_rows_are_kept_from_training_and_have_a_loss_by_domain(live: Fi
     assert set(first["held_out_loss"]) == {"math", "code", "general"}
     # stage 1 has not seen general data, stage 2 has
     assert second["held_out_loss"]["general"] < first["held_out_loss"]["general"]
+
+
+@pytest.mark.slow
+def test_scores_are_logged_every_so_many_steps(toy: Path, tmp_path: Path) -> None:
+    made = settings(toy, tmp_path / "out", tasks=["dmt_math"], when={"every_steps": 50})
+    made["save_strategy"] = "steps"
+    made["save_steps"] = 100
+    done = train(tmp_path, made)
+    assert done.code == 0, done.output[-4000:]
+    first, second = (stage["end_step"] for stage in done.results["stages"])
+    scored = [entry["step"] for entry in done.history if "dmt/math" in entry]
+    assert scored == [
+        step for step in range(1, second + 1) if step % 50 == 0 or step in (first, second)
+    ]
+    losses = [entry["step"] for entry in done.history if "loss" in entry]
+    assert losses == list(range(1, second + 1))
