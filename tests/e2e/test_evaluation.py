@@ -54,7 +54,7 @@ def scores(done: Finished) -> list[dict[str, Any]]:
 
 
 def answers(done: Finished) -> list[list[str]]:
-    return [[s["answer"] for s in stage["samples"]] for stage in done.results["stages"]]
+    return [[s["answer"] for s in stage.get("samples", [])] for stage in done.results["stages"]]
 
 
 def test_lm_eval_by_hand_gives_the_same_numbers(toy: Path, live: Finished, tmp_path: Path) -> None:
