@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from axolotl_dmt.errors import DMTError
-
-
-@contextlib.contextmanager
-def _one_clear_error() -> Iterator[None]:
-    try:
-        yield
-    except DMTError as error:
-        for line in str(error).splitlines():
-            click.echo(f"axolotl-dmt: {line}", err=True)
-        sys.exit(2)
+from axolotl_dmt.errors import one_clear_error
 
 
 @click.group()
@@ -38,7 +25,7 @@ def dmt() -> None:
 )
 def plan(config: str, as_json: bool, plot: str | None, rows: str | None) -> None:
     """Print the plan of CONFIG: stages, rows, tokens, steps. Loads no model."""
-    with _one_clear_error():
+    with one_clear_error():
         from axolotl_dmt.plan_command import show_plan
 
         show_plan(config, as_json=as_json, plot=plot, rows=rows)
@@ -54,7 +41,7 @@ def plan(config: str, as_json: bool, plot: str | None, rows: str | None) -> None
 @click.option("--again", is_flag=True, help="Score the stages that have scores too.")
 def evaluate(output_dir: Path, config: Path | None, again: bool) -> None:
     """Score the stages of the run in OUTPUT_DIR that have no scores yet."""
-    with _one_clear_error():
+    with one_clear_error():
         from axolotl_dmt.run_folder import score_stages
 
         for name, what in score_stages(output_dir, config_file=config, again=again):
@@ -66,7 +53,7 @@ def evaluate(output_dir: Path, config: Path | None, again: bool) -> None:
 @click.argument("output_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def report(output_dir: Path) -> None:
     """Write the report of the run in OUTPUT_DIR anew and print its table."""
-    with _one_clear_error():
+    with one_clear_error():
         from axolotl_dmt.report import write_report
         from axolotl_dmt.run_folder import load_results
 
@@ -87,7 +74,7 @@ def _show_report(output_dir: Path) -> None:
 @dmt.command()
 def strategies() -> None:
     """List the strategies, those of installed plugins too."""
-    with _one_clear_error():
+    with one_clear_error():
         from rich.console import Console
         from rich.table import Table
 

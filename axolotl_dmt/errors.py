@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
 
 
 class DMTError(ValueError):
@@ -28,3 +30,14 @@ class DMTErrors(DMTError):
         ValueError.__init__(self, "\n".join(str(error) for error in self.errors))
         first = self.errors[0]
         self.key, self.problem, self.fix = first.key, first.problem, first.fix
+
+
+@contextlib.contextmanager
+def one_clear_error() -> Iterator[None]:
+    """A user's mistake ends the process with its message, code 2 and no traceback."""
+    try:
+        yield
+    except DMTError as error:
+        for line in str(error).splitlines():
+            print(f"axolotl-dmt: {line}", file=sys.stderr)
+        raise SystemExit(2) from None

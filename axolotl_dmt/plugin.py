@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from axolotl.common.datasets import TrainDatasetMeta
 from axolotl.integrations.base import BasePlugin, PluginManager
 
-from axolotl_dmt.errors import DMTError
+from axolotl_dmt.errors import one_clear_error
 from axolotl_dmt.run import Run
-
-
-@contextlib.contextmanager
-def _one_clear_error() -> Iterator[None]:
-    """A user's mistake ends the run with its message and no traceback."""
-    try:
-        yield
-    except DMTError as error:
-        for line in str(error).splitlines():
-            print(f"axolotl-dmt: {line}", file=sys.stderr)
-        raise SystemExit(2) from None
 
 
 class DMTPlugin(BasePlugin):
@@ -38,7 +24,7 @@ class DMTPlugin(BasePlugin):
         self.run = None
         if "dmt" not in cfg:
             return
-        with _one_clear_error():
+        with one_clear_error():
             self.run = Run.from_raw(cfg)
 
     def get_input_args(self) -> str:
@@ -49,7 +35,7 @@ class DMTPlugin(BasePlugin):
         """Tokenise, compile the plan and hand over the pool of rows."""
         if self.run is None:
             return None
-        with _one_clear_error():
+        with one_clear_error():
             if preprocess:
                 return TrainDatasetMeta(train_dataset=self.run.load_pool(cfg).dataset)
             plan = self.run.prepare(cfg)
@@ -76,14 +62,14 @@ class DMTPlugin(BasePlugin):
         plan = getattr(trainer, "dmt_plan", None)
         if plan is None or self.run is None or self.run.composing:
             return None
-        with _one_clear_error():
+        with one_clear_error():
             return self.run.compose_scheduler(trainer, optimizer)
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[Any]:
         """Make the trainer follow the plan, and act at each stage's start and end."""
         if self.run is None or self.run.plan is None:
             return []
-        with _one_clear_error():
+        with one_clear_error():
             return self.run.callbacks(cfg, trainer, Path(cfg.output_dir))
 
     def post_train_unload(self, cfg: Any) -> None:
