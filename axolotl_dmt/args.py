@@ -252,7 +252,9 @@ class EvaluateConfig(_Block):
     )
     num_fewshot: int | None = Field(None, ge=0, description="Examples in the prompt.", examples=[0])
     batch_size: int | Literal["auto"] = Field(
-        8, description="Items generated at once, or auto.", examples=[32]
+        8,
+        description="Items generated at once, or auto. vLLM makes its own batches.",
+        examples=[32],
     )
     apply_chat_template: bool = Field(
         False,
@@ -278,6 +280,12 @@ class EvaluateConfig(_Block):
     )
     model: Literal["hf", "vllm"] = Field(
         "hf", description="With `runner: subprocess`: what generates.", examples=["vllm"]
+    )
+    model_args: dict[str, Any] | None = Field(
+        None,
+        description="With `runner: subprocess`: arguments of lm-eval's model, such as how much of "
+        "the GPU vLLM may take beside the training.",
+        examples=[{"gpu_memory_utilization": 0.4}],
     )
     judge: JudgeConfig | None = Field(
         None,

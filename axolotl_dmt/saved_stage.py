@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from axolotl_dmt.args import EvaluateConfig
 from axolotl_dmt.scored import Scored
@@ -40,7 +41,8 @@ def score_saved_stage(folder: Path, config: EvaluateConfig) -> Scored:
         output = tasks.evaluate(
             config.model,
             model_args=_model_arguments(folder, config),
-            batch_size=config.batch_size,
+            # vLLM makes its own batches; a number here would only hold it back
+            batch_size="auto" if config.model == "vllm" else config.batch_size,
             device=_device() if config.model == "hf" else None,
         )
     except Exception as error:
@@ -49,14 +51,23 @@ def score_saved_stage(folder: Path, config: EvaluateConfig) -> Scored:
     return Scored.of(output, samples=config.samples, seconds=time.monotonic() - started)
 
 
-def _model_arguments(folder: Path, config: EvaluateConfig) -> dict[str, str]:
-    adapter = folder / "adapter_config.json"
-    if not adapter.is_file():
-        return {"pretrained": str(folder)}
-    base = json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"]
-    if config.model == "vllm":
-        return {"pretrained": base, "lora_local_path": str(folder), "tokenizer": str(folder)}
-    return {"pretrained": base, "peft": str(folder), "tokenizer": str(folder)}
+def _model_arguments(folder: Path, config: EvaluateConfig) -> dict[str, Any]:
+    """What lm-eval's `hf` or `vllm` model takes to load a stage, whole or as an adapter."""
+    arguments: dict[str, Any] = {"pretrained": str(folder)}
+    file = folder / "adapter_config.json"
+    if file.is_file():
+        adapter = json.loads(file.read_text(encoding="utf-8"))
+        arguments = {"pretrained": adapter["base_model_name_or_path"], "tokenizer": str(folder)}
+        if config.model == "vllm":
+            arguments |= {"lora_local_path": str(folder), "max_lora_rank": _vllm_rank(adapter["r"])}
+        else:
+            arguments["peft"] = str(folder)
+    return arguments | (config.model_args or {})
+
+
+def _vllm_rank(rank: int) -> int:
+    """The rank to reserve in vLLM, which takes powers of two and by itself no more than 16."""
+    return max(16, 1 << (rank - 1).bit_length())
 
 
 def _device() -> str:

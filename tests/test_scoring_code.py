@@ -313,7 +313,7 @@ def test_unsafe_code_can_be_allowed(
         monkeypatch.setattr(sys, "argv", ["lm_eval", "--confirm_run_unsafe_code"])
     record: dict[str, Any] = {}
     assert len(code.dataset(record=record, **metadata)["test"]) == 3
-    assert record["sandbox"].startswith("sandbox level rlimits")
+    assert record["sandbox"].startswith("rlimits")
 
 
 # In lm-eval

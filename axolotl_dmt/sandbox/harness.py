@@ -172,10 +172,10 @@ def why_not(level: Level) -> str:
 
 
 def describe(level: Level) -> str:
-    """One sentence for logs and results: the level, and why not a stronger one."""
+    """For logs and results: the level, and why not a stronger one."""
     stronger = list(Level)[: list(Level).index(level)]
     missing = [f"{other.value}: {why_not(other)}" for other in stronger if why_not(other)]
-    return f"sandbox level {level.value}" + (f" ({'; '.join(missing)})" if missing else "")
+    return level.value + (f" ({'; '.join(missing)})" if missing else "")
 
 
 def _run(program: Program, level: Level, timeout: float, memory_mb: int) -> Outcome:

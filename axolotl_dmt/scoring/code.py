@@ -243,7 +243,7 @@ def _prepare(
     allowed = sources.flag("allow_unsafe_code", metadata)
     allowed = allowed or "--confirm_run_unsafe_code" in sys.argv
     level = sandbox.require_level(allow_unsafe_code=allowed)
-    log.info("%s", sandbox.describe(level))
+    log.info("sandbox level: %s", sandbox.describe(level))
     if record is not None:
         record["sandbox"] = sandbox.describe(level)
     sources.set_generation(generation, metadata)
