@@ -6,6 +6,7 @@ This is the single home of defaults and of the checks that need nothing but the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -17,6 +18,7 @@ from pydantic import (
     NonNegativeInt,
     ValidationError,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
@@ -121,6 +123,12 @@ class ScheduleConfig(_Block):
         description="Weight decay in this stage. Default: `weight_decay`.",
         examples=[0.1],
     )
+    freeze: list[str] | None = Field(
+        None,
+        description="Parameters held still in this stage only: regular expressions, each matched "
+        "anywhere in a parameter's name (of the adapter, where one is trained).",
+        examples=[["embed_tokens", "layers\\.[0-3]\\."]],
+    )
     reset_optimizer: bool | None = Field(
         None,
         description="Forget the optimiser's state (Adam's moments) where the stage starts, as "
@@ -155,6 +163,17 @@ class ScheduleConfig(_Block):
         if self.warmup_ratio is not None and self.warmup_steps is not None:
             raise DMTError("warmup_steps", "stands beside warmup_ratio", "keep one of the two")
         return self
+
+    @field_validator("freeze")
+    @classmethod
+    def _regular_expressions(cls, patterns: list[str] | None) -> list[str] | None:
+        for pattern in patterns or ():
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                problem = f"{pattern!r} is no regular expression ({error})"
+                raise DMTError("", problem, "write one such as embed_tokens") from None
+        return patterns
 
 
 class StageConfig(ScheduleConfig):

@@ -73,7 +73,7 @@ class Stage:
             and not the same ones again.
         max_repeats: how often a row may occur in one epoch; None means once.
         temperature: for weights only: shares are proportional to weight ** (1 / temperature).
-        freeze: parameters the trainer holds fixed in this stage.
+        freeze: regular expressions of parameters that are held still in this stage.
     """
 
     name: str

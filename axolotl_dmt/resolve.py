@@ -154,6 +154,7 @@ def _stage(config: DMTConfig, defaults: StageDefaults, draft: _Draft) -> Stage:
         warmup_ratio=own.warmup_ratio if own_warmup else defaults.warmup_ratio,
         weight_decay=_first(own.weight_decay, defaults.weight_decay),
         reset_optimizer=_first(own.reset_optimizer, config.reset_optimizer),
+        freeze=tuple(own.freeze or ()),
         order=_first(own.order, config.order),
         select=_first(own.select, config.select),
         redraw=_first(own.redraw, config.redraw),

@@ -14,6 +14,7 @@ from axolotl_dmt.inputs import Packing, Stage
 from axolotl_dmt.plan import compile_plan
 from axolotl_dmt.record import Recorder
 from axolotl_dmt.resolve import StageDefaults, resolve_stages
+from axolotl_dmt.stage_checks import check_stages
 from axolotl_dmt.tasks import Tasks
 from axolotl_dmt.training_plan import TrainingPlan
 
@@ -30,7 +31,11 @@ UNSUPPORTED = {
     "auto_find_batch_size": "the plan is made for one batch size; set micro_batch_size",
     "relora": "it resets weights on a schedule of its own; remove it",
     "jagged_restart_steps": "the plan composes the learning rate; remove it",
-    "lisa_step_interval": "it freezes layers on a schedule of its own; remove it",
+    "lisa_step_interval": "it freezes layers on a schedule of its own; write freeze on a stage",
+    "early_stopping_patience": "it would end the run inside a stage, and later stages would not "
+    "run; set epochs or max_steps on the stage",
+    "load_best_model_at_end": "the best checkpoint may lie in an earlier stage; remove it, every "
+    "stage's end is kept under stages/",
 }
 """Axolotl keys that cannot stand beside `dmt:`, and what to do instead."""
 
@@ -77,7 +82,7 @@ class Run:
             names = tuple(dict.fromkeys(domains))
             stages = collect(lambda: resolve_stages(config, names, _defaults(cfg)))
             collect(_check_start_stage, config, stages or ())
-            collect(_check_schedulers, stages or ())
+            collect(check_stages, cfg, stages or ())
             collect(_refuse_optimizer, cfg, config)
         if problems:
             raise DMTErrors(problems)
@@ -136,6 +141,9 @@ class Run:
             self.plan = TrainingPlan.load(folder)
         # All epochs of all stages are in the plan.
         cfg.num_epochs = 1
+        if cfg.ddp_find_unused_parameters is None and any(s.stage.freeze for s in self.plan.stages):
+            # else several processes would wait for the gradients of frozen parameters
+            cfg.ddp_find_unused_parameters = True
         if self.config.val_rows and cfg.sample_packing and cfg.eval_sample_packing is None:
             # a domain's few held-out rows would not fill one batch of packs
             cfg.eval_sample_packing = False
@@ -228,19 +236,6 @@ def _check_output_dir(cfg: Mapping[str, Any]) -> None:
     except OSError as error:
         problem = f"{folder} cannot be made ({error.strerror})"
         raise DMTError("output_dir", problem, "name a folder that you may write to") from None
-
-
-def _check_schedulers(stages: Sequence[Stage]) -> None:
-    from transformers.trainer_utils import SchedulerType
-
-    known = [*(kind.value for kind in SchedulerType), "one_cycle", "rex"]
-    for stage in stages:
-        if stage.lr_scheduler not in known:
-            raise DMTError(
-                "lr_scheduler",
-                f"{stage.lr_scheduler!r} (stage {stage.name}) is unknown",
-                f"known: {', '.join(known)}",
-            )
 
 
 def _check_start_stage(config: DMTConfig, stages: Sequence[Stage]) -> None:

@@ -17,6 +17,7 @@ from transformers.trainer_utils import SaveStrategy
 from axolotl_dmt.args import DMTConfig, EverySteps
 from axolotl_dmt.disk import DiskUse, disk_use
 from axolotl_dmt.evaluation import held_out_losses, score_live_model
+from axolotl_dmt.freezing import Freezer
 from axolotl_dmt.record import Recorder
 from axolotl_dmt.saved_stage import score_in_subprocess
 from axolotl_dmt.scored import Scored
@@ -55,6 +56,11 @@ class StageCallback(TrainerCallback, ExportableState):
         self.trainer, self.plan, self.config = trainer, plan, config
         self.recorder, self.tasks = recorder, tasks
         self.entered, self.stage_started = -1, time.monotonic()
+        self.freezer = Freezer(trainer.model)
+        self.freezer.check(plan.stages)
+        if trainer.args.gradient_checkpointing and any(part.stage.freeze for part in plan.stages):
+            # reentrant checkpointing loses all gradients where its first input has none
+            trainer.model.enable_input_require_grads()
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of this callback."""
@@ -98,6 +104,7 @@ class StageCallback(TrainerCallback, ExportableState):
         )
         if stage.stage.weight_decay is not None:
             set_weight_decay(self.trainer, stage.stage.weight_decay)
+        self.freezer.apply(stage.stage.freeze)
 
     def on_step_end(
         self,

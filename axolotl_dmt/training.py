@@ -23,13 +23,11 @@ from transformers.trainer_utils import SchedulerType
 
 from axolotl_dmt.data import IGNORED
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.stage_checks import AXOLOTLS_SCHEDULERS
 from axolotl_dmt.training_plan import StagePlan, TrainingPlan
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
-
-CURVELESS_SCHEDULERS = frozenset({"reduce_lr_on_plateau", "greedy"})
-"""Schedulers that follow the loss, so that no curve can be composed in advance."""
 
 
 class PlanSampler(Sampler[int]):
@@ -216,19 +214,17 @@ def stage_curve(stage: StagePlan, trainer: Any) -> NDArray[np.float64]:
     every name and setting that Axolotl takes means here what it means there.
 
     Raises:
-        DMTError: a scheduler that follows the loss, or an unknown one.
+        DMTError: the trainer does not take the scheduler.
     """
     name = str(stage.stage.lr_scheduler)
     key = f"lr_scheduler (stage {stage.name})"
-    if name in CURVELESS_SCHEDULERS:
-        raise DMTError(key, f"{name} has no curve to compose", "use cosine, linear or another")
     peak = stage.stage.learning_rate
     throwaway = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=peak)
     kept_args, kept_scheduler = trainer.args, trainer.lr_scheduler
     args = copy.copy(kept_args)
     args.learning_rate, args.warmup_steps = peak, stage.warmup_steps
     # As Axolotl's builder translates the names that transformers does not know.
-    alternate = name if name in {"one_cycle", "rex"} else None
+    alternate = name if name in AXOLOTLS_SCHEDULERS else None
     args.alternate_lr_scheduler_type = alternate
     try:
         args.lr_scheduler_type = SchedulerType("cosine" if alternate else name)

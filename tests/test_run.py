@@ -42,6 +42,11 @@ def refusal(cfg: DictDefault) -> str:
     return str(caught.value)
 
 
+def overrides(**changes: Any) -> dict[str, Any]:
+    """A block that changes the second stage."""
+    return {"dmt": {"strategy": "dmt", "overrides": {"generalise": changes}}}
+
+
 def test_domains_are_kept_under_dmt_and_taken_off_the_datasets() -> None:
     cfg = raw()
     run = Run.from_raw(cfg)
@@ -154,6 +159,25 @@ def test_datasets_that_are_no_list_of_entries_are_refused(datasets: Any) -> None
         ({"micro_batch_size": 0}, "micro_batch_size: is below 1"),
         ({"output_dir": "/proc/nope"}, "output_dir: /proc/nope cannot be made"),
         ({"lr_scheduler": "cosin"}, "lr_scheduler: 'cosin' (stage specialise) is unknown"),
+        ({"lr_scheduler": "greedy"}, "lr_scheduler: 'greedy' (stage specialise) follows the loss"),
+        (
+            {"lr_scheduler": "reduce_lr_on_plateau"},
+            "lr_scheduler: 'reduce_lr_on_plateau' (stage specialise) follows the loss",
+        ),
+        (
+            {"lr_scheduler": "warmup_stable_decay"},
+            "lr_scheduler_kwargs: do not fit 'warmup_stable_decay' (stage specialise): ",
+        ),
+        (
+            {"lr_scheduler": "one_cycle", "lr_scheduler_kwargs": {"min_lr": 1e-6}},
+            "lr_scheduler_kwargs: do not fit 'one_cycle' (stage specialise): ",
+        ),
+        ({"save_strategy": "best"}, "save_strategy: best is not supported with dmt"),
+        (overrides(freeze=["layers.["]), "dmt.overrides.generalise.freeze: 'layers.[' is no regul"),
+        (
+            {**overrides(freeze=["embed"]), "deepspeed": "zero2.json"},
+            "freeze (stage generalise): is not supported with deepspeed",
+        ),
         ({"dmt": {"strategy": "dmt", "val_rows": -1}}, "dmt.val_rows: -1 is not accepted"),
         (
             {"dmt": {"stages": [{"name": "a", "mix": {"math": 0}}]}},

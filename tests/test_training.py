@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from axolotl.core.trainers.mixins import SchedulerMixin
+from axolotl.core.training_args import AxolotlTrainingArguments
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
-from transformers.optimization import get_scheduler
+from transformers.trainer_utils import SchedulerType
 
 from axolotl_dmt.amounts import parse_amount
 from axolotl_dmt.inputs import Domain, Packing, Stage
 from axolotl_dmt.plan import compile_plan
+from axolotl_dmt.stage_checks import AXOLOTLS_SCHEDULERS, CURVELESS_SCHEDULERS
 from axolotl_dmt.training import (
     PlanPackSampler,
     PlanSampler,
@@ -164,43 +167,86 @@ def test_blank_steps_weigh_real_micro_batches_up() -> None:
     assert step[1].rank_weight == 2
 
 
-@pytest.mark.parametrize(
-    ("name", "warmup"),
-    [
-        ("cosine", 2),
-        ("linear", 0),
-        ("constant", 0),
-        ("constant_with_warmup", 3),
-        ("polynomial", 2),
-        ("cosine_with_restarts", 2),
-        ("inverse_sqrt", 2),
-    ],
-)
+SCHEDULERS: dict[str, dict[str, Any]] = {
+    "cosine": {},
+    "linear": {},
+    "constant": {},
+    "constant_with_warmup": {},
+    "polynomial": {"lr_scheduler_kwargs": {"power": 2.0, "lr_end": 1e-4}},
+    "cosine_with_restarts": {"lr_scheduler_kwargs": {"num_cycles": 2}},
+    "inverse_sqrt": {"lr_scheduler_kwargs": {"timescale": 7}},
+    "cosine_with_min_lr": {"lr_scheduler_kwargs": {"min_lr": 0.004}},
+    "cosine_warmup_with_min_lr": {
+        "lr_scheduler_kwargs": {"min_lr_rate": 0.1, "warmup_lr_rate": 0.2}
+    },
+    "warmup_stable_decay": {"lr_scheduler_kwargs": {"num_decay_steps": 3, "min_lr_ratio": 0.1}},
+    "one_cycle": {"lr_scheduler_kwargs": {"div_factor": 10}},
+    "rex": {},
+    "cosine with cosine_min_lr_ratio": {"cosine_min_lr_ratio": 0.1},
+    "cosine with cosine_constant_lr_ratio": {
+        "cosine_min_lr_ratio": 0.1,
+        "cosine_constant_lr_ratio": 0.6,
+    },
+    "cosine with lr_quadratic_warmup": {"lr_quadratic_warmup": True},
+}
+"""Axolotl's schedulers with a curve, and settings that show."""
+
+
+class AxolotlsTrainer(StageTrainerMixin, SchedulerMixin, Trainer):
+    """Has Axolotl's way to build a scheduler, and a plain trainer's way to do all else."""
+
+
+def test_every_scheduler_of_transformers_and_axolotl_is_tried_or_refused() -> None:
+    names = {name.split()[0] for name in SCHEDULERS} | set(CURVELESS_SCHEDULERS)
+    assert names == {kind.value for kind in SchedulerType} | set(AXOLOTLS_SCHEDULERS)
+
+
+def rates(scheduler: Any, optimizer: Any, steps: int) -> list[float]:
+    found = []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return found
+
+
+@pytest.mark.parametrize("said", SCHEDULERS)
+@pytest.mark.parametrize("warmup", [0, 3])
 def test_each_stage_has_the_curve_of_a_run_of_its_own(
-    tmp_path: Path, name: str, warmup: int
+    tmp_path: Path, said: str, warmup: int
 ) -> None:
+    name, settings = said.split()[0], SCHEDULERS[said]
     plan = plan_of(
         stage("one", 40, lr_scheduler=name, warmup_steps=warmup),
         stage("two", 24, lr_scheduler=name, warmup_steps=warmup, learning_rate=0.05),
     )
-    made = trainer(tmp_path, plan, 40)
-    optimizer = torch.optim.SGD(made.model.parameters(), lr=0.1)
-    scheduler = composed_scheduler(plan, made, optimizer)
-    composed = []
-    for _ in range(plan.total_steps):
-        composed.append(scheduler.get_last_lr()[0])
-        optimizer.step()
-        scheduler.step()
 
+    def made(peak: float) -> Any:
+        own = {"alternate_lr_scheduler_type": name} if name in AXOLOTLS_SCHEDULERS else {}
+        return AxolotlsTrainer(
+            model=model(),
+            args=AxolotlTrainingArguments(
+                output_dir=str(tmp_path),
+                learning_rate=peak,
+                lr_scheduler_type="cosine" if own else name,
+                warmup_steps=warmup,
+                report_to=[],
+                use_cpu=True,
+                **{"lr_scheduler_kwargs": {}, **own, **settings},
+            ),
+            train_dataset=Rows(40),
+        )
+
+    staged = made(0.1)
+    optimizer = torch.optim.AdamW(staged.model.parameters(), lr=0.1)
+    composed = rates(composed_scheduler(plan, staged, optimizer), optimizer, plan.total_steps)
     alone = []
     for part in plan.stages:
-        own = torch.optim.SGD(made.model.parameters(), lr=part.stage.learning_rate)
-        curve = get_scheduler(name, own, part.warmup_steps, part.steps)
-        for _ in range(part.steps):
-            alone.append(curve.get_last_lr()[0])
-            own.step()
-            curve.step()
+        plain = made(part.stage.learning_rate)
+        optimizer = torch.optim.AdamW(plain.model.parameters(), lr=part.stage.learning_rate)
+        alone += rates(plain.create_scheduler(part.steps, optimizer), optimizer, part.steps)
     np.testing.assert_allclose(composed, alone, rtol=1e-9)
+    assert name.startswith("constant") or len(set(composed)) > 4
 
 
 def test_groups_with_a_rate_of_their_own_keep_their_ratio(tmp_path: Path) -> None:

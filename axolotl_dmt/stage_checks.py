@@ -1,0 +1,96 @@
+"""What a stage asks for that the YAML alone shows to be impossible, said before anything loads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from axolotl_dmt.errors import DMTError, DMTErrors
+from axolotl_dmt.inputs import Stage
+
+CURVELESS_SCHEDULERS = ("reduce_lr_on_plateau", "greedy")
+"""Schedulers that follow the loss, so that no curve can be composed in advance."""
+
+AXOLOTLS_SCHEDULERS = ("one_cycle", "rex")
+"""Names that Axolotl takes besides those of transformers."""
+
+
+def check_stages(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> None:
+    """Check the stages against the rest of the raw YAML.
+
+    Args:
+        cfg: Axolotl's raw configuration.
+        stages: the resolved stages.
+
+    Raises:
+        DMTError: with every mistake found.
+    """
+    problems = [*_schedulers(cfg, stages), *_freezing(cfg, stages), *_saving(cfg)]
+    if problems:
+        raise DMTErrors(problems)
+
+
+def _schedulers(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> Iterator[DMTError]:
+    from transformers.trainer_utils import SchedulerType
+
+    known = [kind.value for kind in SchedulerType if kind.value not in CURVELESS_SCHEDULERS]
+    known += AXOLOTLS_SCHEDULERS
+    seen = set()
+    for stage in stages:
+        name = stage.lr_scheduler
+        if name in seen:
+            continue
+        seen.add(name)
+        where = f"{name!r} (stage {stage.name})"
+        if name in CURVELESS_SCHEDULERS:
+            problem = f"{where} follows the loss and has no curve to compose"
+            yield DMTError("lr_scheduler", problem, "use cosine, linear or another")
+        elif name not in known:
+            yield DMTError("lr_scheduler", f"{where} is unknown", f"known: {', '.join(known)}")
+        elif cause := _misfit(name, stage.learning_rate, cfg.get("lr_scheduler_kwargs") or {}):
+            problem = f"do not fit {where}: {cause}"
+            yield DMTError("lr_scheduler_kwargs", problem, "they hold for every stage")
+
+
+def _misfit(name: str, peak: float, settings: Mapping[str, Any]) -> str | None:
+    """Why a scheduler does not take these settings, by making one; None where it does."""
+    import torch
+    from torch.optim.lr_scheduler import OneCycleLR
+    from transformers.optimization import get_scheduler
+
+    if name == "rex":  # takes none
+        return None
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=peak)
+    plain = dict(settings)
+    try:
+        if name == "one_cycle":
+            OneCycleLR(optimizer, max_lr=peak, total_steps=100, **plain)
+        else:
+            scheduler = get_scheduler(name, optimizer, 2, 100, plain)
+            scheduler.lr_lambdas[0](99)
+    except (TypeError, ValueError) as error:
+        return str(error).splitlines()[0]
+    return None
+
+
+def _freezing(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> Iterator[DMTError]:
+    stage = next((stage for stage in stages if stage.freeze), None)
+    if stage is None:
+        return
+    key = f"freeze (stage {stage.name})"
+    for other in ("deepspeed", "fsdp", "fsdp_config"):
+        if cfg.get(other):
+            problem = f"is not supported with {other}, which lays out what is trained only once"
+            yield DMTError(key, problem, f"remove freeze or {other}")
+    several = int(os.environ.get("WORLD_SIZE") or 1) > 1
+    if several and cfg.get("ddp_find_unused_parameters") is False:
+        problem = "is false, and several processes would wait for the gradients of frozen ones"
+        yield DMTError("ddp_find_unused_parameters", problem, "remove it")
+
+
+def _saving(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
+    if cfg.get("save_strategy") == "best":
+        problem = "best is not supported with dmt: the best checkpoint may lie in an earlier stage"
+        fix = "write steps, epoch or no; every stage's end is kept under stages/ all the same"
+        yield DMTError("save_strategy", problem, fix)
