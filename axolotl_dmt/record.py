@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.args import EvaluateConfig
+from axolotl_dmt.inputs import Domain
+from axolotl_dmt.kept_config import CONFIG_FILE, SOURCES, save_config, sources
 from axolotl_dmt.results import Results, StageResult
 from axolotl_dmt.scored import Scored
 from axolotl_dmt.training_plan import StagePlan, TrainingPlan
@@ -45,15 +47,20 @@ class Recorder:
         versions: Mapping[str, str] | None = None,
         settings: Mapping[str, Any] | None = None,
         evaluate: EvaluateConfig | None = None,
+        config: Mapping[str, Any] | None = None,
+        domains: Sequence[Domain] = (),
     ) -> None:
-        self.folder, self.plan, self.writes = folder, plan, writes
+        self.folder, self.plan, self.writes, self.config = folder, plan, writes, config
         self.results = Results(
             plan_fingerprint=plan.fingerprint,
             plan=plan.to_json(),
             versions=versions or {},
             settings=settings or {},
-            # `axolotl dmt evaluate` scores with these later
-            extra={EVALUATE: evaluate.model_dump(exclude_none=True)} if evaluate else {},
+            # for `axolotl dmt evaluate` and `axolotl dmt recipe export`
+            extra=(
+                ({EVALUATE: evaluate.model_dump(exclude_none=True)} if evaluate else {})
+                | ({SOURCES: sources(config, domains)} if config else {})
+            ),
         )
         self.timings: dict[str, float] = {}
         self.started = time.monotonic()
@@ -65,9 +72,13 @@ class Recorder:
         return self.folder / RESULTS_FILE
 
     def start(self, *, resumed: bool) -> None:
-        """Take up the file of an interrupted run, or set an older run's aside."""
-        if not self.path.is_file():
-            return
+        """Take up the file of an interrupted run, or set an older run's aside; keep the YAML."""
+        if self.path.is_file():
+            self._take_up(resumed)
+        if self.writes and self.config:
+            save_config(self.config, self.folder)
+
+    def _take_up(self, resumed: bool) -> None:
         if resumed:
             earlier = Results.load(self.path)
             if earlier.plan_fingerprint == self.plan.fingerprint:
@@ -79,6 +90,9 @@ class Recorder:
         if self.writes:
             stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(self.path.stat().st_mtime))
             os.replace(self.path, self.path.with_name(f"results-{stamp}.json"))
+            config = self.folder / CONFIG_FILE
+            if config.is_file():
+                os.replace(config, config.with_name(f"config-{stamp}.yaml"))
             stages = self.folder.parent / "stages"
             if stages.is_dir():
                 os.replace(stages, stages.with_name(f"stages-{stamp}"))

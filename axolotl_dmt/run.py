@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from axolotl_dmt.args import DEFAULT_SEED, DMTConfig, read_config
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.hooks import registered_orders, registered_selectors
 from axolotl_dmt.inputs import Packing, Stage
+from axolotl_dmt.kept_config import raw_config
 from axolotl_dmt.plan import compile_plan
 from axolotl_dmt.record import Recorder
 from axolotl_dmt.resolve import StageDefaults, resolve_stages
@@ -51,6 +53,7 @@ class Run:
         self.tasks: Tasks | None = None
         self.recorder: Recorder | None = None
         self.composing = False
+        self.raw: dict[str, Any] = {}
 
     @classmethod
     def from_raw(cls, cfg: dict[str, Any]) -> Run:
@@ -77,6 +80,7 @@ class Run:
         config = collect(read_config, cfg["dmt"])
         collect(_refuse_unsupported, cfg)
         collect(_check_output_dir, cfg)
+        given = copy.deepcopy(dict(cfg))
         domains = collect(_take_domains, cfg)
         if config and domains:
             names = tuple(dict.fromkeys(domains))
@@ -88,6 +92,7 @@ class Run:
             raise DMTErrors(problems)
         cfg["dmt"]["dataset_domains"] = list(domains)
         run = cls(config, tuple(domains))
+        run.raw = raw_config(given)
         run._check_evaluation()
         run._val_rows()
         return run
@@ -217,6 +222,8 @@ class Run:
             versions=versions.installed_versions(),
             settings=_reported_settings(cfg),
             evaluate=self.config.evaluate,
+            config=self.raw,
+            domains=self.pool.domains,
         )
         return [
             StageCallback(
