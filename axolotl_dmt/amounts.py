@@ -18,14 +18,12 @@ Numbers are kept exact: 0.1 means 1/10, as it was typed, and not the nearest bin
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 from axolotl_dmt.errors import DMTError
-
-Unit = Literal["all", "fraction", "rows", "tokens", "share", "token_share", "weight"]
 
 WHOLE: Final = ("rows", "tokens")
 SHARES: Final = ("share", "token_share")
@@ -41,11 +39,11 @@ class Amount:
     """An amount of one domain in one stage.
 
     Args:
-        unit: what `value` counts.
+        unit: what `value` counts: "all", one of `UNITS`, or one that a hook registers.
         value: exact and not negative; 1 where the unit is "all".
     """
 
-    unit: Unit
+    unit: str
     value: Fraction = Fraction(1)
 
     def to_plain(self) -> str | dict[str, int | str]:
@@ -102,12 +100,13 @@ def parse_fraction(value: object, key: str) -> Fraction:
     return number
 
 
-def parse_amount(value: object, key: str) -> Amount:
+def parse_amount(value: object, key: str, units: Collection[str] | None = ()) -> Amount:
     """Read an amount as the YAML gives it.
 
     Args:
         value: "all", a number or "a/b", a mapping of one unit to a number, or an `Amount`.
         key: the YAML key (`dmt.stages[0].mix.math`), for the error.
+        units: further units that hooks register; None takes any, as in a plan that was checked.
 
     Returns:
         The amount. A fraction above 1 is read: only the stage knows whether rows may repeat.
@@ -128,8 +127,9 @@ def parse_amount(value: object, key: str) -> Amount:
         given = ", ".join(map(str, value)) or "nothing"
         raise DMTError(key, f"an amount has one unit, this one has {given}", FORMS)
     unit, number = cast("tuple[Any, object]", next(iter(value.items())))
-    if unit not in UNITS:
-        raise DMTError(key, f"unknown unit {unit!r}", FORMS)
+    if unit not in UNITS and units is not None and unit not in units:
+        more = f"; registered: {', '.join(units)}" if units else ""
+        raise DMTError(key, f"unknown unit {unit!r}", f"{FORMS}{more}")
     exact = parse_fraction(number, f"{key}.{unit}")
     if unit in WHOLE and exact.denominator != 1:
         raise DMTError(f"{key}.{unit}", f"{number!r} is not a whole number", "write a whole number")
@@ -137,4 +137,4 @@ def parse_amount(value: object, key: str) -> Amount:
         raise DMTError(
             f"{key}.{unit}", f"{number!r} is more than the whole stage", "write a share from 0 to 1"
         )
-    return Amount(cast("Unit", unit), exact)
+    return Amount(unit, exact)

@@ -25,13 +25,14 @@ from pydantic import (
 from axolotl_dmt.amounts import parse_amount, parse_fraction
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.explain import explain
+from axolotl_dmt.hooks import registered_amounts
 
 DEFAULT_K = "1/256"
 DEFAULT_SEED = 42
 
 
 def _check_amount(value: Any) -> Any:
-    parse_amount(value, "")
+    parse_amount(value, "", registered_amounts())
     return value
 
 
@@ -414,6 +415,11 @@ class DMTConfig(_Block):
         None,
         description="Score each ability after each stage; without it nothing is scored.",
         examples=[{"tasks": ["dmt_suite"]}],
+    )
+    hooks: list[str] = Field(
+        default_factory=list,
+        description="Modules and files with hooks of your own, beside those of installed packages.",
+        examples=[["my_hooks.py"]],
     )
     dataset_domains: list[str] | None = Field(
         None,

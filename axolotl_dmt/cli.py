@@ -8,6 +8,13 @@ import click
 
 from axolotl_dmt.errors import one_clear_error
 
+_hooks = click.option(
+    "--hooks",
+    multiple=True,
+    metavar="MODULE_OR_FILE",
+    help="Hooks to load, as dmt.hooks names them; a run's own are not loaded unasked.",
+)
+
 
 @click.group()
 def dmt() -> None:
@@ -39,9 +46,11 @@ def plan(config: str, as_json: bool, plot: str | None, rows: str | None) -> None
     help="Score by this YAML's dmt.evaluate in place of the run's own.",
 )
 @click.option("--again", is_flag=True, help="Score the stages that have scores too.")
-def evaluate(output_dir: Path, config: Path | None, again: bool) -> None:
+@_hooks
+def evaluate(output_dir: Path, config: Path | None, again: bool, hooks: tuple[str, ...]) -> None:
     """Score the stages of the run in OUTPUT_DIR that have no scores yet."""
     with one_clear_error():
+        _load_hooks(hooks, output_dir)
         from axolotl_dmt.run_folder import score_stages
 
         for name, what in score_stages(output_dir, config_file=config, again=again):
@@ -51,14 +60,28 @@ def evaluate(output_dir: Path, config: Path | None, again: bool) -> None:
 
 @dmt.command()
 @click.argument("output_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
-def report(output_dir: Path) -> None:
+@_hooks
+def report(output_dir: Path, hooks: tuple[str, ...]) -> None:
     """Write the report of the run in OUTPUT_DIR anew and print its table."""
     with one_clear_error():
+        _load_hooks(hooks, output_dir)
         from axolotl_dmt.report import write_report
         from axolotl_dmt.run_folder import load_results
 
         write_report(load_results(output_dir), output_dir / "dmt")
         _show_report(output_dir)
+
+
+def _load_hooks(named: tuple[str, ...], output_dir: Path) -> None:
+    """Those that were asked for. A folder may be a stranger's, and hooks are code."""
+    from axolotl_dmt.hook_loading import load_hooks
+    from axolotl_dmt.record import HOOKS
+    from axolotl_dmt.run_folder import load_results
+
+    load_hooks(named)
+    used = load_results(output_dir).extra.get(HOOKS)
+    if used and not named:
+        click.echo(f"the run used hooks ({', '.join(used)}): name them with --hooks", err=True)
 
 
 def _show_report(output_dir: Path) -> None:
@@ -83,4 +106,23 @@ def strategies() -> None:
         table = Table("strategy", "what it does", box=None, pad_edge=False)
         for strategy in known_strategies().values():
             table.add_row(strategy.name, strategy.summary)
+        Console().print(table)
+
+
+@dmt.command()
+@click.argument("config", required=False, type=click.Path(exists=True, dir_okay=False))
+def hooks(config: str | None) -> None:
+    """List who implements which hook: installed packages, and what CONFIG names in dmt.hooks."""
+    with one_clear_error():
+        from rich.console import Console
+        from rich.table import Table
+
+        from axolotl_dmt.hook_loading import implementations, load_hooks
+        from axolotl_dmt.yaml_file import YamlFile
+
+        if config is not None:
+            load_hooks(YamlFile.read(config).hooks())
+        table = Table("hook", "plugin", "what", box=None, pad_edge=False)
+        for line in implementations():
+            table.add_row(line.hook, line.plugin, line.what)
         Console().print(table)

@@ -120,7 +120,10 @@ class Stage:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Stage:
         """Read what `to_plain` gave."""
-        mix = {name: parse_amount(value, f"mix.{name}") for name, value in plain["mix"].items()}
+        mix = {
+            name: parse_amount(value, f"mix.{name}", units=None)
+            for name, value in plain["mix"].items()
+        }
         return cls(**{**plain, "mix": mix, "freeze": tuple(plain["freeze"])})
 
 

@@ -55,9 +55,8 @@ class Ranking:
         if method == "random":
             self._permutation = Permutation(self.size, random_key)
         elif method in (selectors or {}):
-            self._table = _checked(
-                np.asarray((selectors or {})[method](domain, random_key)), domain
-            )
+            table = np.asarray((selectors or {})[method](domain, random_key))
+            self._table = _checked(table, domain, method, key)
         elif method != "first":
             self._table = np.argsort(_descending(domain, method, key, selectors), kind="stable")
 
@@ -155,10 +154,12 @@ def _descending(
     raise DMTError(key, f"unknown selection {method!r}", f"use one of {known}")
 
 
-def _checked(table: NDArray[Any], domain: Domain) -> NDArray[Any]:
+def _checked(table: NDArray[Any], domain: Domain, method: str, key: str) -> NDArray[Any]:
     """A hook's ranking, made sure to hold every row once."""
     if table.shape != (domain.rows,) or not np.array_equal(np.sort(table), np.arange(domain.rows)):
-        raise ValueError(
-            f"a selector must rank each of the {domain.rows} rows of {domain.name!r} once"
+        raise DMTError(
+            key,
+            f"selector {method!r} must rank each of the {domain.rows} rows of {domain.name!r} once",
+            "repair the hook that registers it",
         )
     return table.astype(np.int64)

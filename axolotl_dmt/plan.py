@@ -25,7 +25,7 @@ from axolotl_dmt.mixing import Ranking, Selector
 from axolotl_dmt.orders import ORDERS, Epoch, Order, find_order
 from axolotl_dmt.permutation import derive_key
 from axolotl_dmt.rows import write_rows
-from axolotl_dmt.solve import solve_counts
+from axolotl_dmt.solve import AmountRows, solve_counts
 from axolotl_dmt.tally import tally
 from axolotl_dmt.training_plan import BLANK, DomainDraw, Pool, StagePlan, TrainingPlan, row_dtype
 
@@ -51,6 +51,7 @@ def compile_plan(
     packing: Packing | None = None,
     selectors: Mapping[str, Selector] | None = None,
     orders: Mapping[str, Order] | None = None,
+    amounts: Mapping[str, AmountRows] | None = None,
 ) -> TrainingPlan:
     """Compile a plan.
 
@@ -62,6 +63,7 @@ def compile_plan(
         packing: deal packs of rows and not rows.
         selectors: further values of `select`, by name.
         orders: further values of `order`, by name.
+        amounts: further units of amounts, by name.
 
     Returns:
         The plan.
@@ -71,7 +73,9 @@ def compile_plan(
             several stages have one.
     """
     _check_names(stages, domains)
-    compiler = _Compiler(domains, seed, global_batch, packing, selectors or {}, orders or {})
+    compiler = _Compiler(
+        domains, seed, global_batch, packing, selectors or {}, orders or {}, amounts or {}
+    )
     errors: list[DMTError] = []
     solved: list[_Solved] = []
     for index, stage in enumerate(stages):
@@ -88,11 +92,17 @@ class _Solved:
     """A stage with the draws of each domain in one epoch, and how many rows it deals in all."""
 
     def __init__(
-        self, index: int, stage: Stage, key: str, rankings: Mapping[str, Ranking], order: Order
+        self,
+        index: int,
+        stage: Stage,
+        key: str,
+        rankings: Mapping[str, Ranking],
+        order: Order,
+        amounts: Mapping[str, AmountRows],
     ) -> None:
         self.index, self.stage, self.key = index, stage, key
         self.rankings, self.order = rankings, order
-        self.counts = solve_counts(stage, rankings, key)
+        self.counts = solve_counts(stage, rankings, key, amounts)
         self.epoch_draws = sum(self.counts.values())
         # Exact, as typed: three epochs of 0.1 are 0.3.
         self.draws = max(
@@ -109,10 +119,11 @@ class _Compiler:
         packing: Packing | None,
         selectors: Mapping[str, Selector],
         orders: Mapping[str, Order],
+        amounts: Mapping[str, AmountRows],
     ) -> None:
         self.domains = {domain.name: domain for domain in domains}
         self.seed, self.global_batch, self.packing = seed, global_batch, packing
-        self.selectors, self.orders = selectors, orders
+        self.selectors, self.orders, self.amounts = selectors, orders, amounts
         sizes = [domain.rows for domain in domains]
         self.offsets = dict(zip(self.domains, np.cumsum([0, *sizes]).tolist(), strict=False))
         self.dtype = row_dtype(sum(sizes))
@@ -150,7 +161,7 @@ class _Compiler:
         order = find_order(stage.order, f"{key}.order", self.orders)
         if stage.order == "length_grouped" and self.lengths is None:
             raise DMTError(f"{key}.order", "the rows' lengths are unknown", "use shuffle")
-        return _Solved(index, stage, key, rankings, order)
+        return _Solved(index, stage, key, rankings, order, self.amounts)
 
     def lay_out(self, solved: Sequence[_Solved]) -> TrainingPlan:
         """Order the rows of all stages and count what they became."""
@@ -288,8 +299,10 @@ class _Compiler:
             )
             ordered = solved.order(wanted)
             if solved.stage.order not in ORDERS and not _same_rows(ordered, rows):
-                raise ValueError(
-                    f"order {solved.stage.order!r} must give each row it was given once"
+                raise DMTError(
+                    f"{solved.key}.order",
+                    f"order {solved.stage.order!r} must give each row it was given once",
+                    "repair the hook that registers it",
                 )
             if ordered is not place:
                 place[:] = ordered[:take]

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.args import EvaluateConfig
+from axolotl_dmt.hook_loading import shown
 from axolotl_dmt.inputs import Domain
 from axolotl_dmt.kept_config import CONFIG_FILE, SOURCES, save_config, sources
-from axolotl_dmt.results import Results, StageResult
+from axolotl_dmt.results import Results, Score, StageResult
 from axolotl_dmt.scored import Scored
 from axolotl_dmt.training_plan import StagePlan, TrainingPlan
 
 RESULTS_FILE = "results.json"
 EVALUATE = "evaluate"
+HOOKS = "hooks"
 
 
 def with_scores(result: StageResult, scored: Scored) -> StageResult:
@@ -49,6 +51,7 @@ class Recorder:
         evaluate: EvaluateConfig | None = None,
         config: Mapping[str, Any] | None = None,
         domains: Sequence[Domain] = (),
+        hooks: Sequence[str] = (),
     ) -> None:
         self.folder, self.plan, self.writes, self.config = folder, plan, writes, config
         self.results = Results(
@@ -60,6 +63,7 @@ class Recorder:
             extra=(
                 ({EVALUATE: evaluate.model_dump(exclude_none=True)} if evaluate else {})
                 | ({SOURCES: sources(config, domains)} if config else {})
+                | ({HOOKS: [shown(name) for name in hooks]} if hooks else {})
             ),
         )
         self.timings: dict[str, float] = {}
@@ -103,6 +107,11 @@ class Recorder:
             done.name == stage.name and done.scores and not done.error
             for done in self.results.stages
         )
+
+    def scores(self, stage: StagePlan) -> Mapping[str, Score]:
+        """A stage's score by ability, as far as it has any."""
+        found = (done.scores for done in self.results.stages if done.name == stage.name)
+        return next(found, {})
 
     def baseline(self, scored: Scored) -> None:
         """Record the scores from before the first stage."""

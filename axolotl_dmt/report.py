@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from axolotl_dmt import report_view as view
+from axolotl_dmt.hooks import report_sections
 from axolotl_dmt.report_html import html_report
 from axolotl_dmt.report_markdown import markdown_report
 from axolotl_dmt.report_plot import plot_abilities
@@ -42,9 +43,11 @@ def write_report(results: Results, folder: str | Path) -> list[Path]:
         written.append(picture)
     else:
         picture.unlink(missing_ok=True)  # of an earlier run: it would contradict the text
+    sections = report_sections(results)
+    image = picture.name if written else None
     for name, text in (
-        ("report.md", markdown_report(results, picture=picture.name if written else None)),
-        ("report.html", html_report(results)),
+        ("report.md", markdown_report(results, picture=image, sections=sections)),
+        ("report.html", html_report(results, sections=sections)),
     ):
         # A model may write half a surrogate pair; a report is no place to fail for it.
         (folder / name).write_text(text, encoding="utf-8", errors="replace")

@@ -7,13 +7,14 @@ wrote. Jinja escapes every value.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from axolotl_dmt import paper
 from axolotl_dmt import report_charts as charts
 from axolotl_dmt import report_view as view
+from axolotl_dmt.hookspecs import Section
 from axolotl_dmt.report_view import AbilityLine
 from axolotl_dmt.results import Results
 
@@ -30,8 +31,13 @@ _COLOURS = 6  # swatches that the stylesheet defines
 _VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t\r"}
 
 
-def html_report(results: Results) -> str:
-    """The report as one HTML document."""
+def html_report(results: Results, *, sections: Sequence[Section] = ()) -> str:
+    """The report as one HTML document.
+
+    Args:
+        results: the run.
+        sections: what plugins add.
+    """
     # Imported here: the command line should start without a template engine.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -45,7 +51,17 @@ def html_report(results: Results) -> str:
     for function in (view.number, view.with_error, view.percent, view.count, view.duration):
         environment.filters[function.__name__] = function
     environment.filters["visible"] = lambda text: str(text).translate(_VISIBLE)
-    return environment.get_template("report.html.j2").render(_context(results))
+    return environment.get_template("report.html.j2").render(
+        {**_context(results), "sections": [(s.title, _html(s.markdown)) for s in sections]}
+    )
+
+
+def _html(markdown: str) -> Any:
+    """Markdown as HTML that is safe to show: HTML in it stays text, and links are checked."""
+    from markdown_it import MarkdownIt
+    from markupsafe import Markup
+
+    return Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown))
 
 
 def _context(results: Results) -> dict[str, Any]:

@@ -7,15 +7,19 @@ from typing import Any
 
 from axolotl_dmt import paper
 from axolotl_dmt import report_view as view
+from axolotl_dmt.hookspecs import Section
 from axolotl_dmt.results import Results
 
 
-def markdown_report(results: Results, *, picture: str | None = None) -> str:
+def markdown_report(
+    results: Results, *, picture: str | None = None, sections: Sequence[Section] = ()
+) -> str:
     """The whole report.
 
     Args:
         results: the run.
         picture: the plot's file name, beside the report.
+        sections: what plugins add.
     """
     parts = ["# DMT report", view.HOW_TO_READ, "## Scores", scores_table(results)]
     if picture:
@@ -37,6 +41,7 @@ def markdown_report(results: Results, *, picture: str | None = None) -> str:
                 [(row.strategy, *(f"{score:.2f}" for score in row.scores)) for row in rows],
             ),
         ]
+    parts += [f"## {_cell(section.title)}\n\n{section.markdown.strip()}" for section in sections]
     return "\n\n".join(parts) + "\n"
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from axolotl_dmt.amounts import parse_amount
 from axolotl_dmt.args import DMTConfig, ScheduleConfig, StageConfig
 from axolotl_dmt.errors import DMTError, DMTErrors
-from axolotl_dmt.hooks import known_strategies, registered_orders, registered_selectors
+from axolotl_dmt.hooks import (
+    adjusted_stages,
+    known_strategies,
+    registered_amounts,
+    registered_orders,
+    registered_selectors,
+)
 from axolotl_dmt.inputs import Stage
 from axolotl_dmt.mixing import SELECTIONS
 from axolotl_dmt.orders import ORDERS
@@ -50,7 +56,7 @@ def resolve_stages(
         defaults: Axolotl's own settings.
 
     Raises:
-        DMTError: an unknown strategy, domain or stage name.
+        DMTError: an unknown strategy, domain or stage name, or a hook that failed.
     """
     drafts = _explicit(config.stages) if config.stages else _from_strategy(config, domains)
     errors = []
@@ -63,11 +69,14 @@ def resolve_stages(
                 errors.append(
                     DMTError(f"{draft.key}.{domain}", "no dataset has this domain", known)
                 )
-    stages = tuple(_stage(config, defaults, draft) for draft in drafts)
-    errors += _unknown_names(stages, domains)
+    units = registered_amounts()
+    stages = tuple(_stage(config, defaults, draft, units) for draft in drafts)
     for draft, stage in zip(drafts, stages, strict=True):
         if not any(amount.value for amount in stage.mix.values()):
             errors.append(DMTError(draft.key, "the stage has no rows", "take some of a domain"))
+    if not errors:
+        stages = adjusted_stages(stages, domains)
+    errors += _unknown_names(stages, domains)
     if errors:
         raise DMTErrors(errors)
     return stages
@@ -137,13 +146,15 @@ def _from_strategy(config: DMTConfig, domains: Sequence[str]) -> list[_Draft]:
     ]
 
 
-def _stage(config: DMTConfig, defaults: StageDefaults, draft: _Draft) -> Stage:
+def _stage(
+    config: DMTConfig, defaults: StageDefaults, draft: _Draft, units: Collection[str]
+) -> Stage:
     own = draft.schedule
     own_warmup = own.warmup_steps is not None or own.warmup_ratio is not None
     return Stage(
         name=draft.name,
         mix={
-            domain: parse_amount(value, f"{draft.key}.{domain}")
+            domain: parse_amount(value, f"{draft.key}.{domain}", units)
             for domain, value in draft.mix.items()
         },
         epochs=_first(own.epochs, defaults.epochs),

@@ -10,7 +10,12 @@ from typing import Any
 from axolotl_dmt import versions
 from axolotl_dmt.args import DEFAULT_SEED, DMTConfig, read_config
 from axolotl_dmt.errors import DMTError, DMTErrors
-from axolotl_dmt.hooks import registered_orders, registered_selectors
+from axolotl_dmt.hooks import (
+    load_hooks,
+    registered_amounts,
+    registered_orders,
+    registered_selectors,
+)
 from axolotl_dmt.inputs import Packing, Stage
 from axolotl_dmt.kept_config import raw_config
 from axolotl_dmt.plan import compile_plan
@@ -77,6 +82,7 @@ class Run:
                 problems.append(error)
             return None
 
+        collect(_load_hooks, cfg["dmt"])
         config = collect(read_config, cfg["dmt"])
         collect(_refuse_unsupported, cfg)
         collect(_check_output_dir, cfg)
@@ -176,6 +182,7 @@ class Run:
             packing=_packing(cfg) if cfg.sample_packing else None,
             selectors=registered_selectors(),
             orders=registered_orders(),
+            amounts=registered_amounts(),
         )
         start = self.config.start_stage
         return plan.starting_at(start) if start else plan
@@ -224,6 +231,7 @@ class Run:
             evaluate=self.config.evaluate,
             config=self.raw,
             domains=self.pool.domains,
+            hooks=self.config.hooks,
         )
         return [
             StageCallback(
@@ -234,6 +242,14 @@ class Run:
                 tasks=self.tasks,
             )
         ]
+
+
+def _load_hooks(block: Any) -> None:
+    named = (isinstance(block, Mapping) and block.get("hooks")) or []
+    if isinstance(named, list) and all(isinstance(name, str) for name in named):
+        loaded = load_hooks(named)  # also forgets those of an earlier YAML
+        if named:
+            block["hooks"] = loaded  # a Ray worker starts in another folder
 
 
 def _check_output_dir(cfg: Mapping[str, Any]) -> None:

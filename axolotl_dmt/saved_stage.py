@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.args import EvaluateConfig
+from axolotl_dmt.hook_loading import load_hooks, loaded_hooks
 from axolotl_dmt.scored import Scored
 from axolotl_dmt.tasks import Tasks
 
@@ -85,7 +86,8 @@ def score_in_subprocess(folder: Path, config: EvaluateConfig) -> Scored:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="axolotl-dmt-") as scratch:
         config_file, out_file = Path(scratch) / "config.json", Path(scratch) / "scored.json"
-        config_file.write_text(config.model_dump_json(exclude_none=True), encoding="utf-8")
+        told = {"evaluate": config.model_dump(exclude_none=True), "hooks": loaded_hooks()}
+        config_file.write_text(json.dumps(told), encoding="utf-8")
         environment = {
             name: value
             for name, value in os.environ.items()
@@ -107,7 +109,9 @@ def score_in_subprocess(folder: Path, config: EvaluateConfig) -> Scored:
 
 def main(folder: str, config_file: str, out_file: str) -> None:
     """The process of its own: read the configuration, score, write the scores."""
-    config = EvaluateConfig.model_validate_json(Path(config_file).read_text(encoding="utf-8"))
+    told = json.loads(Path(config_file).read_text(encoding="utf-8"))
+    load_hooks(told["hooks"])
+    config = EvaluateConfig.model_validate(told["evaluate"])
     scored = score_saved_stage(Path(folder), config)
     Path(out_file).write_text(json.dumps(scored.to_json()), encoding="utf-8")
 

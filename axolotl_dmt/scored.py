@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.hooks import adjusted_scores
 from axolotl_dmt.results import Sample, Score
 
 COMMON_METRIC = "dmt_score"
@@ -40,9 +42,18 @@ class Scored:
             output: its result.
             samples: answers to keep per task.
             seconds: wall time it took.
+
+        Returns:
+            The scores as the plugins want them; where one fails, none and its error.
         """
+        scores, error = read_scores(output), None
+        try:
+            scores = adjusted_scores(scores, output)
+        except DMTError as failure:  # hours of training are worth more than one score
+            scores, error = {}, str(failure)
         return cls(
-            scores=read_scores(output),
+            scores=scores,
+            error=error,
             samples=tuple(_read_samples(output, samples)),
             seconds=seconds,
             details=_read_details(output),

@@ -12,14 +12,18 @@ nothing: it gives at least one row.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Integral
 
-from axolotl_dmt.amounts import Amount
+from axolotl_dmt.amounts import UNITS, Amount
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.inputs import Stage
+from axolotl_dmt.inputs import Domain, Stage
 from axolotl_dmt.mixing import Ranking
+
+AmountRows = Callable[[Domain, Fraction], int]
+"""A hook's unit: given a domain and the number in the YAML, the rows that one epoch takes."""
 
 _ITERATIONS = 10_000
 
@@ -63,13 +67,19 @@ class _Mix:
         return DMTError(f"{self.key}.{name}" if name else self.key, problem, fix)
 
 
-def solve_counts(stage: Stage, rankings: Mapping[str, Ranking], key: str) -> dict[str, int]:
+def solve_counts(
+    stage: Stage,
+    rankings: Mapping[str, Ranking],
+    key: str,
+    units: Mapping[str, AmountRows] | None = None,
+) -> dict[str, int]:
     """The draws of each domain in one epoch of a stage.
 
     Args:
         stage: its mix names only domains of `rankings`, and none with a zero amount is needed.
         rankings: of each domain that the mix takes something of, in pool order.
         key: the YAML key of the stage, such as `dmt.stages[1]`.
+        units: further units of amounts, by name.
 
     Returns:
         Draws by domain, in pool order, each at least 1.
@@ -84,6 +94,7 @@ def solve_counts(stage: Stage, rankings: Mapping[str, Ranking], key: str) -> dic
             raise mix.error(
                 name, f"{amount} needs the rows' lengths, which are unknown", "count in rows"
             )
+    _units_to_rows(mix, units or {})
     _weights_to_shares(mix, key)
     counts = {name: _fixed(mix, name) for name in mix.of("all", "fraction", "rows", "tokens")}
     _check_room(mix, counts, total=None)
@@ -93,6 +104,20 @@ def solve_counts(stage: Stage, rankings: Mapping[str, Ranking], key: str) -> dic
     elif shares:
         counts |= _with_shares(mix, counts, shares)
     return {name: counts[name] for name in rankings}
+
+
+def _units_to_rows(mix: _Mix, units: Mapping[str, AmountRows]) -> None:
+    """Amounts in a hook's unit become the rows that it gives for them."""
+    for name, amount in mix.amounts.items():
+        if amount.unit in ("all", *UNITS):
+            continue
+        if amount.unit not in units:
+            raise mix.error(name, f"unknown unit {amount.unit!r}", "name its plugin in dmt.hooks")
+        rows = units[amount.unit](mix.rankings[name].domain, amount.value)
+        if isinstance(rows, bool) or not isinstance(rows, Integral) or rows < 1:
+            problem = f"the unit {amount.unit} gave {rows!r} rows"
+            raise mix.error(name, problem, "let it give a whole number from 1 up")
+        mix.amounts[name] = Amount("rows", Fraction(int(rows)))
 
 
 def _weights_to_shares(mix: _Mix, key: str) -> None:

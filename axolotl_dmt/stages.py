@@ -16,8 +16,11 @@ from transformers.trainer_utils import SaveStrategy
 
 from axolotl_dmt.args import DMTConfig, EverySteps
 from axolotl_dmt.disk import DiskUse, disk_use
+from axolotl_dmt.errors import one_clear_error
 from axolotl_dmt.evaluation import held_out_losses, score_live_model
 from axolotl_dmt.freezing import Freezer
+from axolotl_dmt.hooks import tell_stage
+from axolotl_dmt.hookspecs import StageContext
 from axolotl_dmt.record import Recorder
 from axolotl_dmt.saved_stage import score_in_subprocess
 from axolotl_dmt.scored import Scored
@@ -105,6 +108,7 @@ class StageCallback(TrainerCallback, ExportableState):
         if stage.stage.weight_decay is not None:
             set_weight_decay(self.trainer, stage.stage.weight_decay)
         self.freezer.apply(stage.stage.freeze)
+        self._tell("stage_start", stage, state.global_step)
 
     def on_step_end(
         self,
@@ -125,6 +129,7 @@ class StageCallback(TrainerCallback, ExportableState):
         folder = self._save(stage, Path(args.output_dir) / "stages")
         losses = self._held_out_losses()
         self._score(stage, folder, losses)
+        self._tell("stage_end", stage, step, folder)
         if stage.index + 1 < len(self.plan.stages):
             if self.plan.stages[stage.index + 1].stage.reset_optimizer:
                 reset_optimizer(self.trainer.optimizer)
@@ -141,6 +146,20 @@ class StageCallback(TrainerCallback, ExportableState):
     ) -> None:
         """Write the report and print the table."""
         self.recorder.finish(state.log_history)
+
+    def _tell(self, hook: str, stage: StagePlan, step: int, folder: Path | None = None) -> None:
+        context = StageContext(
+            stage=stage,
+            plan=self.plan,
+            step=step,
+            trainer=self.trainer,
+            is_main=self.trainer.is_world_process_zero(),
+            output_dir=Path(self.trainer.args.output_dir),
+            folder=folder,
+            scores=self.recorder.scores(stage) if folder else {},
+        )
+        with one_clear_error():
+            tell_stage(hook, context)
 
     def _disk_use(self, args: TrainingArguments) -> DiskUse:
         model = self.trainer.model

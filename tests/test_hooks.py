@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,18 +12,21 @@ import numpy as np
 import pytest
 
 from axolotl_dmt import hookimpl
+from axolotl_dmt.amounts import Amount, parse_amount
 from axolotl_dmt.args import read_config
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.hooks import (
     hook_manager,
     known_strategies,
+    registered_amounts,
     registered_orders,
     registered_selectors,
 )
-from axolotl_dmt.inputs import Domain
+from axolotl_dmt.inputs import Domain, Stage
 from axolotl_dmt.plan import compile_plan
 from axolotl_dmt.resolve import resolve_stages
 from axolotl_dmt.strategies import Strategy
+from axolotl_dmt.training_plan import TrainingPlan
 from tests.test_resolve import DEFAULTS
 
 
@@ -112,3 +117,53 @@ def test_a_selector_with_a_built_ins_name_is_refused() -> None:
             registered_selectors()
     finally:
         hook_manager().unregister(plugin)
+
+
+def test_a_plugins_unit_counts_rows() -> None:
+    @hookimpl
+    def register_amounts() -> dict[str, Any]:
+        return {"at_most": lambda domain, value: min(domain.rows, int(value))}
+
+    block = {"stages": [{"name": "a", "mix": {"math": {"at_most": 4}, "code": {"at_most": 9}}}]}
+    with pytest.raises(DMTError, match="unknown unit 'at_most'"):
+        read_config(block)
+    plugin = SimpleNamespace(register_amounts=register_amounts)
+    hook_manager().register(plugin)
+    try:
+        stages = resolve_stages(read_config(block), ("math", "code"), replace(DEFAULTS, epochs=1))
+        domains = [Domain(name="math", rows=10), Domain(name="code", rows=6)]
+        plan = compile_plan(
+            stages=stages, domains=domains, seed=1, global_batch=1, amounts=registered_amounts()
+        )
+    finally:
+        hook_manager().unregister(plugin)
+    assert {name: draw.rows for name, draw in plan.stages[0].domains.items()} == {
+        "math": 4,
+        "code": 6,
+    }
+    assert stages[0].mix["math"].value == Fraction(4)
+
+
+def test_a_saved_plan_with_a_plugins_unit_loads_without_the_plugin(tmp_path: Path) -> None:
+    mix = {"math": parse_amount({"at_most": 4}, "", units=["at_most"])}
+    plan = compile_plan(
+        stages=[Stage(name="a", mix=mix, learning_rate=1.0)],
+        domains=[Domain(name="math", rows=10)],
+        seed=1,
+        global_batch=1,
+        amounts={"at_most": lambda domain, value: int(value)},
+    )
+    plan.save(tmp_path)
+    assert TrainingPlan.load(tmp_path).stages[0].stage.mix == mix
+
+
+@pytest.mark.parametrize("rows", [0, -1, 2.5, True, None])
+def test_a_unit_that_gives_no_whole_number_of_rows_is_refused(rows: Any) -> None:
+    with pytest.raises(DMTError, match=r"dmt.stages\[0\].mix.math: the unit odd gave"):
+        compile_plan(
+            stages=[Stage(name="a", mix={"math": Amount("odd")}, learning_rate=1.0)],
+            domains=[Domain(name="math", rows=10)],
+            seed=1,
+            global_batch=1,
+            amounts={"odd": lambda domain, value: rows},
+        )
