@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 QUIET := AXOLOTL_DO_NOT_TRACK=1 HF_HUB_OFFLINE=1
 
-.PHONY: help setup quickstart test test-slow lint format types docs-reference check clean
+.PHONY: help setup quickstart test test-slow lint format types docs docs-reference check clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -40,10 +40,14 @@ format: $(VENV)/ready ## Format and fix what can be fixed
 types: $(VENV)/ready ## Check the types
 	$(BIN)/mypy
 
-docs-reference: $(VENV)/ready ## Write docs/yaml_reference.md from the code
-	$(BIN)/python -m axolotl_dmt.reference > docs/yaml_reference.md
+docs: $(VENV)/ready ## Build the site into site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-check: lint types test ## All of CI
+docs-reference: $(VENV)/ready ## Write the generated files that are committed
+	$(BIN)/python -m axolotl_dmt.reference > docs/yaml_reference.md
+	$(BIN)/python docs/house_map.py
+
+check: lint types docs test ## All of CI
 
 clean: ## Remove what was made here
-	rm -rf $(VENV) outputs last_run_prepared dist build
+	rm -rf $(VENV) outputs last_run_prepared dist build site

@@ -1,0 +1,63 @@
+"""Pages written from the code while mkdocs builds the site, so that they cannot fall behind it.
+
+mkdocs loads this file by the `hooks` entry of mkdocs.yml.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+from axolotl_dmt.reference_commands import command_reference
+from axolotl_dmt.reference_hooks import hook_reference
+
+ROOT = Path(__file__).parents[1]
+_FROM_README = re.compile(r"<!-- README: (.+) -->")
+_BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def generated() -> dict[str, str]:
+    """Path in the site -> Markdown, for every page that no file under docs/ holds."""
+    return {
+        "commands.md": command_reference(),
+        "hooks.md": hook_reference(),
+        "tasks.md": (ROOT / "eval_tasks/README.md").read_text(encoding="utf-8"),
+        "benchmarks.md": (ROOT / "benchmarks/README.md").read_text(encoding="utf-8"),
+        "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
+        "changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
+    }
+
+
+def with_readme_blocks(markdown: str) -> str:
+    """`<!-- README: words -->` replaced by the block of README.md that starts with the words.
+
+    Figures of a run stand in one place so.
+
+    Raises:
+        ValueError: README.md has no such block.
+    """
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    def block(match: re.Match[str]) -> str:
+        for text in _BLOCK.findall(readme):
+            if text.startswith(match[1]):
+                return f"```\n{text}```"
+        raise ValueError(f"README.md has no block that starts with {match[1]!r}")
+
+    return _FROM_README.sub(block, markdown)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """mkdocs' event: add the generated pages to the files it found."""
+    for path, text in generated().items():
+        files.append(File.generated(config, path, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, **event: Any) -> str:
+    """mkdocs' event: fill in what a page takes from README.md."""
+    return with_readme_blocks(markdown)

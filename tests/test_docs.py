@@ -1,0 +1,241 @@
+"""The docs say what the code does: keys, commands, hooks, contracts, links, whole YAMLs."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+import pytest
+import yaml
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
+from mkdocs.exceptions import Abort
+
+from axolotl_dmt import hookspecs
+from axolotl_dmt.args import read_config
+from axolotl_dmt.cli import dmt
+from axolotl_dmt.hooks import hook_manager, known_strategies
+from axolotl_dmt.plan import compile_plan
+from axolotl_dmt.reference import INTERNAL, SECTIONS
+from axolotl_dmt.reference_commands import commands
+from axolotl_dmt.reference_hooks import hooks
+from axolotl_dmt.resolve import resolve_stages
+from axolotl_dmt.results import Results, Sample, Score, StageResult
+from axolotl_dmt.training_plan import DomainDraw
+from tests.pools import domain, stage
+from tests.test_resolve import DEFAULTS
+
+ROOT = Path(__file__).parents[1]
+REPOSITORY = "https://github.com/axolotl-dmt/axolotl-dmt/"
+FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+
+
+def script(name: str) -> ModuleType:
+    """A script of docs/, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"docs/{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+GENERATED: dict[str, str] = script("generated_pages").generated()
+
+
+def pages() -> dict[str, str]:
+    """Every page of the site by its path, generated ones too."""
+    docs = ROOT / "docs"
+    written = {
+        str(path.relative_to(docs)): path.read_text(encoding="utf-8")
+        for path in sorted(docs.rglob("*.md"))
+    }
+    return {**written, **{path: text for path, text in GENERATED.items() if path[-3:] == ".md"}}
+
+
+def blocks(language: str) -> Iterator[Any]:
+    """The code blocks of the pages that people wrote, and of the README."""
+    written = {path: text for path, text in pages().items() if path != "yaml_reference.md"}
+    for path, text in {"README.md": (ROOT / "README.md").read_text(), **written}.items():
+        for number, (_, kind, body) in enumerate(FENCE.findall(text)):
+            if kind == language:
+                yield pytest.param(body, id=f"{path}-{number}")
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built as `make docs` builds it."""
+    folder = tmp_path_factory.mktemp("site")
+    try:
+        build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder), strict=True))
+    except Abort as error:
+        pytest.fail(f"mkdocs build --strict warns ({error}); run `make docs`")
+    return folder
+
+
+def test_the_site_builds_without_a_warning_and_links_lead_somewhere(site: Path) -> None:
+    # mkdocs checks the links between pages and their anchors; see `validation` in mkdocs.yml
+    assert (site / "index.html").is_file()
+    assert (site / "commands/index.html").is_file()
+
+
+def test_the_site_asks_nothing_of_other_hosts(site: Path) -> None:
+    loaded = re.compile(
+        r"<(?:script|img|iframe)[^>]+src=\"(https?:[^\"]+)|<link rel=\"?stylesheet"
+        r"[^>]+href=\"?(https?:[^\"]+)"
+    )
+    found = {match for page in site.rglob("*.html") for match in loaded.findall(page.read_text())}
+    assert not found
+
+
+def test_every_key_of_the_yaml_is_documented() -> None:
+    page = pages()["yaml_reference.md"]
+    for section, model, _ in SECTIONS:
+        part = page.split(f"## `{section}`\n")[1].split("\n## ")[0]
+        documented = re.findall(r"^### `(\w+)`$", part, re.MULTILINE)
+        assert documented == [name for name in model.model_fields if name not in INTERNAL]
+
+
+def leaves(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from leaves(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+@pytest.mark.parametrize(("words", "command"), leaves(dmt, "axolotl dmt"))
+def test_every_command_is_documented_with_its_options_and_defaults(
+    words: str, command: click.Command
+) -> None:
+    entry = pages()["commands.md"].split(f"## `{words}`\n")[1].split("\n## ")[0]
+    assert command.help and command.help.split("\n")[0] in entry
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{words} {parameter.name} has no help text"
+            row = next(row for row in entry.splitlines() if f"`{parameter.opts[0]}`" in row)
+            default = parameter.get_default(click.Context(command))
+            if isinstance(default, str | int | float) and not isinstance(default, bool):
+                assert f"`{default}`" in row
+        else:
+            assert parameter.make_metavar(click.Context(command)) in entry
+
+
+def test_the_commands_found_are_all_there_are() -> None:
+    assert dict(commands()) == {
+        words: command for words, command in leaves(dmt, "axolotl dmt") if not command.hidden
+    }
+
+
+def test_every_hook_is_documented_with_its_signature() -> None:
+    page = pages()["hooks.md"]
+    specified = [hook for hook in vars(hook_manager().hook) if not hook.startswith("_")]
+    assert set(hooks()) == set(specified)
+    for name in specified:
+        hook = getattr(hookspecs, name)
+        entry = page.split(f"## `{name}`\n")[1].split("\n## ")[0]
+        arguments = ", ".join(map(str, inspect.signature(hook).parameters.values()))
+        assert f"def {name}({arguments.replace(chr(39), '')})" in entry
+        assert inspect.getdoc(hook).split("\n")[0] in entry
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_in_the_docs_can_be_compiled(code: str) -> None:
+    compile(code, "docs", "exec")
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_yaml_in_the_docs_passes_our_checks(text: str) -> None:
+    config = yaml.safe_load(text)
+    if not isinstance(config, dict) or "dmt" not in config:
+        return
+    plugin = schedules()
+    hook_manager().register(plugin)
+    try:
+        block = read_config(config["dmt"])
+        if "datasets" in config:
+            domains = dict.fromkeys(entry["domain"] for entry in config["datasets"])
+            assert resolve_stages(block, tuple(domains), DEFAULTS)
+    finally:
+        hook_manager().unregister(plugin)
+
+
+def schedules() -> ModuleType:
+    """The module that the page on strategies shows."""
+    text = (ROOT / "docs/howto/strategy.md").read_text(encoding="utf-8")
+    (code,) = (body for _, kind, body in FENCE.findall(text) if kind == "python")
+    module = ModuleType("schedules")
+    exec(compile(code, "strategy.md", "exec"), vars(module))
+    return module
+
+
+def test_the_strategy_in_the_docs_works() -> None:
+    module = schedules()
+    hook_manager().register(module)
+    try:
+        assert "warm_start" in known_strategies()
+        config = read_config({"strategy": "warm_start", "k": "1/64"})
+        stages = resolve_stages(config, ("math", "general"), DEFAULTS)
+        assert [stage.name for stage in stages] == ["taste", "specialise", "generalise"]
+    finally:
+        hook_manager().unregister(module)
+
+
+def keys(text: str) -> set[str]:
+    return set(re.findall(r"`(\w+)`", text))
+
+
+def test_the_contract_of_the_plan_is_documented_key_by_key() -> None:
+    plan = compile_plan(
+        stages=[stage({"math": "all"})], domains=[domain("math", 8)], seed=1, global_batch=4
+    )
+    summary = plan.to_json()
+    known = {*summary, *summary["stages"][0], *(field.name for field in fields(DomainDraw))}
+    assert known <= keys(pages()["plan_json.md"])
+
+
+def test_the_contract_of_the_results_is_documented_key_by_key() -> None:
+    page = keys(pages()["results_json.md"])
+    for kind in (Score, Sample):
+        assert {field.name for field in fields(kind)} - {"extra"} <= page
+    for kind in (StageResult, Results):
+        assert {field.name for field in fields(kind)} - {"extra"} <= page
+    assert set(Results(plan_fingerprint="").to_json()) <= page
+
+
+def test_the_example_of_the_results_can_be_loaded() -> None:
+    _, _, example = next(f for f in FENCE.findall(pages()["results_json.md"]) if f[1] == "json")
+    assert Results.from_json(json.loads(example)).to_json() == json.loads(example)
+
+
+def test_links_into_the_repository_lead_to_files() -> None:
+    texts = {**pages(), "README.md": (ROOT / "README.md").read_text(encoding="utf-8")}
+    for path, text in texts.items():
+        for target in re.findall(re.escape(REPOSITORY) + r"(?:blob|tree)/main/([^)#\s]+)", text):
+            assert (ROOT / target).exists(), f"{path} links to {target}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "eval_tasks/README.md"])
+def test_relative_links_of_pages_outside_the_site_lead_to_files(page: str) -> None:
+    text = FENCE.sub("", (ROOT / page).read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+        assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_the_map_of_the_house_names_every_module_and_none_that_is_gone() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert page == script("house_map").page_with_map(), "run `make docs-reference`"
+
+
+def test_the_figures_of_the_tutorial_are_the_readmes() -> None:
+    fill = script("generated_pages").with_readme_blocks
+    assert "retention" in fill((ROOT / "docs/tutorial.md").read_text(encoding="utf-8"))
+    with pytest.raises(ValueError, match="no block"):
+        fill("<!-- README: no such words -->")
