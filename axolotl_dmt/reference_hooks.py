@@ -11,6 +11,7 @@ from types import FunctionType
 from typing import Any
 
 from axolotl_dmt import hookspecs
+from axolotl_dmt.hook_loading import hook_names
 
 INTRODUCTION = """\
 # Every hook
@@ -23,8 +24,7 @@ _WORDS = {"Args": "Arguments", "Attributes": "It has"}
 
 def hooks() -> dict[str, FunctionType]:
     """Every hook specification by name, in the order of the file."""
-    marked = f"{hookspecs.hookspec.project_name}_spec"
-    return {name: f for name, f in vars(hookspecs).items() if hasattr(f, marked)}
+    return {name: getattr(hookspecs, name) for name in hook_names()}
 
 
 def hook_reference() -> str:
