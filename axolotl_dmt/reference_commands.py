@@ -44,19 +44,17 @@ def _entry(words: str, command: click.Command) -> Iterator[str]:
     yield f"## `{words}`\n"
     yield f"```\n{usage}\n```\n"
     yield f"{cleandoc(command.help or '').replace(chr(8), '')}\n"
-    options = [option for option in command.params if isinstance(option, click.Option)]
-    if options:
-        yield "| option | what it does | default |\n| :-- | :-- | :-- |"
-        yield from (_option(option) for option in options if not option.hidden)
-        yield ""
+    for option in command.params:
+        if isinstance(option, click.Option) and not option.hidden:
+            yield _option(option)
+    yield ""
 
 
 def _option(option: click.Option) -> str:
     names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
     kind = "" if option.is_flag or option.count else f" {_kind(option)}"
     more = " May be given several times." if option.multiple else ""
-    help_text = (option.help or "").replace("|", "\\|")
-    return f"| {names}{kind} | {help_text}{more} | {_default(option)} |"
+    return f"- {names}{kind}: {option.help or ''}{more}{_default(option)}"
 
 
 def _kind(option: click.Option) -> str:
@@ -67,13 +65,12 @@ def _kind(option: click.Option) -> str:
 
 def _default(option: click.Option) -> str:
     if option.required:
-        return "required"
-    value: Any = option.to_info_dict()["default"]
-    if option.is_flag:
-        return "on" if value is True else "off"
-    if value is None or value == () or callable(value) or "Sentinel" in type(value).__name__:
-        return "none"
-    return f"`{value}`"
+        return " Required."
+    value: Any = option.get_default(click.Context(dmt), call=False)
+    if option.is_flag and isinstance(value, bool):
+        return " On by default." if value else ""
+    plain = isinstance(value, str | int | float) and str(value)
+    return f" Default: `{value}`." if plain else ""
 
 
 if __name__ == "__main__":
