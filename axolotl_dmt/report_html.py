@@ -38,6 +38,25 @@ def html_report(results: Results, *, sections: Sequence[Section] = ()) -> str:
         results: the run.
         sections: what plugins add.
     """
+    added = [(section.title, _html(section.markdown)) for section in sections]
+    return render("report.html.j2", {**_context(results), "sections": added})
+
+
+def _html(markdown: str) -> Any:
+    """Markdown as HTML that is safe to show: HTML in it stays text, and links are checked."""
+    from markdown_it import MarkdownIt
+    from markupsafe import Markup
+
+    return Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown))
+
+
+def render(template: str, context: Mapping[str, Any]) -> str:
+    """A page from a template of this package, every value escaped.
+
+    Args:
+        template: its file name.
+        context: all that it names; a missing name is an error.
+    """
     # Imported here: the command line should start without a template engine.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -51,17 +70,7 @@ def html_report(results: Results, *, sections: Sequence[Section] = ()) -> str:
     for function in (view.number, view.with_error, view.percent, view.count, view.duration):
         environment.filters[function.__name__] = function
     environment.filters["visible"] = lambda text: str(text).translate(_VISIBLE)
-    return environment.get_template("report.html.j2").render(
-        {**_context(results), "sections": [(s.title, _html(s.markdown)) for s in sections]}
-    )
-
-
-def _html(markdown: str) -> Any:
-    """Markdown as HTML that is safe to show: HTML in it stays text, and links are checked."""
-    from markdown_it import MarkdownIt
-    from markupsafe import Markup
-
-    return Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown))
+    return environment.get_template(template).render(context)
 
 
 def _context(results: Results) -> dict[str, Any]:

@@ -36,12 +36,12 @@ def markdown_report(
             f"These numbers were not measured by this run. They are quoted from {paper.CITATION}, "
             "whose general ability is MT-Bench judged by a model, another measure than "
             "`dmt_general`.",
-            _table(
+            markdown_table(
                 ("strategy", *paper.BENCHMARKS),
                 [(row.strategy, *(f"{score:.2f}" for score in row.scores)) for row in rows],
             ),
         ]
-    parts += [f"## {_cell(section.title)}\n\n{section.markdown.strip()}" for section in sections]
+    parts += [f"## {escaped(section.title)}\n\n{section.markdown.strip()}" for section in sections]
     return "\n\n".join(parts) + "\n"
 
 
@@ -73,13 +73,17 @@ def scores_table(results: Results) -> str:
             )
         names = [point.name for point in points]
         parts.append(
-            _table(("ability", "task", "n", *names, "retention", "forgetting"), body, left=(0, 1))
+            markdown_table(
+                ("ability", "task", "n", *names, "retention", "forgetting"), body, left=(0, 1)
+            )
         )
     else:
         parts.append("No stage was evaluated.")
     if failed:
         parts.append(
-            "\n".join(f"- {_cell(n)}: evaluation failed: {_cell(why)}" for n, why in failed.items())
+            "\n".join(
+                f"- {escaped(n)}: evaluation failed: {escaped(why)}" for n, why in failed.items()
+            )
         )
     return "\n\n".join(parts)
 
@@ -93,7 +97,7 @@ def rows_table(results: Results) -> str:
         (s.name, view.count(s.end_step), *(view.count(s.rows.get(d, 0)) for d in domains))
         for s in results.stages
     ]
-    return _table(("stage", "end step", *domains), body)
+    return markdown_table(("stage", "end step", *domains), body)
 
 
 def plan_table(results: Results) -> str:
@@ -110,7 +114,7 @@ def plan_table(results: Results) -> str:
                 ", ".join(f"{name} {view.count(n)}" for name, n in drawn.items() if n),
             )
         )
-    return _table(
+    return markdown_table(
         ("stage", "steps", "epochs", "learning rate", "draws over the stage"), body, left=(0, 4)
     )
 
@@ -121,16 +125,16 @@ def _value(value: Any) -> str:
     )
 
 
-def _table(
+def markdown_table(
     header: Sequence[str], body: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)
 ) -> str:
     """A GitHub-flavoured table: numbers to the right, the columns in `left` to the left."""
     rule = [":--" if i in left else "--:" for i in range(len(header))]
-    rows = [[_cell(c) for c in header], rule, *([_cell(c) for c in row] for row in body)]
+    rows = [[escaped(c) for c in header], rule, *([escaped(c) for c in row] for row in body)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _cell(text: str) -> str:
+def escaped(text: str) -> str:
     """One line of text that Markdown takes as text: names and errors are anybody's words."""
     text = " ".join(text.split())
     for special in ("\\", "|", "<", "`", "*", "["):

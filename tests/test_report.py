@@ -94,7 +94,7 @@ def shown(results: Results, width: int = 100) -> str:
 class Tags(HTMLParser):
     """Counts what is open and keeps what a browser would load or run."""
 
-    VOID = ("meta", "link", "br")
+    VOID = ("meta", "link", "br", "img", "source")
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -107,7 +107,9 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.seen.append(tag)
-        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "action")]
+        self.loads += [
+            value or "" for name, value in attrs if name in ("src", "srcset", "href", "action")
+        ]
         assert not any(name.startswith("on") for name, _ in attrs)
         if tag not in self.VOID:
             self.open.append(tag)

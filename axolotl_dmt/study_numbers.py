@@ -1,0 +1,254 @@
+"""Every number of a study, as rows of one table and as one JSON object."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from axolotl_dmt import metrics
+from axolotl_dmt.claims import Judged, conflicts, judge
+from axolotl_dmt.intervals import Difference, Interval, over_seeds, paired
+from axolotl_dmt.scaling import (
+    Crossing,
+    Points,
+    ScalingFit,
+    fit_scaling,
+    gain_turns_to_conflict,
+)
+from axolotl_dmt.treatments import Comparison, Treatment
+
+SCHEMA = 1
+COLUMNS = (
+    "measure",
+    "treatment",
+    "against",
+    "ability",
+    "seed",
+    "stage",
+    "cell",
+    "value",
+    "low",
+    "high",
+    "bootstrap_low",
+    "bootstrap_high",
+    "n",
+    "p_greater",
+    "p_less",
+)
+"""Of `study_results.csv`. Rows with a seed are measured, the others are means over seeds."""
+
+MEASURES: dict[str, Callable[[Treatment, str], dict[int, float]]] = {
+    "score": Treatment.scores,
+    "retention": Treatment.retention,
+    "forgetting": Treatment.forgetting,
+    "backward_transfer": Treatment.backward_transfer,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One ability's scores over the amount of its data, in one set-up.
+
+    Attributes:
+        ability: the ability.
+        setup: "single" or "multi_task".
+        points: {seed: (rows of the ability's own domain, score)}.
+        fits: {model: fit}, the preferred one first.
+    """
+
+    ability: str
+    setup: str
+    points: Points
+    fits: Mapping[str, ScalingFit]
+
+
+def summary(values: Mapping[int, float]) -> Interval | None:
+    """The mean over seeds; None without any."""
+    return over_seeds(list(values.values())) if values else None
+
+
+def curves(comparison: Comparison) -> list[Curve]:
+    """The scaling curves of every ability that is also a domain with several amounts."""
+    found = []
+    for ability in comparison.abilities:
+        for setup, domain in (("single", ability), ("multi_task", None)):
+            points: dict[int, list[tuple[float, float]]] = {}
+            for treatment in comparison.amounts(setup, domain).values():
+                scores = treatment.scores(ability)
+                for outcome in treatment.outcomes:
+                    rows = outcome.rows(ability)
+                    if rows and outcome.seed in scores:
+                        points.setdefault(outcome.seed, []).append((rows, scores[outcome.seed]))
+            if len({rows for line in points.values() for rows, _ in line}) > 1:
+                fits = fit_scaling(points)
+                found.append(Curve(ability=ability, setup=setup, points=points, fits=fits))
+    return found
+
+
+def crossings(comparison: Comparison) -> dict[str, Crossing]:
+    """{ability: where mixing turns from gain to conflict}, where two amounts were compared."""
+    found = {
+        ability: gain_turns_to_conflict(
+            {float(a): d.by_seed for a, d in conflicts(comparison, ability).items()}
+        )
+        for ability in comparison.abilities
+    }
+    return {ability: crossing for ability, crossing in found.items() if crossing}
+
+
+def differences(
+    comparison: Comparison,
+) -> list[tuple[Treatment, Treatment, dict[str, Difference]]]:
+    """(DMT at a k above 0, another strategy, {ability: paired difference}), at the same amount."""
+    treatments = [t for t in comparison.treatments if t.amount == comparison.largest_amount]
+    found = []
+    for after in (t for t in treatments if t.strategy == "dmt" and t.k != 0):
+        for before in (t for t in treatments if t.strategy not in ("dmt", "single")):
+            pairs = {a: paired(after.scores(a), before.scores(a)) for a in comparison.abilities}
+            found.append((after, before, {a: pair for a, pair in pairs.items() if pair}))
+    return found
+
+
+def records(
+    treatments: Sequence[Treatment], abilities: Sequence[str], comparisons: Iterable[Comparison]
+) -> list[dict[str, Any]]:
+    """The rows of `study_results.csv`; what does not apply is left out of a row."""
+    rows = []
+    for treatment in treatments:
+        rows += _measured(treatment)
+        for measure, of in MEASURES.items():
+            for ability in abilities:
+                found = of(treatment, ability)
+                mean = summary(found)
+                if mean is not None:
+                    named = {"treatment": treatment.label, "ability": ability}
+                    rows.append({"measure": measure, **named, **_interval(mean)})
+                    if measure != "score":  # each seed's score stands there already
+                        rows += [
+                            {"measure": measure, **named, "seed": seed, "value": value}
+                            for seed, value in found.items()
+                        ]
+    for comparison in comparisons:
+        for after, before, pairs in differences(comparison):
+            for ability, difference in pairs.items():
+                named = {"treatment": after.label, "against": before.label, "ability": ability}
+                rows.append({"measure": "difference", **named, **_difference(difference)})
+        for ability in comparison.abilities:
+            for amount, difference in conflicts(comparison, ability).items():
+                named = {"treatment": f"multi task at {amount}", "against": f"single {ability}"}
+                named["ability"] = ability
+                rows.append({"measure": "conflict", **named, **_difference(difference)})
+    return rows
+
+
+def _measured(treatment: Treatment) -> list[dict[str, Any]]:
+    return [
+        {
+            "measure": "score",
+            "treatment": treatment.label,
+            "ability": ability,
+            "seed": outcome.seed,
+            "stage": stage.name,
+            "cell": outcome.cell,
+            "value": metrics.finite(value),
+        }
+        for outcome in treatment.outcomes
+        for stage in outcome.stages
+        for ability, value in stage.scores.items()
+    ]
+
+
+def _interval(found: Interval) -> dict[str, Any]:
+    low, high = found.bootstrap or (None, None)
+    ends = {"low": found.low, "high": found.high, "bootstrap_low": low, "bootstrap_high": high}
+    return {"value": found.mean, **ends, "n": found.n}
+
+
+def _difference(found: Difference) -> dict[str, Any]:
+    return {**_interval(found.interval), "p_greater": found.p_greater, "p_less": found.p_less}
+
+
+def to_json(
+    title: str,
+    notes: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    treatments: Sequence[Treatment],
+    comparisons: Sequence[Comparison],
+) -> dict[str, Any]:
+    """The content of `study_results.json`."""
+    return {
+        "schema": SCHEMA,
+        "title": title,
+        "notes": list(notes),
+        "treatments": [
+            {
+                "label": treatment.label,
+                "settings": {axis: str(value) for axis, value in treatment.settings.items()},
+                "seeds": [outcome.seed for outcome in treatment.outcomes],
+                "stages": list(treatment.stage_names),
+            }
+            for treatment in treatments
+        ],
+        "comparisons": [
+            {
+                "context": dict(comparison.context),
+                "reference": reference.label if (reference := comparison.reference()) else None,
+                "claims": [_claim(judged) for judged in judge(comparison)],
+                "scaling": [_curve(curve) for curve in curves(comparison)],
+                "crossings": {
+                    ability: vars(crossing) for ability, crossing in crossings(comparison).items()
+                },
+            }
+            for comparison in comparisons
+        ],
+        "records": list(rows),
+    }
+
+
+def _claim(judged: Judged) -> dict[str, Any]:
+    return {
+        "key": judged.claim.key,
+        "claim": judged.claim.text,
+        "verdict": judged.verdict,
+        "parts": [
+            {
+                "ability": part.ability,
+                "quantity": part.what,
+                "verdict": part.verdict,
+                "note": part.note,
+                **(_difference(part.difference) if part.difference else {}),
+                "by_seed": dict(part.difference.by_seed) if part.difference else {},
+            }
+            for part in judged.parts
+        ],
+    }
+
+
+def _curve(curve: Curve) -> dict[str, Any]:
+    return {
+        "ability": curve.ability,
+        "setup": curve.setup,
+        "points": {str(seed): line for seed, line in curve.points.items()},
+        "fits": [
+            {**vars(fit), "aicc": metrics.finite(fit.aicc), "preferred": i == 0}
+            for i, fit in enumerate(curve.fits.values())
+        ],
+    }
+
+
+def write_csv(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write the records."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_json(data: Mapping[str, Any], path: Path) -> None:
+    """Write strict JSON."""
+    text = json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
