@@ -29,10 +29,28 @@ from axolotl_dmt.hooks import registered_amounts
 
 DEFAULT_K = "1/256"
 DEFAULT_SEED = 42
+SUITE_ABILITIES = ("math", "math_hard", "code", "code_mbpp", "general", "mtbench")
+"""What `evaluate.data` may name: each is read by a task of ours, from `dmt_<ability>_data`."""
 
 
 def _check_amount(value: Any) -> Any:
     parse_amount(value, "", registered_amounts())
+    return value
+
+
+def _check_weight(value: Any) -> Any:
+    parse_fraction(value, "")
+    return value
+
+
+def _check_when(value: Any) -> Any:
+    # One mistake in the mapping would otherwise be told for each form that `when` takes.
+    if isinstance(value, Mapping):
+        steps = value.get("every_steps")
+        whole = isinstance(steps, int) and not isinstance(steps, bool) and steps > 0
+        if set(value) != {"every_steps"} or not whole:
+            fix = "write each_stage, end, never, or {every_steps: n} with n from 1 up"
+            raise DMTError("", f"{dict(value)!r} is not accepted", fix)
     return value
 
 
@@ -75,6 +93,13 @@ FractionOfDomain: TypeAlias = Annotated[
     Any,
     BeforeValidator(_check_fraction_of_domain),
     WithJsonSchema({"type": ["number", "string"], "examples": ["1/256", 0.25]}),
+]
+
+
+Weight: TypeAlias = Annotated[
+    Any,
+    BeforeValidator(_check_weight),
+    WithJsonSchema({"type": ["number", "string"], "examples": [2, "1/3"]}),
 ]
 
 
@@ -192,7 +217,7 @@ class StageConfig(ScheduleConfig):
         description="How much of each domain: `all`, a fraction, or a unit.",
         examples=[{"general": "all", "math": "1/256", "code": {"tokens": 200000}}],
     )
-    weights: dict[str, float] | None = Field(
+    weights: dict[str, Weight] | None = Field(
         None,
         min_length=1,
         description="Instead of `mix`: relative weights of the domains in the stage's rows.",
@@ -244,7 +269,9 @@ class EvaluateConfig(_Block):
         description="lm-eval tasks or groups; `dmt_suite` is math, code and general ability.",
         examples=[["dmt_suite"]],
     )
-    when: Literal["each_stage", "end", "never"] | EverySteps = Field(
+    when: Annotated[
+        Literal["each_stage", "end", "never"] | EverySteps, BeforeValidator(_check_when)
+    ] = Field(
         "each_stage",
         description="each_stage, end, never, or {every_steps: n}.",
         examples=["each_stage"],
@@ -299,7 +326,9 @@ class EvaluateConfig(_Block):
         examples=["subprocess"],
     )
     model: Literal["hf", "vllm"] = Field(
-        "hf", description="With `runner: subprocess`: what generates.", examples=["vllm"]
+        "hf",
+        description="What generates; vllm needs `runner: subprocess`.",
+        examples=["hf"],
     )
     model_args: dict[str, Any] | None = Field(
         None,
@@ -320,6 +349,21 @@ class EvaluateConfig(_Block):
     samples: int = Field(
         3, ge=0, description="Answers per ability and stage kept for the report.", examples=[3]
     )
+
+    @model_validator(mode="after")
+    def _known_abilities(self) -> EvaluateConfig:
+        # Tasks of one's own may read data of any name.
+        for ability in self.data or {} if self.include_path is None else {}:
+            if ability not in SUITE_ABILITIES:
+                known = f"known abilities: {', '.join(SUITE_ABILITIES)}"
+                raise DMTError(f"data.{ability}", "no task of dmt_suite reads it", known)
+        return self
+
+    @model_validator(mode="after")
+    def _vllm_needs_a_process(self) -> EvaluateConfig:
+        if self.model == "vllm" and self.runner != "subprocess":
+            raise DMTError("model", "vllm scores saved stages only", "write runner: subprocess too")
+        return self
 
 
 class DMTConfig(_Block):
@@ -441,6 +485,11 @@ class DMTConfig(_Block):
                     f"stages[{index}].name", f"{name!r} is taken", "give each stage its own name"
                 )
         return self
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether anything is to be scored."""
+        return self.evaluate is not None and self.evaluate.when != "never"
 
     @property
     def general_domains(self) -> tuple[str, ...]:

@@ -23,6 +23,22 @@ def dmt() -> None:
 
 @dmt.command()
 @click.argument("config", type=click.Path(exists=True, dir_okay=False))
+@click.option("--no-files", is_flag=True, help="Do not look for the model and the data files.")
+def check(config: str, no_files: bool) -> None:
+    """Check CONFIG: every mistake that shows without a GPU, offline, each with its line."""
+    with one_clear_error():
+        from axolotl_dmt.check import check_file
+
+        mistakes = check_file(config, files=not no_files)
+    for line in mistakes:
+        click.echo(line)
+    if mistakes:
+        raise SystemExit(1)
+    click.echo(f"{config}: no mistakes found")
+
+
+@dmt.command()
+@click.argument("config", type=click.Path(exists=True, dir_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.option("--plot", type=click.Path(dir_okay=False), help="Write a bar picture of the stages.")
 @click.option(

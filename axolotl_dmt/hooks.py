@@ -44,7 +44,7 @@ def known_strategies() -> dict[str, Strategy]:
     found: dict[str, Strategy] = {}
     for plugin, ask in callers(hook):
         offered = ask()
-        if not _all(offered, Sequence, Strategy):
+        if not _all(offered, Strategy):
             raise _no(hook, plugin, offered, "a list of Strategy")
         for strategy in offered:
             if strategy.name in found:
@@ -110,7 +110,7 @@ def adjusted_stages(stages: Sequence[Stage], domains: Sequence[str]) -> tuple[St
     hook, now = "adjust_stages", tuple(stages)
     for plugin, ask in callers(hook):
         answer = ask(stages=now, domains=tuple(domains))
-        if answer is not None and (not answer or not _all(answer, Sequence, Stage)):
+        if answer is not None and (not answer or not _all(answer, Stage)):
             raise _no(hook, plugin, answer, "a list of stages, or None")
         now = now if answer is None else tuple(answer)
     return now
@@ -126,7 +126,7 @@ def adjusted_scores(scores: Mapping[str, Score], output: Mapping[str, Any]) -> d
     for plugin, ask in callers(hook):
         answer = ask(scores=dict(now), output=output)
         if answer is not None and not (
-            isinstance(answer, Mapping) and _all(list(answer.values()), Sequence, Score)
+            isinstance(answer, Mapping) and _all(list(answer.values()), Score)
         ):
             raise _no(hook, plugin, answer, "a mapping of ability to Score, or None")
         now = now if answer is None else dict(answer)
@@ -153,7 +153,7 @@ def report_sections(results: Results) -> list[Section]:
     for plugin, ask in callers(hook):
         try:
             sections: list[Section] = ask(results=results)
-            if not _all(sections, Sequence, Section):
+            if not _all(sections, Section):
                 raise _no(hook, plugin, sections, "a list of Section")
         except DMTError as error:
             sections = [Section(title=f"Section of {plugin}", markdown=f"Failed: `{error}`")]
@@ -161,8 +161,8 @@ def report_sections(results: Results) -> list[Section]:
     return found
 
 
-def _all(answer: Any, kind: type, item: type) -> bool:
-    return isinstance(answer, kind) and all(isinstance(part, item) for part in answer)
+def _all(answer: Any, item: type) -> bool:
+    return isinstance(answer, Sequence) and all(isinstance(part, item) for part in answer)
 
 
 def _no(hook: str, plugin: str, answer: Any, wanted: str) -> DMTError:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.yaml_file import YamlFile
 
 if TYPE_CHECKING:
     from axolotl_dmt.plan import TrainingPlan
@@ -62,6 +63,7 @@ def compile_from_yaml(config: str) -> tuple[TrainingPlan, Run]:
     Raises:
         DMTError: the YAML has no `dmt:` block, or a mistake in it.
     """
+    YamlFile.read(config)  # what is not YAML at all is said in one line
     from axolotl.cli.config import load_cfg
     from axolotl.integrations.base import PluginManager
 

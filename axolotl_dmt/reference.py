@@ -17,6 +17,7 @@ from axolotl_dmt.args import (
     FractionOfDomain,
     ScheduleConfig,
     StageConfig,
+    Weight,
 )
 
 SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
@@ -111,6 +112,8 @@ def _words(annotation: Any, field: FieldInfo | None = None) -> str:
         return "a fraction from 0 to 1"
     if annotation == AmountValue:
         return "an amount"
+    if annotation == Weight:
+        return "a number or fraction"
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
         kinds = [_words(kind) for kind in arguments if kind is not type(None)]

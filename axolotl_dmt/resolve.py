@@ -76,25 +76,43 @@ def resolve_stages(
             errors.append(DMTError(draft.key, "the stage has no rows", "take some of a domain"))
     if not errors:
         stages = adjusted_stages(stages, domains)
-    errors += _unknown_names(stages, domains)
+    errors += _unknown_names(config.model_dump(), stages, domains)
     if errors:
         raise DMTErrors(errors)
     return stages
 
 
-def _unknown_names(stages: Sequence[Stage], domains: Sequence[str]) -> list[DMTError]:
+def stage_key(block: Mapping[str, Any], stage: str, word: str, elsewhere: str) -> str:
+    """The key under which a setting of a stage was written.
+
+    Args:
+        block: the `dmt:` block as plain values.
+        stage: the stage's name.
+        word: the setting.
+        elsewhere: the key that holds for stages which do not say it themselves.
+    """
+    for index, entry in enumerate(block.get("stages") or ()):
+        if entry.get("name") == stage and entry.get(word) is not None:
+            return f"dmt.stages[{index}].{word}"
+    override = (block.get("overrides") or {}).get(stage) or {}
+    return elsewhere if override.get(word) is None else f"dmt.overrides.{stage}.{word}"
+
+
+def _unknown_names(
+    block: Mapping[str, Any], stages: Sequence[Stage], domains: Sequence[str]
+) -> list[DMTError]:
     """Orders and selections that nobody offers, and selections for domains that are not there."""
     orders, selectors = [*ORDERS, *registered_orders()], [*SELECTIONS, *registered_selectors()]
     errors: dict[tuple[str, str], DMTError] = {}
     for stage in reversed(stages):  # the first stage that says it is the one to name
         if stage.order not in orders:
             problem = f"{stage.order!r} (stage {stage.name}) is unknown"
-            errors["order", stage.order] = DMTError(
-                "dmt.order", problem, f"known: {', '.join(orders)}"
-            )
+            key = stage_key(block, stage.name, "order", "dmt.order")
+            errors["order", stage.order] = DMTError(key, problem, f"known: {', '.join(orders)}")
         select = stage.select if isinstance(stage.select, Mapping) else {"": stage.select}
         for domain, method in select.items():
-            key = f"dmt.select.{domain}" if domain else "dmt.select"
+            key = stage_key(block, stage.name, "select", "dmt.select")
+            key = f"{key}.{domain}" if domain else key
             if domain and domain not in domains:
                 known = f"known domains: {', '.join(domains)}"
                 errors[key, ""] = DMTError(key, "no dataset has this domain", known)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from axolotl_dmt import versions
-from axolotl_dmt.args import DEFAULT_SEED, DMTConfig, read_config
+from axolotl_dmt.args import DEFAULT_SEED, DMTConfig
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.hooks import (
-    load_hooks,
     registered_amounts,
     registered_orders,
     registered_selectors,
@@ -19,32 +19,25 @@ from axolotl_dmt.hooks import (
 from axolotl_dmt.inputs import Packing, Stage
 from axolotl_dmt.kept_config import raw_config
 from axolotl_dmt.plan import compile_plan
+from axolotl_dmt.raw_checks import (
+    ANY_DEFAULTS,
+    check_base_model,
+    check_output_dir,
+    check_start_stage,
+    check_val_rows,
+    load_named_hooks,
+    read_what_can_be,
+    refuse_optimizer,
+    refuse_unsupported,
+    stage_defaults,
+    take_domains,
+    within,
+)
 from axolotl_dmt.record import Recorder
-from axolotl_dmt.resolve import StageDefaults, resolve_stages
+from axolotl_dmt.resolve import resolve_stages
 from axolotl_dmt.stage_checks import check_stages
-from axolotl_dmt.tasks import Tasks
+from axolotl_dmt.tasks import Tasks, check_evaluate
 from axolotl_dmt.training_plan import TrainingPlan
-
-UNSUPPORTED = {
-    "streaming": "a plan needs all rows before training starts; remove it",
-    "pretraining_dataset": "dmt mixes instruction data; list it under datasets",
-    "rl": "dmt schedules supervised fine-tuning; remove rl, or run it as a second YAML",
-    "reward_model": "dmt schedules supervised fine-tuning",
-    "process_reward_model": "dmt schedules supervised fine-tuning",
-    "max_steps": "the plan gives the steps; set max_steps on a stage (dmt.stages, dmt.overrides)",
-    "group_by_length": "write dmt.order: length_grouped",
-    "curriculum_sampling": "the plan orders the rows already; remove it",
-    "skip_prepare_dataset": "a plan needs tokenised rows; remove it",
-    "auto_find_batch_size": "the plan is made for one batch size; set micro_batch_size",
-    "relora": "it resets weights on a schedule of its own; remove it",
-    "jagged_restart_steps": "the plan composes the learning rate; remove it",
-    "lisa_step_interval": "it freezes layers on a schedule of its own; write freeze on a stage",
-    "early_stopping_patience": "it would end the run inside a stage, and later stages would not "
-    "run; set epochs or max_steps on the stage",
-    "load_best_model_at_end": "the best checkpoint may lie in an earlier stage; remove it, every "
-    "stage's end is kept under stages/",
-}
-"""Axolotl keys that cannot stand beside `dmt:`, and what to do instead."""
 
 
 class Run:
@@ -71,6 +64,30 @@ class Run:
             DMTError: with every mistake found.
         """
         versions.check_axolotl()
+        run, problems = cls.checked(cfg)
+        try:
+            check_output_dir(cfg)
+        except DMTError as error:
+            problems.append(error)
+        if run is None or problems:
+            raise DMTErrors(problems)
+        if run.config.evaluate and run.config.evaluates:
+            run.tasks = Tasks(run.config.evaluate)
+        return run
+
+    @classmethod
+    def checked(
+        cls, cfg: dict[str, Any], *, files: bool = True
+    ) -> tuple[Run | None, list[DMTError]]:
+        """Check everything that needs only the YAML, in a second.
+
+        Args:
+            cfg: the raw configuration; `domain` is taken off its datasets.
+            files: whether to look for the model and the files that it names.
+
+        Returns:
+            The run, or None where there is a mistake, and every mistake found.
+        """
         problems: list[DMTError] = []
 
         def collect(check: Any, *args: Any) -> Any:
@@ -82,31 +99,32 @@ class Run:
                 problems.append(error)
             return None
 
-        collect(_load_hooks, cfg["dmt"])
-        config = collect(read_config, cfg["dmt"])
-        collect(_refuse_unsupported, cfg)
-        collect(_check_output_dir, cfg)
+        collect(load_named_hooks, cfg["dmt"])
+        config, wrong = read_what_can_be(cfg["dmt"])
+        problems += wrong
+        collect(refuse_unsupported, cfg)
+        if files:
+            collect(check_base_model, cfg)
         given = copy.deepcopy(dict(cfg))
-        domains = collect(_take_domains, cfg)
+        domains = collect(take_domains, cfg)
+        if config and config.evaluate and config.evaluates:
+            collect(partial(check_evaluate, config.evaluate, files=files))
         if config and domains:
             names = tuple(dict.fromkeys(domains))
-            stages = collect(lambda: resolve_stages(config, names, _defaults(cfg)))
-            collect(_check_start_stage, config, stages or ())
+            defaults = collect(stage_defaults, cfg) or ANY_DEFAULTS
+            stages = collect(resolve_stages, config, names, defaults)
+            collect(check_start_stage, config, stages or ())
             collect(check_stages, cfg, stages or ())
-            collect(_refuse_optimizer, cfg, config)
-        if problems:
-            raise DMTErrors(problems)
+            collect(refuse_optimizer, cfg, config)
+            collect(check_val_rows, config, names)
+        if problems or config is None:
+            keys = [problem.key for problem in wrong]
+            found = [p for p in problems if p in wrong or not any(within(p.key, k) for k in keys)]
+            return None, found
         cfg["dmt"]["dataset_domains"] = list(domains)
         run = cls(config, tuple(domains))
         run.raw = raw_config(given)
-        run._check_evaluation()
-        run._val_rows()
-        return run
-
-    def _check_evaluation(self) -> None:
-        if self.config.evaluate is None or self.config.evaluate.when == "never":
-            return
-        self.tasks = Tasks(self.config.evaluate)
+        return run, []
 
     def load_pool(self, cfg: Any) -> Any:
         """Tokenise every dataset, or read it from Axolotl's cache."""
@@ -125,10 +143,6 @@ class Run:
         asked = self.config.val_rows or 0
         if isinstance(asked, int):
             return dict.fromkeys(names, asked)
-        for name in asked:
-            if name not in names:
-                known = f"known domains: {', '.join(names)}"
-                raise DMTError(f"dmt.val_rows.{name}", "no dataset has this domain", known)
         return asked
 
     def prepare(self, cfg: Any) -> TrainingPlan:
@@ -190,7 +204,7 @@ class Run:
     def stages(self, cfg: Any) -> tuple[Stage, ...]:
         """The resolved stages."""
         names = tuple(dict.fromkeys(self.dataset_domains))
-        return resolve_stages(self.config, names, _defaults(cfg))
+        return resolve_stages(self.config, names, stage_defaults(cfg))
 
     def _seed(self, cfg: Any) -> int:
         if self.config.seed is not None:
@@ -244,31 +258,6 @@ class Run:
         ]
 
 
-def _load_hooks(block: Any) -> None:
-    named = (isinstance(block, Mapping) and block.get("hooks")) or []
-    if isinstance(named, list) and all(isinstance(name, str) for name in named):
-        loaded = load_hooks(named)  # also forgets those of an earlier YAML
-        if named:
-            block["hooks"] = loaded  # a Ray worker starts in another folder
-
-
-def _check_output_dir(cfg: Mapping[str, Any]) -> None:
-    folder = Path(str(cfg.get("output_dir") or "model-out"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        problem = f"{folder} cannot be made ({error.strerror})"
-        raise DMTError("output_dir", problem, "name a folder that you may write to") from None
-
-
-def _check_start_stage(config: DMTConfig, stages: Sequence[Stage]) -> None:
-    names = [stage.name for stage in stages]
-    if config.start_stage and names and config.start_stage not in names:
-        raise DMTError(
-            "dmt.start_stage", f"no stage {config.start_stage!r}", f"stages: {', '.join(names)}"
-        )
-
-
 def score_columns(stages: Sequence[Stage]) -> dict[str, tuple[str, ...]]:
     """The columns that `select: score:<column>` names, by the domain that they are needed of."""
     found: dict[str, dict[str, None]] = {}
@@ -279,111 +268,6 @@ def score_columns(stages: Sequence[Stage]) -> dict[str, tuple[str, ...]]:
             if method.startswith("score:"):
                 found.setdefault(domain, {})[method.removeprefix("score:")] = None
     return {domain: tuple(columns) for domain, columns in found.items()}
-
-
-def _refuse_unsupported(cfg: Mapping[str, Any]) -> None:
-    problems = [
-        DMTError(key, "is not supported with dmt", advice)
-        for key, advice in UNSUPPORTED.items()
-        if cfg.get(key)
-    ]
-    if cfg.get("val_set_size"):
-        problems.append(
-            DMTError(
-                "val_set_size",
-                "is not supported with dmt: it would take rows out of the plan",
-                "write dmt.val_rows, or name held-out files under test_datasets",
-            )
-        )
-    if problems:
-        raise DMTErrors(problems)
-
-
-def _refuse_optimizer(cfg: Mapping[str, Any], config: DMTConfig) -> None:
-    from axolotl_dmt.optimizers import RESETTABLE
-
-    name = cfg.get("optimizer") or "adamw_torch_fused"
-    if name in RESETTABLE:
-        return
-    if config.stages is not None:
-        later = config.stages[1:]
-        resets = any(
-            config.reset_optimizer if stage.reset_optimizer is None else stage.reset_optimizer
-            for stage in later
-        )
-    else:
-        resets = config.reset_optimizer
-    if resets:
-        raise DMTError(
-            "optimizer",
-            f"the state of {name} cannot be reset between stages",
-            f"use one of {', '.join(sorted(RESETTABLE))}, or set dmt.reset_optimizer: false",
-        )
-
-
-def _take_domains(cfg: dict[str, Any]) -> list[str]:
-    """The domain of each dataset, taken off the raw entries."""
-    entries = cfg.get("datasets") or []
-    if not entries:
-        raise DMTError("datasets", "is empty", "list your datasets, each with a domain")
-    if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
-        fix = "list entries such as - {path: math.jsonl, type: alpaca, domain: math}"
-        raise DMTError("datasets", "is no list of entries", fix)
-    # A configuration that was checked before (on a Ray worker) has them here already.
-    block = cfg["dmt"]
-    known = block.get("dataset_domains") if isinstance(block, Mapping) else None
-    if known and len(known) == len(entries):
-        return list(known)
-    problems: list[DMTError] = []
-    domains: list[str] = []
-    for index, entry in enumerate(entries):
-        domain = entry.pop("domain", None)
-        if not isinstance(domain, str) or not domain:
-            what = "has no domain" if domain is None else f"domain {domain!r} is no name"
-            problems.append(
-                DMTError(
-                    f"datasets[{index}].domain",
-                    f"{entry.get('path', 'the entry')} {what}",
-                    "add one, for example domain: math",
-                )
-            )
-        else:
-            domains.append(domain)
-    if problems:
-        raise DMTErrors(problems)
-    return domains
-
-
-def _defaults(cfg: Mapping[str, Any]) -> StageDefaults:
-    """Axolotl's own settings, with Axolotl's own defaults where the raw YAML is silent."""
-
-    def number(key: str, default: Any) -> Any:
-        value = cfg.get(key)
-        if value is None:
-            return default
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            raise DMTError(key, f"{value!r} is no number", "write one, e.g. 2e-5") from None
-
-    rate = number("learning_rate", None)
-    if rate is None:
-        raise DMTError("learning_rate", "is missing", "write learning_rate: 2e-5")
-    warmup = number("warmup_steps", None)
-    scheduler = cfg.get("lr_scheduler") or "cosine"
-    epochs = number("num_epochs", 1.0)
-    if not epochs > 0:
-        raise DMTError("num_epochs", f"{epochs:g} is not above zero", "write num_epochs: 3")
-    if number("micro_batch_size", 1) < 1:
-        raise DMTError("micro_batch_size", "is below 1", "write micro_batch_size: 1")
-    return StageDefaults(
-        epochs=epochs,
-        learning_rate=rate,
-        lr_scheduler=str(getattr(scheduler, "value", scheduler)),
-        warmup_steps=None if warmup is None else int(warmup),
-        warmup_ratio=number("warmup_ratio", None),
-        weight_decay=number("weight_decay", None),
-    )
 
 
 def _packing(cfg: Any) -> Packing:

@@ -8,9 +8,24 @@ from typing import Any
 
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.inputs import Stage
+from axolotl_dmt.resolve import stage_key
 
 CURVELESS_SCHEDULERS = ("reduce_lr_on_plateau", "greedy")
 """Schedulers that follow the loss, so that no curve can be composed in advance."""
+
+PLAIN_SCHEDULERS = (
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+    "constant",
+    "constant_with_warmup",
+    "inverse_sqrt",
+)
+"""transformers' schedulers that need no settings."""
+
+TUNED_SCHEDULERS = ("cosine_with_min_lr", "cosine_warmup_with_min_lr", "warmup_stable_decay")
+"""transformers' schedulers that need `lr_scheduler_kwargs`."""
 
 AXOLOTLS_SCHEDULERS = ("one_cycle", "rex")
 """Names that Axolotl takes besides those of transformers."""
@@ -32,10 +47,8 @@ def check_stages(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> None:
 
 
 def _schedulers(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> Iterator[DMTError]:
-    from transformers.trainer_utils import SchedulerType
-
-    known = [kind.value for kind in SchedulerType if kind.value not in CURVELESS_SCHEDULERS]
-    known += AXOLOTLS_SCHEDULERS
+    known = (*PLAIN_SCHEDULERS, *TUNED_SCHEDULERS, *AXOLOTLS_SCHEDULERS)
+    settings = cfg.get("lr_scheduler_kwargs") or {}
     seen = set()
     for stage in stages:
         name = stage.lr_scheduler
@@ -43,12 +56,15 @@ def _schedulers(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> Iterator[DMT
             continue
         seen.add(name)
         where = f"{name!r} (stage {stage.name})"
+        key = stage_key(cfg.get("dmt") or {}, stage.name, "lr_scheduler", "lr_scheduler")
         if name in CURVELESS_SCHEDULERS:
             problem = f"{where} follows the loss and has no curve to compose"
-            yield DMTError("lr_scheduler", problem, "use cosine, linear or another")
+            yield DMTError(key, problem, "use cosine, linear or another")
         elif name not in known:
-            yield DMTError("lr_scheduler", f"{where} is unknown", f"known: {', '.join(known)}")
-        elif cause := _misfit(name, stage.learning_rate, cfg.get("lr_scheduler_kwargs") or {}):
+            yield DMTError(key, f"{where} is unknown", f"known: {', '.join(known)}")
+        elif not settings and name not in TUNED_SCHEDULERS:
+            continue  # nothing can be wrong, and transformers takes seconds to import
+        elif cause := _misfit(name, stage.learning_rate, settings):
             problem = f"do not fit {where}: {cause}"
             yield DMTError("lr_scheduler_kwargs", problem, "they hold for every stage")
 

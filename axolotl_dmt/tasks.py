@@ -4,16 +4,79 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from axolotl_dmt import sandbox
 from axolotl_dmt.args import EvaluateConfig
-from axolotl_dmt.errors import DMTError
+from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.scoring.sources import env_name, prompt_template
 
 SUITE = "dmt_suite"
+
+
+def check_evaluate(config: EvaluateConfig, *, files: bool = True) -> None:
+    """Check all that can be checked without a model, in a second.
+
+    Args:
+        config: the `dmt.evaluate` block.
+        files: whether to look for the files that it names.
+
+    Raises:
+        DMTError: with every mistake found: a task that lm-eval does not know, a data file that is
+            not there, code to run where nothing can wall it off.
+    """
+    problems: list[DMTError] = []
+    for ability, path in (config.data or {}).items():
+        if files and not Path(path).exists():
+            key = f"dmt.evaluate.data.{ability}"
+            problems.append(DMTError(key, f"no file {path}", "give the path of a file"))
+    try:
+        if any(task == SUITE or task.startswith("dmt_code") for task in config.tasks):
+            sandbox.require_level(allow_unsafe_code=config.allow_unsafe_code)
+    except DMTError as error:
+        problems.append(error)
+    try:
+        prompt_template(task_settings(config))
+    except DMTError as error:
+        problems.append(DMTError("dmt.evaluate.prompt", error.problem, error.fix))
+    folder = config.include_path
+    if folder and not Path(folder).is_dir():
+        fix = "give the path of a folder with lm-eval tasks"
+        problems.append(DMTError("dmt.evaluate.include_path", f"no folder {folder}", fix))
+    else:
+        unknown = _unknown_tasks(config)
+        fix = "see `lm_eval ls tasks`, or give dmt.evaluate.include_path"
+        problems += [
+            DMTError(f"dmt.evaluate.tasks[{i}]", f"lm-eval knows no task {task!r}", fix)
+            for i, task in enumerate(config.tasks)
+            if task in unknown
+        ]
+    if problems:
+        raise DMTErrors(problems)
+
+
+def _unknown_tasks(config: EvaluateConfig) -> set[str]:
+    """Tasks that no YAML names. lm-eval's own index of them all takes seconds to build."""
+    import lm_eval
+
+    folders = [suite_folder(), Path(lm_eval.__file__).parent / "tasks"]
+    folders += [Path(config.include_path)] if config.include_path else []
+    missing = set(config.tasks)
+    for folder in folders:
+        for file in folder.rglob("*.yaml"):
+            if not missing:
+                return missing
+            text = file.read_text(encoding="utf-8", errors="replace")
+            named = (task for task in missing if task in text)
+            missing -= {task for task in named if re.search(_NAMES.format(re.escape(task)), text)}
+    return missing
+
+
+_NAMES = r"(?m)^[\s-]*(?:(?:task|group|tag)\s*:\s*)?[\"']?{}[\"']?\s*(?:#.*)?$"
+"""A line that gives a task, a group or a tag this name, on its own or in a list."""
 
 
 class Tasks:
@@ -23,31 +86,11 @@ class Tasks:
         """Looks the tasks up, so that an unknown one is refused before any model is loaded.
 
         Raises:
-            DMTError: a task that lm-eval does not know, a data file that is not there, code to run
-                where nothing can wall it off.
+            DMTError: with every mistake that `check_evaluate` finds.
         """
-        self.config = config
-        for ability, path in (config.data or {}).items():
-            if not Path(path).exists():
-                raise DMTError(
-                    f"dmt.evaluate.data.{ability}", f"no file {path}", "give the path of a file"
-                )
-        if any(task == SUITE or task.startswith("dmt_code") for task in config.tasks):
-            sandbox.require_level(allow_unsafe_code=config.allow_unsafe_code)
-        self.settings = task_settings(config)
-        try:
-            prompt_template(self.settings)
-        except DMTError as error:
-            raise DMTError("dmt.evaluate.prompt", error.problem, error.fix) from None
+        check_evaluate(config)
+        self.config, self.settings = config, task_settings(config)
         self.manager = task_manager(config, self.settings)
-        known = set(self.manager.all_tasks)
-        for index, task in enumerate(config.tasks):
-            if task not in known:
-                raise DMTError(
-                    f"dmt.evaluate.tasks[{index}]",
-                    f"lm-eval knows no task {task!r}",
-                    "see `lm_eval ls tasks`, or give dmt.evaluate.include_path",
-                )
 
     def evaluate(self, model: Any, **model_arguments: Any) -> dict[str, Any] | None:
         """Score a model.

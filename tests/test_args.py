@@ -105,3 +105,34 @@ def test_a_checked_block_survives_axolotls_second_validation() -> None:
     again = read_config(once.model_dump(exclude_none=True))
     assert once == again
     assert isinstance(again, DMTConfig)
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "said"),
+    [
+        ({"data": {"maths": "a.jsonl"}}, "dmt.evaluate.data.maths: no task of dmt_suite reads it"),
+        ({"model": "vllm"}, "dmt.evaluate.model: vllm scores saved stages only; write runner: sub"),
+        ({"when": {"every_steps": 0}}, "dmt.evaluate.when: {'every_steps': 0} is not accepted"),
+        ({"when": {"every_steps": 3, "x": 1}}, "dmt.evaluate.when: {'every_steps': 3, 'x': 1} is"),
+    ],
+)
+def test_settings_of_the_evaluation_that_cannot_hold_are_one_line(
+    evaluate: dict[str, Any], said: str
+) -> None:
+    told = message({"strategy": "dmt", "evaluate": evaluate})
+    assert told.startswith(said)
+    assert "\n" not in told
+
+
+def test_data_of_any_name_may_go_to_tasks_of_ones_own() -> None:
+    evaluate = {"data": {"law": "law.jsonl"}, "tasks": ["law"], "include_path": "my_tasks"}
+    assert read_config({"strategy": "dmt", "evaluate": evaluate}).evaluate is not None
+
+
+def test_weights_are_numbers_or_fractions() -> None:
+    weights = {"math": "1/3", "code": 2, "general": 0.5}
+    config = read_config({"stages": [{"name": "a", "weights": weights}]})
+    assert config.stages is not None
+    assert config.stages[0].weights == weights
+    told = message({"stages": [{"name": "a", "weights": {"math": "a third"}}]})
+    assert told.startswith("dmt.stages[0].weights.math: 'a third' is not a fraction")

@@ -11,7 +11,8 @@ from axolotl.utils.dict import DictDefault
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plugin import DMTPlugin
-from axolotl_dmt.run import UNSUPPORTED, Run
+from axolotl_dmt.raw_checks import UNSUPPORTED
+from axolotl_dmt.run import Run
 
 GOOD: dict[str, Any] = {
     "output_dir": "outputs/test-run",
@@ -205,3 +206,23 @@ def test_an_axolotl_outside_the_tested_range_is_refused(monkeypatch: pytest.Monk
     assert said.startswith("plugins: axolotl-dmt ")
     assert "works with axolotl" in said
     assert "not 0.21.0; pip install 'axolotl" in said
+
+
+@pytest.mark.parametrize("domain", ["ma\nth", " math", "math ", "a|b", "", "x" * 65, 5, ["math"]])
+def test_a_domain_that_would_break_a_table_or_a_path_is_refused(domain: Any) -> None:
+    datasets = [{"path": "a", "domain": domain}]
+    told = refusal(raw(datasets=datasets))
+    assert told.startswith("datasets[0].domain: a: domain ")
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize("domain", ["math", "数学", "c++", "general chat", "v1.2_a-b", "x" * 64])
+def test_domains_are_named_in_any_language(domain: str) -> None:
+    datasets = [{"path": "a", "domain": domain}]
+    run = Run.from_raw(raw(datasets=datasets, dmt={"strategy": "multi_task"}))
+    assert run.dataset_domains == (domain,)
+
+
+@pytest.mark.parametrize("model", ["/no/such", "./here", "../up", "~/x", "a/b/c", "outputs/run/x/"])
+def test_a_local_model_that_is_not_there_is_refused_in_one_line(model: str) -> None:
+    assert refusal(raw(base_model=model)).startswith(f"base_model: no folder {model}; ")
