@@ -15,7 +15,7 @@ INTRODUCTION = """\
 
 Written from the code when the site is built. `axolotl dmt ...` and `axolotl-dmt ...` are the same
 commands; the second prints no banner of Axolotl's. A user's mistake ends a command with one line a
-mistake and exit code 2.
+mistake and exit code 2; `check` ends with 1 where it finds any.
 """
 
 

@@ -21,6 +21,7 @@ from mkdocs.exceptions import Abort
 
 from axolotl_dmt import hookspecs
 from axolotl_dmt.args import read_config
+from axolotl_dmt.check import check_file
 from axolotl_dmt.cli import dmt
 from axolotl_dmt.hooks import hook_manager, known_strategies
 from axolotl_dmt.plan import compile_plan
@@ -152,7 +153,7 @@ def test_python_in_the_docs_can_be_compiled(code: str) -> None:
 
 
 @pytest.mark.parametrize("text", blocks("yaml"))
-def test_yaml_in_the_docs_passes_our_checks(text: str) -> None:
+def test_yaml_in_the_docs_passes_our_checks(text: str, tmp_path: Path) -> None:
     config = yaml.safe_load(text)
     if not isinstance(config, dict) or "dmt" not in config:
         return
@@ -160,7 +161,10 @@ def test_yaml_in_the_docs_passes_our_checks(text: str) -> None:
     hook_manager().register(plugin)
     try:
         block = read_config(config["dmt"])
-        if "datasets" in config:
+        if "base_model" in config:
+            (tmp_path / "docs.yaml").write_text(text, encoding="utf-8")
+            assert check_file(tmp_path / "docs.yaml", files=False) == []
+        elif "datasets" in config:
             domains = dict.fromkeys(entry["domain"] for entry in config["datasets"])
             assert resolve_stages(block, tuple(domains), DEFAULTS)
     finally:
