@@ -111,6 +111,30 @@ def _show_report(output_dir: Path) -> None:
 
 
 @dmt.command()
+@click.argument("output_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--stages",
+    default="specialise,generalise",
+    show_default=True,
+    help="Two stages of the run, or folders of models.",
+)
+@click.option(
+    "--method", type=click.Choice(["linear", "slerp"]), default="linear", show_default=True
+)
+@click.option(
+    "--weight", type=float, default=0.5, show_default=True, help="Of the second, from 0 to 1."
+)
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="A new folder.")
+def merge(output_dir: Path, stages: str, method: str, weight: float, to: Path) -> None:
+    """Merge the models of two stages of the run in OUTPUT_DIR into one."""
+    with one_clear_error():
+        from axolotl_dmt.merge import merge_stages
+
+        merge_stages(output_dir, stages.split(","), method=method, weight=weight, to=to)
+        click.echo(f"wrote {to}")
+
+
+@dmt.command()
 def strategies() -> None:
     """List the strategies, those of installed plugins too."""
     with one_clear_error():
