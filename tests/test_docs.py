@@ -6,6 +6,8 @@ import importlib.util
 import inspect
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -190,6 +192,15 @@ def test_the_strategy_in_the_docs_works() -> None:
         assert [stage.name for stage in stages] == ["taste", "specialise", "generalise"]
     finally:
         hook_manager().unregister(module)
+
+
+def test_the_python_page_runs_as_shown_without_axolotl_or_torch() -> None:
+    found = FENCE.findall((ROOT / "docs/python_api.md").read_text(encoding="utf-8"))
+    code = "".join(body for _, kind, body in found if kind == "python" and "outputs/" not in body)
+    code += "import sys; assert not {'torch', 'axolotl', 'transformers'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout in [body for _, kind, body in found if not kind]
 
 
 def keys(text: str) -> set[str]:
