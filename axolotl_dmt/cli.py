@@ -166,3 +166,57 @@ def hooks(config: str | None) -> None:
         for line in implementations():
             table.add_row(line.hook, line.plugin, line.what)
         Console().print(table)
+
+
+@dmt.command()
+def schema() -> None:
+    """Print the JSON Schema of the YAML, for editors."""
+    with one_clear_error():
+        import json
+
+        from axolotl_dmt.json_schema import yaml_schema
+
+        click.echo(json.dumps(yaml_schema(), indent=2))
+
+
+@dmt.command()
+@click.argument("path", default="dmt.yaml", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--base-model", help="A model of the hub, or a folder.")
+@click.option(
+    "--data", multiple=True, metavar="DOMAIN=FILE", help="A file or a dataset of the hub."
+)
+@click.option("--gpu-memory", type=click.FloatRange(min=0), help="Of one GPU, in GB; 0 for a CPU.")
+@click.option("--strategy", default="dmt", show_default=True, help="See `axolotl dmt strategies`.")
+@click.option("--k", default="1/256", show_default=True, help="Replay of specialised data.")
+@click.option("--general", help="The domain of general data.")
+@click.option("--output-dir", default="outputs/dmt", show_default=True, help="Of the run.")
+def init(
+    path: Path,
+    base_model: str | None,
+    data: tuple[str, ...],
+    gpu_memory: float | None,
+    **settings: str,
+) -> None:
+    """Write a commented YAML to PATH; asks for what no option says."""
+    with one_clear_error():
+        from axolotl_dmt.errors import DMTError
+        from axolotl_dmt.init_command import Wanted, write_yaml
+
+        if path.exists():
+            raise DMTError(str(path), "exists already", "name another file")
+        base_model = base_model or click.prompt("Base model (of the hub, or a folder)")
+        for entry in data:
+            if not all(entry.partition("=")):
+                raise DMTError("--data", f"{entry!r} names no domain", "write math=math.jsonl")
+        pairs = [(domain, file) for domain, _, file in (entry.partition("=") for entry in data)]
+        while not data:
+            file = click.prompt("Data file, or dataset of the hub (empty: no more)", default="")
+            if not file:
+                break
+            pairs.append((click.prompt("  its domain", default="general"), file))
+        if gpu_memory is None:
+            gpu_memory = click.prompt("Memory of one GPU in GB (0: CPU)", type=float, default=24)
+        write_yaml(
+            path, Wanted(base_model=base_model, data=pairs, gpu_memory=gpu_memory or 0, **settings)
+        )
+        click.echo(f"wrote {path}; next: axolotl dmt check {path}")

@@ -1,0 +1,57 @@
+"""The YAML's JSON Schema, for editors: completion, descriptions and warnings as one types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from axolotl_dmt.args import DMTConfig
+from axolotl_dmt.hooks import known_strategies, registered_amounts
+from axolotl_dmt.orders import ORDERS
+from axolotl_dmt.reference import INTERNAL
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def yaml_schema() -> dict[str, Any]:
+    """The schema of a whole Axolotl YAML with a `dmt:` block.
+
+    Axolotl's own keys are left open. What installed plugins register is offered too.
+    """
+    block = DMTConfig.model_json_schema()
+    definitions = block.pop("$defs")
+    for name in INTERNAL:
+        del block["properties"][name]
+    block["description"] = "Stages, data mixing and scores: axolotl-dmt."
+    properties = block["properties"]
+    # Offered, and not required: a YAML may name hooks of its own.
+    properties["strategy"]["examples"] = list(known_strategies())
+    properties["order"]["examples"] = list(ORDERS)
+    unit = {"type": ["number", "string"]}
+    for amount in _amounts(definitions):
+        amount["properties"].update(dict.fromkeys(registered_amounts(), unit))
+    domain = {"type": "string", "minLength": 1, "description": "The kind of data this entry holds."}
+    return {
+        "$schema": DIALECT,
+        "title": "Axolotl YAML with a dmt block",
+        "type": "object",
+        "properties": {
+            "datasets": {
+                "type": "array",
+                "items": {"type": "object", "properties": {"domain": domain}},
+            },
+            "dmt": block,
+        },
+        "required": ["datasets", "dmt"],
+        "$defs": definitions,
+    }
+
+
+def _amounts(schema: Any) -> list[dict[str, Any]]:
+    """The objects in a schema that list the units of an amount."""
+    if isinstance(schema, list):
+        return [found for item in schema for found in _amounts(item)]
+    if not isinstance(schema, dict):
+        return []
+    if "token_share" in schema.get("properties", {}):
+        return [schema]
+    return [found for item in schema.values() for found in _amounts(item)]
