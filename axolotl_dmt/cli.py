@@ -119,7 +119,11 @@ def _show_report(output_dir: Path) -> None:
     help="Two stages of the run, or folders of models.",
 )
 @click.option(
-    "--method", type=click.Choice(["linear", "slerp"]), default="linear", show_default=True
+    "--method",
+    type=click.Choice(["linear", "slerp"]),
+    default="linear",
+    show_default=True,
+    help="Along the line, or the arc, between the weights.",
 )
 @click.option(
     "--weight", type=float, default=0.5, show_default=True, help="Of the second, from 0 to 1."
