@@ -8,8 +8,7 @@ positions in it.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +23,6 @@ from axolotl.utils.data.shared import (
     load_dataset_with_config,
 )
 from axolotl.utils.dict import DictDefault
-from axolotl.utils.distributed import barrier, is_distributed, is_local_main_process
 from axolotl.utils.samplers.multipack import allocate_sequentially, pack_parallel
 from datasets import Dataset, concatenate_datasets
 from datasets.exceptions import DatasetGenerationError
@@ -306,18 +304,3 @@ def packing(cfg: DictDefault) -> Packing:
         )
 
     return Packing(capacity=capacity, packs_per_step=micro_batches * per_micro_batch, pack=pack)
-
-
-@contextlib.contextmanager
-def first_on_host() -> Iterator[bool]:
-    """Runs the block on the first process of each host, then on the others.
-
-    Yields:
-        Whether this process is the first of its host.
-    """
-    first = not is_distributed() or is_local_main_process()
-    if not first:
-        barrier()
-    yield first
-    if first:
-        barrier()

@@ -21,6 +21,10 @@ class DMTError(ValueError):
         self.key, self.problem, self.fix = key, problem, fix
         super().__init__(f"{key}: {problem}; {fix}" if fix else f"{key}: {problem}")
 
+    def __reduce__(self) -> tuple[type[DMTError], tuple[object, ...]]:
+        # Exceptions are pickled by their one message, which these are not made from.
+        return type(self), (self.key, self.problem, self.fix)
+
 
 class DMTErrors(DMTError):
     """Several mistakes found in one pass, one a line."""
@@ -30,6 +34,9 @@ class DMTErrors(DMTError):
         ValueError.__init__(self, "\n".join(str(error) for error in self.errors))
         first = self.errors[0]
         self.key, self.problem, self.fix = first.key, first.problem, first.fix
+
+    def __reduce__(self) -> tuple[type[DMTError], tuple[object, ...]]:
+        return type(self), (self.errors,)
 
 
 @contextlib.contextmanager

@@ -16,30 +16,46 @@ from typing import Any
 import numpy as np
 import torch
 
-from axolotl_dmt.scored import Scored
+from axolotl_dmt.ranks import Ranks
+from axolotl_dmt.scored import Scored, described
 from axolotl_dmt.tasks import Tasks
 
 
-def score_live_model(trainer: Any, tasks: Tasks) -> Scored:
-    """Score the trainer's model; all ranks call this together and share the work.
+def score_live_model(trainer: Any, tasks: Tasks, ranks: Ranks) -> Scored:
+    """Score the trainer's model; all ranks call this together, share the work and get the scores.
 
     A failure is returned, never raised: hours of training are worth more than one score.
     """
-    started = time.monotonic()
-    accelerator = trainer.accelerator
-    model = accelerator.unwrap_model(trainer.model_wrapped)
+    model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
     with undisturbed(model):
-        try:
-            wrapped = _language_model(model, trainer.processing_class, accelerator, tasks)
-            output = tasks.evaluate(wrapped)
-        except Exception as error:
-            return Scored(
-                error=f"{type(error).__name__}: {error}", seconds=time.monotonic() - started
-            )
-    seconds = time.monotonic() - started
-    if output is None:  # lm-eval gives the scores to rank 0 alone
-        return Scored(seconds=seconds)
-    return Scored.of(output, samples=tasks.config.samples, seconds=seconds)
+        return ranks.from_first(_shared(model, trainer.processing_class, tasks, ranks))
+
+
+def _shared(model: Any, tokenizer: Any, tasks: Tasks, ranks: Ranks) -> Scored:
+    """The scores on rank 0; nothing on the others, unless the model cannot be asked at all."""
+    started = time.monotonic()
+    shared, error = None, None
+    try:
+        from axolotl_dmt.shared_model import SharedModel
+
+        shared = SharedModel(model, tokenizer, tasks.config.batch_size, ranks)
+    except Exception as caught:
+        error = described(caught)
+    failures = [failure for failure in ranks.gathered(error) if failure]
+    if failures or shared is None:
+        return Scored(error=failures[0], seconds=time.monotonic() - started)
+    if ranks.index > 0:
+        shared.serve()
+        return Scored()
+    try:
+        output = tasks.evaluate(shared)
+        assert output is not None
+        seconds = time.monotonic() - started
+        return Scored.of(output, samples=tasks.config.samples, seconds=seconds)
+    except Exception as caught:
+        return Scored(error=described(caught), seconds=time.monotonic() - started)
+    finally:
+        shared.dismiss()
 
 
 def held_out_losses(trainer: Any) -> dict[str, float]:
@@ -50,23 +66,6 @@ def held_out_losses(trainer: Any) -> dict[str, float]:
         metrics = trainer.evaluate()
     losses = {name: metrics.get(f"eval_{name}_loss") for name in trainer.eval_dataset}
     return {name: float(loss) for name, loss in losses.items() if loss is not None}
-
-
-def _language_model(model: Any, tokenizer: Any, accelerator: Any, tasks: Tasks) -> Any:
-    from lm_eval.models.huggingface import HFLM
-
-    language_model = HFLM(
-        pretrained=model,
-        # lm-eval sets padding on the tokenizer it is given
-        tokenizer=copy.deepcopy(tokenizer),
-        batch_size=tasks.config.batch_size,
-    )
-    if accelerator.num_processes > 1:
-        # A live model makes HFLM believe that it is alone.
-        language_model._rank = accelerator.process_index
-        language_model._world_size = accelerator.num_processes
-        language_model.accelerator = accelerator
-    return language_model
 
 
 @contextlib.contextmanager

@@ -48,6 +48,7 @@ class Run:
         self.dataset_domains = dataset_domains
         self.plan: TrainingPlan | None = None
         self.pool: Any = None
+        self.ranks: Any = None
         self.tasks: Tasks | None = None
         self.recorder: Recorder | None = None
         self.composing = False
@@ -154,16 +155,19 @@ class Run:
         Raises:
             DMTError: the run would go on from a checkpoint of another plan.
         """
-        from axolotl_dmt.data import first_on_host
+        from axolotl_dmt.ranks import Ranks
 
+        self.ranks = Ranks()
         self.pool = self.load_pool(cfg)
         folder = Path(cfg.output_dir) / "dmt" / "plan"
-        with first_on_host() as first:
-            if first:
-                plan = self.compile(cfg, self.pool.domains)
-                self._check_resume(cfg, plan)
-                plan.save(folder)
-            self.plan = TrainingPlan.load(folder)
+
+        def write_plan() -> None:
+            plan = self.compile(cfg, self.pool.domains)
+            self._check_resume(cfg, plan)
+            plan.save(folder)
+
+        self.ranks.once_a_host(write_plan)
+        self.plan = TrainingPlan.load(folder)
         # All epochs of all stages are in the plan.
         cfg.num_epochs = 1
         if cfg.ddp_find_unused_parameters is None and any(s.stage.freeze for s in self.plan.stages):
@@ -254,6 +258,7 @@ class Run:
                 config=self.config,
                 recorder=self.recorder,
                 tasks=self.tasks,
+                ranks=self.ranks,
             )
         ]
 

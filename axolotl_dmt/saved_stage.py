@@ -16,7 +16,7 @@ from typing import Any
 
 from axolotl_dmt.args import EvaluateConfig
 from axolotl_dmt.hook_loading import load_hooks, loaded_hooks
-from axolotl_dmt.scored import Scored
+from axolotl_dmt.scored import Scored, described
 from axolotl_dmt.tasks import Tasks
 
 LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
@@ -47,7 +47,7 @@ def score_saved_stage(folder: Path, config: EvaluateConfig) -> Scored:
             device=_device() if config.model == "hf" else None,
         )
     except Exception as error:
-        return Scored(error=f"{type(error).__name__}: {error}", seconds=time.monotonic() - started)
+        return Scored(error=described(error), seconds=time.monotonic() - started)
     assert output is not None
     return Scored.of(output, samples=config.samples, seconds=time.monotonic() - started)
 

@@ -81,6 +81,11 @@ class Scored:
         )
 
 
+def described(error: Exception) -> str:
+    """A failure in one string, as results and logs say it."""
+    return f"{type(error).__name__}: {error}"
+
+
 def ability_of(task: str) -> str:
     """`dmt_math` scores `math`; any other task is an ability under its own name."""
     return task.removeprefix("dmt_")

@@ -21,11 +21,13 @@ from axolotl_dmt.evaluation import held_out_losses, score_live_model
 from axolotl_dmt.freezing import Freezer
 from axolotl_dmt.hooks import tell_stage
 from axolotl_dmt.hookspecs import StageContext
+from axolotl_dmt.optimizers import reset_optimizer
+from axolotl_dmt.ranks import Ranks
 from axolotl_dmt.record import Recorder
 from axolotl_dmt.saved_stage import score_in_subprocess
-from axolotl_dmt.scored import Scored
+from axolotl_dmt.scored import Scored, described
 from axolotl_dmt.tasks import Tasks
-from axolotl_dmt.training import reset_optimizer, set_weight_decay
+from axolotl_dmt.training import set_weight_decay
 from axolotl_dmt.training_plan import StagePlan, TrainingPlan
 
 LOG = get_logger("axolotl_dmt")
@@ -46,6 +48,7 @@ class StageCallback(TrainerCallback, ExportableState):
         config: DMTConfig,
         recorder: Recorder,
         tasks: Tasks | None,
+        ranks: Ranks,
     ) -> None:
         """Keeps what the stages need.
 
@@ -55,9 +58,10 @@ class StageCallback(TrainerCallback, ExportableState):
             config: the checked `dmt:` block.
             recorder: writes results and the report.
             tasks: what to score on, or None.
+            ranks: this process among the run's.
         """
         self.trainer, self.plan, self.config = trainer, plan, config
-        self.recorder, self.tasks = recorder, tasks
+        self.recorder, self.tasks, self.ranks = recorder, tasks, ranks
         self.entered, self.stage_started = -1, time.monotonic()
         self.freezer = Freezer(trainer.model)
         self.freezer.check(plan.stages)
@@ -180,11 +184,11 @@ class StageCallback(TrainerCallback, ExportableState):
         final = folder / f"{stage.index + 1:02d}-{stage.name}"
         partial = folder / f".{final.name}.partial"
         self.trainer.save_model(str(partial), _internal_call=True)
-        self.trainer.accelerator.wait_for_everyone()
+        self.ranks.wait()
         if self.trainer.args.should_save:
             shutil.rmtree(final, ignore_errors=True)
             os.replace(partial, final)
-        self.trainer.accelerator.wait_for_everyone()
+        self.ranks.wait()
         return final
 
     def _held_out_losses(self) -> dict[str, float]:
@@ -200,7 +204,8 @@ class StageCallback(TrainerCallback, ExportableState):
         if self.tasks is None or when == "never" or (when == "end" and not last):
             self.recorder.stage_done(stage, None, losses)
             return
-        if self.recorder.is_scored(stage):
+        # An earlier run's results may lie where only rank 0 sees them.
+        if self.ranks.from_first(self.recorder.is_scored(stage)):
             return
         scored = self._evaluate(f"stage {stage.name}", folder)
         self.recorder.stage_done(stage, scored, losses)
@@ -220,12 +225,15 @@ class StageCallback(TrainerCallback, ExportableState):
     def _scored(self, folder: Path | None) -> Scored:
         assert self.tasks is not None
         if folder is None or self.tasks.config.runner == "in_process":
-            return score_live_model(self.trainer, self.tasks)
-        scored = Scored()
-        if self.trainer.is_world_process_zero():
-            scored = score_in_subprocess(folder, self.tasks.config)
-        self.trainer.accelerator.wait_for_everyone()
-        return scored
+            return score_live_model(self.trainer, self.tasks, self.ranks)
+        scored = None
+        if self.ranks.index == 0:
+            try:
+                scored = score_in_subprocess(folder, self.tasks.config)
+            except OSError as error:
+                scored = Scored(error=described(error))
+        result: Scored = self.ranks.from_first(scored)
+        return result
 
     def _due_between(self, step: int) -> bool:
         when = self.config.evaluate.when if self.config.evaluate else None

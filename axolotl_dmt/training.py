@@ -8,9 +8,9 @@ starts or ends.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,8 +26,6 @@ from axolotl_dmt.errors import DMTError
 from axolotl_dmt.stage_checks import AXOLOTLS_SCHEDULERS
 from axolotl_dmt.training_plan import StagePlan, TrainingPlan
 
-if TYPE_CHECKING:
-    from torch.optim import Optimizer
 
 
 class PlanSampler(Sampler[int]):
@@ -79,11 +77,13 @@ class StageTrainerMixin:
     Attributes:
         dmt_plan: the plan to train by.
         dmt_blank: position of the blank row in the training dataset.
+        dmt_decaying: which of the optimiser's groups hold parameters that decay.
     """
 
     dmt_plan: TrainingPlan | None = None
     dmt_blank: int = -1
     dmt_blank_steps: Mapping[int, BlankStep]
+    dmt_decaying: Sequence[bool] = ()
 
     def follow_plan(self: Any, plan: TrainingPlan, blank: int) -> None:
         """Train by this plan from now on."""
@@ -100,6 +100,17 @@ class StageTrainerMixin:
         micro_batches = self.args.gradient_accumulation_steps * self.args.world_size
         packs = self.dmt_plan.packs_per_step // micro_batches
         return PlanPackSampler(self.dmt_plan, self.dmt_blank, packs)
+
+    def create_optimizer(self: Any, *args: Any, **kwargs: Any) -> Any:
+        """The trainer's optimiser; DeepSpeed and FSDP later swap the parameters in its groups."""
+        optimizer = super().create_optimizer(*args, **kwargs)  # type: ignore[misc]
+        names = set(self.get_decay_parameter_names(self.model))
+        decaying = {id(p) for name, p in self.model.named_parameters() if name in names}
+        self.dmt_decaying = [
+            any(id(parameter) in decaying for parameter in group["params"])
+            for group in optimizer.param_groups
+        ]
+        return optimizer
 
     def compute_loss(
         self: Any, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any
@@ -176,23 +187,12 @@ def stage_trainer(base: type[Trainer] | None) -> type[Trainer]:
     return type(f"Stage{base.__name__}", (StageTrainerMixin, base), {})
 
 
-def reset_optimizer(optimizer: Any) -> None:
-    """Forget an optimiser's state, as a new run would start.
-
-    Args:
-        optimizer: one of `optimizers.RESETTABLE`, as it is or in accelerate's wrapper.
-    """
-    inner: Optimizer = getattr(optimizer, "optimizer", optimizer)
-    inner.state.clear()
-
-
 def set_weight_decay(trainer: Any, decay: float) -> None:
     """Change the weight decay of the parameters that decay; biases and norms stay without."""
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    names = set(trainer.get_decay_parameter_names(model))
-    decaying = {id(parameter) for name, parameter in model.named_parameters() if name in names}
-    for group in trainer.optimizer.param_groups:
-        if any(id(parameter) in decaying for parameter in group["params"]):
+    groups = trainer.optimizer.param_groups
+    # Under DeepSpeed with an optimiser of its own, the trainer made none: one group, all decays.
+    for group, decays in zip(groups, trainer.dmt_decaying or [True] * len(groups), strict=True):
+        if decays:
             group["weight_decay"] = decay
 
 

@@ -15,6 +15,7 @@ from transformers.trainer_utils import SchedulerType
 
 from axolotl_dmt.amounts import parse_amount
 from axolotl_dmt.inputs import Domain, Packing, Stage
+from axolotl_dmt.optimizers import reset_optimizer
 from axolotl_dmt.plan import compile_plan
 from axolotl_dmt.stage_checks import AXOLOTLS_SCHEDULERS, CURVELESS_SCHEDULERS
 from axolotl_dmt.training import (
@@ -22,7 +23,6 @@ from axolotl_dmt.training import (
     PlanSampler,
     StageTrainerMixin,
     composed_scheduler,
-    reset_optimizer,
     set_weight_decay,
     steps_with_blanks,
 )

@@ -1,7 +1,9 @@
-"""An Axolotl plugin under which every evaluation fails."""
+"""Axolotl plugins under which a run fails at a chosen point."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Any
 
 from axolotl.integrations.base import BasePlugin
@@ -16,3 +18,42 @@ class FailingEvaluationPlugin(BasePlugin):
 
         lm_eval.simple_evaluate = fail
         return []
+
+
+class FailingRankPlugin(BasePlugin):
+    """FAIL_AT is `WHERE:RANK:STEP ...`; WHERE is step, model, tasks or row."""
+
+    def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[Any]:
+        for point in os.environ.get("FAIL_AT", "").split():
+            where, rank, step = point.split(":")
+            if int(rank) != trainer.args.process_index:
+                continue
+
+            def due(step: int = int(step)) -> bool:
+                return trainer.state.global_step == step
+
+            if where == "step":
+                raises(trainer, "training_step", due)
+            elif where == "model":  # while it is scored
+                from lm_eval.models.huggingface import HFLM
+
+                raises(HFLM, "_model_generate", due)
+            elif where == "tasks":
+                import lm_eval
+
+                raises(lm_eval, "simple_evaluate", due)
+            elif where == "row":  # in the data loader
+                raises(trainer, "data_collator", due)
+        return []
+
+
+def raises(owner: Any, name: str, condition: Callable[[], bool]) -> None:
+    """Raise where `owner.name` is about to be called and the condition holds."""
+    original = getattr(owner, name)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if condition():
+            raise OSError(f"{name} went wrong on rank {os.environ['RANK']}")
+        return original(*args, **kwargs)
+
+    setattr(owner, name, wrapped)

@@ -94,7 +94,7 @@ def write(path: Path, settings: dict[str, Any]) -> Path:
 
 
 def axolotl(
-    *arguments: str, cwd: Path = ROOT, **variables: str
+    *arguments: str, cwd: Path = ROOT, timeout: float = 600, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `axolotl ...` with this interpreter."""
     return subprocess.run(
@@ -103,7 +103,7 @@ def axolotl(
         env=environment(**variables),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=timeout,
         check=False,
     )
 

@@ -15,19 +15,31 @@ from tests.e2e.runs import Finished, axolotl, config, write
 TORCHRUN = ("--launcher", "torchrun", "--", "--nproc_per_node", "2", "--master_port", "29517")
 ACCELERATE = ("--launcher", "accelerate", "--", "--num_processes", "2", "--cpu", "--multi_gpu")
 
+END = 23
+"""Last step of the first stage."""
 
-def run(toy: Path, folder: Path, launcher: tuple[str, ...], **changes: Any) -> Finished:
+
+def run(
+    toy: Path,
+    folder: Path,
+    launcher: tuple[str, ...],
+    *,
+    fail_at: str = "",
+    **changes: Any,
+) -> Finished:
     (folder / "spy").mkdir(parents=True)
     data = {name: str(toy / f"data/{name}_test.jsonl") for name in ROWS}
     evaluate = {"tasks": ["dmt_math", "dmt_general"], "data": data, "max_new_tokens": 8}
     dmt = {"strategy": "dmt", "k": "1/4", "evaluate": evaluate}
-    settings = config(toy, folder / "out", dmt=dmt, reinit_weights=True, **changes)
-    settings["plugins"] += ["tests.e2e.spy.SpyPlugin"]
+    settings = config(toy, folder / "out", **{"dmt": dmt, "reinit_weights": True, **changes})
+    settings["plugins"] += ["tests.e2e.spy.SpyPlugin", "tests.e2e.failing.FailingRankPlugin"]
     path = write(folder / "dmt.yaml", settings)
     done = axolotl(
         "train",
         str(path),
         *launcher,
+        timeout=240,
+        FAIL_AT=fail_at,
         SPY_FILE=str(folder / "spy/seen"),
         WEIGHTS=str(toy / "base/model.safetensors"),
         ACCELERATE_USE_CPU="true",
@@ -100,3 +112,60 @@ def test_accelerates_launcher_works_too(toy: Path, tmp_path: Path) -> None:
     done = run(toy, tmp_path / "run", ACCELERATE, micro_batch_size=4)
     assert done.code == 0, done.output[-4000:]
     assert [stage["name"] for stage in done.results["stages"]] == ["specialise", "generalise"]
+
+
+def test_a_rank_that_fails_while_scoring_costs_the_scores_and_one_that_fails_in_training_the_run(
+    toy: Path, tmp_path: Path
+) -> None:
+    done = run(
+        toy,
+        tmp_path / "run",
+        TORCHRUN,
+        micro_batch_size=4,
+        fail_at=f"model:1:{END} step:1:{END + 2}",
+    )
+    (stage,) = done.results["stages"]
+    assert stage["error"] == "RuntimeError: rank 1: OSError: _model_generate went wrong on rank 1"
+    assert done.code != 0
+    assert "OSError: training_step went wrong on rank 1" in done.output
+    assert max(rows_by_step(tmp_path / "run")) == END + 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["step:0:5", f"row:1:{END + 2}", "step:1:5"])
+def test_no_rank_waits_for_one_that_failed(toy: Path, tmp_path: Path, point: str) -> None:
+    done = run(toy, tmp_path / "run", TORCHRUN, micro_batch_size=4, fail_at=point)
+    assert done.code != 0
+    assert f"went wrong on rank {point.split(':')[1]}" in done.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", [f"tasks:0:{END}", f"model:0:{END}"])
+def test_training_goes_on_where_rank_0_fails_to_score(
+    toy: Path, tmp_path: Path, point: str
+) -> None:
+    done = run(toy, tmp_path / "run", TORCHRUN, micro_batch_size=4, fail_at=point)
+    assert done.code == 0, done.output[-4000:]
+    first, second = done.results["stages"]
+    assert "went wrong on rank 0" in first["error"]
+    assert second.get("error") is None
+    assert set(second["scores"]) == {"math", "general"}
+
+
+@pytest.mark.slow
+def test_accelerates_launcher_ends_a_run_with_a_failed_rank(toy: Path, tmp_path: Path) -> None:
+    done = run(toy, tmp_path / "run", ACCELERATE, micro_batch_size=4, fail_at="step:1:5")
+    assert done.code != 0
+    assert "OSError: training_step went wrong on rank 1" in done.output
+
+
+@pytest.mark.slow
+def test_a_refused_plan_ends_all_ranks_with_its_line(toy: Path, tmp_path: Path) -> None:
+    """Only one rank compiles the plan."""
+    mix = {"math": {"rows": 500}}  # more than there are, without oversampling
+    dmt = {"stages": [{"name": "one", "mix": mix}]}
+    done = run(toy, tmp_path / "run", TORCHRUN, micro_batch_size=4, dmt=dmt)
+    assert done.code != 0
+    lines = {line for line in done.output.splitlines() if line.startswith("axolotl-dmt:")}
+    assert len(lines) == 1, lines
+    assert "Connection closed" not in done.output
