@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +22,7 @@ class FailingEvaluationPlugin(BasePlugin):
 
 
 class FailingRankPlugin(BasePlugin):
-    """FAIL_AT is `WHERE:RANK:STEP ...`; WHERE is step, model, tasks or row."""
+    """FAIL_AT is `WHERE:RANK:STEP ...`; WHERE is step, model, tasks or batch."""
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[Any]:
         for point in os.environ.get("FAIL_AT", "").split():
@@ -42,8 +43,9 @@ class FailingRankPlugin(BasePlugin):
                 import lm_eval
 
                 raises(lm_eval, "simple_evaluate", due)
-            elif where == "row":  # in the data loader
-                raises(trainer, "data_collator", due)
+            elif where == "batch":  # in the data loader, which may run ahead or elsewhere
+                batches = itertools.count()
+                raises(trainer, "data_collator", lambda n=int(step), b=batches: next(b) == n)
         return []
 
 

@@ -13,7 +13,17 @@ from tests.e2e import spy
 from tests.e2e.runs import Finished, axolotl, config, write
 
 TORCHRUN = ("--launcher", "torchrun", "--", "--nproc_per_node", "2", "--master_port", "29517")
-ACCELERATE = ("--launcher", "accelerate", "--", "--num_processes", "2", "--cpu", "--multi_gpu")
+ACCELERATE = (
+    "--launcher",
+    "accelerate",
+    "--",
+    "--num_processes",
+    "2",
+    "--multi_gpu",
+    "--main_process_port",
+    "29518",
+)
+"""Despite its name that is also how accelerate starts several processes on a CPU."""
 
 END = 23
 """Last step of the first stage."""
@@ -132,7 +142,7 @@ def test_a_rank_that_fails_while_scoring_costs_the_scores_and_one_that_fails_in_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("point", ["step:0:5", f"row:1:{END + 2}", "step:1:5"])
+@pytest.mark.parametrize("point", ["step:0:5", f"batch:1:{END + 2}", "step:1:5"])
 def test_no_rank_waits_for_one_that_failed(toy: Path, tmp_path: Path, point: str) -> None:
     done = run(toy, tmp_path / "run", TORCHRUN, micro_batch_size=4, fail_at=point)
     assert done.code != 0
