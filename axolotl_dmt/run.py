@@ -35,6 +35,7 @@ from axolotl_dmt.raw_checks import (
 )
 from axolotl_dmt.record import Recorder
 from axolotl_dmt.resolve import resolve_stages
+from axolotl_dmt.sharding import check_sharding
 from axolotl_dmt.stage_checks import check_stages
 from axolotl_dmt.tasks import Tasks, check_evaluate
 from axolotl_dmt.training_plan import TrainingPlan
@@ -117,6 +118,8 @@ class Run:
             collect(check_start_stage, config, stages or ())
             collect(check_stages, cfg, stages or ())
             collect(refuse_optimizer, cfg, config)
+            resets = any(stage.reset_optimizer for stage in (stages or ())[1:])
+            collect(lambda: check_sharding(cfg, config, resets=resets))
             collect(check_val_rows, config, names)
         if problems or config is None:
             keys = [problem.key for problem in wrong]

@@ -52,9 +52,7 @@ def _read_deepspeed(setting: Any) -> Mapping[str, Any]:
     return read
 
 
-def _check_deepspeed(
-    deepspeed: Mapping[str, Any], zero: Mapping[str, Any], resets: bool
-) -> None:
+def _check_deepspeed(deepspeed: Mapping[str, Any], zero: Mapping[str, Any], resets: bool) -> None:
     if deepspeed.get("scheduler"):
         raise DMTError(
             "deepspeed",

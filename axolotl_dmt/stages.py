@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +175,8 @@ class StageCallback(TrainerCallback, ExportableState):
         limit = args.save_total_limit or len(self.plan.stages)
         return disk_use(
             Path(args.output_dir),
-            saved=sum(p.numel() * p.element_size() for p in parameters),
-            trained=sum(p.numel() for p in parameters if p.requires_grad),
+            saved=sum(_size(p) * p.element_size() for p in parameters),
+            trained=sum(_size(p) for p in parameters if p.requires_grad),
             stages=len(self.plan.stages),
             kept=0 if args.save_strategy == SaveStrategy.NO else limit,
         )
@@ -183,9 +185,11 @@ class StageCallback(TrainerCallback, ExportableState):
         """Save the model under the stage's name; a folder of that name is always whole."""
         final = folder / f"{stage.index + 1:02d}-{stage.name}"
         partial = folder / f".{final.name}.partial"
-        self.trainer.save_model(str(partial), _internal_call=True)
+        with _whole_weights(self.trainer.accelerator):
+            self.trainer.save_model(str(partial), _internal_call=True)
         self.ranks.wait()
         if self.trainer.args.should_save:
+            _name_architecture(partial / "config.json")
             shutil.rmtree(final, ignore_errors=True)
             os.replace(partial, final)
         self.ranks.wait()
@@ -240,3 +244,34 @@ class StageCallback(TrainerCallback, ExportableState):
         return (
             self.tasks is not None and isinstance(when, EverySteps) and step % when.every_steps == 0
         )
+
+
+def _size(parameter: Any) -> int:
+    """Number of values; ZeRO-3 leaves the parameter itself empty and keeps the number aside."""
+    return int(getattr(parameter, "ds_numel", parameter.numel()))
+
+
+@contextlib.contextmanager
+def _whole_weights(accelerator: Any) -> Iterator[None]:
+    """FSDP saves whole weights meanwhile, whatever its checkpoints are made of."""
+    fsdp = getattr(accelerator.state, "fsdp_plugin", None)
+    if fsdp is None:
+        yield
+        return
+    kept = fsdp.state_dict_type
+    fsdp.set_state_dict_type("FULL_STATE_DICT")
+    try:
+        yield
+    finally:
+        fsdp.set_state_dict_type(kept)
+
+
+def _name_architecture(file: Path) -> None:
+    """FSDP renames the class of the model, and vLLM looks the class up by its name."""
+    if not file.is_file():  # an adapter
+        return
+    config = json.loads(file.read_text(encoding="utf-8"))
+    names = config.get("architectures") or []
+    if any(name.startswith("FSDP") for name in names):
+        config["architectures"] = [name.removeprefix("FSDP") for name in names]
+        file.write_text(json.dumps(config, indent=2), encoding="utf-8")

@@ -27,7 +27,6 @@ from axolotl_dmt.stage_checks import AXOLOTLS_SCHEDULERS
 from axolotl_dmt.training_plan import StagePlan, TrainingPlan
 
 
-
 class PlanSampler(Sampler[int]):
     """Deals the plan's rows in order; blanks become the pool's blank row."""
 

@@ -1,0 +1,83 @@
+"""DeepSpeed and FSDP settings that would fail hours later are refused on the YAML."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from axolotl_dmt.args import read_config
+from axolotl_dmt.errors import DMTError, DMTErrors
+from axolotl_dmt.sharding import check_sharding
+
+ZERO2 = {"zero_optimization": {"stage": 2}}
+ZERO3 = {"zero_optimization": {"stage": 3, "gather_16bit_weights_on_model_save": True}}
+FSDP = {"fsdp_version": 2, "fsdp_config": {"state_dict_type": "SHARDED_STATE_DICT"}}
+
+
+def check(cfg: dict[str, Any], *, resets: bool = True, **evaluate: Any) -> None:
+    block: dict[str, Any] = {"strategy": "dmt"}
+    if evaluate:
+        block["evaluate"] = {"tasks": ["dmt_math"], **evaluate}
+    check_sharding(cfg, read_config(block), resets=resets)
+
+
+@pytest.mark.parametrize("cfg", [{"deepspeed": ZERO3}, FSDP])
+def test_a_live_model_in_pieces_is_not_scored(cfg: dict[str, Any]) -> None:
+    for evaluate in (
+        {"runner": "in_process"},
+        {"runner": "subprocess", "before": True},
+        {"runner": "subprocess", "when": {"every_steps": 5}},
+    ):
+        with pytest.raises(DMTError, match="in pieces"):
+            check(cfg, **evaluate)
+    check(cfg, runner="in_process", when="never")
+    check(cfg, runner="subprocess")
+    check(cfg)
+
+
+def test_zero_2_keeps_whole_weights_and_may_be_scored_live() -> None:
+    check({"deepspeed": ZERO2}, runner="in_process", before=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"scheduler": {"type": "WarmupLR"}}, "take the place of the stages' learning rates"),
+        ({"optimizer": {"type": "OneBitAdam"}}, "OneBitAdam cannot be reset"),
+        (
+            {"zero_optimization": {"stage": 3, "offload_optimizer": {"device": "nvme"}}},
+            "nvme cannot be reset",
+        ),
+        ({"zero_optimization": {"stage": 3}}, "in pieces that nothing loads"),
+    ],
+)
+def test_a_deepspeed_file_that_breaks_stages_is_refused(
+    tmp_path: Path, changes: dict[str, Any], problem: str
+) -> None:
+    file = tmp_path / "zero.json"
+    file.write_text(json.dumps({**ZERO2, **changes}))
+    with pytest.raises(DMTError, match=problem):
+        check({"deepspeed": str(file)})
+
+
+def test_what_matters_only_to_a_reset_is_allowed_without_one() -> None:
+    check({"deepspeed": {**ZERO2, "optimizer": {"type": "OneBitAdam"}}}, resets=False)
+    check({"deepspeed": {**ZERO2, "optimizer": {"type": "AdamW"}}})
+
+
+def test_a_file_that_is_not_there_says_where_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(DMTError, match="axolotl fetch deepspeed_configs"):
+        check({"deepspeed": "deepspeed_configs/zero9.json"})
+    (tmp_path / "zero.json").write_text("{")
+    with pytest.raises(DMTError, match="is no JSON"):
+        check({"deepspeed": str(tmp_path / "zero.json")})
+
+
+def test_a_mistake_found_on_one_rank_reaches_the_others_whole() -> None:
+    error = DMTErrors([DMTError("dmt.k", "is wrong", "write 1/256"), DMTError("seed", "no", "")])
+    copy = pickle.loads(pickle.dumps(error))
+    assert (str(copy), copy.key) == (str(error), "dmt.k")
