@@ -119,7 +119,7 @@ class Run:
             collect(check_stages, cfg, stages or ())
             collect(refuse_optimizer, cfg, config)
             resets = any(stage.reset_optimizer for stage in (stages or ())[1:])
-            collect(lambda: check_sharding(cfg, config, resets=resets))
+            collect(partial(check_sharding, cfg, config, resets=resets, files=files))
             collect(check_val_rows, config, names)
         if problems or config is None:
             keys = [problem.key for problem in wrong]

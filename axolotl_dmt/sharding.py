@@ -14,19 +14,22 @@ ADAMS = frozenset({"adam", "adamw"})
 """DeepSpeed's optimisers, in lower case, whose state can be reset as Axolotl's."""
 
 
-def check_sharding(cfg: Mapping[str, Any], config: DMTConfig, *, resets: bool) -> None:
+def check_sharding(
+    cfg: Mapping[str, Any], config: DMTConfig, *, resets: bool, files: bool = True
+) -> None:
     """Refuse what would go wrong hours later.
 
     Args:
         cfg: the raw configuration.
         config: the checked `dmt:` block.
         resets: whether a stage resets the optimiser.
+        files: whether a DeepSpeed file that is not there is a mistake.
 
     Raises:
         DMTError: a setting of DeepSpeed or FSDP that stages cannot stand beside.
     """
     zero: Mapping[str, Any] = {}
-    if cfg.get("deepspeed"):
+    if cfg.get("deepspeed") and (files or not _is_missing(cfg["deepspeed"])):
         deepspeed = _read_deepspeed(cfg["deepspeed"])
         zero = deepspeed.get("zero_optimization") or {}
         _check_deepspeed(deepspeed, zero, resets)
@@ -34,6 +37,10 @@ def check_sharding(cfg: Mapping[str, Any], config: DMTConfig, *, resets: bool) -
         _check_scoring(config, "ZeRO-3")
     elif cfg.get("fsdp") or cfg.get("fsdp_config"):
         _check_scoring(config, "FSDP")
+
+
+def _is_missing(setting: Any) -> bool:
+    return not isinstance(setting, Mapping) and not Path(str(setting)).is_file()
 
 
 def _read_deepspeed(setting: Any) -> Mapping[str, Any]:
