@@ -5,6 +5,7 @@ mkdocs loads this file by the `hooks` entry of mkdocs.yml.
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
+from axolotl_dmt.json_schema import yaml_schema
 from axolotl_dmt.reference_commands import command_reference
 from axolotl_dmt.reference_hooks import hook_reference
 
@@ -21,10 +23,11 @@ _BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def generated() -> dict[str, str]:
-    """Path in the site -> Markdown, for every page that no file under docs/ holds."""
+    """Path in the site -> text, for every page and file that docs/ does not hold."""
     return {
         "commands.md": command_reference(),
         "hooks.md": hook_reference(),
+        "dmt.schema.json": json.dumps(yaml_schema(), indent=2) + "\n",
         "tasks.md": (ROOT / "eval_tasks/README.md").read_text(encoding="utf-8"),
         "benchmarks.md": (ROOT / "benchmarks/README.md").read_text(encoding="utf-8"),
         "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),

@@ -17,6 +17,7 @@ from typing import Any
 import click
 import pytest
 import yaml
+from click.testing import CliRunner
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
@@ -104,6 +105,12 @@ def test_every_key_of_the_yaml_is_documented() -> None:
         part = page.split(f"## `{section}`\n")[1].split("\n## ")[0]
         documented = re.findall(r"^### `(\w+)`$", part, re.MULTILINE)
         assert documented == [name for name in model.model_fields if name not in INTERNAL]
+
+
+def test_the_published_schema_is_the_one_that_the_command_prints(site: Path) -> None:
+    printed = CliRunner().invoke(dmt, ["schema"], catch_exceptions=False)
+    published = json.loads((site / "dmt.schema.json").read_text(encoding="utf-8"))
+    assert published == json.loads(printed.stdout)
 
 
 def leaves(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
