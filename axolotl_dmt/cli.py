@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -136,6 +137,35 @@ def merge(output_dir: Path, stages: str, method: str, weight: float, to: Path) -
 
         merge_stages(output_dir, stages.split(","), method=method, weight=weight, to=to)
         click.echo(f"wrote {to}")
+
+
+@dmt.command()
+@click.argument("study", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--jobs", type=click.IntRange(min=1), default=1, help="Runs at a time (default 1).")
+@click.option(
+    "--launcher-args",
+    default="",
+    help="Added to each `axolotl train`, such as '--launcher torchrun -- --nproc_per_node 8'.",
+)
+@click.option("--dry-run", is_flag=True, help="Print cells, steps and tokens; train nothing.")
+@click.option(
+    "--emit",
+    "emit_commands",
+    is_flag=True,
+    help="Print the commands that are left in the order of their needs; train nothing.",
+)
+@click.option("--report-only", is_flag=True, help="Write the report over what is trained.")
+@click.option(
+    "--retrain-changed",
+    is_flag=True,
+    help="Train runs anew whose settings changed; their old folders are kept.",
+)
+def study(study: Path, **options: Any) -> None:
+    """Train, score and compare a grid of runs; started again, goes on where it ended."""
+    with one_clear_error():
+        from axolotl_dmt.study_command import run_study
+
+        run_study(study, **options)
 
 
 @dmt.command()

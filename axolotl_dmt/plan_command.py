@@ -29,7 +29,7 @@ def show_plan(config: str, *, as_json: bool, plot: str | None, rows: str | None)
         plot: where to write the bar picture, or None.
         rows: where to write every draw as Parquet, or None.
     """
-    with _quiet_logs():
+    with quiet_logs():
         plan, run = compile_from_yaml(config)
     if rows:
         from axolotl_dmt.rows import write_rows
@@ -63,6 +63,21 @@ def compile_from_yaml(config: str) -> tuple[TrainingPlan, Run]:
     Raises:
         DMTError: the YAML has no `dmt:` block, or a mistake in it.
     """
+    cfg, run = load_run(config)
+    from axolotl_dmt.data import unprepared
+
+    if missing := unprepared(cfg):
+        print(f"tokenising, not prepared yet: {', '.join(missing)}", file=sys.stderr)
+    run.pool = run.load_pool(cfg)
+    return run.compile(cfg, run.pool.domains), run
+
+
+def load_run(config: str) -> tuple[Any, Run]:
+    """Axolotl's checked configuration of a YAML, and our run under it.
+
+    Raises:
+        DMTError: the YAML has no `dmt:` block, or a mistake in it.
+    """
     YamlFile.read(config)  # what is not YAML at all is said in one line
     from axolotl.cli.config import load_cfg
     from axolotl.integrations.base import PluginManager
@@ -79,16 +94,11 @@ def compile_from_yaml(config: str) -> tuple[TrainingPlan, Run]:
             f"{config} has no dmt block, or does not list the plugin",
             "add plugins: [axolotl_dmt.DMTPlugin] and a dmt block",
         )
-    from axolotl_dmt.data import unprepared
-
-    if missing := unprepared(cfg):
-        print(f"tokenising, not prepared yet: {', '.join(missing)}", file=sys.stderr)
-    run.pool = run.load_pool(cfg)
-    return run.compile(cfg, run.pool.domains), run
+    return cfg, run
 
 
 @contextlib.contextmanager
-def _quiet_logs() -> Iterator[None]:
+def quiet_logs() -> Iterator[None]:
     """Axolotl logs its whole configuration and prints to stdout; neither belongs in a plan."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)

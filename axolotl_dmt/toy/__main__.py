@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from axolotl_dmt.toy.skills import SKILLS, Row, make_rows
@@ -18,12 +18,16 @@ def write_jsonl(path: Path, rows: Iterable[Row]) -> None:
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
 
 
-def make(folder: Path, seed: int) -> None:
+def make(
+    folder: Path, seed: int, *, sizes: Mapping[str, int] = TRAIN, held_out: int = TEST
+) -> None:
     """Write `data` and `base` under a folder.
 
     Args:
         folder: made if it is missing; files of an earlier call are written over.
         seed: the same seed gives the same files.
+        sizes: training rows of each skill.
+        held_out: items of each skill to score on.
     """
     from axolotl_dmt.toy.model import save_base  # loads transformers: some seconds
 
@@ -31,7 +35,7 @@ def make(folder: Path, seed: int) -> None:
     data.mkdir(parents=True, exist_ok=True)
     texts: list[str] = []
     for skill in SKILLS:
-        train, test = make_rows(skill, train=TRAIN[skill], test=TEST, seed=seed)
+        train, test = make_rows(skill, train=sizes[skill], test=held_out, seed=seed)
         write_jsonl(data / f"{skill}.jsonl", train)
         write_jsonl(data / f"{skill}_test.jsonl", test)
         texts += [text for row in train[:2000] for text in row.values()]
@@ -48,9 +52,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="where to write, such as outputs/quickstart-data",
     )
     parser.add_argument("--seed", type=int, default=0, help="which data (default: %(default)s)")
+    for skill, rows in TRAIN.items():
+        parser.add_argument(
+            f"--{skill}",
+            type=int,
+            default=rows,
+            metavar="ROWS",
+            help="training rows (default: %(default)s)",
+        )
+    parser.add_argument(
+        "--test",
+        type=int,
+        default=TEST,
+        metavar="ITEMS",
+        help="held-out items of each skill (default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
+    sizes = {skill: getattr(options, skill) for skill in TRAIN}
     try:
-        make(options.folder, options.seed)
+        make(options.folder, options.seed, sizes=sizes, held_out=options.test)
     except OSError as error:
         parser.error(f"FOLDER: {options.folder} cannot be written, {error.strerror}")
     print(f"Wrote three skills and a tiny model to {options.folder}")

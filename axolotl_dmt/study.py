@@ -1,0 +1,371 @@
+"""A study: a grid of runs over one base configuration, and its expansion into cells and runs.
+
+A *cell* is one schedule under one seed. A *run* is one `axolotl train`: one stage of a schedule
+(with the stages after it that keep the optimiser's state). Cells whose schedules begin alike share
+the runs of that beginning, so a k sweep trains stage 1 once for each seed, and `dmt` with k = 0 and
+`mixed_sequential` are the same runs.
+
+    base: base.yaml                  # any Axolotl YAML with a dmt block, or the mapping itself
+    output_dir: outputs/studies/k
+    seeds: [1, 2, 3]
+    cells:                           # each a grid of its own, joined
+      - strategy: [multi_task, sequential]
+      - {strategy: dmt, k: [0, 1/256, 1/16]}
+
+Pure: nothing here loads a model or data, or writes a file.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from fractions import Fraction
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from axolotl_dmt.args import FractionOfDomain
+from axolotl_dmt.errors import DMTError, DMTErrors
+from axolotl_dmt.explain import explain
+from axolotl_dmt.study_stages import cell_stages, domains_of, uses_k
+
+OneOrMore = Any
+"""A value, or a list of values to go through."""
+
+
+class Grid(BaseModel):
+    """The axes: each a value, or a list of values to go through."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    strategy: str | list[str] | None = Field(None, description="Of `axolotl dmt strategies`.")
+    domain: str | list[str] | None = Field(None, description="For the strategy `single`.")
+    k: FractionOfDomain | list[FractionOfDomain] | None = Field(
+        None, description="Replay; left out where a strategy does not look at it."
+    )
+    amount: FractionOfDomain | list[FractionOfDomain] | None = Field(
+        None, description="The part of every domain that is there to be trained on."
+    )
+    amounts: dict[str, FractionOfDomain | list[FractionOfDomain]] = Field(
+        default_factory=dict,
+        description="The same by domain, in place of `amount`; `specialised` stands for all "
+        "domains that are not general.",
+    )
+    base_model: str | list[str] | None = Field(None, description="In place of the base's.")
+    variant: str | list[str] | None = Field(None, description="Names of `variants`.")
+    set: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Any key of the base by its dotted name; a list is gone through. "
+        "`datasets.0.path` names an entry of a list by its number.",
+    )
+
+
+class Study(Grid):
+    """A study's YAML. Axes at its top hold for every block of `cells`."""
+
+    base: str | dict[str, Any] = Field(description="A YAML's path, or its content.")
+    output_dir: str
+    seeds: list[int] = Field(min_length=1, description="Of Axolotl and of the plan.")
+    title: str | None = Field(None, description="Of the report.")
+    notes: str = Field("", description="Markdown that the report quotes.")
+    cells: list[Grid] = Field(default_factory=list, description="Grids, joined.")
+    variants: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Named sets of dotted keys for the axis `variant`."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRun:
+    """One `axolotl train`.
+
+    Attributes:
+        name: what its folder is called, `<cell>/seed-<n>` as a rule.
+        key: digest of everything that is trained, the runs before it included.
+        stages: names of its stages.
+        parent: the run whose last stage it starts from, or None.
+        config: the Axolotl YAML, without `output_dir` and with the base's own `base_model`.
+    """
+
+    name: str
+    key: str
+    stages: tuple[str, ...]
+    parent: StudyRun | None
+    config: Mapping[str, Any]
+
+    def chain(self) -> tuple[StudyRun, ...]:
+        """The runs of the schedule up to this one, first to last."""
+        return (*(self.parent.chain() if self.parent else ()), self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One schedule under one seed.
+
+    Attributes:
+        name: unique in the study.
+        settings: {axis: value} without the seed.
+        seed: of the cell.
+        run: the last run of its schedule.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    seed: int
+    run: StudyRun
+
+
+def read_study(path: Path) -> tuple[Study, dict[str, Any]]:
+    """Read a study and its base configuration.
+
+    Args:
+        path: the study's YAML; a base that is a path is looked up beside it, then here.
+
+    Raises:
+        DMTError: with every mistake found.
+    """
+    raw = _load_yaml(path, "STUDY")
+    try:
+        study = Study.model_validate(raw)
+    except ValidationError as error:
+        raise DMTErrors(explain(error, Study, "study")) from None
+    if isinstance(study.base, dict):
+        return study, study.base
+    beside = path.parent / study.base
+    return study, _load_yaml(beside if beside.is_file() else Path(study.base), "study.base")
+
+
+def _load_yaml(path: Path, key: str) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DMTError(key, f"{path} cannot be read ({error.strerror})", "give a file") from None
+    except yaml.YAMLError as error:
+        what = " ".join(str(error).split())
+        raise DMTError(key, f"{path} is no YAML ({what})", "mend it") from None
+    if not isinstance(content, dict):
+        raise DMTError(key, f"{path} holds no mapping", "write key: value lines")
+    return content
+
+
+def expand(study: Study, base: Mapping[str, Any]) -> list[Cell]:
+    """All cells of a study, seed by seed; cells that say the same are one.
+
+    Raises:
+        DMTError: a setting that does not fit the base.
+    """
+    cells: dict[str, Cell] = {}
+    runs: dict[str, StudyRun] = {}
+    names: set[str] = set()
+    for seed in study.seeds:
+        for settings in _settings(study, base):
+            name = _label(settings)
+            cell = _cell(study, base, name, settings, seed, runs, names)
+            cells.setdefault(cell.name, cell)
+    return list(cells.values())
+
+
+def runs_of(cells: Sequence[Cell]) -> list[StudyRun]:
+    """The runs of these cells, each once, parents before children."""
+    return list({run.key: run for cell in cells for run in cell.run.chain()}.values())
+
+
+def _settings(study: Study, base: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The settings of every cell, block by block, without the seeds."""
+    common = {name: getattr(study, name) for name in Grid.model_fields}
+    for block in study.cells or [Grid()]:
+        own = {name: getattr(block, name) for name in block.model_fields_set}
+        for nested in ("amounts", "set"):
+            own[nested] = {**common[nested], **own.get(nested, {})}
+        axes = _axes({**common, **own})
+        for values in itertools.product(*axes.values()):
+            settings = dict(zip(axes, values, strict=True))
+            settings = {"strategy": _base_strategy(base), **settings}
+            if "k" in settings and not uses_k(settings["strategy"], base, settings.get("domain")):
+                del settings["k"]
+            yield {name: value for name, value in settings.items() if value is not None}
+
+
+def _axes(grid: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """{axis: its values}; amounts as `amount.math`, keys of the base as they are."""
+    axes: dict[str, Any] = {name: grid[name] for name in ("strategy", "domain", "k", "amount")}
+    axes |= {f"amount.{domain}": value for domain, value in grid["amounts"].items()}
+    axes |= {"base_model": grid["base_model"], "variant": grid["variant"], **grid["set"]}
+    return {
+        name: [_written(name, v) for v in (value if isinstance(value, list) else [value])]
+        for name, value in axes.items()
+        if value is not None
+    }
+
+
+def _written(axis: str, value: Any) -> Any:
+    """A fraction in its one spelling: 0.25 and 2/8 are 1/4."""
+    is_fraction = axis in ("k", "amount") or axis.startswith("amount.")
+    return str(Fraction(str(value).replace(" ", ""))) if is_fraction else value
+
+
+def _base_strategy(base: Mapping[str, Any]) -> str | None:
+    block = base.get("dmt")
+    return block.get("strategy") if isinstance(block, Mapping) else None
+
+
+def _label(settings: Mapping[str, Any]) -> str:
+    """The settings in words, such as `dmt k=1/16` or `single math amount=1/4`."""
+    plain = [str(settings[name]) for name in ("strategy", "domain") if name in settings]
+    others = [
+        f"{name.rsplit('.', 1)[-1] if not name.startswith('amount.') else name}={_short(value)}"
+        for name, value in settings.items()
+        if name not in ("strategy", "domain")
+    ]
+    return " ".join([*plain, *others]) or "base"
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _cell(
+    study: Study,
+    base: Mapping[str, Any],
+    label: str,
+    settings: Mapping[str, Any],
+    seed: int,
+    runs: dict[str, StudyRun],
+    names: set[str],
+) -> Cell:
+    config = _configuration(study, base, settings, seed)
+    stages = cell_stages(config["dmt"], domains_of(config), settings)
+    name = f"{label} seed={seed}"
+    run: StudyRun | None = None
+    groups = _groups(stages, config["dmt"])
+    for index, group in enumerate(groups):
+        done = [stage for earlier in groups[: index + 1] for stage in earlier]
+        last = index + 1 == len(groups)
+        part = "" if last else f".{index + 1}-{group[0]['name']}"
+        folder = f"{_slug(label)}{part}/seed-{seed}"
+        run = _run(config, done, group, run, folder, runs, names)
+    assert run is not None
+    return Cell(name=name, settings=dict(settings), seed=seed, run=run)
+
+
+def _groups(
+    stages: Sequence[dict[str, Any]], block: Mapping[str, Any]
+) -> list[list[dict[str, Any]]]:
+    """The stages of each run: a stage that keeps the optimiser's state goes with the one before."""
+    resets = block.get("reset_optimizer", True)
+    groups: list[list[dict[str, Any]]] = []
+    for stage in stages:
+        if groups and not stage.get("reset_optimizer", resets):
+            groups[-1].append(stage)
+        else:
+            groups.append([stage])
+    return groups
+
+
+def _run(
+    config: Mapping[str, Any],
+    stages: Sequence[dict[str, Any]],
+    own: Sequence[dict[str, Any]],
+    parent: StudyRun | None,
+    name: str,
+    runs: dict[str, StudyRun],
+    names: set[str],
+) -> StudyRun:
+    block = {**config["dmt"], "stages": list(stages)}
+    if parent is not None:
+        block["start_stage"] = own[0]["name"]
+    config = {**config, "dmt": block}
+    plain = json.dumps([config, parent.key if parent else None], sort_keys=True, default=str)
+    key = blake2b(plain.encode(), digest_size=8).hexdigest()
+    if key not in runs:
+        base = name
+        for number in itertools.count(2):
+            if name not in names:
+                break
+            name = f"{base}-{number}"
+        names.add(name)
+        runs[key] = StudyRun(
+            name=name,
+            key=key,
+            stages=tuple(stage["name"] for stage in own),
+            parent=parent,
+            config=config,
+        )
+    return runs[key]
+
+
+def _slug(label: str) -> str:
+    """A label as a folder's name: `dmt k=1/16` is `dmt-k1_16`."""
+    text = label.replace("=", "").replace("/", "_").replace(" ", "-")
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in text)[:120]
+
+
+def _configuration(
+    study: Study, base: Mapping[str, Any], settings: Mapping[str, Any], seed: int
+) -> dict[str, Any]:
+    """The base with a cell's settings in it; `dmt` holds no schedule of its own any more."""
+    config: dict[str, Any] = deepcopy(dict(base))
+    config.pop("output_dir", None)
+    if not isinstance(config.get("dmt"), Mapping):
+        raise DMTError("study.base", "has no dmt block", "give an Axolotl YAML with one")
+    changes: dict[str, Any] = {}
+    if "base_model" in settings:
+        changes["base_model"] = settings["base_model"]
+    if "variant" in settings:
+        variant = settings["variant"]
+        if variant not in study.variants:
+            known = f"known: {', '.join(study.variants) or 'none, write them under variants'}"
+            raise DMTError("study.variant", f"{variant!r} is unknown", known)
+        changes |= study.variants[variant]
+    known_axes = ("strategy", "domain", "k", "amount", "base_model", "variant")
+    changes |= {
+        name: value
+        for name, value in settings.items()
+        if name not in known_axes and not name.startswith("amount.")
+    }
+    for name, value in changes.items():
+        _set(config, name, value)
+    config = _with_seed(config, seed)
+    config["seed"] = config["dmt"]["seed"] = seed
+    # A run starts from its parent's folder; the tokenised rows are cached under this name.
+    config.setdefault("tokenizer_config", config.get("base_model"))
+    config.setdefault("dataset_prepared_path", str(Path(study.output_dir) / "prepared"))
+    config.setdefault("auto_resume_from_checkpoints", True)
+    return config
+
+
+def _set(config: Any, dotted: str, value: Any) -> None:
+    """Set a key by its dotted name; a number names an entry of a list."""
+    key = f"study.set.{dotted}"
+    *path, last = dotted.split(".")
+    at = config
+    for part in path:
+        at = at[_index(at, part, key)] if isinstance(at, list) else at.setdefault(part, {})
+        if not isinstance(at, dict | list):
+            raise DMTError(key, f"the base's {part} is no block", "name a key of the base")
+    if isinstance(at, list):
+        at[_index(at, last, key)] = deepcopy(value)
+    else:
+        at[last] = deepcopy(value)
+
+
+def _index(entries: list[Any], part: str, key: str) -> int:
+    if not part.isdecimal() or int(part) >= len(entries):
+        raise DMTError(key, f"no entry {part!r}", f"give a number below {len(entries)}")
+    return int(part)
+
+
+def _with_seed(value: Any, seed: int) -> Any:
+    """Every `{seed}` in a path or a name becomes the seed."""
+    if isinstance(value, str):
+        return value.replace("{seed}", str(seed))
+    if isinstance(value, dict):
+        return {name: _with_seed(item, seed) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_seed(item, seed) for item in value]
+    return value

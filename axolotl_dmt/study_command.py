@@ -1,0 +1,93 @@
+"""`axolotl dmt study`: what the command does with its options."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from axolotl_dmt.args import read_config
+from axolotl_dmt.study import Study, expand, read_study, runs_of
+from axolotl_dmt.study_folder import StudyFolder, open_study, read_missing, read_outcomes
+from axolotl_dmt.study_run import StudyRunner, emit
+
+
+def run_study(
+    path: Path,
+    *,
+    jobs: int,
+    launcher_args: str,
+    dry_run: bool,
+    emit_commands: bool,
+    report_only: bool,
+    retrain_changed: bool,
+) -> None:
+    """Train what is left of a study and write its report.
+
+    Args:
+        path: the study's YAML.
+        jobs: runs at a time.
+        launcher_args: added to each `axolotl train`.
+        dry_run: only say what would be trained.
+        emit_commands: only print the commands that are left.
+        report_only: only write the report.
+        retrain_changed: train runs anew whose settings changed.
+
+    Raises:
+        DMTError: a mistake in the YAML.
+        SystemExit: with code 1, after the report, where a run failed.
+    """
+    study, base = read_study(path)
+    cells = expand(study, base)
+    root, runs = Path(study.output_dir), runs_of(cells)
+    for run in runs:
+        read_config(run.config["dmt"])
+    console = Console()
+    if dry_run:
+        from axolotl_dmt.study_estimate import estimate, estimate_table, totals
+
+        folder = StudyFolder(root, runs)
+        of_one_seed = [cell for cell in cells if cell.seed == study.seeds[0]]
+        works, problems = estimate(of_one_seed)
+        console.width = max(console.width, 110)
+        console.print(estimate_table(of_one_seed, folder, works))
+        for line in totals(cells, folder, works, len(study.seeds)):
+            console.print(line, highlight=False)
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        return
+    if report_only:
+        write_report(study, root, console)
+        return
+    folder = open_study(root, cells, retrain_changed=retrain_changed)
+    folder.write_cells(cells)
+    if emit_commands:
+        for line in emit(folder, runs, launcher_args):
+            print(line)
+        print(f"# then\naxolotl dmt study {path} --report-only")
+        return
+    runner = StudyRunner(folder, jobs=jobs, launcher_args=launcher_args, console=console)
+    runner.train(runs)
+    write_report(study, root, console)
+    if runner.failed:
+        raise SystemExit(1)
+
+
+def write_report(study: Study, root: Path, console: Console) -> None:
+    """Write the report over the cells that are there, and say where it lies."""
+    from axolotl_dmt.study_report import write_study_report
+
+    outcomes = read_outcomes(root)
+    missing = read_missing(root)
+    for cell, why in missing.items():
+        console.print(f"{cell} is missing: {why}", style="red", markup=False, highlight=False)
+    if not outcomes:
+        console.print("no cell is trained to its end: there is no report yet")
+        return
+    notes = [study.notes] if study.notes else []
+    if missing:
+        notes.append(f"{len(missing)} cells are missing: " + "; ".join(missing))
+    title = study.title or f"Study {root.name}"
+    report = write_study_report(outcomes, root / "report", title=title, notes="\n\n".join(notes))
+    console.print(f"{len(outcomes)} cells: {report}", highlight=False)

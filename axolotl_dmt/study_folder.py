@@ -1,0 +1,232 @@
+"""A study's folder: what is written before its runs, and what is read after them.
+
+    OUTPUT_DIR/
+      study.json                       which cells there are, and the runs of each
+      runs/dmt-k1_16/seed-1/
+        config.yaml                    what `axolotl train` is given
+        run.json                       the digest of what it trains; why it failed, where it did
+        run.log                        what it printed
+        stages/, dmt/                  what every run leaves
+      report/                          tables and pictures over all cells
+
+A run is known by the digest of what it trains, not by its folder's name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.outcomes import Outcome, OutcomeStage
+from axolotl_dmt.results import Results
+from axolotl_dmt.study import Cell, StudyRun, runs_of
+
+SCHEMA = 1
+STUDY_FILE = "study.json"
+RUN_FILE = "run.json"
+CONFIG_FILE = "config.yaml"
+LOG_FILE = "run.log"
+FINISHED = "train and evaluate"
+"""The timing that a run writes at its very end."""
+
+
+class StudyFolder:
+    """Where the runs of a study lie."""
+
+    def __init__(self, root: Path, runs: Iterable[StudyRun]) -> None:
+        """Finds the runs that are there already.
+
+        Args:
+            root: the study's `output_dir`.
+            runs: of the study.
+        """
+        self.root = root
+        self.found = {
+            key: file.parent
+            for file in sorted(root.glob(f"runs/*/*/{RUN_FILE}"))
+            if (key := _read_json(file).get("key"))
+        }
+        self.folders = {run.key: self.found.get(run.key, root / "runs" / run.name) for run in runs}
+
+    def of(self, run: StudyRun) -> Path:
+        """A run's folder."""
+        return self.folders[run.key]
+
+    def last_stage(self, run: StudyRun) -> Path:
+        """Where the model lies that a run ends with."""
+        return self.of(run) / "stages" / f"{len(run.stages):02d}-{run.stages[-1]}"
+
+    def is_done(self, run: StudyRun) -> bool:
+        """Whether a run was trained to its end."""
+        return run.key in self.found and _is_finished(self.of(run), run.stages)
+
+    def changed(self, runs: Iterable[StudyRun]) -> list[StudyRun]:
+        """The runs whose folder holds a run of other settings."""
+        return [run for run in runs if run.key not in self.found and self.of(run).exists()]
+
+    def set_aside(self, runs: Iterable[StudyRun]) -> list[Path]:
+        """Rename the folders of runs that changed; returns their new names."""
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        moved = []
+        for run in runs:
+            target = self.of(run).with_name(f"{self.of(run).name}.{stamp}")
+            os.replace(self.of(run), target)
+            moved.append(target)
+        return moved
+
+    def config(self, run: StudyRun) -> dict[str, Any]:
+        """The whole YAML of a run: where it writes, and whose weights it starts from."""
+        config = {**run.config, "output_dir": str(self.of(run))}
+        if run.parent is not None:
+            # An adapter's stages hold the adapter alone.
+            weights = "lora_model_dir" if config.get("adapter") else "base_model"
+            config[weights] = str(self.last_stage(run.parent))
+        return config
+
+    def write(self, run: StudyRun) -> Path:
+        """Write a run's `config.yaml` and `run.json`; returns the former's path."""
+        folder = self.of(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(self.config(run), sort_keys=False, allow_unicode=True)
+        path = folder / CONFIG_FILE
+        path.write_text(text, encoding="utf-8")
+        self.record(run)
+        return path
+
+    def record(self, run: StudyRun, failed: str | None = None) -> None:
+        """Say what a run trains, and why it failed, in its folder."""
+        entry = {"key": run.key, **({"failed": failed} if failed else {})}
+        _write_json(self.of(run) / RUN_FILE, entry)
+        self.found[run.key] = self.of(run)
+
+    def write_cells(self, cells: Sequence[Cell]) -> None:
+        """Write `study.json`."""
+        entries = [
+            {
+                "name": cell.name,
+                "settings": dict(cell.settings),
+                "seed": cell.seed,
+                "runs": [
+                    {
+                        "folder": os.path.relpath(self.of(run), self.root),
+                        "key": run.key,
+                        "stages": list(run.stages),
+                    }
+                    for run in cell.run.chain()
+                ],
+            }
+            for cell in cells
+        ]
+        self.root.mkdir(parents=True, exist_ok=True)
+        _write_json(self.root / STUDY_FILE, {"schema": SCHEMA, "cells": entries})
+
+
+def open_study(root: Path, cells: Sequence[Cell], *, retrain_changed: bool) -> StudyFolder:
+    """Find what a study has trained so far.
+
+    Args:
+        root: the study's `output_dir`.
+        cells: of the study.
+        retrain_changed: set runs aside whose settings changed, in place of refusing.
+
+    Raises:
+        DMTError: the settings of runs that are there changed.
+    """
+    runs = runs_of(cells)
+    folder = StudyFolder(root, runs)
+    changed = folder.changed(runs)
+    if changed and not retrain_changed:
+        names = ", ".join(run.name for run in changed[:3]) + (", ..." if len(changed) > 3 else "")
+        raise DMTError(
+            "study.output_dir",
+            f"{root} holds {len(changed)} runs of other settings ({names})",
+            "name another output_dir, or give --retrain-changed to train them anew; the old "
+            "folders are kept under new names",
+        )
+    folder.set_aside(changed)
+    return folder
+
+
+def read_outcomes(study_dir: Path) -> list[Outcome]:
+    """What became of a study's cells; those that are not trained to their end are left out.
+
+    Args:
+        study_dir: a study's `output_dir`.
+
+    Raises:
+        DMTError: the folder holds no study.
+    """
+    outcomes = []
+    for cell in _cells(study_dir):
+        if all(_is_entry_finished(study_dir, run) for run in cell["runs"]):
+            stages = [
+                OutcomeStage(name=stage.name, rows=stage.rows, scores=stage.values())
+                for run in cell["runs"]
+                for stage in Results.load(study_dir / run["folder"] / "dmt").stages
+            ]
+            outcomes.append(
+                Outcome(
+                    cell=cell["name"],
+                    settings=cell["settings"],
+                    seed=cell["seed"],
+                    stages=tuple(stages),
+                )
+            )
+    return outcomes
+
+
+def read_missing(study_dir: Path) -> dict[str, str]:
+    """{cell: why it has no outcome}, for the cells that `read_outcomes` leaves out."""
+    missing = {}
+    for cell in _cells(study_dir):
+        unfinished = [run for run in cell["runs"] if not _is_entry_finished(study_dir, run)]
+        if unfinished:
+            first = unfinished[0]["folder"]
+            failed = _read_json(study_dir / first / RUN_FILE).get("failed")
+            missing[cell["name"]] = f"{first}: {failed}" if failed else f"{first}: not trained yet"
+    return missing
+
+
+def _cells(study_dir: Path) -> list[dict[str, Any]]:
+    content = _read_json(study_dir / STUDY_FILE)
+    if content.get("schema") != SCHEMA:
+        fix = "name the output_dir of a study that was started"
+        raise DMTError(str(study_dir), f"no {STUDY_FILE} of schema {SCHEMA}", fix)
+    cells: list[dict[str, Any]] = content["cells"]
+    return cells
+
+
+def _is_entry_finished(study_dir: Path, run: Mapping[str, Any]) -> bool:
+    folder = study_dir / run["folder"]
+    same = _read_json(folder / RUN_FILE).get("key") == run["key"]
+    return same and _is_finished(folder, run["stages"])
+
+
+def _is_finished(folder: Path, stages: Sequence[str]) -> bool:
+    try:
+        results = Results.load(folder / "dmt" / "results.json")
+    except DMTError:
+        return False
+    names = [stage.name for stage in results.stages]
+    return FINISHED in results.timings and names == list(stages)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _write_json(path: Path, content: Any) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, path)

@@ -1,0 +1,214 @@
+"""Runs a study: each run an `axolotl train` of its own, some at a time, parents before children."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.results import Results
+from axolotl_dmt.study import StudyRun
+from axolotl_dmt.study_folder import LOG_FILE, StudyFolder
+
+
+def train_command(config: Path, launcher_args: str) -> list[str]:
+    """What trains one run, for people to type."""
+    return ["axolotl", "train", str(config), *shlex.split(launcher_args)]
+
+
+def emit(folder: StudyFolder, runs: Sequence[StudyRun], launcher_args: str) -> Iterator[str]:
+    """The commands of the runs that are not done, a line each, in waves.
+
+    The runs of a wave need only runs of earlier waves. Their configurations are written.
+    """
+    waves: dict[int, list[StudyRun]] = {}
+    for run in runs:
+        if not folder.is_done(run):
+            depth = sum(not folder.is_done(earlier) for earlier in run.chain()[:-1])
+            waves.setdefault(depth, []).append(run)
+    for depth, wave in sorted(waves.items()):
+        yield f"# wave {depth + 1} of {len(waves)}: {len(wave)} runs, in any order"
+        for run in wave:
+            yield shlex.join(train_command(folder.write(run), launcher_args))
+
+
+class StudyRunner:
+    """Trains what is left of a study and keeps count."""
+
+    def __init__(
+        self, folder: StudyFolder, *, jobs: int, launcher_args: str, console: Console
+    ) -> None:
+        """Keeps the settings.
+
+        Args:
+            folder: of the study.
+            jobs: runs at a time.
+            launcher_args: added to each `axolotl train`.
+            console: where progress is shown.
+        """
+        self.folder, self.jobs, self.launcher_args = folder, jobs, launcher_args
+        self.console = console
+        self.failed: dict[str, str] = {}
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.stopping = False
+        self.lock = -1
+
+    def train(self, runs: Sequence[StudyRun]) -> None:
+        """Train the runs that are not done; `failed` says afterwards which failed, by key.
+
+        Args:
+            runs: parents before children.
+
+        Raises:
+            DMTError: another study is at work in the folder.
+        """
+        done = {run.key for run in runs if self.folder.is_done(run)}
+        waiting = [run for run in runs if run.key not in done]
+        if done:
+            self.console.print(f"{len(done)} of {len(runs)} runs are done already")
+        with self._locked(), self._progress(len(runs)) as progress:
+            total = progress.add_task("runs", total=len(runs), completed=len(done))
+            running: dict[Future[str | None], tuple[StudyRun, Any, float]] = {}
+            with self._pool() as pool:
+                while waiting or running:
+                    for run in [*waiting]:
+                        if run.parent and run.parent.key in self.failed:
+                            waiting.remove(run)
+                            self._fail(run, f"skipped, {run.parent.name} failed")
+                            progress.advance(total)
+                        elif len(running) < self.jobs and (
+                            run.parent is None or run.parent.key in done
+                        ):
+                            waiting.remove(run)
+                            task = progress.add_task(f"  {run.name}", total=None)
+                            job = pool.submit(self._train, run)
+                            running[job] = (run, task, time.monotonic())
+                    for job in wait(running, return_when=FIRST_COMPLETED).done:
+                        run, task, started = running.pop(job)
+                        progress.remove_task(task)
+                        problem = job.result()
+                        if problem:
+                            self._fail(run, problem)
+                        else:
+                            done.add(run.key)
+                        progress.advance(total)
+                        count = f"[{len(done) + len(self.failed)}/{len(runs)}]"
+                        self._say(count, run, problem, time.monotonic() - started)
+
+    def _train(self, run: StudyRun) -> str | None:
+        """Train one run; returns what went wrong, or None."""
+        config = self.folder.write(run)
+        log = self.folder.of(run) / LOG_FILE
+        command = [sys.executable, "-m", "axolotl.cli.main"]
+        command += train_command(config, self.launcher_args)[1:]
+        with log.open("wb") as file:
+            if self.stopping:
+                return "stopped"
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=self._environment(),
+                start_new_session=True,
+                # A run that outlives this process keeps the folder locked.
+                pass_fds=(self.lock,),
+            )
+            self.processes[run.key] = process
+            code = process.wait()
+            del self.processes[run.key]
+        if code == 0 and self.folder.is_done(run):
+            return None
+        return f"{_last_words(log)} (exit code {code}, see {log})"
+
+    def _environment(self) -> dict[str, str]:
+        environment = {**os.environ}
+        if self.jobs > 1:
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, _cpus() // self.jobs)))
+        return environment
+
+    def _fail(self, run: StudyRun, problem: str) -> None:
+        self.failed[run.key] = problem
+        self.folder.of(run).mkdir(parents=True, exist_ok=True)
+        self.folder.record(run, problem)
+
+    def _say(self, count: str, run: StudyRun, problem: str | None, seconds: float) -> None:
+        if problem:
+            what = f"failed: {problem}"
+        else:
+            last = Results.load(self.folder.of(run) / "dmt").stages[-1]
+            scores = ", ".join(f"{name} {value:.3f}" for name, value in last.values().items())
+            what = f"not scored: {last.error}" if last.error else scores or "done"
+        text = f"{count} {run.name} {seconds:.0f} s: {what}"
+        self.console.print(text, style="red" if problem else None, markup=False, highlight=False)
+
+    def _progress(self, total: int) -> Progress:
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+
+    @contextlib.contextmanager
+    def _pool(self) -> Iterator[ThreadPoolExecutor]:
+        """A thread for each run at a time; where this process is stopped, so are its runs."""
+        former = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        try:
+            with ThreadPoolExecutor(self.jobs) as pool:
+                try:
+                    yield pool
+                except BaseException:
+                    self.stopping = True
+                    for process in [*self.processes.values()]:
+                        with contextlib.suppress(ProcessLookupError):
+                            os.killpg(process.pid, signal.SIGTERM)
+                    raise
+        finally:
+            signal.signal(signal.SIGTERM, former)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.folder.root.mkdir(parents=True, exist_ok=True)
+        with (self.folder.root / ".lock").open("wb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise DMTError(
+                    "study.output_dir",
+                    f"another study, or a run it started, is at work in {self.folder.root}",
+                    "wait for it, or stop it",
+                ) from None
+            self.lock = file.fileno()
+            yield
+
+
+def _cpus() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _last_words(log: Path) -> str:
+    """Our own error line where there is one, else the last line of a log."""
+    lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines()]
+    for mark in ("axolotl-dmt: ", "Error", ""):
+        said = [line for line in lines if mark in line and line]
+        if said:
+            return (said[0] if mark == "axolotl-dmt: " else said[-1])[:300]
+    return "no output"
