@@ -166,7 +166,9 @@ def expand(study: Study, base: Mapping[str, Any]) -> list[Cell]:
         for settings in _settings(study, base):
             name = _label(settings)
             cell = _cell(study, base, name, settings, seed, runs, names)
-            cells.setdefault(cell.name, cell)
+            if cells.setdefault(cell.name, cell).run is not cell.run:
+                problem = f"two different cells are called {cell.name!r}"
+                raise DMTError("study.cells", problem, "say what tells them apart in both")
     return list(cells.values())
 
 
@@ -178,6 +180,8 @@ def runs_of(cells: Sequence[Cell]) -> list[StudyRun]:
 def _settings(study: Study, base: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The settings of every cell, block by block, without the seeds."""
     common = {name: getattr(study, name) for name in Grid.model_fields}
+    # What is set once for all cells tells none of them apart.
+    common["set"] = {name: value for name, value in study.set.items() if isinstance(value, list)}
     for block in study.cells or [Grid()]:
         own = {name: getattr(block, name) for name in block.model_fields_set}
         for nested in ("amounts", "set"):
@@ -218,14 +222,20 @@ def _label(settings: Mapping[str, Any]) -> str:
     """The settings in words, such as `dmt k=1/16` or `single math amount=1/4`."""
     plain = [str(settings[name]) for name in ("strategy", "domain") if name in settings]
     others = [
-        f"{name.rsplit('.', 1)[-1] if not name.startswith('amount.') else name}={_short(value)}"
+        f"{_short_name(name)}={_short(name, value)}"
         for name, value in settings.items()
         if name not in ("strategy", "domain")
     ]
     return " ".join([*plain, *others]) or "base"
 
 
-def _short(value: Any) -> str:
+def _short_name(axis: str) -> str:
+    return axis if axis.startswith("amount.") else axis.rpartition(".")[2]
+
+
+def _short(axis: str, value: Any) -> str:
+    if axis == "base_model":
+        return Path(value).name
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
@@ -313,7 +323,7 @@ def _configuration(
     config.pop("output_dir", None)
     if not isinstance(config.get("dmt"), Mapping):
         raise DMTError("study.base", "has no dmt block", "give an Axolotl YAML with one")
-    changes: dict[str, Any] = {}
+    changes = {name: value for name, value in study.set.items() if not isinstance(value, list)}
     if "base_model" in settings:
         changes["base_model"] = settings["base_model"]
     if "variant" in settings:

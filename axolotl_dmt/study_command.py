@@ -81,7 +81,7 @@ def write_report(study: Study, root: Path, console: Console) -> None:
     outcomes = read_outcomes(root)
     missing = read_missing(root)
     for cell, why in missing.items():
-        console.print(f"{cell} is missing: {why}", style="red", markup=False, highlight=False)
+        console.print(f"{cell} is missing: {why}", style="red", markup=False, soft_wrap=True)
     if not outcomes:
         console.print("no cell is trained to its end: there is no report yet")
         return
@@ -90,4 +90,4 @@ def write_report(study: Study, root: Path, console: Console) -> None:
         notes.append(f"{len(missing)} cells are missing: " + "; ".join(missing))
     title = study.title or f"Study {root.name}"
     report = write_study_report(outcomes, root / "report", title=title, notes="\n\n".join(notes))
-    console.print(f"{len(outcomes)} cells: {report}", highlight=False)
+    console.print(f"{len(outcomes)} cells: {report}", highlight=False, soft_wrap=True)

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,7 @@ class StudyRunner:
                             waiting.remove(run)
                             self._fail(run, f"skipped, {run.parent.name} failed")
                             progress.advance(total)
+                            self._say(self._count(done, runs), run, self.failed[run.key], 0)
                         elif len(running) < self.jobs and (
                             run.parent is None or run.parent.key in done
                         ):
@@ -105,8 +106,8 @@ class StudyRunner:
                         else:
                             done.add(run.key)
                         progress.advance(total)
-                        count = f"[{len(done) + len(self.failed)}/{len(runs)}]"
-                        self._say(count, run, problem, time.monotonic() - started)
+                        seconds = time.monotonic() - started
+                        self._say(self._count(done, runs), run, problem, seconds)
 
     def _train(self, run: StudyRun) -> str | None:
         """Train one run; returns what went wrong, or None."""
@@ -145,6 +146,9 @@ class StudyRunner:
         self.folder.of(run).mkdir(parents=True, exist_ok=True)
         self.folder.record(run, problem)
 
+    def _count(self, done: Set[str], runs: Sequence[StudyRun]) -> str:
+        return f"[{len(done) + len(self.failed)}/{len(runs)}]"
+
     def _say(self, count: str, run: StudyRun, problem: str | None, seconds: float) -> None:
         if problem:
             what = f"failed: {problem}"
@@ -153,7 +157,8 @@ class StudyRunner:
             scores = ", ".join(f"{name} {value:.3f}" for name, value in last.values().items())
             what = f"not scored: {last.error}" if last.error else scores or "done"
         text = f"{count} {run.name} {seconds:.0f} s: {what}"
-        self.console.print(text, style="red" if problem else None, markup=False, highlight=False)
+        style = "red" if problem else None
+        self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def _progress(self, total: int) -> Progress:
         return Progress(
