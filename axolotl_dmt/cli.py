@@ -168,6 +168,20 @@ def study(study: Path, **options: Any) -> None:
         run_study(study, **options)
 
 
+@dmt.command("filter")
+@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--drop", required=True, metavar="REGEX", help="Rows to leave out.")
+@click.option("--column", help="Look at this column alone.")
+def filter_(source: Path, target: Path, drop: str, column: str | None) -> None:
+    """Write the rows of SOURCE to TARGET without those in which REGEX finds something."""
+    with one_clear_error():
+        from axolotl_dmt.filter_rows import filter_rows
+
+        rows, kept = filter_rows(source, target, drop=drop, column=column)
+        click.echo(f"{target}: {kept:,} of {rows:,} rows")
+
+
 @dmt.command()
 def strategies() -> None:
     """List the strategies, those of installed plugins too."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -58,7 +60,7 @@ def run_study(
             print(problem, file=sys.stderr)
         return
     if report_only:
-        write_report(study, root, console)
+        write_report(study, base, root, console)
         return
     folder = open_study(root, cells, retrain_changed=retrain_changed)
     folder.write_cells(cells)
@@ -69,12 +71,12 @@ def run_study(
         return
     runner = StudyRunner(folder, jobs=jobs, launcher_args=launcher_args, console=console)
     runner.train(runs)
-    write_report(study, root, console)
+    write_report(study, base, root, console)
     if runner.failed:
         raise SystemExit(1)
 
 
-def write_report(study: Study, root: Path, console: Console) -> None:
+def write_report(study: Study, base: Mapping[str, Any], root: Path, console: Console) -> None:
     """Write the report over the cells that are there, and say where it lies."""
     from axolotl_dmt.study_report import write_study_report
 
@@ -86,8 +88,15 @@ def write_report(study: Study, root: Path, console: Console) -> None:
         console.print("no cell is trained to its end: there is no report yet")
         return
     notes = [study.notes] if study.notes else []
-    if missing:
-        notes.append(f"{len(missing)} cells are missing: " + "; ".join(missing))
-    title = study.title or f"Study {root.name}"
-    report = write_study_report(outcomes, root / "report", title=title, notes="\n\n".join(notes))
+    notes += [f"{cell} is missing: {why}" for cell, why in missing.items()]
+    block = base["dmt"]
+    general = block.get("general") or "general"
+    report = write_study_report(
+        outcomes,
+        root / "report",
+        title=study.title or f"Study {root.name}",
+        notes=notes,
+        base_model=str(base.get("base_model", "")),
+        general=[general] if isinstance(general, str) else general,
+    )
     console.print(f"{len(outcomes)} cells: {report}", highlight=False, soft_wrap=True)

@@ -140,7 +140,7 @@ def test_any_key_may_be_an_axis_and_variants_are_named_sets_of_keys(tmp_path: Pa
         variants={"plain": {}, "other": {"datasets.2.path": "other.jsonl"}},
     )
     assert [cell.name for cell in cells] == [
-        f"multi_task variant={variant} learning_rate={rate} order=round_robin seed=1"
+        f"multi_task variant={variant} learning_rate={rate} seed=1"
         for variant in ("plain", "other")
         for rate in ("0.001", "0.002")
     ]
@@ -247,7 +247,7 @@ def test_a_changed_study_is_refused_or_trained_anew_and_nothing_is_lost(tmp_path
     for run in runs_of(cells):
         finish(folder, run, 0.5)
     changed = cells_of(tmp_path, {**BASE, "learning_rate": 9e-3})
-    with pytest.raises(DMTError, match="holds 2 runs of other settings .*--retrain-changed"):
+    with pytest.raises(DMTError, match=r"holds 2 runs of other settings .*--retrain-changed"):
         opened(tmp_path, changed)
     assert len(read_outcomes(tmp_path / "out")) == 1
     anew = opened(tmp_path, changed, retrain_changed=True)

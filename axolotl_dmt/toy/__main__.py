@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,11 +12,27 @@ from axolotl_dmt.toy.skills import SKILLS, Row, make_rows
 
 TRAIN = {"math": 8000, "code": 4000, "general": 6000}
 TEST = 100
+CHATS = 20
+"""In `chats.jsonl`: one more row of a skill for so many rows of its own file."""
+FIELDS = {
+    "math": ("question", "answer"),
+    "code": ("prompt", "completion"),
+    "general": ("prompt", "response"),
+}
 
 
 def write_jsonl(path: Path, rows: Iterable[Row]) -> None:
     """Write one JSON object a line."""
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+
+
+def as_chats(skill: str, rows: Iterable[Row]) -> list[Row]:
+    """Rows of a skill as general rows are written, tagged with the skill."""
+    prompt, response = FIELDS[skill]
+    return [
+        {"prompt": row[prompt].rstrip("\n"), "response": row[response], "tag": skill}
+        for row in rows
+    ]
 
 
 def make(
@@ -34,11 +51,18 @@ def make(
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
     texts: list[str] = []
+    chats: list[Row] = []
     for skill in SKILLS:
-        train, test = make_rows(skill, train=sizes[skill], test=held_out, seed=seed)
+        size = sizes[skill]
+        # The last rows, which no other file holds, are for the chats.
+        train, test = make_rows(skill, train=size + size // CHATS, test=held_out, seed=seed)
+        chats += as_chats(skill, train if skill == "general" else train[size:])
+        train = train[:size]
         write_jsonl(data / f"{skill}.jsonl", train)
         write_jsonl(data / f"{skill}_test.jsonl", test)
         texts += [text for row in train[:2000] for text in row.values()]
+    random.Random(seed).shuffle(chats)
+    write_jsonl(data / "chats.jsonl", chats)
     save_base(folder / "base", texts, seed=seed)
 
 

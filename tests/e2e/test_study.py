@@ -76,6 +76,6 @@ def test_a_study_trains_each_stage_once_and_goes_on_where_it_ended(
     assert "3 cells under 1 seeds are 3 runs, 3 of them done" in look.stdout
     steps = sum(
         json.loads((study / f / "dmt/plan/plan.json").read_text())["total_steps"]
-        for f in {*sum(folders, [])}
+        for f in {folder for chain in folders for folder in chain}
     )
     assert f"in all {steps} optimiser steps" in look.stdout
