@@ -3,9 +3,10 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
+STUDY_ROWS := --math 8000 --code 2000 --general 8000 --test 200
 QUIET := AXOLOTL_DO_NOT_TRACK=1 HF_HUB_OFFLINE=1
 
-.PHONY: help setup quickstart test test-slow lint format types docs docs-reference check clean
+.PHONY: help setup quickstart study test test-slow lint format types docs docs-reference check clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -22,6 +23,13 @@ setup: $(VENV)/ready ## Make .venv with everything in it
 quickstart: $(VENV)/ready ## Train a tiny model through both stages on the CPU, score it, report
 	$(BIN)/python -m axolotl_dmt.toy outputs/quickstart-data
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) $(BIN)/axolotl train yaml_templates/quickstart.yaml
+
+study: $(VENV)/ready ## Compare the paper's strategies and values of k on the tiny model, about an hour
+	for seed in 1 2 3 4 5; do \
+	  $(BIN)/python -m axolotl_dmt.toy outputs/studies/data-$$seed --seed $$seed $(STUDY_ROWS) || exit 1; \
+	done
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=1 $(BIN)/axolotl dmt study \
+	  yaml_templates/studies/tiny/reproduction.yaml --jobs 2 --launcher-args '--launcher python'
 
 test: $(VENV)/ready ## Run the fast tests
 	$(QUIET) $(BIN)/python -m pytest
