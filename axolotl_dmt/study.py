@@ -74,6 +74,9 @@ class Study(Grid):
     seeds: list[int] = Field(min_length=1, description="Of Axolotl and of the plan.")
     title: str | None = Field(None, description="Of the report.")
     notes: str = Field("", description="Markdown that the report quotes.")
+    judge_k: FractionOfDomain | None = Field(
+        None, description="The k of `dmt` at which the report judges the paper's claims."
+    )
     cells: list[Grid] = Field(default_factory=list, description="Grids, joined.")
     variants: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Named sets of dotted keys for the axis `variant`."

@@ -98,5 +98,6 @@ def write_report(study: Study, base: Mapping[str, Any], root: Path, console: Con
         notes=notes,
         base_model=str(base.get("base_model", "")),
         general=[general] if isinstance(general, str) else general,
+        k=study.judge_k,
     )
     console.print(f"{len(outcomes)} cells: {report}", highlight=False, soft_wrap=True)

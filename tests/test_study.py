@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from axolotl_dmt.args import read_config
+from axolotl_dmt.cli import dmt
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.results import Results, Score, StageResult
 from axolotl_dmt.study import Cell, StudyRun, expand, read_study, runs_of
@@ -289,3 +291,22 @@ def test_the_commands_come_in_waves_without_what_is_done(tmp_path: Path) -> None
     left = list(emit(folder, runs, ""))
     assert left[0] == "# wave 1 of 2: 2 runs, in any order"
     assert json.loads((folder.of(runs[1]) / "run.json").read_text())["key"] == runs[1].key
+
+
+def test_the_report_is_written_over_what_is_there(tmp_path: Path) -> None:
+    settings = {"cells": [{"strategy": "mixed_sequential"}, {"k": ["1/4", "1/8"]}]}
+    cells = cells_of(tmp_path, seeds=[1, 2], judge_k="1/4", notes="Sizes were fixed.", **settings)
+    folder = opened(tmp_path, cells)
+    for number, run in enumerate(runs_of(cells)[:-1]):
+        finish(folder, run, number / 10)
+    done = CliRunner().invoke(dmt, ["study", str(tmp_path / "study.yaml"), "--report-only"])
+    assert done.exit_code == 0, done.output
+    assert "dmt k=1/8 seed=2 is missing: runs/dmt-k1_8/seed-2: not trained yet" in done.output
+    page = (tmp_path / "out/report/study.md").read_text(encoding="utf-8")
+    assert "Sizes were fixed." in page
+    assert "not trained yet" in page
+
+
+def test_a_study_that_was_not_started_has_no_report(tmp_path: Path) -> None:
+    with pytest.raises(DMTError, match=r"no study\.json"):
+        read_outcomes(tmp_path)

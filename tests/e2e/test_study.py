@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+from click.testing import CliRunner
 from safetensors.torch import load_file
 
+from axolotl_dmt.cli import dmt
+from axolotl_dmt.study_folder import read_missing, read_outcomes
 from tests.e2e.runs import axolotl, config, train, write
 
 
@@ -35,47 +39,71 @@ def study_yaml(toy: Path, folder: Path, **changes: Any) -> Path:
     return write(folder / "study.yaml", study)
 
 
+OPTIONS = ("--jobs", "2", "--launcher-args", "--launcher python")
+
+
+def folders(study: Path) -> list[list[str]]:
+    """The runs of each cell, by their folders."""
+    cells = json.loads((study / "study.json").read_text())["cells"]
+    return [[run["folder"] for run in cell["runs"]] for cell in cells]
+
+
 def test_a_study_trains_each_stage_once_and_goes_on_where_it_ended(
     toy: Path, tmp_path: Path
 ) -> None:
-    options = ("--jobs", "2", "--launcher-args", "--launcher python")
-    # Of a base model that is not there: all fails, nothing is fatal, and it says why.
-    path = study_yaml(toy, tmp_path, set={"base_model": str(tmp_path / "nowhere")})
-    failed = axolotl("dmt", "study", str(path), *options)
-    assert failed.returncode == 1
-    assert "skipped, mixed_sequential.1-specialise/seed-5 failed" in failed.stdout
-
-    path = study_yaml(toy, tmp_path)
-    refused = axolotl("dmt", "study", str(path), *options)
-    assert refused.returncode == 2
-    assert "holds 3 runs of other settings" in refused.stderr
-    done = axolotl("dmt", "study", str(path), *options, "--retrain-changed")
+    path, study = study_yaml(toy, tmp_path), tmp_path / "study"
+    done = axolotl("dmt", "study", str(path), *OPTIONS)
     assert done.returncode == 0, done.stdout + done.stderr
-    study = tmp_path / "study"
-    cells = json.loads((study / "study.json").read_text())["cells"]
-    folders = [[run["folder"] for run in cell["runs"]] for cell in cells]
-    assert folders[0] == folders[1]
-    assert folders[0][0] == folders[2][0]
-    assert len({folder for chain in folders for folder in chain}) == 3
+    mixed, none, half = folders(study)
+    assert mixed == none
+    assert mixed[0] == half[0]
+    assert len({*mixed, *half}) == 3
     assert list((study / "report").glob("*.html"))
+    # a whole schedule, with the scores of the stage that is shared
+    outcome = read_outcomes(study)[2]
+    assert [(stage.name, stage.rows) for stage in outcome.stages] == [
+        ("specialise", {"math": 120, "code": 60}),
+        ("generalise", {"general": 100, "math": 60, "code": 30}),
+    ]
+    assert all(set(stage.scores) == {"math", "general"} for stage in outcome.stages)
+    again = CliRunner().invoke(dmt, ["study", str(path), *OPTIONS])
+    assert again.exit_code == 0, again.output
+    assert "3 of 3 runs are done already" in again.output
 
-    # The cell's last stage is, bit for bit, that of one run through both stages.
+
+@pytest.mark.slow
+def test_the_last_stage_of_a_cell_is_that_of_one_run_through_all(toy: Path, tmp_path: Path) -> None:
+    path, study = study_yaml(toy, tmp_path, cells=[{"k": "1/2"}]), tmp_path / "study"
+    done = axolotl("dmt", "study", str(path), *OPTIONS)
+    assert done.returncode == 0, done.stdout + done.stderr
     whole = yaml.safe_load((tmp_path / "base.yaml").read_text())
     whole |= {"output_dir": str(tmp_path / "whole"), "seed": 5}
     whole["dmt"] = {"strategy": "dmt", "k": "1/2"}
     one = train(tmp_path, whole)
     assert one.code == 0, one.output[-3000:]
-    ours = load_file(study / folders[2][1] / "stages/01-generalise/model.safetensors")
+    ((_, last),) = folders(study)
+    ours = load_file(study / last / "stages/01-generalise/model.safetensors")
     theirs = load_file(tmp_path / "whole/stages/02-generalise/model.safetensors")
     assert all((ours[name] == theirs[name]).all() for name in theirs)
 
-    again = axolotl("dmt", "study", str(path), *options)
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert "3 of 3 runs are done already" in again.stdout
     look = axolotl("dmt", "study", str(path), "--dry-run")
-    assert "3 cells under 1 seeds are 3 runs, 3 of them done" in look.stdout
-    steps = sum(
-        json.loads((study / f / "dmt/plan/plan.json").read_text())["total_steps"]
-        for f in {folder for chain in folders for folder in chain}
-    )
-    assert f"in all {steps} optimiser steps" in look.stdout
+    plans = [json.loads((study / f / "dmt/plan/plan.json").read_text()) for f in folders(study)[0]]
+    assert f"in all {sum(plan['total_steps'] for plan in plans)} optimiser steps" in look.stdout
+    assert "1 cells under 1 seeds are 2 runs, 2 of them done" in look.stdout
+
+
+@pytest.mark.slow
+def test_a_failed_run_is_recorded_and_not_fatal(toy: Path, tmp_path: Path) -> None:
+    nowhere = {"base_model": str(tmp_path / "nowhere")}
+    cells = [{"variant": "broken"}, {"variant": "whole", "strategy": "multi_task"}]
+    variants = {"broken": nowhere, "whole": {}}
+    path = study_yaml(toy, tmp_path, cells=cells, variants=variants)
+    done = axolotl("dmt", "study", str(path), *OPTIONS)
+    assert done.returncode == 1
+    assert "seed-5 0 s: failed: skipped, " in done.stdout
+    assert [outcome.settings["variant"] for outcome in read_outcomes(tmp_path / "study")] == [
+        "whole"
+    ]
+    (why,) = read_missing(tmp_path / "study").values()
+    assert "see " in why
+    assert "run.log" in why
