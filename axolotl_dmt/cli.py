@@ -141,10 +141,11 @@ def merge(output_dir: Path, stages: str, method: str, weight: float, to: Path) -
 
 @dmt.command()
 @click.argument("study", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--jobs", type=click.IntRange(min=1), default=1, help="Runs at a time (default 1).")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at a time."
+)
 @click.option(
     "--launcher-args",
-    default="",
     help="Added to each `axolotl train`, such as '--launcher torchrun -- --nproc_per_node 8'.",
 )
 @click.option("--dry-run", is_flag=True, help="Print cells, steps and tokens; train nothing.")

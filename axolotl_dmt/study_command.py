@@ -19,7 +19,7 @@ def run_study(
     path: Path,
     *,
     jobs: int,
-    launcher_args: str,
+    launcher_args: str | None,
     dry_run: bool,
     emit_commands: bool,
     report_only: bool,
@@ -40,6 +40,7 @@ def run_study(
         DMTError: a mistake in the YAML.
         SystemExit: with code 1, after the report, where a run failed.
     """
+    launcher_args = launcher_args or ""
     study, base = read_study(path)
     cells = expand(study, base)
     root, runs = Path(study.output_dir), runs_of(cells)
