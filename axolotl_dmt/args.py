@@ -155,6 +155,19 @@ class ScheduleConfig(_Block):
         "anywhere in a parameter's name (of the adapter, where one is trained).",
         examples=[["embed_tokens", "layers\\.[0-3]\\."]],
     )
+    train_on_inputs: bool | None = Field(
+        None,
+        description="Whether the inputs (prompts) are trained on too in this stage. "
+        "Default: `train_on_inputs`.",
+        examples=[True],
+    )
+    adapter: Literal["keep", "new"] = Field(
+        "keep",
+        description="For LoRA: keep goes on training the adapter of the stage before; new freezes "
+        "it and trains a fresh one on top. The stage's folder then holds both as one adapter, "
+        "which `merge-lora` merges.",
+        examples=["new"],
+    )
     reset_optimizer: bool | None = Field(
         None,
         description="Forget the optimiser's state (Adam's moments) where the stage starts, as "
@@ -188,6 +201,13 @@ class ScheduleConfig(_Block):
     def _one_warmup(self) -> ScheduleConfig:
         if self.warmup_ratio is not None and self.warmup_steps is not None:
             raise DMTError("warmup_steps", "stands beside warmup_ratio", "keep one of the two")
+        return self
+
+    @model_validator(mode="after")
+    def _fresh_state_for_a_fresh_adapter(self) -> ScheduleConfig:
+        if self.adapter == "new" and self.reset_optimizer is False:
+            problem = "false stands beside adapter: new, whose moments start anew"
+            raise DMTError("reset_optimizer", problem, "remove it")
         return self
 
     @field_validator("freeze")

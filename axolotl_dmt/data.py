@@ -44,7 +44,8 @@ class Pool:
     """All rows that a run may train on.
 
     Attributes:
-        dataset: the tokenised rows of all domains, then the blank row.
+        dataset: the tokenised rows of all domains, then the blank row; where a stage wants the
+            inputs masked otherwise, then all rows again in that way.
         domains: what the plan needs to know, in the pool's order.
         held_out: rows kept from training by domain, and Axolotl's `test_datasets` under "test".
     """
@@ -56,7 +57,7 @@ class Pool:
     @property
     def blank(self) -> int:
         """Position of the blank row."""
-        return len(self.dataset) - 1
+        return sum(domain.rows for domain in self.domains)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +67,14 @@ class _Part:
     Attributes:
         entry: of the YAML.
         rows: to train on.
+        otherwise: the same rows with the inputs masked otherwise, where a stage wants that.
         numbers: their numbers within the prepared dataset, or None for all of them.
         prepared: number of prepared rows, the held-out ones included.
     """
 
     entry: DictDefault
     rows: Dataset
+    otherwise: Dataset | None
     numbers: NDArray[np.int64] | None
     prepared: int
 
@@ -88,6 +91,7 @@ def load_pool(
     *,
     columns: Mapping[str, Sequence[str]] | None = None,
     val_rows: Mapping[str, int] | None = None,
+    otherwise: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> Pool:
     """Prepare every dataset and lay the rows out as the plan expects.
@@ -97,6 +101,8 @@ def load_pool(
         dataset_domains: the domain of each entry of `cfg.datasets`.
         columns: numeric columns that the plan wants to select by, by domain.
         val_rows: rows to hold out, by domain.
+        otherwise: the domains of which a stage wants the inputs masked otherwise than Axolotl's
+            `train_on_inputs` says, and the name of that stage.
         seed: which rows those are.
 
     Raises:
@@ -104,47 +110,87 @@ def load_pool(
     """
     tokenizer = load_tokenizer(cfg)
     processor = load_processor(cfg, tokenizer=tokenizer) if cfg.processor_type else None
-    prepared: dict[str, list[tuple[DictDefault, Dataset]]] = {}
+    prepared: dict[str, list[_Part]] = {}
     held_out: dict[str, Dataset] = {}
     for index, (entry, domain) in enumerate(zip(cfg.datasets, dataset_domains, strict=True)):
         own = _config_of_one_dataset(cfg, entry, with_test_datasets=index == 0)
-        try:
-            rows, tests, _, _ = prepare_datasets(own, tokenizer, processor=processor)
-        except UNREADABLE as error:
-            cause = (
-                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'empty'}"
-            )
-            raise DMTError(
-                f"datasets[{index}]",
-                f"{entry.path} could not be read or tokenised ({cause})",
-                "check its path, its content, its type and the fields that the type names",
-            ) from error
+        rows, tests = _prepare(own, index, tokenizer, processor)
         if tests is not None:
             held_out["test"] = tests
-        if len(rows) == 0:
-            raise DMTError(
-                f"datasets[{index}]",
-                f"{entry.path} has no rows of at most sequence_len {cfg.sequence_len} tokens",
-                "check the file, its type and sequence_len",
-            )
-        prepared.setdefault(domain, []).append((entry, rows))
+        other = None
+        if stage := (otherwise or {}).get(domain):
+            own.test_datasets, own.train_on_inputs = None, not cfg.train_on_inputs
+            other, _ = _prepare(own, index, tokenizer, processor)
+            check_masking(rows, other, own, entry, stage)
+        part = _Part(entry=entry, rows=rows, otherwise=other, numbers=None, prepared=len(rows))
+        prepared.setdefault(domain, []).append(part)
 
     shared = set.intersection(
-        *(set(rows.column_names) for group in prepared.values() for _, rows in group)
+        *(set(part.rows.column_names) for group in prepared.values() for part in group)
     )
-    domains, ordered = [], []
-    for name, group in prepared.items():
-        parts = [_Part(entry=e, rows=r, numbers=None, prepared=len(r)) for e, r in group]
+    domains, ordered, again = [], [], []
+    for name, parts in prepared.items():
         if count := (val_rows or {}).get(name, 0):
             parts, held_out[name] = _hold_out(name, parts, count, seed)
         ordered += [_only(part.rows, shared) for part in parts]
+        again += [_only(part.otherwise or part.rows, shared) for part in parts]
         domains.append(_domain(cfg, name, parts, (columns or {}).get(name, ())))
     lengths = np.concatenate([domain.lengths for domain in domains])
     pool = concatenate_datasets(ordered)
     blank = _blank_row(pool, int(lengths.argmin()))
-    return Pool(
-        dataset=concatenate_datasets([pool, blank]), domains=tuple(domains), held_out=held_out
-    )
+    whole = [pool, blank, *(again if otherwise else [])]
+    return Pool(dataset=concatenate_datasets(whole), domains=tuple(domains), held_out=held_out)
+
+
+def _prepare(
+    own: DictDefault, index: int, tokenizer: Any, processor: Any
+) -> tuple[Dataset, Dataset | None]:
+    """The rows of one dataset, and of the test datasets where they are asked for."""
+    path = own.datasets[0].path
+    try:
+        rows, tests, _, _ = prepare_datasets(own, tokenizer, processor=processor)
+    except UNREADABLE as error:
+        cause = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'empty'}"
+        raise DMTError(
+            f"datasets[{index}]",
+            f"{path} could not be read or tokenised ({cause})",
+            "check its path, its content, its type and the fields that the type names",
+        ) from error
+    if len(rows) == 0:
+        raise DMTError(
+            f"datasets[{index}]",
+            f"{path} has no rows of at most sequence_len {own.sequence_len} tokens",
+            "check the file, its type and sequence_len",
+        )
+    return rows, tests
+
+
+def check_masking(
+    rows: Dataset, other: Dataset, own: DictDefault, entry: DictDefault, stage: str
+) -> None:
+    """Refuse a dataset whose inputs cannot be masked otherwise, row by row.
+
+    Args:
+        rows: as Axolotl's `train_on_inputs` says.
+        other: of the same dataset, the other way.
+        own: the configuration that `other` was prepared with.
+        entry: the dataset's entry in the YAML.
+        stage: name of the stage that wants it.
+
+    Raises:
+        DMTError: other tokens come out, or the same are trained on.
+    """
+    key, fix = f"train_on_inputs (stage {stage})", "remove it from the stage"
+    tokens = [_arrow_column(part, "input_ids") for part in (rows, other)]
+    if not tokens[0].equals(tokens[1]):
+        problem = f"{entry.path} becomes other rows ({len(rows)} and {len(other)}) under it"
+        raise DMTError(key, problem, fix)
+    before, after = trained_counts(rows), trained_counts(other)
+    everything = own.train_on_inputs and np.array_equal(after, token_counts(other))
+    if np.array_equal(before, after) and not everything:
+        kind = entry.type if isinstance(entry.type, str) else "its type"
+        problem = f"changes nothing for {entry.path}: {kind} says by itself what is trained"
+        raise DMTError(key, problem, f"{fix}, or say it in the dataset's entry")
 
 
 def unprepared(cfg: DictDefault) -> list[str]:
@@ -178,7 +224,8 @@ def _hold_out(
         here = chosen[start : start + size]
         start += size
         numbers = np.flatnonzero(~here)
-        kept.append(replace(part, rows=part.rows.select(numbers), numbers=numbers))
+        other = part.otherwise and part.otherwise.select(numbers)
+        kept.append(replace(part, rows=part.rows.select(numbers), otherwise=other, numbers=numbers))
         taken.append(part.rows.select(np.flatnonzero(here)))
     return [part for part in kept if len(part.rows)], concatenate_datasets(taken)
 
@@ -190,6 +237,9 @@ def _domain(cfg: DictDefault, name: str, parts: Sequence[_Part], columns: Sequen
         rows=sum(len(part.rows) for part in parts),
         lengths=np.concatenate([token_counts(part.rows) for part in parts]),
         trained=np.concatenate([trained_counts(part.rows) for part in parts]),
+        trained_otherwise=np.concatenate([trained_counts(part.otherwise) for part in parts])
+        if all(part.otherwise for part in parts)
+        else None,
         datasets=tuple((part.label, len(part.rows)) for part in parts),
         scores={
             column: np.concatenate([_scores(cfg, part, column) for part in parts])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ class Domain:
         rows: number of rows of the pool.
         lengths: tokens of each row, shape (rows,). None: unknown, and token amounts are an error.
         trained: tokens of each row that the loss sees (label is not -100), shape (rows,), or None.
+        trained_otherwise: the same where inputs are masked otherwise than Axolotl's
+            `train_on_inputs` says; None where no stage wants that.
         datasets: (label, rows) of each dataset in pool order; sums to `rows`.
         scores: columns for `select: score:<column>`, each of shape (rows,).
         numbers: each row's number within its dataset, shape (rows,), where the pool leaves some
@@ -35,6 +37,7 @@ class Domain:
     rows: int
     lengths: Lengths | None = None
     trained: Lengths | None = None
+    trained_otherwise: Lengths | None = None
     datasets: tuple[tuple[str, int], ...] = ()
     scores: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     numbers: NDArray[np.int64] | None = None
@@ -45,7 +48,7 @@ class Domain:
         if sum(rows for _, rows in self.datasets) != self.rows:
             raise ValueError(f"the datasets of {self.name!r} do not sum to its {self.rows} rows")
         columns = {"lengths": self.lengths, "trained": self.trained, "numbers": self.numbers}
-        columns |= self.scores
+        columns |= {"trained_otherwise": self.trained_otherwise, **self.scores}
         for name, column in columns.items():
             if column is not None and len(column) != self.rows:
                 raise ValueError(f"{name} of {self.name!r} has {len(column)} of {self.rows} rows")
@@ -73,6 +76,8 @@ class Stage:
             and not the same ones again.
         max_repeats: how often a row may occur in one epoch; None means once.
         temperature: for weights only: shares are proportional to weight ** (1 / temperature).
+        train_on_inputs: where it is not what Axolotl's `train_on_inputs` says; else None.
+        new_adapter: train a fresh adapter on top of the earlier ones; None goes on with the same.
         freeze: regular expressions of parameters that are held still in this stage.
     """
 
@@ -92,6 +97,8 @@ class Stage:
     max_repeats: int | None = None
     temperature: float = 1.0
     freeze: tuple[str, ...] = ()
+    new_adapter: Literal[True] | None = None
+    train_on_inputs: bool | None = None
 
     def warmup(self, steps: int) -> int:
         """Warm-up steps of a stage of `steps` optimiser steps, by Axolotl's rule.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from itertools import chain
@@ -183,7 +184,11 @@ class _Compiler:
                 epoch_draws=stage.epoch_draws,
                 stage=stage.stage,
                 domains=tally(
-                    order[start:stop], stage.counts, self.domains, self.offsets, stage.stage.redraw
+                    order[start:stop],
+                    stage.counts,
+                    self._masked_for(stage.stage),
+                    self.offsets,
+                    stage.stage.redraw,
                 ),
             )
             for stage, count, end, start, stop in zip(
@@ -199,6 +204,15 @@ class _Compiler:
             order=order,
             pack_offsets=offsets if self.packing else None,
         )
+
+    def _masked_for(self, stage: Stage) -> Mapping[str, Domain]:
+        """The domains with the trained tokens that this stage has."""
+        if stage.train_on_inputs is None:
+            return self.domains
+        return {
+            name: replace(domain, trained=domain.trained_otherwise)
+            for name, domain in self.domains.items()
+        }
 
     def _rows(self, solved: Sequence[_Solved]) -> tuple[Rows, NDArray[np.int64], list[int]]:
         """Unpacked: the whole order is allocated once, and every epoch written in its place."""

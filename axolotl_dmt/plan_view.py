@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from axolotl_dmt.inputs import Stage
 from axolotl_dmt.training_plan import TrainingPlan
 
 
@@ -66,11 +67,24 @@ def plan_tables(plan: TrainingPlan) -> Iterator[Any]:
     yield Text("")
     yield domains
     yield Text("")
+    for stage in plan.stages:
+        if said := _special(stage.stage):
+            yield Text(f"{stage.name}: {', '.join(said)}")
     unit = f"packs of {plan.packs_per_step} a step" if plan.packs_per_step else "rows a step"
     batch = f"{unit}" if plan.packs_per_step else f"{plan.global_batch:,} {unit}"
     yield Text(
         f"{plan.total_steps:,} steps, {batch}, seed {plan.seed}, fingerprint {plan.fingerprint}"
     )
+
+
+def _special(stage: Stage) -> list[str]:
+    """What a stage does that most do not."""
+    said = [f"frozen {pattern}" for pattern in stage.freeze]
+    if stage.new_adapter:
+        said.append("a fresh adapter on top")
+    if stage.train_on_inputs is not None:
+        said.append("trains on inputs" if stage.train_on_inputs else "inputs are masked")
+    return said
 
 
 def _count(value: int | None) -> str:

@@ -167,22 +167,14 @@ def refuse_unsupported(cfg: Mapping[str, Any]) -> None:
         raise DMTErrors(problems)
 
 
-def refuse_optimizer(cfg: Mapping[str, Any], config: DMTConfig) -> None:
+def refuse_optimizer(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> None:
     """Refuse an optimiser whose state cannot be reset, where it would have to be."""
     from axolotl_dmt.optimizers import RESETTABLE
 
     name = cfg.get("optimizer") or "adamw_torch_fused"
     if name in RESETTABLE:
         return
-    if config.stages is not None:
-        later = config.stages[1:]
-        resets = any(
-            config.reset_optimizer if stage.reset_optimizer is None else stage.reset_optimizer
-            for stage in later
-        )
-    else:
-        resets = config.reset_optimizer
-    if resets:
+    if any(stage.reset_optimizer for stage in stages[1:]):
         raise DMTError(
             "optimizer",
             f"the state of {name} cannot be reset between stages",
@@ -261,4 +253,5 @@ def stage_defaults(cfg: Mapping[str, Any]) -> StageDefaults:
         warmup_steps=None if warmup is None else int(warmup),
         warmup_ratio=number("warmup_ratio", None),
         weight_decay=number("weight_decay", None),
+        train_on_inputs=bool(cfg.get("train_on_inputs")),
     )

@@ -33,6 +33,7 @@ class StageDefaults:
     warmup_steps: int | None
     warmup_ratio: float | None
     weight_decay: float | None
+    train_on_inputs: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +183,11 @@ def _stage(
         warmup_steps=own.warmup_steps if own_warmup else defaults.warmup_steps,
         warmup_ratio=own.warmup_ratio if own_warmup else defaults.warmup_ratio,
         weight_decay=_first(own.weight_decay, defaults.weight_decay),
-        reset_optimizer=_first(own.reset_optimizer, config.reset_optimizer),
+        train_on_inputs=None
+        if own.train_on_inputs in (None, defaults.train_on_inputs)
+        else own.train_on_inputs,
+        new_adapter=True if own.adapter == "new" else None,
+        reset_optimizer=own.adapter == "new" or _first(own.reset_optimizer, config.reset_optimizer),
         freeze=tuple(own.freeze or ()),
         order=_first(own.order, config.order),
         select=_first(own.select, config.select),

@@ -36,7 +36,7 @@ from axolotl_dmt.raw_checks import (
 from axolotl_dmt.record import Recorder
 from axolotl_dmt.resolve import resolve_stages
 from axolotl_dmt.sharding import check_sharding
-from axolotl_dmt.stage_checks import check_stages
+from axolotl_dmt.stage_checks import check_stages, settle
 from axolotl_dmt.tasks import Tasks, check_evaluate
 from axolotl_dmt.training_plan import TrainingPlan
 
@@ -117,7 +117,7 @@ class Run:
             stages = collect(resolve_stages, config, names, defaults)
             collect(check_start_stage, config, stages or ())
             collect(check_stages, cfg, stages or ())
-            collect(refuse_optimizer, cfg, config)
+            collect(refuse_optimizer, cfg, stages or ())
             resets = any(stage.reset_optimizer for stage in (stages or ())[1:])
             collect(partial(check_sharding, cfg, config, resets=resets, files=files))
             collect(check_val_rows, config, names)
@@ -125,6 +125,7 @@ class Run:
             keys = [problem.key for problem in wrong]
             found = [p for p in problems if p in wrong or not any(within(p.key, k) for k in keys)]
             return None, found
+        settle(cfg, stages)
         cfg["dmt"]["dataset_domains"] = list(domains)
         run = cls(config, tuple(domains))
         run.raw = raw_config(given)
@@ -139,6 +140,7 @@ class Run:
             self.dataset_domains,
             columns=score_columns(self.stages(cfg)),
             val_rows=self._val_rows(),
+            otherwise=masked_otherwise(self.stages(cfg)),
             seed=self._seed(cfg),
         )
 
@@ -160,6 +162,12 @@ class Run:
         """
         from axolotl_dmt.ranks import Ranks
 
+        # merge-lora and inference set it too, for which it is no mistake
+        if cfg.lora_model_dir and any(stage.new_adapter for stage in self.stages(cfg)):
+            problem = "is not supported beside adapter: new"
+            raise DMTError(
+                "lora_model_dir", problem, "merge that adapter into the base model first"
+            )
         self.ranks = Ranks()
         self.pool = self.load_pool(cfg)
         folder = Path(cfg.output_dir) / "dmt" / "plan"
@@ -173,9 +181,6 @@ class Run:
         self.plan = TrainingPlan.load(folder)
         # All epochs of all stages are in the plan.
         cfg.num_epochs = 1
-        if cfg.ddp_find_unused_parameters is None and any(s.stage.freeze for s in self.plan.stages):
-            # else several processes would wait for the gradients of frozen parameters
-            cfg.ddp_find_unused_parameters = True
         if self.config.val_rows and cfg.sample_packing and cfg.eval_sample_packing is None:
             # a domain's few held-out rows would not fill one batch of packs
             cfg.eval_sample_packing = False
@@ -276,6 +281,16 @@ def score_columns(stages: Sequence[Stage]) -> dict[str, tuple[str, ...]]:
             if method.startswith("score:"):
                 found.setdefault(domain, {})[method.removeprefix("score:")] = None
     return {domain: tuple(columns) for domain, columns in found.items()}
+
+
+def masked_otherwise(stages: Sequence[Stage]) -> dict[str, str]:
+    """The domains of which a stage wants the inputs masked otherwise, and that stage's name."""
+    found: dict[str, str] = {}
+    for stage in stages:
+        if stage.train_on_inputs is not None:
+            taken = (name for name, amount in stage.mix.items() if amount.value)
+            found = {**dict.fromkeys(taken, stage.name), **found}
+    return found
 
 
 def _packing(cfg: Any) -> Packing:

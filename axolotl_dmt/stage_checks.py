@@ -30,6 +30,23 @@ TUNED_SCHEDULERS = ("cosine_with_min_lr", "cosine_warmup_with_min_lr", "warmup_s
 AXOLOTLS_SCHEDULERS = ("one_cycle", "rex")
 """Names that Axolotl takes besides those of transformers."""
 
+LORA_KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
+
+UNSTACKABLE = {
+    "peft_use_dora": "",
+    "peft_use_rslora": "",
+    "peft_init_lora_weights": "",
+    "peft_layer_replication": "",
+    "peft_trainable_token_indices": "",
+    "lora_modules_to_save": "",
+    "lora_target_parameters": "",
+    "deepspeed": "",
+    "fsdp": "",
+    "fsdp_config": "",
+    **dict.fromkeys(LORA_KERNELS, ": the kernels know one adapter only"),
+}
+"""Axolotl keys that cannot stand beside `adapter: new`, and what else could be done."""
+
 
 def check_stages(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> None:
     """Check the stages against the rest of the raw YAML.
@@ -41,7 +58,13 @@ def check_stages(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> None:
     Raises:
         DMTError: with every mistake found.
     """
-    problems = [*_schedulers(cfg, stages), *_freezing(cfg, stages), *_saving(cfg)]
+    problems = [
+        *_schedulers(cfg, stages),
+        *_freezing(cfg, stages),
+        *_new_adapters(cfg, stages),
+        *_inputs(cfg, stages),
+        *_saving(cfg),
+    ]
     if problems:
         raise DMTErrors(problems)
 
@@ -103,6 +126,41 @@ def _freezing(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> Iterator[DMTEr
     if several and cfg.get("ddp_find_unused_parameters") is False:
         problem = "is false, and several processes would wait for the gradients of frozen ones"
         yield DMTError("ddp_find_unused_parameters", problem, "remove it")
+
+
+def _new_adapters(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> Iterator[DMTError]:
+    stage = next((stage for stage in stages if stage.new_adapter), None)
+    if stage is None:
+        return
+    if cfg.get("adapter") not in ("lora", "qlora"):
+        problem = f"new (stage {stage.name}) needs a LoRA to start anew"
+        yield DMTError("adapter", problem, "write adapter: lora beside dmt, or remove it there")
+    for key in UNSTACKABLE:
+        if cfg.get(key):
+            problem = f"is not supported beside adapter: new (stage {stage.name})"
+            yield DMTError(key, problem, f"remove one of the two{UNSTACKABLE[key]}")
+
+
+def _inputs(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> Iterator[DMTError]:
+    stage = next((stage for stage in stages if stage.train_on_inputs is not None), None)
+    if stage is not None and cfg.get("processor_type"):
+        problem = "cannot differ by stage where images are masked batch by batch"
+        yield DMTError(f"train_on_inputs (stage {stage.name})", problem, "set it beside dmt")
+
+
+def settle(cfg: dict[str, Any], stages: Sequence[Stage]) -> None:
+    """Set what the stages need of Axolotl, where the YAML leaves it open.
+
+    Args:
+        cfg: Axolotl's raw configuration; changed in place.
+        stages: the resolved stages.
+    """
+    if any(stage.freeze for stage in stages) and cfg.get("ddp_find_unused_parameters") is None:
+        # else several processes would wait for the gradients of frozen parameters
+        cfg["ddp_find_unused_parameters"] = True
+    if any(stage.new_adapter for stage in stages):
+        for key in LORA_KERNELS:  # which Axolotl turns on by itself
+            cfg[key] = False
 
 
 def _saving(cfg: Mapping[str, Any]) -> Iterator[DMTError]:

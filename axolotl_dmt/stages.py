@@ -137,7 +137,10 @@ class StageCallback(TrainerCallback, ExportableState):
         self._score(stage, folder, losses)
         self._tell("stage_end", stage, step, folder)
         if stage.index + 1 < len(self.plan.stages):
-            if self.plan.stages[stage.index + 1].stage.reset_optimizer:
+            following = self.plan.stages[stage.index + 1]
+            if following.stage.new_adapter:
+                self.trainer.dmt_adapters.renew(self.plan.seed, following.index)
+            if following.stage.reset_optimizer:
                 reset_optimizer(self.trainer.optimizer)
             # The checkpoint written now holds the state that the next stage starts from.
             control.should_save = args.save_strategy != SaveStrategy.NO

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,25 @@ from torch.utils.data import BatchSampler, Sampler
 from transformers import Trainer
 from transformers.trainer_utils import SchedulerType
 
+from axolotl_dmt.adapters import StackedAdapters, is_stacked
 from axolotl_dmt.data import IGNORED
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.stage_checks import AXOLOTLS_SCHEDULERS
 from axolotl_dmt.training_plan import StagePlan, TrainingPlan
+
+
+def pool_positions(plan: TrainingPlan, blank: int, start: int, stop: int) -> NDArray[Any]:
+    """Where the rows order[start:stop] of a plan lie in the pool, whose blank row is at `blank`.
+
+    Rows of a stage that wants its inputs masked otherwise lie once more behind the blank row.
+    """
+    rows = np.asarray(plan.order[start:stop])
+    positions = np.where(rows < 0, blank, rows).astype(np.int64)
+    for stage in plan.stages:
+        if stage.stage.train_on_inputs is not None:
+            first, last = (max(bound - start, 0) for bound in plan.step_bounds(stage))
+            positions[first:last] += np.where(rows[first:last] < 0, 0, blank + 1)
+    return positions
 
 
 class PlanSampler(Sampler[int]):
@@ -39,8 +55,7 @@ class PlanSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         chunk = 65536
         for start in range(0, len(self.plan.order), chunk):
-            rows = np.asarray(self.plan.order[start : start + chunk])
-            yield from np.where(rows < 0, self.blank, rows).tolist()
+            yield from pool_positions(self.plan, self.blank, start, start + chunk).tolist()
 
 
 class PlanPackSampler(BatchSampler):
@@ -66,8 +81,8 @@ class PlanPackSampler(BatchSampler):
             ]
 
     def _pack(self, index: int) -> list[int]:
-        rows = np.asarray(self.plan.order[self.offsets[index] : self.offsets[index + 1]])
-        return np.where(rows < 0, self.blank, rows).tolist()
+        first, last = self.offsets[index : index + 2].tolist()
+        return pool_positions(self.plan, self.blank, first, last).tolist()
 
 
 class StageTrainerMixin:
@@ -77,10 +92,12 @@ class StageTrainerMixin:
         dmt_plan: the plan to train by.
         dmt_blank: position of the blank row in the training dataset.
         dmt_decaying: which of the optimiser's groups hold parameters that decay.
+        dmt_adapters: the adapters of earlier stages, where a stage starts a fresh one.
     """
 
     dmt_plan: TrainingPlan | None = None
     dmt_blank: int = -1
+    dmt_adapters: StackedAdapters | None = None
     dmt_blank_steps: Mapping[int, BlankStep]
     dmt_decaying: Sequence[bool] = ()
 
@@ -90,6 +107,15 @@ class StageTrainerMixin:
         self.dmt_blank_steps = steps_with_blanks(
             plan, self.args.gradient_accumulation_steps, self.args.world_size
         )
+        if any(stage.stage.new_adapter for stage in plan.stages):
+            self.dmt_adapters = StackedAdapters(self.model)
+
+    def _load_from_checkpoint(self: Any, resume_from_checkpoint: str, model: Any = None) -> None:
+        folder = Path(resume_from_checkpoint)
+        if self.dmt_adapters is None or not is_stacked(folder, self.model):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
+        else:
+            self.dmt_adapters.load(folder)
 
     def _get_train_sampler(self: Any, train_dataset: Any = None) -> Any:
         if self.dmt_plan is None:

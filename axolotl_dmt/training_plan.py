@@ -22,6 +22,8 @@ SCHEMA: Final = 1
 BLANK: Final = -1
 """The row id of a blank: a row with every label masked, which adds nothing to the loss."""
 _LEARNING = ("learning_rate", "lr_scheduler", "weight_decay", "reset_optimizer", "freeze")
+_LEARNING_IF_SAID = ("new_adapter", "train_on_inputs")
+"""These leave the fingerprint of a plan whose stages do not say them as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +104,8 @@ class Pool:
     @classmethod
     def of(cls, domain: Domain) -> Pool:
         """Remember a domain."""
-        columns = [column for column in (domain.lengths, domain.trained) if column is not None]
-        digest = _hash([digest_array(column) for column in columns])
+        columns = (domain.lengths, domain.trained, domain.trained_otherwise)
+        digest = _hash([digest_array(column) for column in columns if column is not None])
         return cls(name=domain.name, rows=domain.rows, datasets=domain.datasets, digest=digest)
 
 
@@ -185,9 +187,9 @@ class TrainingPlan:
         """A hex digest that changes when, and only when, what is trained changes.
 
         These count: the seed, the rows of every step and pack in order, the global batch, where
-        each stage ends, its learning rate, schedule, warm-up steps, weight decay, optimiser reset
-        and frozen parameters, and of each domain that is used its rows, its datasets' labels and
-        sizes, and the lengths and trained lengths of its rows.
+        each stage ends, its learning rate, schedule, warm-up steps, weight decay, optimiser reset,
+        frozen parameters, fresh adapter and masking of inputs, and of each domain that is used its
+        rows, its datasets' labels and sizes, and the lengths and trained lengths of its rows.
 
         These do not: names of stages, how an amount or a warm-up was written (1/4 of 400 rows is
         {rows: 100}), and domains and columns that no stage uses.
@@ -195,6 +197,7 @@ class TrainingPlan:
         stages = [
             {"end": s.end_step, "warmup": s.warmup_steps}
             | {name: getattr(s.stage, name) for name in _LEARNING}
+            | {n: said for n in _LEARNING_IF_SAID if (said := getattr(s.stage, n)) is not None}
             for s in self.stages
         ]
         used = self._used()
@@ -304,7 +307,7 @@ class TrainingPlan:
         for now, then in zip(self.stages, former.stages, strict=False):
             where = f"stage {now.index + 1} ({now.name}): "
             found += _differences(where, now, then, ("steps", "warmup_steps"))
-            found += _differences(where, now.stage, then.stage, _LEARNING)
+            found += _differences(where, now.stage, then.stage, _LEARNING + _LEARNING_IF_SAID)
             for name in {**then.domains, **now.domains}:
                 counts = [s.domains[name].draws if name in s.domains else 0 for s in (now, then)]
                 if counts[0] != counts[1]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,6 +51,14 @@ def test_dual_stage_becomes_exact_rows_and_steps():
     assert len(plan.order) == plan.total_steps * 16
     math = second.domains["math"]
     assert (math.available, math.rows, math.draws, math.max_repeats) == (1000, 4, 12, 3)
+
+
+def test_trained_tokens_are_those_of_the_stages_own_masking():
+    few, all_of_them = np.full(20, 3, np.int32), np.full(20, 8, np.int32)
+    pool = domain("math", 20, lengths=all_of_them, trained=few, trained_otherwise=all_of_them)
+    masked = stage({"math": {"rows": 10}}, "masked")
+    plan = plan_of(masked, replace(masked, name="all", train_on_inputs=True), domains=[pool])
+    assert [part.domains["math"].trained_tokens for part in plan.stages] == [30, 80]
 
 
 def test_the_order_and_the_fingerprint_are_the_ones_always_made():

@@ -65,6 +65,24 @@ def test_overrides_change_one_stage_of_a_strategy() -> None:
     assert (second.learning_rate, second.epochs) == (1e-5, 1)
 
 
+def test_what_a_stage_says_of_its_weights_and_inputs() -> None:
+    plain, said = resolve(
+        {
+            "strategy": "dmt",
+            "reset_optimizer": False,
+            "overrides": {
+                "specialise": {"train_on_inputs": False},
+                "generalise": {"train_on_inputs": True, "freeze": ["embed"], "adapter": "new"},
+            },
+        }
+    )
+    # saying what Axolotl's own key says is saying nothing
+    assert (plain.train_on_inputs, plain.freeze, plain.new_adapter) == (None, (), None)
+    assert (said.train_on_inputs, said.freeze, said.new_adapter) == (True, ("embed",), True)
+    # the moments of an earlier adapter are of no use to a fresh one
+    assert (plain.reset_optimizer, said.reset_optimizer) == (False, True)
+
+
 def test_a_stages_own_warmup_replaces_both_of_axolotls() -> None:
     (stage,) = resolve({"stages": [{"name": "a", "mix": {"math": "all"}, "warmup_steps": 0}]})
     assert (stage.warmup_steps, stage.warmup_ratio) == (0, None)

@@ -101,6 +101,23 @@ def test_an_optimizer_that_cannot_be_reset_is_refused() -> None:
     Run.from_raw(raw(optimizer="lomo", dmt={"strategy": "dmt", "reset_optimizer": False}))
 
 
+def test_what_stages_need_of_axolotl_is_set_where_the_yaml_leaves_it_open() -> None:
+    cfg = raw(**overrides(freeze=["embed_tokens"]))
+    Run.from_raw(cfg)
+    assert cfg.ddp_find_unused_parameters is True
+    cfg = raw(**overrides(adapter="new"), adapter="lora")
+    Run.from_raw(cfg)
+    assert cfg.lora_mlp_kernel is False
+    assert cfg.ddp_find_unused_parameters is None
+
+
+def test_training_on_from_an_adapter_and_a_fresh_one_on_top_is_refused_before_data() -> None:
+    cfg = raw(**overrides(adapter="new"), adapter="lora", lora_model_dir="some/adapter")
+    run = Run.from_raw(cfg)  # as merge-lora does
+    with pytest.raises(DMTError, match=r"^lora_model_dir: is not supported beside adapter: new"):
+        run.prepare(cfg)
+
+
 def test_a_learning_rate_that_is_no_number_is_named() -> None:
     assert refusal(raw(learning_rate="fast")).startswith("learning_rate: 'fast' is no number")
 
@@ -172,6 +189,15 @@ def test_datasets_that_are_no_list_of_entries_are_refused(datasets: Any) -> None
         (
             {"lr_scheduler": "one_cycle", "lr_scheduler_kwargs": {"min_lr": 1e-6}},
             "lr_scheduler_kwargs: do not fit 'one_cycle' (stage specialise): ",
+        ),
+        (overrides(adapter="new"), "adapter: new (stage generalise) needs a LoRA to start anew"),
+        (
+            {**overrides(adapter="new"), "adapter": "lora", "peft_use_dora": True},
+            "peft_use_dora: is not supported beside adapter: new (stage generalise)",
+        ),
+        (
+            overrides(adapter="new", reset_optimizer=False),
+            "dmt.overrides.generalise.reset_optimizer: false stands beside adapter: new",
         ),
         ({"save_strategy": "best"}, "save_strategy: best is not supported with dmt"),
         (overrides(freeze=["layers.["]), "dmt.overrides.generalise.freeze: 'layers.[' is no regul"),

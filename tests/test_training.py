@@ -131,6 +131,29 @@ def test_packs_are_dealt_in_plan_order() -> None:
     assert batches[3] == [[99], [99]]
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_rows_whose_inputs_are_masked_otherwise_lie_behind_the_blank_row(packed: bool) -> None:
+    packing = Packing(
+        capacity=LENGTH, packs_per_step=4, pack=lambda lengths: [[i] for i in range(len(lengths))]
+    )
+    plan = plan_of(
+        stage("one", 6),
+        stage("two", 3, train_on_inputs=True),
+        stage("three", 4),
+        packing=packing if packed else None,
+    )
+    if packed:
+        batches = PlanPackSampler(plan, blank=40, batch_size=1)
+        dealt = [row for (pack,) in batches for row in pack]
+    else:
+        dealt = list(PlanSampler(plan, blank=40))
+    rows = plan.order.tolist()
+    assert dealt[:8] == [40 if row < 0 else row for row in rows[:8]]
+    assert dealt[8:12] == [40 if row < 0 else row + 41 for row in rows[8:12]]
+    assert dealt[12:] == rows[12:]
+    assert dealt.count(40) == 2 + 1
+
+
 @pytest.mark.parametrize("by_tokens", [True, False])
 def test_a_blank_micro_batch_changes_nothing(tmp_path: Path, by_tokens: bool) -> None:
     """10 rows at 4 a step: the last step has one real and one blank micro batch."""

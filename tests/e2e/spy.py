@@ -15,6 +15,10 @@ from transformers import TrainerCallback
 class SpyPlugin(BasePlugin):
     """Appends {"step", "rank", "rows": [tokens, ...], "labels": [...]} for each micro batch."""
 
+    def get_training_args(self, cfg: Any) -> dict[str, Any]:
+        """Only with `use_cpu`, which no YAML can say, does transformers take bf16 on a CPU."""
+        return {"use_cpu": True} if cfg.bf16 else {}
+
     def post_model_load(self, cfg: Any, model: Any) -> None:
         """With WEIGHTS set, start from that file: several CPU processes cannot load a model."""
         if path := os.environ.get("WEIGHTS"):
