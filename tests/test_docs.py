@@ -33,6 +33,7 @@ from axolotl_dmt.reference_commands import commands
 from axolotl_dmt.reference_hooks import hooks
 from axolotl_dmt.resolve import resolve_stages
 from axolotl_dmt.results import Results, Sample, Score, StageResult
+from axolotl_dmt.study import Study
 from axolotl_dmt.training_plan import DomainDraw
 from tests.pools import domain, stage
 from tests.test_resolve import DEFAULTS
@@ -164,6 +165,8 @@ def test_python_in_the_docs_can_be_compiled(code: str) -> None:
 @pytest.mark.parametrize("text", blocks("yaml"))
 def test_yaml_in_the_docs_passes_our_checks(text: str, tmp_path: Path) -> None:
     config = yaml.safe_load(text)
+    if isinstance(config, dict) and "seeds" in config:
+        Study.model_validate(config)
     if not isinstance(config, dict) or "dmt" not in config:
         return
     plugin = schedules()
@@ -212,6 +215,10 @@ def test_the_python_page_runs_as_shown_without_axolotl_or_torch() -> None:
 
 def keys(text: str) -> set[str]:
     return set(re.findall(r"`(\w+)`", text))
+
+
+def test_every_key_of_a_study_is_documented() -> None:
+    assert set(Study.model_fields) <= keys(pages()["howto/studies.md"])
 
 
 def test_the_contract_of_the_plan_is_documented_key_by_key() -> None:
