@@ -184,6 +184,57 @@ def filter_(source: Path, target: Path, drop: str, column: str | None) -> None:
 
 
 @dmt.command()
+@click.argument("output_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The run's YAML, in place of the one that it kept.",
+)
+@click.option("--layer", type=int, help="From 1; 0 are the embeddings.  [default: the middle one]")
+@click.option("--method", type=click.Choice(["tsne", "pca"]), default="tsne", show_default=True)
+@click.option(
+    "--token",
+    type=click.Choice(["mean", "last"]),
+    default="mean",
+    show_default=True,
+    help="Mean over the query's tokens, or its last.",
+)
+@click.option("--queries", default=100, show_default=True, help="Of each domain.")
+@click.option(
+    "--to",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The PNG.  [default: OUTPUT_DIR/dmt/hidden_states.png]",
+)
+def visualise(
+    output_dir: Path,
+    config: Path | None,
+    layer: int | None,
+    method: str,
+    token: str,
+    queries: int,
+    to: Path | None,
+) -> None:
+    """Picture where each model of the run in OUTPUT_DIR puts the queries of each domain."""
+    with one_clear_error():
+        from axolotl_dmt.visualise import visualise as draw
+
+        to = to or output_dir / "dmt" / "hidden_states.png"
+        panels = draw(
+            output_dir,
+            config_file=config,
+            layer=layer,
+            method=method,
+            token=token,
+            queries=queries,
+            to=to,
+        )
+        for panel in panels:
+            if panel.silhouette is not None:
+                click.echo(f"{panel.title}: silhouette of the domains {panel.silhouette:.3f}")
+        click.echo(f"wrote {to}")
+
+
+@dmt.command()
 def strategies() -> None:
     """List the strategies, those of installed plugins too."""
     with one_clear_error():

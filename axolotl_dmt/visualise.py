@@ -1,0 +1,280 @@
+"""`axolotl dmt visualise`: where a model's layer puts the queries of each domain, stage by stage.
+
+After the figure of Dong et al. (ACL 2024, arXiv 2310.05492) on the semantic representations of
+math, code and general queries: hidden states of some queries a domain, in two dimensions.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.kept_config import CONFIG_FILE
+from axolotl_dmt.report_plot import COLOURS
+from axolotl_dmt.run_folder import load_results, stage_folder
+from axolotl_dmt.yaml_file import YamlFile
+
+METHODS = ("tsne", "pca")
+TOKENS = ("mean", "last")
+_BATCH = 16
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One model's queries in two dimensions.
+
+    Attributes:
+        title: of the model.
+        points: shape (queries, 2).
+        silhouette: mean silhouette of the domains in the hidden states themselves: near 1 they lie
+            apart, near 0 they overlap; None with fewer than two domains.
+    """
+
+    title: str
+    points: Floats
+    silhouette: float | None
+
+
+def visualise(
+    output_dir: Path,
+    *,
+    config_file: Path | None,
+    layer: int | None,
+    method: str,
+    token: str,
+    queries: int,
+    to: Path,
+) -> list[Panel]:
+    """Draw the picture of a run: a panel for the starting model and one after each stage.
+
+    Args:
+        output_dir: of the run.
+        config_file: its YAML; left out, the one that it kept.
+        layer: 1 to the number of layers, or 0 for the embeddings; left out, the middle one.
+        method: "tsne" or "pca", each fitted to each model on its own.
+        token: "mean" over the query's tokens, or its "last".
+        queries: of each domain; held-out rows where the run has any.
+        to: the PNG.
+
+    Returns:
+        The panels.
+
+    Raises:
+        DMTError: no run there, a stage's folder is gone, or an argument out of range.
+    """
+    if queries < 2:
+        raise DMTError("--queries", f"{queries} is too few", "write 100")
+    stages = load_results(output_dir).stages
+    folders = [(f"after {s.name}", stage_folder(output_dir, i, s)) for i, s in enumerate(stages)]
+    for _, folder in folders:
+        if not folder.is_dir():
+            raise DMTError("OUTPUT_DIR", f"no folder {folder}", "the stage's model is needed")
+    config_file = config_file or _kept_config(output_dir)
+    raw = YamlFile.read(config_file).data
+    base = str(raw.get("base_model"))
+    if not raw.get("reinit_weights"):  # else the starting weights were drawn anew, and not kept
+        folders.insert(0, ("before training", Path(base)))
+    if not folders:
+        raise DMTError("OUTPUT_DIR", "no stage has ended", "train at least one stage")
+    remote = bool(raw.get("trust_remote_code"))
+    layer = _layer(layer, str(folders[-1][1]), base, remote)
+    asked = _queries(config_file, queries)
+    labels = np.repeat(np.arange(len(asked)), [len(rows) for rows in asked.values()])
+    rows = [row for of_domain in asked.values() for row in of_domain]
+    panels = []
+    for title, folder in folders:
+        states = hidden_states(str(folder), rows, layer=layer, token=token, remote=remote)
+        panels.append(
+            Panel(title=title, points=project(states, method), silhouette=_apart(states, labels))
+        )
+    words = {"tsne": "t-SNE", "pca": "PCA"}[method]
+    caption = f"Hidden states at layer {layer}, {token} of the query's tokens, {words}"
+    draw(panels, list(asked), labels, caption, to)
+    return panels
+
+
+def _kept_config(output_dir: Path) -> Path:
+    path = output_dir / "dmt" / CONFIG_FILE
+    if not path.is_file():
+        raise DMTError("--config", f"the run kept no {path}", "name the YAML it was trained with")
+    # A folder may be a stranger's, and hooks are code.
+    if YamlFile.read(path).hooks():
+        raise DMTError("--config", f"{path} names hooks, which are code", f"say --config {path}")
+    return path
+
+
+def _layer(layer: int | None, folder: str, base: str, remote: bool) -> int:
+    """The layer to look at, checked against the model before any weight is loaded."""
+    from transformers import AutoConfig
+
+    # An adapter's folder holds no configuration of the model.
+    source = folder if (Path(folder) / "config.json").is_file() else base
+    config = AutoConfig.from_pretrained(source, trust_remote_code=remote)
+    count = int(config.get_text_config().num_hidden_layers)
+    if layer is None:
+        return math.ceil(count / 2)
+    if not 0 <= layer <= count:
+        raise DMTError("--layer", f"{layer} is not from 0 to {count}", f"the model has {count}")
+    return layer
+
+
+def _queries(config_file: Path, count: int) -> dict[str, list[list[int]]]:
+    """{domain: token ids of the part of each chosen row before the answer}."""
+    from axolotl_dmt.plan_command import compile_from_yaml, quiet_logs
+
+    with quiet_logs():
+        _, run = compile_from_yaml(str(config_file))
+    found, start = {}, 0
+    for domain in run.pool.domains:
+        own = run.pool.dataset.select(range(start, start + domain.rows))
+        start += domain.rows
+        rows = run.pool.held_out.get(domain.name, own)
+        # The same queries for every model and every call.
+        chosen = np.random.default_rng(0).permutation(len(rows))[:count]
+        found[domain.name] = [_query(row) for row in rows.select(np.sort(chosen))]
+    return found
+
+
+def _query(row: Mapping[str, Any]) -> list[int]:
+    """What comes before the first trained token; the whole row where that is all of it."""
+    trained = (i for i, label in enumerate(row["labels"]) if label >= 0)
+    return list(row["input_ids"][: next(trained, 0) or None])
+
+
+def hidden_states(
+    folder: str, rows: Sequence[Sequence[int]], *, layer: int, token: str, remote: bool = False
+) -> Floats:
+    """The state of each row at a layer.
+
+    Args:
+        folder: a model or an adapter that transformers loads.
+        rows: token ids.
+        layer: 0 are the embeddings, 1 is the first layer's output.
+        token: "mean" over the row's tokens, or its "last".
+        remote: whether to trust the model's own code.
+
+    Returns:
+        Shape (rows, hidden size).
+    """
+    from transformers import AutoModelForCausalLM
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        folder, dtype="auto", trust_remote_code=remote
+    )
+    model.to(device).eval()
+    found: list[Any] = [None] * len(rows)
+    # Rows of like length together: less padding.
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    with torch.inference_mode():
+        for begin in range(0, len(order), _BATCH):
+            batch = order[begin : begin + _BATCH]
+            longest = max(len(rows[i]) for i in batch)
+            ids = torch.tensor([[*rows[i], *[0] * (longest - len(rows[i]))] for i in batch])
+            lengths = torch.tensor([len(rows[i]) for i in batch])
+            mask = (torch.arange(longest)[None] < lengths[:, None]).long()
+            output = model.base_model(
+                input_ids=ids.to(device), attention_mask=mask.to(device), output_hidden_states=True
+            )
+            states = output.hidden_states[layer].float().cpu()
+            for i, state, length in zip(batch, states, lengths.tolist(), strict=True):
+                own = state[:length]
+                found[i] = (own.mean(dim=0) if token == "mean" else own[-1]).numpy()
+    del model
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    return np.stack(found)
+
+
+def project(states: Floats, method: str) -> Floats:
+    """The states in two dimensions; the same every time.
+
+    Args:
+        states: shape (rows, hidden size).
+        method: "tsne" or "pca".
+
+    Returns:
+        Shape (rows, 2).
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    if method == "pca":
+        fitted = PCA(n_components=2, random_state=0).fit_transform(states)
+    else:
+        perplexity = min(30.0, (len(states) - 1) / 3)
+        fitted = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(states)
+    points: Floats = fitted.astype(np.float32)
+    return points
+
+
+def _apart(states: Floats, labels: NDArray[np.int64]) -> float | None:
+    from sklearn.metrics import silhouette_score
+
+    return float(silhouette_score(states, labels)) if len(set(labels.tolist())) > 1 else None
+
+
+def draw(
+    panels: Sequence[Panel],
+    domains: Sequence[str],
+    labels: NDArray[np.int64],
+    caption: str,
+    to: Path,
+) -> None:
+    """Draw a panel for each model.
+
+    Args:
+        panels: in order.
+        domains: names.
+        labels: index of each query's domain, shape (queries,).
+        caption: above the panels.
+        to: the PNG.
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(4, len(panels))
+    height = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(3.2 * columns, 3.3 * height + 0.7), layout="constrained")
+    axes = list(figure.subplots(height, columns, squeeze=False).flat)
+    for axis, panel in zip(axes, panels, strict=False):
+        for i, domain in enumerate(domains):
+            own = panel.points[labels == i]
+            style = {"s": 14, "alpha": 0.75, "linewidths": 0}
+            axis.scatter(
+                own[:, 0],
+                own[:, 1],
+                color=COLOURS[i % len(COLOURS)],
+                marker=_MARKERS[i % len(_MARKERS)],
+                label=domain.replace("$", r"\$"),
+                **style,
+            )
+        title = panel.title.replace("$", r"\$")
+        if panel.silhouette is not None:
+            title += f"\nsilhouette {panel.silhouette:.2f}"
+        axis.set_title(title, loc="left", fontsize=9.5, color="#333333")
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.spines[:].set_color("#dddddd")
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower left", ncols=6, frameon=False, fontsize=9)
+    figure.suptitle(caption, x=0.01, ha="left", fontsize=10.5, color="#333333")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(to, dpi=150, facecolor="white", format="png")
+    except OSError as error:
+        raise DMTError("--to", f"{to} cannot be written ({error})", "name another file") from None
