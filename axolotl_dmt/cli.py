@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from axolotl_dmt.errors import one_clear_error
+from axolotl_dmt.recipe_command import recipe
 
 _hooks = click.option(
     "--hooks",
@@ -20,6 +21,9 @@ _hooks = click.option(
 @click.group()
 def dmt() -> None:
     """Dual-stage Mixed Fine-tuning: plans before training, scores and reports after it."""
+
+
+dmt.add_command(recipe)
 
 
 @dmt.command()

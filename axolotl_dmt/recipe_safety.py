@@ -1,0 +1,348 @@
+"""What a stranger's YAML may say without being asked for: the list of keys that do no harm.
+
+Axolotl has some 400 keys, and more with every release. Some import Python, open files, send keys
+and models to servers, or download code; so what is not on the list here is shown to the user, who
+may allow it (`--trust`). A key is on the list when the worst that a value of its kind can do is to
+waste the time of the machine that trains with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from axolotl_dmt.kept_config import is_secret
+
+Check: TypeAlias = Callable[[Any], str | None]
+"""Says why a value may do harm, or None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A place in a recipe's YAML that needs the user's word.
+
+    Attributes:
+        key: dotted and indexed, `datasets[0].path`.
+        value: what stands there.
+        why: what it may do.
+        secret: whether it looks like a password or a key; its value is not kept then.
+    """
+
+    key: str
+    value: Any
+    why: str
+    secret: bool = False
+
+    @property
+    def problem(self) -> str:
+        """The value and the reason, in one line."""
+        text = repr(self.value)
+        return f"{text if len(text) <= 80 else text[:79] + '…'} {self.why}"
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.problem}"
+
+
+def outside(path: Any) -> str | None:
+    """Why a path may lead out of the working folder, or None; names on the hub pass too.
+
+    Only the text is looked at: a recipe brings no links of its own.
+    """
+    if not isinstance(path, str) or not path or len(path) > 400:
+        return "is no path"
+    if any(ord(char) < 32 or char in ':$%~\\"|<>\x7f' for char in path):
+        return "leads out of the working folder, or is an address"
+    parts = path.removeprefix("./").split("/")
+    if path.startswith("/") or any(part.startswith(".") for part in parts if part):
+        return "leads out of the working folder, or to a hidden file"
+    return None
+
+
+_SCALAR = re.compile(r"[\w.+-][\w.+% -]{0,99}")
+_STRATEGY = re.compile(
+    # Axolotl imports any other dotted name as a Python module.
+    r"(alpaca|alpaca_chat|alpaca_instruct|alpaca_w_system|chat_template|completion|context_qa|"
+    r"creative_acr|explainchoice|concisechoice|summarizetldr|gpteacher|reflection|input_output|"
+    r"llama2_chat|metharme|orcamini|pygmalion|stepwise_supervised|jeopardy|oasst)"
+    r"(\.load(_\w+)?|:\w+)?"
+)
+_PLUGINS = re.compile(
+    # Axolotl's own that only change how the model computes; its others talk to servers.
+    r"axolotl_dmt\.DMTPlugin|"
+    r"axolotl\.integrations\.(liger|cut_cross_entropy|spectrum|grokfast|densemixer)\.\w+"
+)
+_CLASS = re.compile(r"[A-Z][A-Za-z0-9_]*")
+_TASK = re.compile(r"[A-Za-z0-9][\w-]*")
+_REVISION = re.compile(r"[\w][\w.-]*")
+
+
+def _matches(pattern: re.Pattern[str], why: str) -> Check:
+    def check(value: Any) -> str | None:
+        return None if isinstance(value, str) and pattern.fullmatch(value) else why
+
+    return check
+
+
+def _scalar(value: Any) -> str | None:
+    if value is None or isinstance(value, (bool, int, float)):
+        return None
+    return _matches(_SCALAR, "is neither a number nor one word")(value)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None or isinstance(value, str) else "is no text"
+
+
+def _jinja(value: Any) -> str | None:
+    # transformers renders templates in a sandbox; without a brace it is the name of a file
+    return _text(value) if isinstance(value, str) and "{" in value else outside(value)
+
+
+def _each(check: Check) -> Check:
+    """The check on every item of a list, or on the value itself."""
+
+    def each(value: Any) -> str | None:
+        items = value if isinstance(value, list) else [value]
+        return next((why for why in map(check, items) if why), None)
+
+    return each
+
+
+def _settings(value: Any) -> str | None:
+    """Nested numbers and words: nothing in it can be a path, an address or a program."""
+    if isinstance(value, Mapping):
+        return next((why for why in map(_settings, value.values()) if why), None)
+    return _each(_settings)(value) if isinstance(value, list) else _scalar(value)
+
+
+def _texts(value: Any) -> str | None:
+    return _each(_text)(list(value.values()) if isinstance(value, Mapping) else value)
+
+
+def _anything(value: Any) -> str | None:
+    return None  # the model of the `dmt:` block has checked it
+
+
+def _keys(names: str, check: Check) -> dict[str, Check]:
+    return dict.fromkeys(names.split(), check)
+
+
+DATASET: Mapping[str, Check] = {
+    **_keys("path data_files", _each(outside)),
+    **_keys(
+        "domain name split shards shards_idx preprocess_shards field field_human field_model "
+        "field_messages field_tools field_thinking template_thinking_key message_field_role "
+        "message_field_content message_field_training message_field_training_detail "
+        "split_thinking roles_to_train train_on_eos train_on_eot drop_system_message "
+        "chat_template temperature logprobs_field conversation",
+        _each(_scalar),
+    ),
+    "split": _matches(re.compile(r"\w+(\[[\d:%]*\])?"), "is no split of a data set"),
+    "revision": _matches(_REVISION, "is no revision"),
+    "ds_type": _matches(re.compile("json|csv|parquet|arrow|text"), "may read more than data"),
+    "message_property_mappings": _settings,
+    "roles": _settings,
+    "chat_template_jinja": _jinja,
+}
+
+PROMPT_TYPE: Mapping[str, Check] = _keys(
+    "system_prompt system_format field_system field_instruction field_input field_output format "
+    "no_input_format",
+    _text,
+)
+
+EVALUATE: Mapping[str, Check] = {
+    **_keys(
+        "when before prompt limit num_fewshot batch_size apply_chat_template max_new_tokens runner "
+        "model samples",
+        _anything,
+    ),
+    "tasks": _each(_matches(_TASK, "is a file of tasks, which may hold programs")),
+    "data": lambda value: _each(outside)(list(value.values())),
+    "gen_kwargs": _settings,
+}
+
+DMT: Mapping[str, Check] = _keys(
+    "strategy k general sequence domain stages overrides seed order select redraw max_repeats "
+    "val_rows reset_optimizer start_stage on_plan_change",
+    _anything,
+)
+
+DEEPSPEED: Mapping[str, Check] = _keys(
+    "zero_optimization bf16 fp16 gradient_accumulation_steps gradient_clipping train_batch_size "
+    "train_micro_batch_size_per_gpu steps_per_print wall_clock_breakdown communication_data_type "
+    "zero_allow_untested_optimizer zero_force_ds_cpu_optimizer activation_checkpointing",
+    _settings,
+)
+
+TOP: Mapping[str, Check] = {
+    **_keys(
+        "base_model base_model_config tokenizer_config output_dir dataset_prepared_path "
+        "spectrum_model_name",
+        outside,
+    ),
+    **_keys(
+        # training
+        "micro_batch_size gradient_accumulation_steps batch_size eval_batch_size num_epochs "
+        "max_steps learning_rate embedding_lr embedding_lr_scale weight_decay optimizer "
+        "lr_scheduler lr_quadratic_warmup cosine_min_lr_ratio cosine_constant_lr_ratio "
+        "lr_div_factor adam_epsilon adam_epsilon2 adam_beta1 adam_beta2 adam_beta3 max_grad_norm "
+        "warmup_steps warmup_ratio train_on_inputs group_by_length neftune_noise_alpha "
+        "noisy_embedding_alpha loraplus_lr_ratio loraplus_lr_embedding seed val_set_size "
+        "loss_watchdog_threshold loss_watchdog_patience early_stopping_patience "
+        # precision and memory
+        "bf16 fp16 fp8 bfloat16 float16 float32 tf32 load_in_8bit load_in_4bit "
+        "gradient_checkpointing activation_offloading layer_offloading low_cpu_mem_usage "
+        "gpu_memory_limit torch_compile torch_compile_mode tiled_mlp tiled_mlp_num_shards "
+        "chunked_cross_entropy chunked_cross_entropy_num_chunks torch_empty_cache_steps gc_steps "
+        "gc_collect_steps embeddings_skip_upcast fp32_norms "
+        # adapters
+        "adapter lora_r lora_alpha lora_dropout lora_target_linear lora_fan_in_fan_out "
+        "lora_mlp_kernel lora_qkv_kernel lora_o_kernel lora_embedding_kernel lora_on_cpu "
+        "peft_use_dora peft_use_rslora peft_init_lora_weights peft_autocast_adapter_dtype "
+        "peft_ensure_weight_tying qlora_sharded_model_loading merge_lora merge_method "
+        # model and tokenizer
+        "sequence_len eval_sequence_len min_sample_len excess_length_strategy reinit_weights "
+        "resize_token_embeddings_to_32x mean_resizing_embeddings shrink_embeddings "
+        "tokenizer_use_fast tokenizer_legacy tokenizer_save_jinja_files chat_template "
+        "attn_implementation flash_attention sdp_attention flex_attention xformers_attention "
+        "eager_attention sample_packing sample_packing_group_size sample_packing_bin_size "
+        "sample_packing_sequentially sample_packing_mp_start_method eval_sample_packing "
+        "pad_to_sequence_len pad_to_multiple_of batch_flattening multipack_real_batches "
+        "is_falcon_derived_model is_llama_derived_model is_mistral_derived_model "
+        "is_qwen_derived_model "
+        # data
+        "shuffle_merged_datasets shuffle_before_merging_datasets dataset_num_proc "
+        "dataset_processes dataset_exact_deduplication dataset_keep_in_memory "
+        "dataloader_num_workers dataloader_pin_memory dataloader_prefetch_factor "
+        "dataloader_drop_last "
+        # several GPUs
+        "fsdp_version fsdp_final_state_dict_type dp_shard_size dp_replicate_size "
+        "context_parallel_size tensor_parallel_size heads_k_stride ring_attn_func ddp_timeout "
+        "ddp_bucket_cap_mb ddp_broadcast_buffers ddp_find_unused_parameters "
+        # saving and logging
+        "logging_steps save_steps saves_per_epoch save_strategy save_total_limit save_first_step "
+        "save_only_model save_safetensors eval_steps evals_per_epoch eval_strategy "
+        "load_best_model_at_end metric_for_best_model greater_is_better use_tensorboard "
+        "include_tokens_per_second include_tkps auto_resume_from_checkpoints strict "
+        # Axolotl's own plugins
+        "liger_rope liger_rms_norm liger_rms_norm_gated liger_layer_norm liger_swiglu "
+        "liger_glu_activation liger_cross_entropy liger_fused_linear_cross_entropy "
+        "liger_use_token_scaling cut_cross_entropy spectrum_top_fraction grokfast_alpha "
+        "grokfast_lamb dense_mixer",
+        _scalar,
+    ),
+    **_keys(
+        "lr_scheduler_kwargs optim_args gradient_checkpointing_kwargs lora_rank_pattern "
+        "lora_alpha_pattern rope_scaling fsdp fsdp_config max_memory bnb_config_kwargs "
+        "peft_layers_to_transform fix_untrained_tokens selective_checkpointing lr_groups",
+        _settings,
+    ),
+    **_keys(
+        "lora_target_modules lora_target_parameters lora_modules_to_save unfrozen_parameters "
+        "special_tokens tokens eot_tokens default_system_message peft_layers_pattern "
+        "optim_target_modules",
+        _texts,
+    ),
+    **_keys(
+        "type_of_model tokenizer_type", _matches(_CLASS, "is no name of a class in transformers")
+    ),
+    "revision_of_model": _matches(_REVISION, "is no revision"),
+    "plugins": _each(_matches(_PLUGINS, "runs another package's code")),
+    "chat_template_jinja": _jinja,
+}
+
+REASONS: Mapping[str, str] = {
+    "trust_remote_code": "runs code from a model's or data set's repository",
+    "resume_from_checkpoint": "reads a checkpoint, which may hold programs",
+    "trainer_cls": "imports a Python module",
+    "torchdistx_path": "imports Python from a folder",
+    "rl": "is not for dmt",
+    "trl": "imports Python functions, talks to servers",
+    "vllm": "starts or calls a server",
+    "use_kernels": "runs code from the hub",
+    "overrides_of_model_kwargs": "changes how the model is loaded, and from where",
+    "bench_dataset": "downloads from an address",
+    "push_dataset_to_hub": "uploads your data",
+    "hf_use_auth_token": "sends your token",
+    "gradio_share": "opens a server to the world",
+    "use_ray": "runs on a cluster of yours",
+    "dmt.hooks": "runs Python of its own",
+    "dmt.evaluate.include_path": "reads tasks, which may hold programs",
+    "dmt.evaluate.judge": "sends your key and the answers to a server, at your cost",
+    "dmt.evaluate.model_args": "changes how the model is loaded",
+    "dmt.evaluate.allow_unsafe_code": "runs generated code where nothing walls it off",
+}
+"""What the best known of the keys that are not on the list may do."""
+
+_SENDS = re.compile(r"(wandb|comet|mlflow|trackio|swanlab|hub|otel|hf_mlflow)_|use_(wandb|comet)")
+
+
+def findings(config: Mapping[str, Any]) -> list[Finding]:
+    """Everything in a YAML that may do more than train a model in the working folder.
+
+    Args:
+        config: of plain values; its `dmt:` block has passed `args.read_config`.
+
+    Returns:
+        Empty where the YAML is harmless.
+    """
+    return [*_findings(config)]
+
+
+def deepspeed_findings(config: Mapping[str, Any], where: str) -> list[Finding]:
+    """The same for a DeepSpeed configuration."""
+    return [*_of_block(config, DEEPSPEED, f"{where}.")]
+
+
+def _findings(config: Mapping[str, Any]) -> Iterable[Finding]:
+    blocks = ("datasets", "test_datasets", "dmt", "deepspeed")
+    yield from _of_block({k: v for k, v in config.items() if k not in blocks}, TOP, "")
+    for key in ("datasets", "test_datasets"):
+        entries = config.get(key) or []
+        for index, entry in enumerate(entries if isinstance(entries, list) else [entries]):
+            yield from _of_dataset(entry, f"{key}[{index}]")
+    block = config.get("dmt") or {}
+    yield from _of_block({k: v for k, v in block.items() if k != "evaluate"}, DMT, "dmt.")
+    yield from _of_block(block.get("evaluate") or {}, EVALUATE, "dmt.evaluate.")
+    deepspeed = config.get("deepspeed")
+    if isinstance(deepspeed, Mapping):
+        yield from deepspeed_findings(deepspeed, "deepspeed")
+    elif deepspeed is not None and (why := outside(deepspeed)):
+        yield Finding(key="deepspeed", value=deepspeed, why=why)
+
+
+def _of_dataset(entry: Any, where: str) -> Iterable[Finding]:
+    if not isinstance(entry, Mapping):
+        yield Finding(key=where, value=entry, why="is no data set")
+        return
+    kind = entry.get("type")
+    if isinstance(kind, Mapping):
+        yield from _of_block(kind, PROMPT_TYPE, f"{where}.type.")
+    elif kind is not None and not (isinstance(kind, str) and _STRATEGY.fullmatch(kind)):
+        yield Finding(key=f"{where}.type", value=kind, why="may import a Python module")
+    yield from _of_block({k: v for k, v in entry.items() if k != "type"}, DATASET, f"{where}.")
+
+
+def _of_block(
+    block: Mapping[str, Any], allowed: Mapping[str, Check], prefix: str
+) -> Iterable[Finding]:
+    for name, value in block.items():
+        key = f"{prefix}{name}"
+        if is_secret(name, value):
+            yield Finding(key=key, value="…", why="looks like a secret", secret=True)
+        elif name in allowed:
+            if value is not None and (why := allowed[name](value)):
+                yield Finding(key=key, value=value, why=why)
+        elif value not in (None, False):
+            yield Finding(key=key, value=value, why=_reason(key, name))
+
+
+def _reason(key: str, name: str) -> str:
+    if known := REASONS.get(key) or REASONS.get(name):
+        return known
+    if _SENDS.match(name):
+        return "sends the run, or what it makes, to a server"
+    return "is not on the list of keys that do no harm"
