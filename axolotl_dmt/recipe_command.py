@@ -87,12 +87,10 @@ def use(source: str, to: Path | None, trust: bool) -> None:
     `axolotl dmt recipe list` shows.
     """
     with one_clear_error():
-        from axolotl_dmt.recipes import YAML_FILE, gallery, save_files
+        from axolotl_dmt.recipes import YAML_FILE, save_files
 
-        found = _read(source)
-        if source in gallery():
-            trust = True  # shipped with this package
-        if not trust:
+        found, installed = _found(source)
+        if not (trust or installed):
             _refuse_findings(found, _TRUST)
         files = {YAML_FILE if n == found.yaml_name else n: data for n, data in found.files.items()}
         folder = save_files(files, to or Path(found.name))
@@ -100,10 +98,8 @@ def use(source: str, to: Path | None, trust: bool) -> None:
             click.echo(f"trusted: {finding}")
         for name in found.left_out:
             click.echo(f"left out: {name!r} (no file that a recipe needs)")
-        for data in found.card.data if found.card else ():
-            if data.local:
-                rows = "" if data.rows is None else f", {data.rows:,} rows"
-                click.echo(f"bring: {folder / data.path} (domain {data.domain}{rows})")
+        for place, what in found.card.needs.items() if found.card else ():
+            click.echo(f"bring {_one_line(place)}: {_one_line(what)}")
         click.echo(f"wrote {folder}; next: cd {folder} && axolotl dmt plan {YAML_FILE}")
 
 
@@ -125,28 +121,37 @@ def push(folder: str, repository: str, private: bool) -> None:
 
 @recipe.command(name="list")
 def list_gallery() -> None:
-    """List the built-in recipes."""
+    """List the built-in recipes, and those of installed packages."""
     with one_clear_error():
         from rich.console import Console
         from rich.table import Table
 
-        from axolotl_dmt.recipes import gallery, headline
+        from axolotl_dmt.recipes import headline, known_recipes
 
         table = Table("recipe", "what it is for", box=None, pad_edge=False)
-        for name, path in gallery().items():
+        for name, path in known_recipes().items():
             table.add_row(name, headline(path))
         Console().print(table)
         click.echo("axolotl dmt recipe use NAME copies one")
 
 
 def _read(source: str) -> Recipe:
-    from axolotl_dmt.recipe_source import RecipeFiles, load
-    from axolotl_dmt.recipes import YAML_FILE, gallery, read_recipe
+    return _found(source)[0]
 
-    if (built_in := gallery().get(source)) and not Path(source).exists():
-        files = {YAML_FILE: built_in.read_bytes()}
-        return read_recipe(RecipeFiles(name=built_in.stem, files=files))
-    return read_recipe(load(source))
+
+def _found(source: str) -> tuple[Recipe, bool]:
+    """The recipe, and whether it came with an installed package."""
+    from axolotl_dmt.recipe_source import load
+    from axolotl_dmt.recipes import known_recipes, read_recipe
+
+    if not Path(source).exists() and (installed := known_recipes().get(source)):
+        return read_recipe(load(str(installed))), True
+    return read_recipe(load(source)), False
+
+
+def _one_line(text: str) -> str:
+    """A stranger's text without control characters."""
+    return "".join(char if char.isprintable() else "�" for char in text)
 
 
 def _refuse_findings(found: Recipe, fix: str) -> None:

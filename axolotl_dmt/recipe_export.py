@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -154,8 +155,11 @@ def _evaluate(done: Cleaned) -> None:
         place = _place(done, f"your-data/{_plain(ability)}_test", Path(str(path)).suffix)
         done.needs[place] = f"test items of the ability {ability}"
         block["data"][ability] = place
+    # the server, and the leave to go without a sandbox, are of the machine
     if (block.get("judge") or {}).pop("base_url", None):
         done.dropped.append("dmt.evaluate.judge.base_url")
+    if block.pop("allow_unsafe_code", None):
+        done.dropped.append("dmt.evaluate.allow_unsafe_code")
 
 
 def _place(done: Cleaned, stem: str, suffix: str) -> str:
@@ -223,6 +227,7 @@ def make_card(
         global_batch=(results.plan or {}).get("global_batch"),
         stages=list(_stages(results)),
         scores=list(_scores(results)),
+        needs=cleaned.needs,
         versions=dict(results.versions),
     )
 
@@ -281,9 +286,9 @@ def card_text(card: Card, results: Results, cleaned: Cleaned, *, picture: bool) 
         f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---",
         f"# {card.name}",
         f"A fine-tuning recipe for [Axolotl](https://github.com/axolotl-ai-cloud/axolotl) with "
-        f"axolotl-dmt: `{card.base_model.path}` through {schedule}."
-        f"{f' By {card.author}.' if card.author else ''}"
-        f" {f'Licence: {card.licence}.' if card.licence else 'No licence is given.'}",
+        f"axolotl-dmt: `{card.base_model.path}` through {schedule}.",
+        f"{f'Author: {card.author}. ' if card.author else ''}"
+        f"{f'Licence: {card.licence}.' if card.licence else 'No licence is given.'}",
         "## Scores",
         scores_table(shown),
     ]
@@ -317,8 +322,6 @@ def _data_table(card: Card) -> str:
 
 
 def _json_text(card: Card) -> str:
-    import json
-
     return json.dumps(card.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

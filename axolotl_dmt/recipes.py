@@ -76,7 +76,10 @@ class ScoreCard(_Part):
 
 
 class Card(_Part):
-    """What `recipe.json` and the front matter of `README.md` hold."""
+    """What `recipe.json` and the front matter of `README.md` hold.
+
+    `needs` is {path: what its user must bring there}.
+    """
 
     schema_version: int = Field(SCHEMA, alias="schema")
     name: str
@@ -88,6 +91,7 @@ class Card(_Part):
     global_batch: int | None = None
     stages: list[StageCard] = Field(default_factory=list)
     scores: list[ScoreCard] = Field(default_factory=list)
+    needs: dict[str, str] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -220,8 +224,24 @@ def gallery() -> Mapping[str, Path]:
     return {name: path for name, path in found.items() if not name.startswith("studies/")}
 
 
+def known_recipes() -> Mapping[str, Path]:
+    """The gallery and the recipes of installed packages, {name: YAML or folder}.
+
+    Raises:
+        DMTError: a package's recipe has the name of another one.
+    """
+    from axolotl_dmt.hooks import registered_recipes
+
+    built_in, more = gallery(), registered_recipes()
+    if taken := sorted(built_in.keys() & more.keys()):
+        raise DMTError("recipe", f"{taken[0]!r} is registered twice", "rename the package's")
+    return {**built_in, **more}
+
+
 def headline(path: Path) -> str:
-    """What a template is for: the first sentence of the comment at its head."""
+    """What a recipe is for: the first sentence of the comment at the head of its YAML."""
+    if path.is_dir():
+        path = path / YAML_FILE
     words: list[str] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
