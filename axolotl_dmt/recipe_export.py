@@ -303,12 +303,23 @@ def card_text(card: Card, results: Results, cleaned: Cleaned, *, picture: bool) 
         "## Use it",
         "```\naxolotl dmt recipe use THIS_FOLDER --to my-run\ncd my-run\n"
         "axolotl dmt plan dmt.yaml\naxolotl train dmt.yaml\n```",
-        "With the same data, the same number of rows a step and the same versions, "
-        "`axolotl dmt plan` prints the fingerprint above.",
+        _same_plan(card),
         "## Versions",
         "\n".join(f"- {package} {version}" for package, version in card.versions.items()),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _same_plan(card: Card) -> str:
+    if any(source.local for source in card.data):
+        return (
+            "The paths of local data count in the fingerprint, so yours will be another; the rows "
+            "and steps above are what `axolotl dmt plan` must show."
+        )
+    return (
+        f"With {card.global_batch} rows a step and these versions, `axolotl dmt plan` prints the "
+        "fingerprint above."
+    )
 
 
 def _data_table(card: Card) -> str:

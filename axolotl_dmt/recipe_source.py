@@ -307,7 +307,8 @@ def download(url: str) -> bytes:
     except DMTError:
         raise
     except (OSError, ValueError, urllib.error.URLError) as error:
-        raise DMTError(url, f"cannot be fetched ({error})", "check the address") from None
+        why = " ".join(str(error).split())
+        raise DMTError(url, f"cannot be fetched ({why})", "check the address") from None
 
 
 def _read(answer: Any, url: str, deadline: float) -> bytes:
