@@ -195,7 +195,13 @@ def filter_(source: Path, target: Path, drop: str, column: str | None) -> None:
     help="The run's YAML, in place of the one that it kept.",
 )
 @click.option("--layer", type=int, help="From 1; 0 are the embeddings.  [default: the middle one]")
-@click.option("--method", type=click.Choice(["tsne", "pca"]), default="tsne", show_default=True)
+@click.option(
+    "--method",
+    type=click.Choice(["tsne", "pca"]),
+    default="tsne",
+    show_default=True,
+    help="How to come to two dimensions.",
+)
 @click.option(
     "--token",
     type=click.Choice(["mean", "last"]),
