@@ -386,6 +386,24 @@ class EvaluateConfig(_Block):
         return self
 
 
+class ReplayConfig(_Block):
+    """Which rows are replayed: `dmt.replay`."""
+
+    select: Literal["random", "hardest", "easiest"] = Field(
+        "random",
+        description="random, or the rows of the highest (hardest) or the lowest (easiest) loss "
+        "first. Only rows that an earlier stage chose are taken, as long as there are any.",
+        examples=["hardest"],
+    )
+    losses: str | None = Field(
+        None,
+        min_length=1,
+        description="For hardest and easiest: the file of each row's loss that `axolotl dmt "
+        "row-losses CONFIG --model STAGE_FOLDER` writes. A file of other rows is refused.",
+        examples=["outputs/stage-1/dmt/row_losses.parquet"],
+    )
+
+
 class DMTConfig(_Block):
     """The `dmt:` block."""
 
@@ -442,6 +460,12 @@ class DMTConfig(_Block):
         description="random, first, longest, shortest, score:<column>, or a hook's; for all "
         "domains or {domain: ...}. A smaller part always lies inside a larger one.",
         examples=[{"math": "longest"}],
+    )
+    replay: ReplayConfig | None = Field(
+        None,
+        description="Which rows are taken again: of a specialised domain, in the stages after the "
+        "first that takes some of it. A stage's own `select` wins over it. Default: `dmt.select`.",
+        examples=[{"select": "hardest", "losses": "outputs/stage-1/dmt/row_losses.parquet"}],
     )
     redraw: bool = Field(
         False, description="Draw a fresh part of each domain in each epoch.", examples=[True]

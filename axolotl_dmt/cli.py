@@ -115,6 +115,41 @@ def _show_report(output_dir: Path) -> None:
     click.echo(f"  {output_dir / 'dmt' / 'report.html'}")
 
 
+@dmt.command("row-losses")
+@click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--model",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A stage's folder, such as OUTPUT_DIR/stages/01-specialise.",
+)
+@click.option("--domains", default="", help="Such as math,code. Default: all that are not general.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to write. Default: dmt.replay.losses, else OUTPUT_DIR/dmt/row_losses.parquet.",
+)
+@click.option(
+    "--batch-tokens",
+    type=click.IntRange(min=1),
+    default=8192,
+    show_default=True,
+    help="Tokens that the model sees at a time; lower it where memory is short.",
+)
+def row_losses(
+    config: Path, model: Path, domains: str, output: Path | None, batch_tokens: int
+) -> None:
+    """Write each row's loss under a stage's model, for dmt.replay: hardest or easiest."""
+    with one_clear_error():
+        from axolotl_dmt.measure_losses import write_row_losses
+
+        names = [name.strip() for name in domains.split(",") if name.strip()]
+        path = write_row_losses(
+            config, model, domains=names, output=output, batch_tokens=batch_tokens
+        )
+        click.echo(f"wrote {path}")
+
+
 @dmt.command()
 @click.argument("output_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(

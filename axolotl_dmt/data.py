@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,7 @@ from numpy.typing import NDArray
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.inputs import Domain, Packing
 from axolotl_dmt.permutation import Permutation, derive_key
+from axolotl_dmt.row_losses import RowLosses
 
 UNREADABLE = (OSError, ValueError, KeyError, StopIteration, DatasetGenerationError)
 """What a data set that is missing, empty, broken or of another shape ends in."""
@@ -58,6 +61,36 @@ class Pool:
     def blank(self) -> int:
         """Position of the blank row."""
         return sum(domain.rows for domain in self.domains)
+
+    def rows_of(self, domain: str) -> Dataset:
+        """The tokenised rows of a domain, in pool order."""
+        names = [known.name for known in self.domains]
+        ends = np.cumsum([known.rows for known in self.domains])
+        index = names.index(domain)
+        return self.dataset.select(range(ends[index] - self.domains[index].rows, ends[index]))
+
+    def with_losses(self, recorded: RowLosses, domains: Sequence[str], path: Path) -> Pool:
+        """The pool with a model's loss on each row of these domains.
+
+        Args:
+            recorded: the losses.
+            domains: those that want them.
+            path: where the losses were read, for the error.
+
+        Raises:
+            DMTError: they are of other rows.
+        """
+        found = {
+            known.name: recorded.of(
+                known.name, known.rows, content_digest(self.rows_of(known.name)), path
+            )
+            for known in self.domains
+            if known.name in domains
+        }
+        return replace(
+            self,
+            domains=tuple(replace(known, losses=found.get(known.name)) for known in self.domains),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,6 +307,15 @@ def _only(rows: Dataset, columns: set[str]) -> Dataset:
 def _arrow_column(rows: Dataset, name: str) -> pa.ChunkedArray:
     plain = rows if rows._indices is None else rows.flatten_indices()
     return plain.data.column(name)
+
+
+def content_digest(rows: Dataset) -> str:
+    """A hex digest of the tokens and labels of some rows, however they are stored."""
+    digest = blake2b(token_counts(rows).astype("<i4").tobytes(), digest_size=16)
+    for name in ("input_ids", "labels"):
+        for chunk in _arrow_column(rows, name).chunks:
+            digest.update(np.ascontiguousarray(chunk.flatten().to_numpy().astype("<i4")).data)
+    return digest.hexdigest()
 
 
 def token_counts(rows: Dataset) -> NDArray[np.int32]:

@@ -29,6 +29,8 @@ class Domain:
             `train_on_inputs` says; None where no stage wants that.
         datasets: (label, rows) of each dataset in pool order; sums to `rows`.
         scores: columns for `select: score:<column>`, each of shape (rows,).
+        losses: a model's loss on each row, shape (rows,), for `dmt.replay`; None where no stage
+            wants them.
         numbers: each row's number within its dataset, shape (rows,), where the pool leaves some
             rows out; None where it holds them all in order.
     """
@@ -40,6 +42,7 @@ class Domain:
     trained_otherwise: Lengths | None = None
     datasets: tuple[tuple[str, int], ...] = ()
     scores: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    losses: NDArray[np.float32] | None = None
     numbers: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
@@ -47,8 +50,10 @@ class Domain:
             object.__setattr__(self, "datasets", ((self.name, self.rows),))
         if sum(rows for _, rows in self.datasets) != self.rows:
             raise ValueError(f"the datasets of {self.name!r} do not sum to its {self.rows} rows")
+        columns: dict[str, NDArray[Any] | None]
         columns = {"lengths": self.lengths, "trained": self.trained, "numbers": self.numbers}
-        columns |= {"trained_otherwise": self.trained_otherwise, **self.scores}
+        columns |= {"trained_otherwise": self.trained_otherwise, "losses": self.losses}
+        columns |= self.scores
         for name, column in columns.items():
             if column is not None and len(column) != self.rows:
                 raise ValueError(f"{name} of {self.name!r} has {len(column)} of {self.rows} rows")
@@ -70,8 +75,8 @@ class Stage:
         weight_decay: None keeps the trainer's.
         reset_optimizer: start the stage with a fresh optimiser state.
         order: shuffle, round_robin, blocks, length_grouped, or one that a hook gives.
-        select: random, first, longest, shortest, score:<column>, or one that a hook gives; for all
-            domains, or by domain (the others are random).
+        select: random, first, longest, shortest, score:<column>, loss:hardest, loss:easiest, or
+            one that a hook gives; for all domains, or by domain (the others are random).
         redraw: each epoch takes the next rows of the selection, going round when all were used,
             and not the same ones again.
         max_repeats: how often a row may occur in one epoch; None means once.

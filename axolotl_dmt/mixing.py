@@ -22,6 +22,8 @@ Selector = Callable[[Domain, int], NDArray[Any]]
 """Given a domain and a 64-bit key, ranks its rows: every row once, the first chosen first."""
 
 SELECTIONS = ("random", "first", "longest", "shortest")
+BY_LOSS = ("loss:hardest", "loss:easiest")
+"""What `dmt.replay` becomes; ties go to the lower row number, rows without a loss come last."""
 _BLOCK = 1 << 18
 
 
@@ -30,13 +32,16 @@ class Ranking:
 
     Args:
         domain: the pool, with at least one row.
-        method: random, first, longest, shortest, score:<column>, or a key of `selectors`.
+        method: random, first, longest, shortest, score:<column>, loss:hardest, loss:easiest, or a
+            key of `selectors`.
         seed: the plan's seed.
         key: the YAML key of the selection, for errors.
         selectors: further methods by name.
+        learned: whether an earlier stage chose each row, shape (rows,), for the methods by loss:
+            they take those rows first. None: no row was chosen yet.
 
     Raises:
-        DMTError: the method is unknown, or needs lengths or a column that the domain lacks.
+        DMTError: the method is unknown, or needs lengths, losses or a column that the domain lacks.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class Ranking:
         seed: int,
         key: str,
         selectors: Mapping[str, Selector] | None = None,
+        learned: NDArray[np.bool_] | None = None,
     ) -> None:
         self.domain, self.size = domain, domain.rows
         self._permutation: Permutation | None = None
@@ -57,6 +63,8 @@ class Ranking:
         elif method in (selectors or {}):
             table = np.asarray((selectors or {})[method](domain, random_key))
             self._table = _checked(table, domain, method, key)
+        elif method in BY_LOSS:
+            self._table = _by_loss(domain, method, key, learned)
         elif method != "first":
             self._table = np.argsort(_descending(domain, method, key, selectors), kind="stable")
 
@@ -152,6 +160,19 @@ def _descending(
         )
     known = ", ".join([*SELECTIONS, "score:<column>", *sorted(selectors or {})])
     raise DMTError(key, f"unknown selection {method!r}", f"use one of {known}")
+
+
+def _by_loss(
+    domain: Domain, method: str, key: str, learned: NDArray[np.bool_] | None
+) -> NDArray[Any]:
+    """Rows that were learned come first, each kind sorted by its losses."""
+    if domain.losses is None:
+        raise DMTError(key, f"{method} needs the rows' losses", "name them in dmt.replay.losses")
+    signed = -domain.losses if method == "loss:hardest" else domain.losses
+    unknown = np.zeros(domain.rows, bool) if learned is None else ~learned
+    # the last key is sorted by first, and NaN counts as the largest number
+    ranked: NDArray[Any] = np.lexsort((signed, unknown))
+    return ranked
 
 
 def _checked(table: NDArray[Any], domain: Domain, method: str, key: str) -> NDArray[Any]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.inputs import Domain, Lengths, Packing, Rows, Stage
-from axolotl_dmt.mixing import Ranking, Selector
+from axolotl_dmt.mixing import BY_LOSS, Ranking, Selector
 from axolotl_dmt.orders import ORDERS, Epoch, Order, find_order
 from axolotl_dmt.permutation import derive_key
 from axolotl_dmt.rows import write_rows
@@ -78,15 +78,14 @@ def compile_plan(
         domains, seed, global_batch, packing, selectors or {}, orders or {}, amounts or {}
     )
     errors: list[DMTError] = []
-    solved: list[_Solved] = []
     for index, stage in enumerate(stages):
         try:
-            solved.append(compiler.solve(index, stage))
+            compiler.solved.append(compiler.solve(index, stage))
         except DMTError as error:
             errors.append(error)
     if errors:
         raise errors[0] if len(errors) == 1 else DMTErrors(errors)
-    return compiler.lay_out(solved)
+    return compiler.lay_out(compiler.solved)
 
 
 class _Solved:
@@ -110,6 +109,14 @@ class _Solved:
             1, math.floor(Fraction(str(stage.epochs)) * self.epoch_draws + Fraction(1, 2))
         )
 
+    def chosen(self, name: str) -> NDArray[Any]:
+        """The rows of a domain that the stage takes, local numbers in no special order."""
+        count = self.counts[name]
+        if self.stage.redraw:
+            count *= -(-self.draws // self.epoch_draws)
+        ranking = self.rankings[name]
+        return ranking.rows(0, min(count, ranking.size))
+
 
 class _Compiler:
     def __init__(
@@ -128,6 +135,7 @@ class _Compiler:
         sizes = [domain.rows for domain in domains]
         self.offsets = dict(zip(self.domains, np.cumsum([0, *sizes]).tolist(), strict=False))
         self.dtype = row_dtype(sum(sizes))
+        self.solved: list[_Solved] = []
 
     def solve(self, index: int, stage: Stage) -> _Solved:
         """Check a stage and count its rows."""
@@ -156,6 +164,7 @@ class _Compiler:
                 self.seed,
                 select if isinstance(stage.select, str) else f"{select}.{name}",
                 self.selectors,
+                self._learned(name) if stage.method(name) in BY_LOSS else None,
             )
             for name in taken
         }
@@ -163,6 +172,14 @@ class _Compiler:
         if stage.order == "length_grouped" and self.lengths is None:
             raise DMTError(f"{key}.order", "the rows' lengths are unknown", "use shuffle")
         return _Solved(index, stage, key, rankings, order, self.amounts)
+
+    def _learned(self, name: str) -> NDArray[np.bool_]:
+        """Whether an earlier stage chose each row of a domain."""
+        learned = np.zeros(self.domains[name].rows, bool)
+        for earlier in self.solved:
+            if name in earlier.counts:
+                learned[earlier.chosen(name)] = True
+        return learned
 
     def lay_out(self, solved: Sequence[_Solved]) -> TrainingPlan:
         """Order the rows of all stages and count what they became."""

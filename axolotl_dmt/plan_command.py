@@ -72,8 +72,12 @@ def compile_from_yaml(config: str) -> tuple[TrainingPlan, Run]:
     return run.compile(cfg, run.pool.domains), run
 
 
-def load_run(config: str) -> tuple[Any, Run]:
+def load_run(config: str, **changes: Any) -> tuple[Any, Run]:
     """Axolotl's checked configuration of a YAML, and our run under it.
+
+    Args:
+        config: path of the YAML.
+        **changes: keys of the YAML to read otherwise.
 
     Raises:
         DMTError: the YAML has no `dmt:` block, or a mistake in it.
@@ -85,7 +89,7 @@ def load_run(config: str) -> tuple[Any, Run]:
     # Axolotl empties the debug.log of its output folder, which may hold a finished run's: nothing
     # of a plan that is only looked at goes there.
     with tempfile.TemporaryDirectory(prefix="axolotl-dmt-") as scratch:
-        cfg = load_cfg(config, output_dir=scratch)
+        cfg = load_cfg(config, **changes, output_dir=scratch)
     plugins: Any = PluginManager.get_instance().plugins
     run = next((plugin.run for plugin in plugins.values() if hasattr(plugin, "run")), None)
     if run is None:

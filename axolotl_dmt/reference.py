@@ -15,6 +15,7 @@ from axolotl_dmt.args import (
     DMTConfig,
     EvaluateConfig,
     FractionOfDomain,
+    ReplayConfig,
     ScheduleConfig,
     StageConfig,
     Weight,
@@ -32,6 +33,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
         ScheduleConfig,
         "Changes to a stage of a named strategy; the same keys without name and mix.",
     ),
+    ("dmt.replay", ReplayConfig, "Which rows are replayed."),
     ("dmt.evaluate", EvaluateConfig, "How each ability is scored."),
 )
 INTERNAL = frozenset({"dataset_domains"})

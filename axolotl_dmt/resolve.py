@@ -18,8 +18,9 @@ from axolotl_dmt.hooks import (
     registered_selectors,
 )
 from axolotl_dmt.inputs import Stage
-from axolotl_dmt.mixing import SELECTIONS
+from axolotl_dmt.mixing import BY_LOSS, SELECTIONS
 from axolotl_dmt.orders import ORDERS
+from axolotl_dmt.replay import select_replay
 from axolotl_dmt.strategies import Setting
 
 
@@ -71,7 +72,11 @@ def resolve_stages(
                     DMTError(f"{draft.key}.{domain}", "no dataset has this domain", known)
                 )
     units = registered_amounts()
-    stages = tuple(_stage(config, defaults, draft, units) for draft in drafts)
+    stages = select_replay(
+        config,
+        [_stage(config, defaults, draft, units) for draft in drafts],
+        [draft.schedule.select for draft in drafts],
+    )
     for draft, stage in zip(drafts, stages, strict=True):
         if not any(amount.value for amount in stage.mix.values()):
             errors.append(DMTError(draft.key, "the stage has no rows", "take some of a domain"))
@@ -117,7 +122,7 @@ def _unknown_names(
             if domain and domain not in domains:
                 known = f"known domains: {', '.join(domains)}"
                 errors[key, ""] = DMTError(key, "no dataset has this domain", known)
-            if method not in selectors and not method.startswith("score:"):
+            if method not in (*selectors, *BY_LOSS) and not method.startswith("score:"):
                 problem = f"{method!r} (stage {stage.name}) is unknown"
                 known = f"known: {', '.join([*selectors, 'score:<column>'])}"
                 errors[key, method] = DMTError(key, problem, known)

@@ -34,7 +34,9 @@ from axolotl_dmt.raw_checks import (
     within,
 )
 from axolotl_dmt.record import Recorder
+from axolotl_dmt.replay import check_losses, domains_by_loss, losses_path
 from axolotl_dmt.resolve import resolve_stages
+from axolotl_dmt.row_losses import RowLosses
 from axolotl_dmt.sharding import check_sharding
 from axolotl_dmt.stage_checks import check_stages, settle
 from axolotl_dmt.tasks import Tasks, check_evaluate
@@ -54,6 +56,7 @@ class Run:
         self.recorder: Recorder | None = None
         self.composing = False
         self.raw: dict[str, Any] = {}
+        self.reported: dict[str, Any] = {}
 
     @classmethod
     def from_raw(cls, cfg: dict[str, Any]) -> Run:
@@ -117,6 +120,7 @@ class Run:
             stages = collect(resolve_stages, config, names, defaults)
             collect(check_start_stage, config, stages or ())
             collect(check_stages, cfg, stages or ())
+            collect(partial(check_losses, config, stages or (), files=files))
             collect(refuse_optimizer, cfg, stages or ())
             resets = any(stage.reset_optimizer for stage in (stages or ())[1:])
             collect(partial(check_sharding, cfg, config, resets=resets, files=files))
@@ -135,14 +139,21 @@ class Run:
         """Tokenise every dataset, or read it from Axolotl's cache."""
         from axolotl_dmt.data import load_pool
 
-        return load_pool(
+        stages = self.stages(cfg)
+        pool = load_pool(
             cfg,
             self.dataset_domains,
-            columns=score_columns(self.stages(cfg)),
+            columns=score_columns(stages),
             val_rows=self._val_rows(),
-            otherwise=masked_otherwise(self.stages(cfg)),
+            otherwise=masked_otherwise(stages),
             seed=self._seed(cfg),
         )
+        if by_loss := domains_by_loss(stages):
+            path = losses_path(self.config)
+            losses = RowLosses.load(path)
+            pool = pool.with_losses(losses, by_loss, path)
+            self.reported["row_losses"] = f"{path} of {losses.model}, digest {losses.digest}"
+        return pool
 
     def _val_rows(self) -> dict[str, int]:
         names = dict.fromkeys(self.dataset_domains)
@@ -253,7 +264,7 @@ class Run:
             self.plan,
             writes=trainer.is_world_process_zero(),  # type: ignore[attr-defined]
             versions=versions.installed_versions(),
-            settings=_reported_settings(cfg),
+            settings=_reported_settings(cfg) | self.reported,
             evaluate=self.config.evaluate,
             config=self.raw,
             domains=self.pool.domains,

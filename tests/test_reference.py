@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from axolotl_dmt.args import DMTConfig, EvaluateConfig, ScheduleConfig, StageConfig, read_config
-from axolotl_dmt.reference import INTERNAL, yaml_reference
+from axolotl_dmt.args import read_config
+from axolotl_dmt.reference import INTERNAL, SECTIONS, yaml_reference
 
 PAGE = Path(__file__).parents[1] / "docs/yaml_reference.md"
 
@@ -18,7 +18,7 @@ def test_the_page_is_the_one_the_code_writes() -> None:
     assert PAGE.read_text() == yaml_reference(), "run `make docs-reference`"
 
 
-@pytest.mark.parametrize("model", [DMTConfig, EvaluateConfig, ScheduleConfig, StageConfig])
+@pytest.mark.parametrize("model", [model for _, model, _ in SECTIONS])
 def test_every_key_has_a_description_and_an_example(model: Any) -> None:
     for name, field in model.model_fields.items():
         if name not in INTERNAL:
@@ -37,7 +37,7 @@ def block_with(section: str, example: dict[str, Any]) -> dict[str, Any]:
         return {"stages": [{**stage, **example}]}
     if section == "dmt.overrides.<stage>":
         return {"strategy": "dmt", "overrides": {"generalise": example}}
-    return {"strategy": "dmt", "evaluate": example}
+    return {"strategy": "dmt", section.removeprefix("dmt."): example}
 
 
 def examples() -> list[tuple[str, str]]:
