@@ -123,7 +123,7 @@ def _show_report(output_dir: Path) -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="A stage's folder, such as OUTPUT_DIR/stages/01-specialise.",
 )
-@click.option("--domains", default="", help="Such as math,code. Default: all that are not general.")
+@click.option("--domains", help="Such as math,code. Default: all that are not general.")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -137,13 +137,13 @@ def _show_report(output_dir: Path) -> None:
     help="Tokens that the model sees at a time; lower it where memory is short.",
 )
 def row_losses(
-    config: Path, model: Path, domains: str, output: Path | None, batch_tokens: int
+    config: Path, model: Path, domains: str | None, output: Path | None, batch_tokens: int
 ) -> None:
     """Write each row's loss under a stage's model, for dmt.replay: hardest or easiest."""
     with one_clear_error():
         from axolotl_dmt.measure_losses import write_row_losses
 
-        names = [name.strip() for name in domains.split(",") if name.strip()]
+        names = [name.strip() for name in (domains or "").split(",") if name.strip()]
         path = write_row_losses(
             config, model, domains=names, output=output, batch_tokens=batch_tokens
         )

@@ -89,11 +89,13 @@ def test_an_adapters_losses_are_those_of_its_whole_model(tmp_path: Path, batch_t
     from tests.tiny_model import make_model
 
     base = AutoModelForCausalLM.from_pretrained(make_model(tmp_path / "base"))
-    lora = LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")
-    adapted = get_peft_model(base, lora)
-    torch.nn.init.normal_(
-        adapted.base_model.model.model.layers[0].self_attn.q_proj.lora_B.default.weight
-    )
+    lora = LoraConfig(r=2, target_modules=["v_proj", "down_proj"], task_type="CAUSAL_LM")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        adapted = get_peft_model(base, lora)
+        for name, weight in adapted.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight)
     adapted.save_pretrained(tmp_path / "adapter")
     adapted.merge_and_unload().save_pretrained(tmp_path / "merged")
 
@@ -102,7 +104,7 @@ def test_an_adapters_losses_are_those_of_its_whole_model(tmp_path: Path, batch_t
         row_losses(load_model(tmp_path / name), rows, batch_tokens)
         for name in ("adapter", "merged", "base")
     )
-    np.testing.assert_allclose(found, whole, rtol=1e-5)
-    assert not np.allclose(found[:2], without[:2], rtol=1e-5)
+    np.testing.assert_allclose(found, whole, rtol=1e-4)
+    assert not np.allclose(found[:2], without[:2], rtol=1e-3)
     # a row without a trained token has no loss, and a row's first token is predicted by nothing
     assert np.isnan(found).tolist() == [False, False, True, True]
