@@ -86,10 +86,13 @@ def report(output_dir: Path, hooks: tuple[str, ...]) -> None:
     """Write the report of the run in OUTPUT_DIR anew and print its table."""
     with one_clear_error():
         _load_hooks(hooks, output_dir)
+        from axolotl_dmt.model_card import update_card
         from axolotl_dmt.report import write_report
         from axolotl_dmt.run_folder import load_results
 
-        write_report(load_results(output_dir), output_dir / "dmt")
+        results = load_results(output_dir)
+        write_report(results, output_dir / "dmt")
+        update_card(output_dir, results)
         _show_report(output_dir)
 
 
@@ -365,3 +368,35 @@ def init(
             path, Wanted(base_model=base_model, data=pairs, gpu_memory=gpu_memory or 0, **settings)
         )
         click.echo(f"wrote {path}; next: axolotl dmt check {path}")
+
+
+@dmt.command()
+@click.argument(
+    "runs",
+    nargs=-1,
+    required=True,
+    metavar="RUN...",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
+@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write a file.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write one page.")
+def compare(runs: tuple[Path, ...], markdown: Path | None, html: Path | None) -> None:
+    """Show the runs in these output folders side by side, against the first one."""
+    with one_clear_error():
+        from rich.console import Console
+
+        from axolotl_dmt.compare import load_runs, terminal, write_html, write_markdown
+        from axolotl_dmt.errors import DMTError
+
+        loaded = load_runs(runs)
+        console = Console()
+        for table in terminal(loaded):
+            console.print(table)
+        try:
+            written = write_markdown(loaded, markdown) if markdown else []
+            written += write_html(loaded, html) if html else []
+        except OSError as error:
+            problem = f"{error.filename} cannot be written ({error.strerror})"
+            raise DMTError("--markdown or --html", problem, "name another file") from None
+        for path in written:
+            click.echo(f"  {path}")

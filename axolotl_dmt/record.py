@@ -13,7 +13,7 @@ from axolotl_dmt.args import EvaluateConfig
 from axolotl_dmt.hook_loading import shown
 from axolotl_dmt.inputs import Domain
 from axolotl_dmt.kept_config import CONFIG_FILE, SOURCES, save_config, sources
-from axolotl_dmt.results import Results, Score, StageResult
+from axolotl_dmt.results import HARDWARE, Results, Score, StageResult
 from axolotl_dmt.scored import Scored
 from axolotl_dmt.training_plan import StagePlan, TrainingPlan
 
@@ -52,6 +52,7 @@ class Recorder:
         config: Mapping[str, Any] | None = None,
         domains: Sequence[Domain] = (),
         hooks: Sequence[str] = (),
+        hardware: Mapping[str, str] | None = None,
     ) -> None:
         self.folder, self.plan, self.writes, self.config = folder, plan, writes, config
         self.results = Results(
@@ -64,6 +65,7 @@ class Recorder:
                 ({EVALUATE: evaluate.model_dump(exclude_none=True)} if evaluate else {})
                 | ({SOURCES: sources(config, domains)} if config else {})
                 | ({HOOKS: [shown(name) for name in hooks]} if hooks else {})
+                | ({HARDWARE: dict(hardware)} if hardware else {})
             ),
         )
         self.timings: dict[str, float] = {}

@@ -6,7 +6,6 @@ wrote. Jinja escapes every value.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ from typing import Any
 from axolotl_dmt import paper
 from axolotl_dmt import report_charts as charts
 from axolotl_dmt import report_view as view
+from axolotl_dmt.costs import Cost, stage_costs, total_costs
 from axolotl_dmt.hookspecs import Section
 from axolotl_dmt.report_view import AbilityLine
-from axolotl_dmt.results import Results
+from axolotl_dmt.results import HARDWARE, Results
 
 _PLAN_COLUMNS = {
     "available": "available",
@@ -98,12 +98,20 @@ def _context(results: Results) -> dict[str, Any]:
         "loss": _loss(results),
         "rate": _curve(results, {"learning rate": "learning_rate"}),
         "samples": _samples(results),
-        "settings": list(_flat(results.settings)),
+        "settings": view.flat(results.settings),
         "versions": list(results.versions.items()),
         "timings": list(results.timings.items()),
+        "hardware": list((results.extra.get(HARDWARE) or {}).items()),
+        "costs": _costs(results),
         "quoted": view.quoted(results),
         "paper": paper,
     }
+
+
+def _costs(results: Results) -> list[Cost]:
+    """Of each stage and, below several, of all."""
+    costs = stage_costs(results)
+    return [*costs, *([total_costs(results)] if len(costs) > 1 else [])]
 
 
 def _lede(results: Results, lines: list[AbilityLine]) -> str:
@@ -196,15 +204,3 @@ def _samples(results: Results) -> list[tuple[str, list[dict[str, Any]]]]:
         (ability, [{"prompt": prompt, "answers": answers} for prompt, answers in prompts.items()])
         for ability, prompts in grouped.items()
     ]
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """(dotted key, value) of nested settings."""
-    found = []
-    for key, item in value.items():
-        if isinstance(item, Mapping) and item:
-            found += _flat(item, f"{prefix}{key}.")
-        else:
-            text = item if isinstance(item, str) else json.dumps(item, default=str)
-            found.append((f"{prefix}{key}", text))
-    return found

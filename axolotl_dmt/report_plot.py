@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,34 @@ def plot_abilities(results: Results, path: Path) -> None:
         stages = "   ".join(f"{i} {_short(n)}" for i, n in enumerate(names, _first(results)))
         text = "\n".join(textwrap.wrap(stages, 36 * columns))
         figure.supxlabel(text, fontsize=8.5, color=_INK)
+    figure.savefig(path, dpi=150, facecolor="white")
+
+
+def plot_runs(runs: Sequence[tuple[str, Mapping[str, AbilityLine]]], path: Path) -> None:
+    """Draw each ability after the last stage, the runs side by side.
+
+    Args:
+        runs: name, and ability lines by name, of each run.
+        path: the PNG to write.
+    """
+    from matplotlib.figure import Figure
+
+    abilities = list(dict.fromkeys(name for _, lines in runs for name in lines)) or ["nothing"]
+    height = 0.28 * len(runs) + 0.8
+    figure = Figure(figsize=(7.2, height * len(abilities)), layout="constrained")
+    panels = figure.subplots(len(abilities), 1, squeeze=False).flat
+    for axes, ability in zip(panels, abilities, strict=True):
+        lasts = [lines[ability].scores[-1] if ability in lines else None for _, lines in runs]
+        for place, score in enumerate(lasts):
+            if score is not None:
+                colour = COLOURS[place % len(COLOURS)]
+                axes.barh(place, score.value, xerr=score.stderr or 0.0, color=colour, height=0.7)
+        axes.set_yticks(range(len(runs)), [_short(name) for name, _ in runs], fontsize=9)
+        axes.invert_yaxis()
+        axes.set_xlim(0, None if any(score and score.value > 1 for score in lasts) else 1.02)
+        axes.set_title(_short(ability), loc="left", fontsize=10)
+        _quiet(axes)
+        axes.grid(axis="x", color=_FAINT, linewidth=0.7)
     figure.savefig(path, dpi=150, facecolor="white")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from axolotl_dmt import metrics, paper
 from axolotl_dmt.results import Results, Score
@@ -94,10 +96,10 @@ def _present(score: Score | None) -> Score | None:
 def domains(results: Results) -> list[str]:
     """Every domain that the stages or the plan name, in order of appearance."""
     planned = (stage.get("domains") or {} for stage in (results.plan or {}).get("stages", ()))
-    return list(dict.fromkeys([*(d for s in results.stages for d in s.rows), *_flat(planned)]))
+    return list(dict.fromkeys([*(d for s in results.stages for d in s.rows), *_joined(planned)]))
 
 
-def _flat(groups: Iterable[Iterable[str]]) -> list[str]:
+def _joined(groups: Iterable[Iterable[str]]) -> list[str]:
     return [item for group in groups for item in group]
 
 
@@ -154,3 +156,15 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """(dotted key, value) of nested settings."""
+    found = []
+    for key, item in value.items():
+        if isinstance(item, Mapping) and item:
+            found += flat(item, f"{prefix}{key}.")
+        else:
+            text = item if isinstance(item, str) else json.dumps(item, default=str)
+            found.append((f"{prefix}{key}", text))
+    return found

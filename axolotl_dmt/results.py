@@ -21,6 +21,8 @@ from axolotl_dmt.metrics import ScoreMatrix
 
 SCHEMA = 1
 BASELINE = "baseline"
+HARDWARE = "hardware"
+"""Where the file says what was trained on: {part: words}."""
 
 
 @dataclass(frozen=True, kw_only=True)

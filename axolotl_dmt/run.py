@@ -248,6 +248,7 @@ class Run:
 
     def callbacks(self, cfg: Any, trainer: Any, output_dir: Path) -> list[Any]:
         """Make the trainer follow the plan; returns the callback that acts at stage ends."""
+        from axolotl_dmt.hardware import hardware
         from axolotl_dmt.stages import StageCallback
         from axolotl_dmt.training import StageTrainerMixin
 
@@ -269,7 +270,9 @@ class Run:
             config=self.raw,
             domains=self.pool.domains,
             hooks=self.config.hooks,
+            hardware=hardware(trainer.args.world_size),  # type: ignore[attr-defined]
         )
+        trainer.dmt_recorder = self.recorder
         return [
             StageCallback(
                 trainer=trainer,

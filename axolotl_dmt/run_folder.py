@@ -7,6 +7,7 @@ from pathlib import Path
 
 from axolotl_dmt.args import EvaluateConfig
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.model_card import update_card
 from axolotl_dmt.record import EVALUATE, RESULTS_FILE, with_scores
 from axolotl_dmt.results import Results, StageResult
 
@@ -91,3 +92,4 @@ def score_stages(
         values = ", ".join(f"{name} {score.value:.3f}" for name, score in scored.scores.items())
         yield stage.name, scored.error or values
     write_report(results, output_dir / "dmt")
+    update_card(output_dir, results)

@@ -25,6 +25,8 @@ from transformers.trainer_utils import SchedulerType
 from axolotl_dmt.adapters import StackedAdapters, is_stacked
 from axolotl_dmt.data import IGNORED
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.model_card import update_card
+from axolotl_dmt.record import Recorder
 from axolotl_dmt.stage_checks import AXOLOTLS_SCHEDULERS
 from axolotl_dmt.training_plan import StagePlan, TrainingPlan
 
@@ -91,6 +93,7 @@ class StageTrainerMixin:
     Attributes:
         dmt_plan: the plan to train by.
         dmt_blank: position of the blank row in the training dataset.
+        dmt_recorder: what the model card tells of.
         dmt_decaying: which of the optimiser's groups hold parameters that decay.
         dmt_adapters: the adapters of earlier stages, where a stage starts a fresh one.
     """
@@ -98,6 +101,7 @@ class StageTrainerMixin:
     dmt_plan: TrainingPlan | None = None
     dmt_blank: int = -1
     dmt_adapters: StackedAdapters | None = None
+    dmt_recorder: Recorder | None = None
     dmt_blank_steps: Mapping[int, BlankStep]
     dmt_decaying: Sequence[bool] = ()
 
@@ -136,6 +140,12 @@ class StageTrainerMixin:
             for group in optimizer.param_groups
         ]
         return optimizer
+
+    def create_model_card(self: Any, *args: Any, **kwargs: Any) -> None:
+        """The trainer's card, with a section on the stages and their scores."""
+        super().create_model_card(*args, **kwargs)  # type: ignore[misc]
+        if self.dmt_recorder is not None and self.is_world_process_zero():
+            update_card(Path(self.args.output_dir), self.dmt_recorder.results)
 
     def compute_loss(
         self: Any, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any
