@@ -79,10 +79,6 @@ def _missing_files(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
             local = is_local(path) or Path(path).suffix in DATA_FILES
             if local and "://" not in path and not Path(path).exists():
                 yield DMTError(f"{key}[{index}].path", f"no file {path}", fix)
-    deepspeed = cfg.get("deepspeed")
-    if isinstance(deepspeed, str) and not Path(deepspeed).is_file():
-        fix = "name a JSON file; `axolotl fetch deepspeed_configs` gives some"
-        yield DMTError("deepspeed", f"no file {deepspeed}", fix)
 
 
 def _axolotls(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
