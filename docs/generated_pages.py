@@ -18,6 +18,7 @@ from axolotl_dmt.reference_commands import command_reference
 from axolotl_dmt.reference_hooks import hook_reference
 
 ROOT = Path(__file__).parents[1]
+REPOSITORY = "https://github.com/axolotl-dmt/axolotl-dmt"
 _FROM_README = re.compile(r"<!-- README: (.+) -->")
 _BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -29,10 +30,17 @@ def generated() -> dict[str, str]:
         "hooks.md": hook_reference(),
         "dmt.schema.json": json.dumps(yaml_schema(), indent=2) + "\n",
         "tasks.md": (ROOT / "eval_tasks/README.md").read_text(encoding="utf-8"),
+        "templates.md": _into_repository("yaml_templates/README.md"),
         "benchmarks.md": (ROOT / "benchmarks/README.md").read_text(encoding="utf-8"),
         "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
         "changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
     }
+
+
+def _into_repository(page: str) -> str:
+    """A page whose relative links lead to files of the repository."""
+    text, folder = (ROOT / page).read_text(encoding="utf-8"), page.rpartition("/")[0]
+    return re.sub(r"\]\((?!https?:|#)", f"]({REPOSITORY}/blob/main/{folder}/", text)
 
 
 def with_readme_blocks(markdown: str) -> str:
