@@ -69,8 +69,9 @@ def blocks(language: str) -> Iterator[Any]:
     """The code blocks of the pages that people wrote, and of the README."""
     written = {path: text for path, text in pages().items() if path != "yaml_reference.md"}
     for path, text in {"README.md": (ROOT / "README.md").read_text(), **written}.items():
-        for number, (_, kind, body) in enumerate(FENCE.findall(text)):
+        for number, (indent, kind, body) in enumerate(FENCE.findall(text)):
             if kind == language:
+                body = re.sub(f"^{indent}", "", body, flags=re.MULTILINE)
                 yield pytest.param(body, id=f"{path}-{number}")
 
 
