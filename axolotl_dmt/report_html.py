@@ -38,11 +38,11 @@ def html_report(results: Results, *, sections: Sequence[Section] = ()) -> str:
         results: the run.
         sections: what plugins add.
     """
-    added = [(section.title, _html(section.markdown)) for section in sections]
+    added = [(section.title, markdown_html(section.markdown)) for section in sections]
     return render("report.html.j2", {**_context(results), "sections": added})
 
 
-def _html(markdown: str) -> Any:
+def markdown_html(markdown: str) -> Any:
     """Markdown as HTML that is safe to show: HTML in it stays text, and links are checked."""
     from markdown_it import MarkdownIt
     from markupsafe import Markup

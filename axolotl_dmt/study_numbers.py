@@ -19,7 +19,7 @@ from axolotl_dmt.scaling import (
     fit_scaling,
     gain_turns_to_conflict,
 )
-from axolotl_dmt.treatments import Comparison, Treatment
+from axolotl_dmt.treatments import DOMAIN_AMOUNT, Comparison, Treatment
 
 SCHEMA = 1
 COLUMNS = (
@@ -113,6 +113,26 @@ def differences(
     return found
 
 
+def variants(
+    treatments: Sequence[Treatment],
+) -> list[tuple[Treatment, Treatment, dict[str, Difference]]]:
+    """(Treatment, the first that differs from it in other axes only, {ability: difference}).
+
+    Other axes are all but strategy, k, domain and amounts: a variant, a key of the base.
+    """
+    first: dict[tuple[Any, ...], Treatment] = {}
+    found = []
+    for after in treatments:
+        amounts = [(key, v) for key, v in after.context if key.startswith(DOMAIN_AMOUNT)]
+        same = (after.strategy, after.k, after.domain, after.amount, *amounts)
+        before = first.setdefault(same, after)
+        if before is not after:
+            abilities = dict.fromkeys([*before.outcomes[0].last(), *after.outcomes[0].last()])
+            pairs = {a: paired(after.scores(a), before.scores(a)) for a in abilities}
+            found.append((after, before, {a: pair for a, pair in pairs.items() if pair}))
+    return found
+
+
 def records(
     treatments: Sequence[Treatment], abilities: Sequence[str], comparisons: Iterable[Comparison]
 ) -> list[dict[str, Any]]:
@@ -132,11 +152,13 @@ def records(
                             {"measure": measure, **named, "seed": seed, "value": value}
                             for seed, value in found.items()
                         ]
+    comparisons = list(comparisons)
+    compared = [found for comparison in comparisons for found in differences(comparison)]
+    for after, before, pairs in (*compared, *variants(treatments)):
+        for ability, difference in pairs.items():
+            named = {"treatment": after.label, "against": before.label, "ability": ability}
+            rows.append({"measure": "difference", **named, **_difference(difference)})
     for comparison in comparisons:
-        for after, before, pairs in differences(comparison):
-            for ability, difference in pairs.items():
-                named = {"treatment": after.label, "against": before.label, "ability": ability}
-                rows.append({"measure": "difference", **named, **_difference(difference)})
         for ability in comparison.abilities:
             for amount, difference in conflicts(comparison, ability).items():
                 named = {"treatment": f"multi task at {amount}", "against": f"single {ability}"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,10 +14,12 @@ from axolotl_dmt import report_view as view
 from axolotl_dmt.amounts import parse_fraction
 from axolotl_dmt.claims import NOT_MEASURED, Judged, judge
 from axolotl_dmt.outcomes import Outcome
-from axolotl_dmt.report_html import render
+from axolotl_dmt.report_html import markdown_html, render
 from axolotl_dmt.report_markdown import escaped, markdown_table
+from axolotl_dmt.study_look import SHOWN_SIZE, Draw, Look, png
 from axolotl_dmt.study_numbers import records, to_json, write_csv, write_json
-from axolotl_dmt.study_plots import SHOWN_SIZE, Look, pictures, png
+from axolotl_dmt.study_overview import overview
+from axolotl_dmt.study_plots import pictures
 from axolotl_dmt.study_tables import (
     HOW_TO_READ,
     Table,
@@ -27,6 +29,7 @@ from axolotl_dmt.study_tables import (
     parts_table,
     scaling_table,
     score_tables,
+    variants_table,
 )
 from axolotl_dmt.treatments import Comparison, Treatment, abilities_of, comparisons, group
 
@@ -55,6 +58,37 @@ class _Section:
     judged: list[Judged]
     pictures: list[_Picture]
     tables: list[Table]
+
+    def claims(self) -> list[tuple[Judged, Table]]:
+        """Each with the table of its parts."""
+        return [(judged, parts_table(judged)) for judged in self.judged]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Report:
+    """All that is said.
+
+    Attributes:
+        title: of the study.
+        lede: what came out, in a sentence or two.
+        notes: a list in Markdown.
+        main: treatments by abilities.
+        tables: beside it.
+        stages: what later stages did.
+        sections: one for each group of treatments that may be compared.
+        pictures: of the whole study.
+        quoted: the paper's numbers, by size.
+    """
+
+    title: str
+    lede: str
+    notes: str
+    main: Table | None
+    tables: list[Table]
+    stages: list[Table]
+    sections: list[_Section]
+    pictures: list[_Picture]
+    quoted: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +133,7 @@ def write_study_report(
         outcomes: the finished cells; failed ones belong into the notes.
         folder: where to; it is made.
         title: of the study.
-        notes: what a reader must know, such as failed cells or how sizes were chosen.
+        notes: what a reader must know, such as failed cells or how sizes were chosen; Markdown.
         base_model: of all cells, where it is no axis. The paper is quoted beside its own models
             only.
         general: the abilities of general data.
@@ -121,51 +155,30 @@ def write_study_report(
     sections = [_section(c, i, compared, base_model) for i, c in enumerate(compared)]
     for old in folder.glob("study*.png"):
         old.unlink()  # of an earlier report, whose cells may have been others
-    for section in sections:
-        for picture in section.pictures:
-            (folder / f"{picture.stem}.png").write_bytes(picture.looks["light"])
+    everything = _drawn("study_", overview(treatments, abilities))
+    for picture in (*everything, *(p for section in sections for p in section.pictures)):
+        (folder / f"{picture.stem}.png").write_bytes(picture.looks["light"])
     rows = records(treatments, abilities, compared)
     write_csv(rows, folder / "study_results.csv")
     write_json(to_json(title, notes, rows, treatments, compared), folder / "study_results.json")
-    main = score_tables(treatments, abilities) if treatments else []
-    stages = measure_tables(treatments, abilities)
-    lede = _lede(outcomes, treatments, sections)
-    quoted = _quoted(compared, base_model)
-    text = _markdown(title, lede, notes, sections, main, stages, quoted)
-    (folder / "study.md").write_text(text, encoding="utf-8", errors="replace")
-    context = {
-        "title": title,
-        "lede": lede,
-        "notes": list(notes),
-        "how_to_read": HOW_TO_READ,
-        "main": main,
-        "stages": stages,
-        "sections": [
-            {
-                "title": section.title,
-                "reference": section.reference,
-                "claims": [
-                    {
-                        "key": j.claim.key,
-                        "text": j.claim.text,
-                        "verdict": j.verdict,
-                        "kind": j.verdict.replace(" ", "-"),
-                        "table": parts_table(j),
-                    }
-                    for j in section.judged
-                ],
-                "pictures": [
-                    {"caption": p.caption, "width": p.width(), **p.uris()} for p in section.pictures
-                ],
-                "tables": section.tables,
-            }
-            for section in sections
-        ],
-        "quoted": quoted,
-        "paper": paper,
-    }
+    main, *less = score_tables(treatments, abilities) if treatments else [None]
+    other = variants_table(treatments, abilities)
+    report = _Report(
+        title=title,
+        lede=_lede(outcomes, treatments, sections),
+        notes="\n".join("- " + note.strip().replace("\n", "\n  ") for note in notes),
+        main=main,
+        tables=[table for table in (other, *less) if table],
+        stages=measure_tables(treatments, abilities),
+        sections=sections,
+        pictures=everything,
+        quoted=_quoted(compared, base_model),
+    )
+    (folder / "study.md").write_text(_markdown(report), encoding="utf-8", errors="replace")
     page = folder / "study.html"
-    page.write_text(render("study.html.j2", context), encoding="utf-8", errors="replace")
+    words = {"notes": markdown_html(report.notes), "how_to_read": HOW_TO_READ, "paper": paper}
+    html = render("study.html.j2", {**vars(report), **words})
+    page.write_text(html, encoding="utf-8", errors="replace")
     return page
 
 
@@ -181,16 +194,20 @@ def _section(
         title=(words or "no other axis set") if several else "",
         reference=_reference(comparison),
         judged=judge(comparison),
-        pictures=[
-            _Picture(
-                stem=prefix + stem,
-                caption=caption,
-                looks={name: png(draw, look) for name, look in _LOOKS.items()},
-            )
-            for stem, (caption, draw) in drawn.items()
-        ],
+        pictures=_drawn(prefix, drawn),
         tables=[table for make in tables if (table := make(comparison))],
     )
+
+
+def _drawn(prefix: str, found: Mapping[str, tuple[str, Draw]]) -> list[_Picture]:
+    return [
+        _Picture(
+            stem=prefix + stem,
+            caption=caption,
+            looks={name: png(draw, look) for name, look in _LOOKS.items()},
+        )
+        for stem, (caption, draw) in found.items()
+    ]
 
 
 def _paper_size(comparison: Comparison, base_model: str) -> str | None:
@@ -246,35 +263,27 @@ def _many(count: int, noun: str) -> str:
     return f"{view.count(count)} {noun}{'s' if count != 1 else ''}"
 
 
-def _markdown(
-    title: str,
-    lede: str,
-    notes: Sequence[str],
-    sections: Sequence[_Section],
-    main: Sequence[Table],
-    stages: Sequence[Table],
-    quoted: Sequence[dict[str, Any]],
-) -> str:
-    parts = [f"# {escaped(title)}", lede, HOW_TO_READ]
-    if notes:
-        parts += ["## Notes", "\n".join(f"- {escaped(note)}" for note in notes)]
-    parts += _tables(main[:1], 2)
-    for section in sections:
+def _markdown(report: _Report) -> str:
+    parts = [f"# {escaped(report.title)}", report.lede]
+    if report.notes:
+        parts += ["## Notes", report.notes]
+    if report.main:
+        parts += [*_tables([report.main], 2), HOW_TO_READ]
+    for section in report.sections:
         where = f": {escaped(section.title)}" if section.title else ""
         parts.append(f"## The paper's claims{where}")
         if section.reference:
             parts.append(section.reference)
-        for j in section.judged:
-            parts.append(f"### ({j.claim.key}) {j.claim.text} **{j.verdict}**")
-            if j.parts:
-                parts += _tables([parts_table(j)], 4)
-        for picture in section.pictures:
-            parts += [f"![{picture.caption}]({picture.stem}.png)", picture.caption]
-        parts += _tables(section.tables, 3)
-    parts += _tables(main[1:], 2)
-    if stages:
-        parts += ["## What later stages did", *_tables(stages, 3)]
-    for quote in quoted:
+        for judged, table in section.claims():
+            parts.append(f"### ({judged.claim.key}) {judged.claim.text} **{judged.verdict}**")
+            parts += _tables([table] if table.rows else [], 4)
+        parts += [*_shown(section.pictures), *_tables(section.tables, 3)]
+    if report.pictures:
+        parts += ["## The whole study", *_shown(report.pictures)]
+    parts += _tables(report.tables, 2)
+    if report.stages:
+        parts += ["## What later stages did", *_tables(report.stages, 3)]
+    for quote in report.quoted:
         parts += [
             f"## For reference: quoted from the paper, {quote['size']}",
             f"Not measured by this study. Quoted from {paper.CITATION}.",
@@ -284,6 +293,10 @@ def _markdown(
             ),
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def _shown(pictures: Sequence[_Picture]) -> list[str]:
+    return [f"![{p.caption}]({p.stem}.png)\n\n{p.caption}" for p in pictures]
 
 
 def _tables(tables: Sequence[Table], level: int) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from axolotl_dmt import report_view as view
 from axolotl_dmt.claims import Judged, Part
 from axolotl_dmt.intervals import Difference, Interval
-from axolotl_dmt.study_numbers import MEASURES, crossings, curves, differences, summary
+from axolotl_dmt.study_numbers import MEASURES, crossings, curves, differences, summary, variants
 from axolotl_dmt.treatments import Comparison, Treatment
 
 HOW_TO_READ = (
@@ -125,20 +125,33 @@ def _measure(
 
 def differences_table(comparison: Comparison) -> Table | None:
     """DMT at every k above 0 minus the other strategies, paired by seed."""
-    rows = [
-        (after.label, before.label, *(_pair(pairs.get(a)) for a in comparison.abilities))
-        for after, before, pairs in differences(comparison)
-    ]
-    if not rows:
+    title = "DMT minus the other strategies, paired by seed"
+    return _pairs(title, differences(comparison), comparison.abilities)
+
+
+def variants_table(treatments: Sequence[Treatment], abilities: Sequence[str]) -> Table | None:
+    """Treatments that differ in a variant or a key of the base only, paired by seed."""
+    return _pairs("Variants, paired by seed", variants(treatments), abilities)
+
+
+def _pairs(
+    title: str,
+    found: Sequence[tuple[Treatment, Treatment, Mapping[str, Difference]]],
+    abilities: Sequence[str],
+) -> Table | None:
+    if not found:
         return None
     return Table(
-        title="DMT minus the other strategies, paired by seed",
+        title=title,
         note=(
             "p is two-sided here, since not every one of these is claimed: of five seeds it is "
             "never below 0.062. Nothing is corrected for the number of rows."
         ),
-        header=("after", "minus", *comparison.abilities),
-        rows=tuple(rows),
+        header=("after", "minus", *abilities),
+        rows=tuple(
+            (after.label, before.label, *(_pair(pairs.get(a)) for a in abilities))
+            for after, before, pairs in found
+        ),
         left=(0, 1),
     )
 

@@ -13,6 +13,8 @@ from axolotl_dmt.amounts import parse_fraction
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.outcomes import Outcome
 
+DOMAIN_AMOUNT = "amount."
+"""Before the name of a domain: the axis of that domain's own amount."""
 _OWN_AXES = ("strategy", "k", "domain", "amount")
 
 
@@ -73,7 +75,12 @@ class Treatment:
             parts.append(f"k = {self.k}")
         if self.amount is not None and self.settings.get("amount") is not None:
             parts.append("all data" if self.amount == 1 else f"{self.amount} of the data")
-        parts += [f"{key} = {value}" for key, value in self.context]
+        parts += [
+            f"{value} of {key.removeprefix(DOMAIN_AMOUNT)}"
+            if key.startswith(DOMAIN_AMOUNT)
+            else f"{key} = {value}"
+            for key, value in self.context
+        ]
         return ", ".join(parts) or "all cells"
 
     @property
@@ -233,8 +240,19 @@ class Comparison:
 
     def scale(self, ability: str) -> float:
         """The top of an ability's scale: 1, a judge's 10, or 100 for percentages."""
-        top = max((v for t in self.treatments for v in t.scores(ability).values()), default=1.0)
-        return next((scale for scale in (1.0, 10.0) if top <= scale), 100.0)
+        return scale_of(self.treatments, ability)
+
+
+def scale_of(treatments: Iterable[Treatment], ability: str) -> float:
+    """The top of an ability's scale: 1, a judge's 10, or 100 for percentages."""
+    top = max((v for t in treatments for v in t.scores(ability).values()), default=1.0)
+    return next((scale for scale in (1.0, 10.0) if top <= scale), 100.0)
+
+
+def at_largest_amount(treatments: Sequence[Treatment]) -> list[Treatment]:
+    """Those of the largest amount of data."""
+    largest = max((t.amount for t in treatments if t.amount), default=None)
+    return [t for t in treatments if t.amount == largest]
 
 
 def abilities_of(treatments: Iterable[Treatment], general: Sequence[str]) -> tuple[str, ...]:

@@ -8,13 +8,16 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from axolotl_dmt import paper
 from axolotl_dmt.outcomes import Outcome
+from axolotl_dmt.study_overview import ratio_lines
 from axolotl_dmt.study_report import write_study_report
+from axolotl_dmt.treatments import group
 from tests import planted
 from tests.test_report import NASTY, Tags
 
@@ -172,6 +175,41 @@ def test_every_shape_of_study_gives_a_whole_report(outcomes: list[Outcome], tmp_
     for block in files["study.md"].split("\n\n"):
         if block.startswith("|"):
             assert len({len(re.findall(r"(?<!\\)\|", row)) for row in block.splitlines()}) == 1
+
+
+def test_a_study_of_ratios_is_drawn_by_the_amount_of_each_domain(tmp_path: Path) -> None:
+    outcomes = []
+    for general, special in [*(("1", a) for a in planted.AMOUNTS), ("1/64", "1"), ("1/4", "1")]:
+        score = planted.learned(float(Fraction(special)))
+        stages = [("multi_task", {"math": 1.0}, {"math": score, "general": 0.5})]
+        amounts = {"amount.general": general, "amount.special": special}
+        settings = {"strategy": "multi_task", **amounts}
+        outcomes += [planted.outcome(settings, seed, stages) for seed in range(3)]
+    lines = ratio_lines(group(outcomes))
+    assert {axis: list(found) for axis, found in lines.items()} == {
+        "general": ["special 1"],
+        "special": ["general 1"],
+    }
+    points = [amount for amount, _ in lines["special"]["general 1"]]
+    assert points == sorted(map(Fraction, planted.AMOUNTS))
+    files = report(outcomes, tmp_path)
+    assert "study_ratio.png" in files
+    assert "| multi task, 1/64 of general, 1 of special |" in files["study.md"]
+    assert "Variants" not in files["study.md"]
+
+
+def test_variants_are_compared_with_the_first_of_the_same_treatment(tmp_path: Path) -> None:
+    def varied(outcome: Outcome) -> Outcome:
+        last = outcome.stages[-1]
+        scores = {ability: value + 0.1 for ability, value in last.scores.items()}
+        settings = {**outcome.settings, "variant": "hardest"}
+        stages = (*outcome.stages[:-1], replace(last, scores=scores))
+        return replace(outcome, cell=f"{outcome.cell}-v", settings=settings, stages=stages)
+
+    dmt = [o for o in FULL if o.settings.get("k") == "1/16"]
+    files = report([*dmt, *map(varied, dmt)], tmp_path)
+    rows = [x for x in files["study.md"].splitlines() if x.startswith("| dmt, k = 1/16, variant")]
+    assert re.search(r"= hardest \| dmt, k = 1/16 \| \+0\.100 .* p 0\.062", "\n".join(rows))
 
 
 def test_pictures_of_an_earlier_report_go(tmp_path: Path) -> None:
