@@ -36,7 +36,12 @@ def is_secret(key: str, value: Any) -> bool:
     """Whether an entry looks like a password, a token or a key; a flag never does."""
     if not isinstance(value, str):
         return False
-    return bool(_SECRET_KEY.search(key) or _SECRET_VALUE.search(value))
+    return bool(_SECRET_KEY.search(key)) or holds_secret(value)
+
+
+def holds_secret(text: str) -> bool:
+    """Whether a text holds what looks like a token of a well-known service, or a password."""
+    return bool(_SECRET_VALUE.search(text))
 
 
 def without_secrets(value: Any) -> Any:

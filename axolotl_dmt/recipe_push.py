@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.kept_config import holds_secret
 from axolotl_dmt.recipes import CARD_FILE, Recipe
 
 
@@ -20,14 +21,16 @@ def push(recipe: Recipe, repository: str, *, private: bool) -> str:
         The commit's address.
 
     Raises:
-        DMTError: a name that is none, a secret in the YAML, or the hub refuses.
+        DMTError: a name that is none, a secret in a file, or the hub refuses.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise DMTError("REPOSITORY", f"{repository!r} is no name", "write user/name")
-    if secrets := [f.key for f in recipe.findings if f.secret]:
-        raise DMTError(secrets[0], "looks like a secret", "take it out before you upload")
+    secrets = [f.key for f in recipe.findings if f.secret]
+    secrets += [name for name, data in recipe.files.items() if holds_secret(data.decode("latin-1"))]
+    if secrets:
+        raise DMTError(secrets[0], "holds what looks like a secret", "take it out first")
     if CARD_FILE not in recipe.files:
         fix = "make the folder with axolotl dmt recipe export"
         raise DMTError("FOLDER", f"has no {CARD_FILE}", fix)

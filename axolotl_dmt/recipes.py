@@ -13,6 +13,7 @@ reads one that somebody else made. A recipe is data: nothing of it runs by being
 from __future__ import annotations
 
 import json
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,9 +137,11 @@ def read_recipe(source: RecipeFiles) -> Recipe:
     read_config(config.get("dmt"))
     found = findings(config)
     deepspeed = config.get("deepspeed")
-    if isinstance(deepspeed, str) and deepspeed in source.files:
-        settings = _json(source.files[deepspeed], deepspeed)
-        found += deepspeed_findings(settings, deepspeed)
+    if isinstance(deepspeed, str):
+        # however the YAML spells it, and on a disk that knows no capitals
+        place = posixpath.normpath(deepspeed).lower()
+        for own in (file for file in source.files if file.lower() == place):
+            found += deepspeed_findings(_json(source.files[own], own), own)
     return Recipe(
         name=source.name,
         files=source.files,

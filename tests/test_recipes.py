@@ -254,8 +254,9 @@ def test_what_is_no_recipe_is_told_in_one_line(files: dict[str, bytes], said: st
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_deepspeed_file_of_the_recipe_is_looked_into() -> None:
-    files = {**sound(deepspeed="ds.json"), "ds.json": b'{"wandb": {"enabled": true}}'}
+@pytest.mark.parametrize("spelled", ["ds.json", "./ds.json", "DS.json", ".//ds.json"])
+def test_a_deepspeed_file_of_the_recipe_is_looked_into(spelled: str) -> None:
+    files = {**sound(deepspeed=spelled), "ds.json": b'{"wandb": {"enabled": true}}'}
     (found,) = read_recipe(RecipeFiles(name="x", files=files)).findings
     assert found.key == "ds.json.wandb"
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from axolotl_dmt.cli import dmt
 from tests.conftest import ROWS
 from tests.e2e.runs import ROOT, Finished, axolotl, config, environment, train
 
@@ -144,3 +147,24 @@ def test_scores_are_logged_every_so_many_steps(toy: Path, tmp_path: Path) -> Non
     ]
     losses = [entry["step"] for entry in done.history if "loss" in entry]
     assert losses == list(range(1, second + 1))
+
+
+def test_a_run_becomes_a_recipe_that_another_can_plan(
+    toy: Path, live: Finished, tmp_path: Path
+) -> None:
+    shared, mine = str(tmp_path / "shared"), str(tmp_path / "mine")
+    made = CliRunner().invoke(dmt, ["recipe", "export", str(live.folder), "--to", shared])
+    assert made.exit_code == 0, made.output
+    assert "left out: dmt.evaluate.allow_unsafe_code" in made.output
+    used = CliRunner().invoke(dmt, ["recipe", "use", shared, "--to", mine])
+    assert used.exit_code == 0, used.output
+    for name in ("dmt.yaml", "README.md", "recipe.json"):
+        assert str(toy.parent) not in (tmp_path / "mine" / name).read_text()
+    shutil.copytree(toy / "data", tmp_path / "mine/your-data")
+    shutil.copytree(toy / "base", tmp_path / "mine/your-model")
+    plan = axolotl("dmt", "plan", "dmt.yaml", "--json", cwd=tmp_path / "mine")
+    assert plan.returncode == 0, plan.stderr
+    stages = json.loads(plan.stdout[plan.stdout.index("{\n") :])["stages"]
+    own = live.results["plan"]["stages"]
+    assert [(s["name"], s["steps"]) for s in stages] == [(s["name"], s["steps"]) for s in own]
+    assert [s["domains"] for s in stages] == [s["domains"] for s in own]

@@ -1,0 +1,102 @@
+"""A Hugging Face hub of one process: enough of it to upload a small repository and fetch it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlparse
+
+COMMIT = "c" * 40
+
+
+class FakeHub:
+    """Serves `repositories`, {name: {file: bytes}}; `asked` lists what it was asked for."""
+
+    def __init__(self) -> None:
+        self.repositories: dict[str, dict[str, bytes]] = {}
+        self.sizes: dict[str, int] = {}
+        self.asked: list[str] = []
+        hub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+                self.reply(json.dumps(hub.post(urlparse(self.path).path, body)).encode())
+
+            def do_GET(self) -> None:
+                path = unquote(urlparse(self.path).path)
+                hub.asked.append(path)
+                if "/resolve/" in path:
+                    repository, _, rest = path[1:].partition("/resolve/")
+                    data = hub.repositories[repository][rest.partition("/")[2]]
+                    self.reply(data, etag=hashlib.sha256(data).hexdigest())
+                    return
+                name = "/".join(path.split("/")[3:5])
+                if name not in hub.repositories:
+                    self.send_response(404)
+                    self.send_header("X-Error-Code", "RepoNotFound")
+                    self.end_headers()
+                    return
+                self.reply(json.dumps(hub.listing(name)).encode())
+
+            do_HEAD = do_GET
+
+            def reply(self, data: bytes, etag: str = "x") -> None:
+                self.send_response(200)
+                self.send_header("ETag", f'"{etag}"')
+                self.send_header("X-Repo-Commit", COMMIT)
+                self.send_header("Content-Length", str(len(data)))
+                self.send_header("Content-Type", "application/json")
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(data)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def listing(self, name: str) -> list[dict[str, object]]:
+        files = self.repositories[name]
+        return [
+            {"type": "file", "path": p, "size": self.sizes.get(p, len(d)), "oid": "0" * 40}
+            for p, d in files.items()
+        ]
+
+    def post(self, path: str, body: bytes) -> dict[str, object]:
+        self.asked.append(path)
+        if path == "/api/validate-yaml":
+            return {"errors": [], "warnings": []}
+        if path == "/api/repos/create":
+            asked = json.loads(body)
+            name = f"{asked.get('organization') or 'me'}/{asked['name']}"
+            self.repositories.setdefault(name, {})
+            return {"url": f"{self.url}/{name}", "name": name, "id": name}
+        name = "/".join(path.split("/")[3:5])
+        if "/preupload/" in path:
+            files = json.loads(body)["files"]
+            return {
+                "files": [
+                    {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False}
+                    for f in files
+                ]
+            }
+        lines = [json.loads(line) for line in body.splitlines()]
+        for line in lines:
+            if line["key"] == "file":
+                data = base64.b64decode(line["value"]["content"])
+                self.repositories[name][line["value"]["path"]] = data
+        return {
+            "success": True,
+            "commitOid": COMMIT,
+            "commitUrl": f"{self.url}/{name}/commit/{COMMIT}",
+        }
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
