@@ -11,7 +11,7 @@ from rich.console import Console
 
 from axolotl_dmt.args import read_config
 from axolotl_dmt.study import Study, expand, read_study, runs_of
-from axolotl_dmt.study_folder import StudyFolder, open_study, read_missing, read_outcomes
+from axolotl_dmt.study_folder import StudyFolder, locked, open_study, read_missing, read_outcomes
 from axolotl_dmt.study_run import StudyRunner, emit
 
 
@@ -63,15 +63,18 @@ def run_study(
     if report_only:
         write_report(study, base, root, console)
         return
-    folder = open_study(root, cells, retrain_changed=retrain_changed)
-    folder.write_cells(cells)
-    if emit_commands:
-        for line in emit(folder, runs, launcher_args):
-            print(line)
-        print(f"# then\naxolotl dmt study {path} --report-only")
-        return
-    runner = StudyRunner(folder, jobs=jobs, launcher_args=launcher_args, console=console)
-    runner.train(runs)
+    with locked(root) as lock:
+        folder = open_study(root, cells, retrain_changed=retrain_changed)
+        folder.write_cells(cells)
+        if emit_commands:
+            for line in emit(folder, runs, launcher_args):
+                print(line)
+            print(f"# then\naxolotl dmt study {path} --report-only")
+            return
+        runner = StudyRunner(
+            folder, jobs=jobs, launcher_args=launcher_args, console=console, lock=lock
+        )
+        runner.train(runs)
     write_report(study, base, root, console)
     if runner.failed:
         raise SystemExit(1)

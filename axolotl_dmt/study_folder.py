@@ -14,10 +14,12 @@ A run is known by the digest of what it trains, not by its folder's name.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,26 @@ class StudyFolder:
         ]
         self.root.mkdir(parents=True, exist_ok=True)
         _write_json(self.root / STUDY_FILE, {"schema": SCHEMA, "cells": entries})
+
+
+@contextlib.contextmanager
+def locked(root: Path) -> Iterator[int]:
+    """Keep a study's folder for this process, and for those it hands the descriptor to.
+
+    Yields:
+        The descriptor of the locked file.
+
+    Raises:
+        DMTError: another study is at work in the folder.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".lock").open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            problem = f"another study, or a run it started, is at work in {root}"
+            raise DMTError("study.output_dir", problem, "wait for it, or stop it") from None
+        yield file.fileno()
 
 
 def open_study(root: Path, cells: Sequence[Cell], *, retrain_changed: bool) -> StudyFolder:

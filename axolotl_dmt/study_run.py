@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shlex
 import signal
@@ -18,7 +17,6 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from axolotl_dmt.errors import DMTError
 from axolotl_dmt.results import Results
 from axolotl_dmt.study import StudyRun
 from axolotl_dmt.study_folder import LOG_FILE, StudyFolder
@@ -49,7 +47,7 @@ class StudyRunner:
     """Trains what is left of a study and keeps count."""
 
     def __init__(
-        self, folder: StudyFolder, *, jobs: int, launcher_args: str, console: Console
+        self, folder: StudyFolder, *, jobs: int, launcher_args: str, console: Console, lock: int
     ) -> None:
         """Keeps the settings.
 
@@ -58,28 +56,25 @@ class StudyRunner:
             jobs: runs at a time.
             launcher_args: added to each `axolotl train`.
             console: where progress is shown.
+            lock: the file descriptor that `locked` gave.
         """
         self.folder, self.jobs, self.launcher_args = folder, jobs, launcher_args
-        self.console = console
+        self.console, self.lock = console, lock
         self.failed: dict[str, str] = {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.stopping = False
-        self.lock = -1
 
     def train(self, runs: Sequence[StudyRun]) -> None:
         """Train the runs that are not done; `failed` says afterwards which failed, by key.
 
         Args:
             runs: parents before children.
-
-        Raises:
-            DMTError: another study is at work in the folder.
         """
         done = {run.key for run in runs if self.folder.is_done(run)}
         waiting = [run for run in runs if run.key not in done]
         if done:
             self.console.print(f"{len(done)} of {len(runs)} runs are done already")
-        with self._locked(), self._progress(len(runs)) as progress:
+        with self._progress() as progress:
             total = progress.add_task("runs", total=len(runs), completed=len(done))
             running: dict[Future[str | None], tuple[StudyRun, Any, float]] = {}
             with self._pool() as pool:
@@ -160,7 +155,7 @@ class StudyRunner:
         style = "red" if problem else None
         self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
-    def _progress(self, total: int) -> Progress:
+    def _progress(self) -> Progress:
         return Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -187,21 +182,6 @@ class StudyRunner:
                     raise
         finally:
             signal.signal(signal.SIGTERM, former)
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        self.folder.root.mkdir(parents=True, exist_ok=True)
-        with (self.folder.root / ".lock").open("wb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise DMTError(
-                    "study.output_dir",
-                    f"another study, or a run it started, is at work in {self.folder.root}",
-                    "wait for it, or stop it",
-                ) from None
-            self.lock = file.fileno()
-            yield
 
 
 def _cpus() -> int:

@@ -18,6 +18,7 @@ from axolotl_dmt.study import Cell, StudyRun, expand, read_study, runs_of
 from axolotl_dmt.study_folder import (
     FINISHED,
     StudyFolder,
+    locked,
     open_study,
     read_missing,
     read_outcomes,
@@ -272,6 +273,15 @@ def test_more_cells_leave_the_finished_ones_as_they_are(tmp_path: Path) -> None:
     assert len(done) == 2
     assert len(runs_of(more)) == 6
     assert folder.last_stage(more[1].run.chain()[0]).parts[-4] == "dmt-k1_4.1-specialise"
+
+
+def test_two_studies_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    cells_of(tmp_path)
+    with locked(tmp_path / "out"):
+        done = CliRunner().invoke(dmt, ["study", str(tmp_path / "study.yaml")])
+    assert done.exit_code == 2
+    assert "another study, or a run it started, is at work in" in done.output
+    assert not (tmp_path / "out/runs").exists()
 
 
 def test_the_commands_come_in_waves_without_what_is_done(tmp_path: Path) -> None:
