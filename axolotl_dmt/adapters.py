@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.permutation import derive_key
+from axolotl_dmt.training_plan import TrainingPlan
 
 NAME = "default"
 """PEFT's name of the one adapter that Axolotl trains."""
@@ -54,6 +56,11 @@ class StackedAdapters:
                 )
             layer.dmt_earlier_A = layer.dmt_earlier_B = None
             layer.register_forward_hook(_add_earlier)
+        config = model.peft_config[NAME]
+        if config.use_dora or config.use_rslora:
+            kind = "DoRA" if config.use_dora else "rsLoRA"
+            problem = f"holds {kind}, on which no fresh adapter can be stacked"
+            raise DMTError("lora_model_dir", problem, "merge it into the base model first")
         self._save_plain = model.save_pretrained
         model.save_pretrained = self.save
 
@@ -63,16 +70,34 @@ class StackedAdapters:
         layer = next(iter(self.layers.values()))
         return 0 if layer.dmt_earlier_A is None else len(layer.dmt_earlier_A) // layer.r[NAME]
 
-    def renew(self, seed: int, stage: int) -> None:
+    def split(self, earlier: int) -> None:
+        """Part an adapter that was saved with earlier ones, before the optimiser is made.
+
+        Args:
+            earlier: how many of these it holds before the present one.
+        """
+        for layer in self.layers.values():
+            rank = layer.r[NAME] // (earlier + 1)
+            low, high = layer.lora_A[NAME], layer.lora_B[NAME]
+            a, b = low.weight.detach(), high.weight.detach()
+            _keep(layer, a[:-rank], b[:, :-rank])
+            low.weight = nn.Parameter(a[-rank:].clone())
+            high.weight = nn.Parameter(b[:, -rank:].clone())
+            low.out_features = high.in_features = layer.r[NAME] = rank
+            layer.lora_alpha[NAME] /= earlier + 1
+        configs = self.model.peft_config
+        configs[NAME] = _resized(configs[NAME], Fraction(1, earlier + 1))
+
+    def renew(self, seed: int, left: int) -> None:
         """Keep what the adapter has learned, and start a fresh one.
 
         Args:
             seed: the plan's.
-            stage: number of the stage that starts; with the seed it gives the same fresh adapter
-                on every rank.
+            left: stages from here to the plan's end; with the seed it gives the same fresh adapter
+                on every rank, and in a run that starts at this stage.
         """
         with torch.no_grad(), torch.random.fork_rng():
-            torch.manual_seed(derive_key(seed, "adapter", stage) % 2**63)
+            torch.manual_seed(derive_key(seed, "adapter", left) % 2**63)
             for layer in self.layers.values():
                 _keep(layer, *_joined(layer))
                 layer.reset_lora_parameters(NAME, True)
@@ -90,7 +115,7 @@ class StackedAdapters:
         configs = self.model.peft_config
         present = configs[NAME]
         try:
-            configs[NAME] = _widened(present, self.earlier + 1)
+            configs[NAME] = _resized(present, Fraction(self.earlier + 1))
             self._save_plain(save_directory, **options)
         finally:
             configs[NAME] = present
@@ -107,6 +132,35 @@ class StackedAdapters:
                 present_b.copy_(b[:, earlier:])
                 if earlier:
                     _keep(layer, a[:earlier].to(present_a), b[:, :earlier].to(present_b))
+
+
+def stacked_adapters(
+    model: Any, plan: TrainingPlan, *, loaded: bool, earlier: int, rank: int | None
+) -> StackedAdapters | None:
+    """What the stages need to start fresh adapters, or None where none does.
+
+    Args:
+        model: as Axolotl made it.
+        plan: the plan.
+        loaded: whether its adapter comes from `lora_model_dir`.
+        earlier: how many earlier adapters that one must hold, for the stages that are left out.
+        rank: of one adapter, where the YAML says it.
+
+    Raises:
+        DMTError: the loaded adapter does not hold these.
+    """
+    if not earlier and not any(stage.stage.new_adapter for stage in plan.stages):
+        return None
+    adapters = StackedAdapters(model)
+    found = model.peft_config[NAME].r
+    if found % (earlier + 1) or (earlier and rank and found != rank * (earlier + 1)):
+        problem = f"holds rank {found}, and the stages before leave {earlier + 1} adapters in one"
+        raise DMTError("lora_model_dir", problem, "name the folder that the stage before left")
+    if earlier:
+        adapters.split(earlier)
+    if loaded and plan.stages[0].stage.new_adapter:
+        adapters.renew(plan.seed, len(plan.stages))
+    return adapters
 
 
 def is_stacked(folder: Path, model: Any) -> bool:
@@ -144,11 +198,11 @@ def _add_earlier(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tens
     return total
 
 
-def _widened(config: Any, times: int) -> Any:
-    """The configuration of adapters of one shape joined; alpha / r, the scaling, stays."""
-    wide = copy.deepcopy(config)
-    wide.r, wide.lora_alpha = times * config.r, times * config.lora_alpha
+def _resized(config: Any, times: Fraction) -> Any:
+    """The configuration of that many times the rank; alpha / r, the scaling, stays."""
+    other = copy.deepcopy(config)
+    other.r, other.lora_alpha = int(times * config.r), int(times * config.lora_alpha)
     for name in ("rank_pattern", "alpha_pattern"):
         pattern = getattr(config, name) or {}
-        setattr(wide, name, {key: times * value for key, value in pattern.items()})
-    return wide
+        setattr(other, name, {key: int(times * value) for key, value in pattern.items()})
+    return other

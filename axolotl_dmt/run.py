@@ -173,12 +173,6 @@ class Run:
         """
         from axolotl_dmt.ranks import Ranks
 
-        # merge-lora and inference set it too, for which it is no mistake
-        if cfg.lora_model_dir and any(stage.new_adapter for stage in self.stages(cfg)):
-            problem = "is not supported beside adapter: new"
-            raise DMTError(
-                "lora_model_dir", problem, "merge that adapter into the base model first"
-            )
         self.ranks = Ranks()
         self.pool = self.load_pool(cfg)
         folder = Path(cfg.output_dir) / "dmt" / "plan"
@@ -246,6 +240,19 @@ class Run:
         finally:
             self.composing = False
 
+    def _adapters(self, cfg: Any, trainer: Any) -> Any:
+        from axolotl_dmt.adapters import stacked_adapters
+
+        assert self.plan is not None
+        left_out = self.stages(cfg)[: -len(self.plan.stages)] if cfg.lora_model_dir else ()
+        return stacked_adapters(
+            trainer.model,
+            self.plan,
+            loaded=bool(cfg.lora_model_dir),
+            earlier=sum(bool(stage.new_adapter) for stage in left_out[1:]),
+            rank=cfg.lora_r,
+        )
+
     def callbacks(self, cfg: Any, trainer: Any, output_dir: Path) -> list[Any]:
         """Make the trainer follow the plan; returns the callback that acts at stage ends."""
         from axolotl_dmt.hardware import hardware
@@ -259,7 +266,7 @@ class Run:
                 "list axolotl_dmt.DMTPlugin first",
             )
         assert self.plan is not None
-        trainer.follow_plan(self.plan, self.pool.blank)
+        trainer.follow_plan(self.plan, self.pool.blank, self._adapters(cfg, trainer))
         self.recorder = Recorder(
             output_dir / "dmt",
             self.plan,

@@ -139,7 +139,8 @@ class StageCallback(TrainerCallback, ExportableState):
         if stage.index + 1 < len(self.plan.stages):
             following = self.plan.stages[stage.index + 1]
             if following.stage.new_adapter:
-                self.trainer.dmt_adapters.renew(self.plan.seed, following.index)
+                left = len(self.plan.stages) - following.index
+                self.trainer.dmt_adapters.renew(self.plan.seed, left)
             if following.stage.reset_optimizer:
                 reset_optimizer(self.trainer.optimizer)
             # The checkpoint written now holds the state that the next stage starts from.

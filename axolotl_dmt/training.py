@@ -105,14 +105,14 @@ class StageTrainerMixin:
     dmt_blank_steps: Mapping[int, BlankStep]
     dmt_decaying: Sequence[bool] = ()
 
-    def follow_plan(self: Any, plan: TrainingPlan, blank: int) -> None:
+    def follow_plan(
+        self: Any, plan: TrainingPlan, blank: int, adapters: StackedAdapters | None = None
+    ) -> None:
         """Train by this plan from now on."""
-        self.dmt_plan, self.dmt_blank = plan, blank
+        self.dmt_plan, self.dmt_blank, self.dmt_adapters = plan, blank, adapters
         self.dmt_blank_steps = steps_with_blanks(
             plan, self.args.gradient_accumulation_steps, self.args.world_size
         )
-        if any(stage.stage.new_adapter for stage in plan.stages):
-            self.dmt_adapters = StackedAdapters(self.model)
 
     def _load_from_checkpoint(self: Any, resume_from_checkpoint: str, model: Any = None) -> None:
         folder = Path(resume_from_checkpoint)

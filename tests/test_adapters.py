@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 
-from axolotl_dmt.adapters import StackedAdapters, is_stacked
+from axolotl_dmt.adapters import StackedAdapters, is_stacked, stacked_adapters
 from axolotl_dmt.errors import DMTError
-from tests.test_training import Rows, model
+from tests.test_training import Rows, model, plan_of, stage
 
 TOKENS = Rows(8).tokens[:4]
 
@@ -41,9 +41,9 @@ def three_stages(tmp_path: Path) -> tuple[Any, StackedAdapters]:
     """A model that has learned in three stages, each with a fresh adapter."""
     network = lora()
     adapters = StackedAdapters(network)
-    for stage in (1, 2):
+    for left in (2, 1):
         learn(network)
-        adapters.renew(seed=5, stage=stage)
+        adapters.renew(seed=5, left=left)
     learn(network)
     return network, adapters
 
@@ -54,7 +54,7 @@ def test_a_fresh_adapter_changes_nothing_until_it_learns() -> None:
     untouched = logits(network)
     learn(network)
     before = logits(network)
-    adapters.renew(seed=5, stage=1)
+    adapters.renew(seed=5, left=1)
     torch.testing.assert_close(logits(network), before)
     assert not torch.allclose(before, untouched)
     learn(network)
@@ -65,12 +65,12 @@ def test_a_fresh_adapter_changes_nothing_until_it_learns() -> None:
 
 def test_the_fresh_adapter_depends_on_seed_and_stage_alone() -> None:
     found = []
-    for noise, stage in ((1, 1), (2, 1), (3, 2)):
+    for noise, left in ((1, 1), (2, 1), (3, 2)):
         network = lora()
         adapters = StackedAdapters(network)
         torch.manual_seed(noise)
         state = torch.get_rng_state()
-        adapters.renew(seed=5, stage=stage)
+        adapters.renew(seed=5, left=left)
         assert torch.get_rng_state().equal(state)
         found.append(next(p for name, p in network.named_parameters() if "lora_A" in name))
     assert found[0].equal(found[1])
@@ -110,6 +110,37 @@ def test_training_goes_on_from_the_saved_adapter(
         part.save_pretrained(tmp_path / name)
     saved = [load_file(tmp_path / name / "adapter_model.safetensors") for name in ("two", "three")]
     assert all(saved[0][key].equal(saved[1][key]) for key in saved[0])
+
+
+def test_a_run_goes_on_from_what_the_stages_it_leaves_out_saved(
+    tmp_path: Path, three_stages: tuple[Any, StackedAdapters]
+) -> None:
+    network, whole = three_stages
+    network.save_pretrained(tmp_path)
+    loaded = PeftModel.from_pretrained(model(), tmp_path, is_trainable=True)
+    plan = plan_of(stage("four", 8, new_adapter=True), stage("five", 8))
+    adapters = stacked_adapters(loaded, plan, loaded=True, earlier=2, rank=2)
+    assert adapters is not None
+    whole.renew(seed=1, left=2)
+    for part in (network, loaded):
+        learn(part)
+    for name, part in (("one", network), ("two", loaded)):
+        part.save_pretrained(tmp_path / name)
+    saved = [load_file(tmp_path / name / "adapter_model.safetensors") for name in ("one", "two")]
+    assert saved[0].keys() == saved[1].keys()
+    assert all(saved[0][key].equal(saved[1][key]) for key in saved[0])
+    configs = [PeftConfig.from_pretrained(tmp_path / name) for name in ("one", "two")]
+    assert [(config.r, config.lora_alpha) for config in configs] == [(8, 32)] * 2
+
+
+def test_an_adapter_that_holds_too_few_is_refused() -> None:
+    with pytest.raises(DMTError, match=r"^lora_model_dir: holds rank 2, and the stages before"):
+        stacked_adapters(lora(), plan_of(stage("end", 8)), loaded=True, earlier=1, rank=2)
+
+
+def test_stages_that_keep_their_adapter_need_nothing() -> None:
+    network, plan = lora(), plan_of(stage("end", 8))
+    assert stacked_adapters(network, plan, loaded=True, earlier=0, rank=2) is None
 
 
 def test_without_an_earlier_adapter_it_is_saved_as_peft_does(tmp_path: Path) -> None:

@@ -111,13 +111,6 @@ def test_what_stages_need_of_axolotl_is_set_where_the_yaml_leaves_it_open() -> N
     assert cfg.ddp_find_unused_parameters is None
 
 
-def test_training_on_from_an_adapter_and_a_fresh_one_on_top_is_refused_before_data() -> None:
-    cfg = raw(**overrides(adapter="new"), adapter="lora", lora_model_dir="some/adapter")
-    run = Run.from_raw(cfg)  # as merge-lora does
-    with pytest.raises(DMTError, match=r"^lora_model_dir: is not supported beside adapter: new"):
-        run.prepare(cfg)
-
-
 def test_a_learning_rate_that_is_no_number_is_named() -> None:
     assert refusal(raw(learning_rate="fast")).startswith("learning_rate: 'fast' is no number")
 

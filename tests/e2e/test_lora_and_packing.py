@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from axolotl_dmt.training_plan import TrainingPlan
 from tests.e2e import spy
-from tests.e2e.runs import axolotl, config, fields, train, write
+from tests.e2e.runs import axolotl, config, train, write
 
 LORA = {
     "adapter": "lora",
@@ -47,86 +46,6 @@ def test_one_adapter_goes_through_all_stages_and_any_stage_can_be_merged(
     assert merged.returncode == 0, merged.stderr[-3000:]
     (where,) = [tmp_path / "m" / name for name in ("merged",) if (tmp_path / "m" / name).is_dir()]
     assert AutoModelForCausalLM.from_pretrained(where).num_parameters() > 0
-
-
-def with_a_fresh_adapter(toy: Path, output: Path, **changes: Any) -> dict[str, Any]:
-    made = config(toy, output, **{"save_strategy": "epoch", **LORA, **changes})
-    made["dmt"] = {**made["dmt"], "overrides": {"generalise": {"adapter": "new"}}}
-    made["auto_resume_from_checkpoints"] = True
-    test = {"path": str(toy / "data/math_test.jsonl"), "type": fields("question", "answer")}
-    made |= {"test_datasets": [{**test, "split": "train"}], "eval_strategy": "epoch"}
-    made["plugins"] += ["tests.e2e.killer.KillerPlugin"]
-    return made
-
-
-def adapter_of(folder: Path) -> dict[str, Any]:
-    from safetensors.torch import load_file
-
-    return load_file(folder / "adapter_model.safetensors")
-
-
-def test_a_fresh_adapter_leaves_the_earlier_one_as_it_was(toy: Path, tmp_path: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    settings = with_a_fresh_adapter(toy, tmp_path / "out")
-    done = train(tmp_path, settings)
-    assert done.code == 0, done.output[-4000:]
-    folders = [done.folder / "stages" / name for name in ("01-specialise", "02-generalise")]
-    first, second = (adapter_of(folder) for folder in folders)
-    for name in first:
-        axis = 0 if "lora_A" in name else 1
-        earlier, fresh = second[name].split(4, dim=axis)
-        assert earlier.equal(first[name])
-        assert not fresh.equal(first[name])
-        assert fresh.abs().sum() > 0
-    final = adapter_of(done.folder)
-    assert all(final[name].equal(second[name]) for name in second)
-    # epoch saves at the end of the run, and the plan at each boundary
-    assert {path.name for path in done.folder.glob("checkpoint-*")} == {
-        "checkpoint-23",
-        "checkpoint-42",
-    }
-
-    evaluated = {entry["step"] for entry in done.history if "eval_test_loss" in entry}
-    assert evaluated == {0, 23, 42}
-
-    path = write(tmp_path / "merge.yaml", settings)
-    merged = axolotl(
-        "merge-lora", str(path), f"--lora-model-dir={folders[1]}", f"--output-dir={tmp_path}/m"
-    )
-    assert merged.returncode == 0, merged.stderr[-3000:]
-    base, whole = (
-        AutoModelForCausalLM.from_pretrained(folder).state_dict()
-        for folder in (toy / "base", tmp_path / "m/merged")
-    )
-    for name in second:
-        if "lora_A" in name:
-            weight = name.removeprefix("base_model.model.").replace("lora_A", "")
-            weight = weight.replace("..", ".")
-            change = 2 * second[name.replace("lora_A", "lora_B")] @ second[name]
-            torch.testing.assert_close(whole[weight], base[weight] + change, atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("adapter", [{}, {"adapter": "qlora", "load_in_4bit": True}])
-@pytest.mark.parametrize("kill_at", ["checkpoint:23", "step:30"])
-def test_a_run_killed_under_a_fresh_adapter_ends_as_the_unbroken_one(
-    toy: Path, tmp_path: Path, adapter: dict[str, Any], kill_at: str
-) -> None:
-    changes = {**adapter, "save_strategy": "steps", "save_steps": 6}
-    for name in ("unbroken", "killed"):
-        (tmp_path / name).mkdir()
-    unbroken = train(
-        tmp_path / "unbroken", with_a_fresh_adapter(toy, tmp_path / "unbroken/out", **changes)
-    )
-    assert unbroken.code == 0, unbroken.output[-4000:]
-    settings = with_a_fresh_adapter(toy, tmp_path / "killed/out", **changes)
-    assert train(tmp_path / "killed", settings, KILL_AT=kill_at).code != 0
-    resumed = train(tmp_path / "killed", settings)
-    assert resumed.code == 0, resumed.output[-4000:]
-    ours, theirs = adapter_of(resumed.folder), adapter_of(unbroken.folder)
-    assert all(ours[name].equal(theirs[name]) for name in theirs)
 
 
 @pytest.mark.parametrize("accumulation", [pytest.param(1, marks=pytest.mark.slow), 2])
