@@ -65,11 +65,13 @@ class StageCallback(TrainerCallback, ExportableState):
         self.trainer, self.plan, self.config = trainer, plan, config
         self.recorder, self.tasks, self.ranks = recorder, tasks, ranks
         self.entered, self.stage_started = -1, time.monotonic()
-        self.freezer = Freezer(trainer.model)
-        self.freezer.check(plan.stages)
-        if trainer.args.gradient_checkpointing and any(part.stage.freeze for part in plan.stages):
-            # reentrant checkpointing loses all gradients where its first input has none
-            trainer.model.enable_input_require_grads()
+        self.freezer: Freezer | None = None
+        if any(part.stage.freeze for part in plan.stages):
+            self.freezer = Freezer(trainer.model)
+            self.freezer.check(plan.stages)
+            if trainer.args.gradient_checkpointing:
+                # reentrant checkpointing loses all gradients where its first input has none
+                trainer.model.enable_input_require_grads()
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of this callback."""
@@ -113,7 +115,8 @@ class StageCallback(TrainerCallback, ExportableState):
         )
         if stage.stage.weight_decay is not None:
             set_weight_decay(self.trainer, stage.stage.weight_decay)
-        self.freezer.apply(stage.stage.freeze)
+        if self.freezer is not None:
+            self.freezer.apply(stage.stage.freeze)
         self._tell("stage_start", stage, state.global_step)
 
     def on_step_end(
