@@ -126,6 +126,9 @@ def _freezing(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> Iterator[DMTEr
     if several and cfg.get("ddp_find_unused_parameters") is False:
         problem = "is false, and several processes would wait for the gradients of frozen ones"
         yield DMTError("ddp_find_unused_parameters", problem, "remove it")
+    if several and (cfg.get("gradient_checkpointing_kwargs") or {}).get("use_reentrant"):
+        problem = f"use_reentrant: true is not supported beside {key} on several processes"
+        yield DMTError("gradient_checkpointing_kwargs", problem, "write use_reentrant: false")
 
 
 def _new_adapters(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> Iterator[DMTError]:
@@ -155,9 +158,13 @@ def settle(cfg: dict[str, Any], stages: Sequence[Stage]) -> None:
         cfg: Axolotl's raw configuration; changed in place.
         stages: the resolved stages.
     """
-    if any(stage.freeze for stage in stages) and cfg.get("ddp_find_unused_parameters") is None:
-        # else several processes would wait for the gradients of frozen parameters
-        cfg["ddp_find_unused_parameters"] = True
+    if any(stage.freeze for stage in stages):
+        if cfg.get("ddp_find_unused_parameters") is None:
+            # else several processes would wait for the gradients of frozen parameters
+            cfg["ddp_find_unused_parameters"] = True
+        if cfg.get("gradient_checkpointing") and not cfg.get("gradient_checkpointing_kwargs"):
+            # Axolotl's default, reentrant, does not go with the above
+            cfg["gradient_checkpointing_kwargs"] = {"use_reentrant": False}
     if any(stage.new_adapter for stage in stages):
         for key in LORA_KERNELS:  # which Axolotl turns on by itself
             cfg[key] = False

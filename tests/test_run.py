@@ -102,13 +102,25 @@ def test_an_optimizer_that_cannot_be_reset_is_refused() -> None:
 
 
 def test_what_stages_need_of_axolotl_is_set_where_the_yaml_leaves_it_open() -> None:
-    cfg = raw(**overrides(freeze=["embed_tokens"]))
+    cfg = raw(**overrides(freeze=["embed_tokens"]), gradient_checkpointing=True)
     Run.from_raw(cfg)
     assert cfg.ddp_find_unused_parameters is True
+    assert cfg.gradient_checkpointing_kwargs == {"use_reentrant": False}
     cfg = raw(**overrides(adapter="new"), adapter="lora")
     Run.from_raw(cfg)
     assert cfg.lora_mlp_kernel is False
     assert cfg.ddp_find_unused_parameters is None
+
+
+def test_frozen_parameters_that_several_processes_would_wait_for_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    frozen = overrides(freeze=["embed_tokens"])
+    said = refusal(raw(**frozen, ddp_find_unused_parameters=False))
+    assert said.startswith("ddp_find_unused_parameters: is false, and several processes would")
+    said = refusal(raw(**frozen, gradient_checkpointing_kwargs={"use_reentrant": True}))
+    assert said.startswith("gradient_checkpointing_kwargs: use_reentrant: true is not supported")
 
 
 def test_a_learning_rate_that_is_no_number_is_named() -> None:
