@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -242,7 +243,7 @@ def known_recipes() -> Mapping[str, Path]:
 
 
 def headline(path: Path) -> str:
-    """What a recipe is for: the first sentence of the comment at the head of its YAML."""
+    """What a recipe is for: how the comment at the head of its YAML begins."""
     if path.is_dir():
         path = path / YAML_FILE
     words: list[str] = []
@@ -250,5 +251,4 @@ def headline(path: Path) -> str:
         if not line.startswith("#"):
             break
         words.append(line.lstrip("# "))
-    text = " ".join(words)
-    return text.split(". ")[0].removesuffix(".")
+    return re.split(r"[.;] |\.$", " ".join(words))[0]

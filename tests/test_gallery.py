@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,16 @@ def paper_text() -> str:
     return gallery()["paper/7b_fsdp2"].read_text(encoding="utf-8")
 
 
+def fetched(path: Path) -> None:
+    """A file as `axolotl fetch deepspeed_configs` brings it."""
+    stage = int(re.findall(r"zero(\d)", path.name)[0])
+    settings = {"zero_optimization": {"stage": stage}, "bf16": {"enabled": True}}
+    if stage == 3:
+        settings["zero_optimization"]["stage3_gather_16bit_weights_on_model_save"] = True
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(settings))
+
+
 def compiled(path: Path, rows: dict[str, int], *, gpus: int) -> TrainingPlan:
     """The plan of a YAML as Axolotl validates it on a machine with GPUs, over rows of chance."""
     from axolotl.integrations.base import PluginManager
@@ -92,6 +103,8 @@ def compiled(path: Path, rows: dict[str, int], *, gpus: int) -> TrainingPlan:
     from axolotl.utils.dict import DictDefault
 
     cfg: Any = DictDefault(yaml.safe_load(path.read_text(encoding="utf-8")))
+    if cfg.deepspeed:
+        fetched(Path(cfg.deepspeed))
     prepare_plugins(cfg)
     run = PluginManager.get_instance().plugins["axolotl_dmt.DMTPlugin"].run
     gpu = {"bf16": True, "fp8": True, "tf32": True, "n_gpu": gpus, "compute_capability": "sm_90"}
