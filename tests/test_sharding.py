@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from axolotl_dmt.args import read_config
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.sharding import check_sharding
 
+TEMPLATES = Path(__file__).parents[1] / "yaml_templates"
 ZERO2 = {"zero_optimization": {"stage": 2}}
 ZERO3 = {"zero_optimization": {"stage": 3, "gather_16bit_weights_on_model_save": True}}
 FSDP = {"fsdp_version": 2, "fsdp_config": {"state_dict_type": "SHARDED_STATE_DICT"}}
@@ -81,3 +83,29 @@ def test_a_mistake_found_on_one_rank_reaches_the_others_whole() -> None:
     error = DMTErrors([DMTError("dmt.k", "is wrong", "write 1/256"), DMTError("seed", "no", "")])
     copy = pickle.loads(pickle.dumps(error))
     assert (str(copy), copy.key) == (str(error), "dmt.k")
+
+
+@pytest.mark.parametrize("name", ["deepspeed/zero1", "deepspeed/zero2", "deepspeed/zero3"])
+def test_a_deepspeed_template_is_what_axolotl_takes(name: str) -> None:
+    cfg = validated(name)
+    assert cfg.deepspeed == f"deepspeed_configs/{name[10:]}{'_bf16' * name.endswith('3')}.json"
+    assert cfg.gradient_checkpointing
+
+
+def test_the_fsdp_template_is_what_axolotl_takes() -> None:
+    cfg = validated("fsdp/fsdp2")
+    assert cfg.fsdp_version == cfg.fsdp_config.fsdp_version == 2
+    assert cfg.fsdp_config.transformer_layer_cls_to_wrap == "Qwen2DecoderLayer"
+
+
+def validated(name: str) -> Any:
+    """A template through Axolotl's own validation, as on a machine with eight GPUs."""
+    from axolotl.utils.config import validate_config
+    from axolotl.utils.dict import DictDefault
+
+    raw = yaml.safe_load((TEMPLATES / f"{name}.yaml").read_text())
+    del raw["plugins"], raw["dmt"]
+    for entry in raw["datasets"]:
+        del entry["domain"]
+    gpus = {"bf16": True, "tf32": True, "n_gpu": 8, "compute_capability": "sm_90"}
+    return validate_config(DictDefault(raw), gpus, {"torch_version": "2.9.0"})
