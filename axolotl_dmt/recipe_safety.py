@@ -164,11 +164,14 @@ EVALUATE: Mapping[str, Check] = {
     "gen_kwargs": _settings,
 }
 
-DMT: Mapping[str, Check] = _keys(
-    "strategy k general sequence domain stages overrides seed order select redraw max_repeats "
-    "val_rows reset_optimizer start_stage on_plan_change",
-    _anything,
-)
+DMT: Mapping[str, Check] = {
+    **_keys(
+        "strategy k general sequence domain stages overrides seed order select redraw max_repeats "
+        "val_rows reset_optimizer start_stage on_plan_change",
+        _anything,
+    ),
+    "replay": lambda value: outside(value.get("losses", "none")),
+}
 
 DEEPSPEED: Mapping[str, Check] = _keys(
     "zero_optimization bf16 fp16 gradient_accumulation_steps gradient_clipping train_batch_size "

@@ -36,6 +36,7 @@ GOOD: dict[str, Any] = {
     "dmt": {
         "strategy": "dmt",
         "k": "1/256",
+        "replay": {"select": "hardest", "losses": "outputs/x/dmt/row_losses.parquet"},
         "evaluate": {
             "tasks": ["dmt_suite", "mmlu_stem"],
             "data": {"math": "data/test.jsonl"},
@@ -116,6 +117,7 @@ def test_a_yaml_that_only_trains_needs_no_word() -> None:
         ("datasets.1.chat_template_jinja", "/etc/passwd"),
         ("chat_template_jinja", "../secret.txt"),
         ("dmt.evaluate.data", {"math": "/etc/passwd"}),
+        ("dmt.replay", {"select": "hardest", "losses": "/etc/passwd"}),
         ("deepspeed", "/etc/ds.json"),
         ("deepspeed", ["x"]),
         # servers
