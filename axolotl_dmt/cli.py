@@ -19,8 +19,15 @@ _hooks = click.option(
 
 
 @click.group()
-def dmt() -> None:
+@click.option("--quiet", is_flag=True, help="No progress bars; AXOLOTL_DMT_QUIET=1 says the same.")
+def dmt(quiet: bool) -> None:
     """Dual-stage Mixed Fine-tuning: plans before training, scores and reports after it."""
+    if quiet:
+        import os
+
+        from axolotl_dmt.quiet import VARIABLE
+
+        os.environ[VARIABLE] = "1"
 
 
 dmt.add_command(recipe)

@@ -256,6 +256,7 @@ class Run:
     def callbacks(self, cfg: Any, trainer: Any, output_dir: Path) -> list[Any]:
         """Make the trainer follow the plan; returns the callback that acts at stage ends."""
         from axolotl_dmt.hardware import hardware
+        from axolotl_dmt.progress import StageProgress
         from axolotl_dmt.stages import StageCallback
         from axolotl_dmt.training import StageTrainerMixin
 
@@ -281,6 +282,7 @@ class Run:
         )
         trainer.dmt_recorder = self.recorder
         return [
+            StageProgress(trainer, self.plan),
             StageCallback(
                 trainer=trainer,
                 plan=self.plan,
@@ -288,7 +290,7 @@ class Run:
                 recorder=self.recorder,
                 tasks=self.tasks,
                 ranks=self.ranks,
-            )
+            ),
         ]
 
 

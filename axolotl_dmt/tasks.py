@@ -12,6 +12,7 @@ from typing import Any
 from axolotl_dmt import sandbox
 from axolotl_dmt.args import EvaluateConfig
 from axolotl_dmt.errors import DMTError, DMTErrors
+from axolotl_dmt.quiet import bars_where_wanted
 from axolotl_dmt.scoring.sources import env_name, prompt_template
 
 SUITE = "dmt_suite"
@@ -106,7 +107,7 @@ class Tasks:
 
         config = self.config
         limit = config.limit
-        with _environment(self.settings):
+        with _environment(self.settings), bars_where_wanted():
             output: dict[str, Any] | None = lm_eval.simple_evaluate(
                 model=model,
                 tasks=list(config.tasks),
