@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
+import struct
 import subprocess
 import sys
+import termios
 import threading
 from pathlib import Path
 
@@ -73,6 +76,7 @@ def settings(toy: Path, folder: Path, hooks: str) -> dict:  # type: ignore[type-
 def test_hooks_see_each_stage_and_the_bar_names_it(toy: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "dmt.yaml", settings(toy, tmp_path, HOOKS))
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     seen = bytearray()
 
     def read() -> None:
@@ -87,7 +91,7 @@ def test_hooks_see_each_stage_and_the_bar_names_it(toy: Path, tmp_path: Path) ->
     command = [sys.executable, "-m", "axolotl.cli.main", "train", str(path), "--launcher", "python"]
     done = subprocess.run(
         command,
-        env=environment(COLUMNS="120"),
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=theirs,
         text=True,
