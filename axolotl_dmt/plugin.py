@@ -8,6 +8,7 @@ from typing import Any
 from axolotl.common.datasets import TrainDatasetMeta
 from axolotl.integrations.base import BasePlugin, PluginManager
 
+from axolotl_dmt.args import DEFAULT_SEED
 from axolotl_dmt.errors import one_clear_error
 from axolotl_dmt.run import Run
 
@@ -44,6 +45,13 @@ class DMTPlugin(BasePlugin):
             eval_dataset=dict(self.run.pool.held_out) or None,
             total_num_steps=plan.total_steps,
         )
+
+    def pre_model_load(self, cfg: Any) -> None:
+        """Seed what is drawn while the model loads, such as a LoRA's first weights."""
+        if self.run is not None and self.run.plan is not None:
+            from transformers import set_seed
+
+            set_seed(DEFAULT_SEED if cfg.seed is None else cfg.seed)
 
     def get_trainer_cls(self, cfg: Any) -> Any:
         """Axolotl's trainer, or the one another plugin asks for, able to follow a plan."""
