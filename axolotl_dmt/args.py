@@ -103,6 +103,21 @@ Weight: TypeAlias = Annotated[
 ]
 
 
+AUTO = "auto"
+"""`dmt.k` where `axolotl dmt choose-k` is to choose it."""
+
+
+def _check_k(value: Any) -> Any:
+    return value if value == AUTO else _check_fraction_of_domain(value)
+
+
+ReplayFraction: TypeAlias = Annotated[
+    Any,
+    BeforeValidator(_check_k),
+    WithJsonSchema({"type": ["number", "string"], "examples": ["1/256", 0.25, AUTO]}),
+]
+
+
 class _Block(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -404,6 +419,37 @@ class ReplayConfig(_Block):
     )
 
 
+class AutoKConfig(_Block):
+    """How `axolotl dmt choose-k` chooses k: `dmt.auto_k`."""
+
+    ladder: list[FractionOfDomain] = Field(
+        default_factory=lambda: ["1/256", "1/64", "1/16", "1/4"],
+        min_length=1,
+        description="The values to try, from the smallest up, until one holds.",
+        examples=[["1/64", "1/16", "1/4"]],
+    )
+    loss: float = Field(
+        0.05,
+        ge=0,
+        description="A k holds where no specialised score is more than this below stage 1's, in "
+        "the score's own unit (0.05 is 5 points of accuracy).",
+        examples=[0.05],
+    )
+    max_steps: int | None = Field(
+        200,
+        gt=0,
+        description="Length of a trial in optimiser steps; null tries the whole of stage 2. Longer "
+        "trials see more of the forgetting.",
+        examples=[500],
+    )
+    abilities: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="The scores that must hold. Default: those named as the specialised domains.",
+        examples=[["math", "code"]],
+    )
+
+
 class DMTConfig(_Block):
     """The `dmt:` block."""
 
@@ -413,10 +459,16 @@ class DMTConfig(_Block):
         "one that a plugin registers. Or give `stages`.",
         examples=["dmt"],
     )
-    k: FractionOfDomain = Field(
+    k: ReplayFraction = Field(
         DEFAULT_K,
-        description="Replay in stage 2: a fraction of each specialised domain.",
+        description="Replay in stage 2: a fraction of each specialised domain; auto: the one that "
+        "`axolotl dmt choose-k` found for this YAML.",
         examples=["1/256"],
+    )
+    auto_k: AutoKConfig | None = Field(
+        None,
+        description="How `axolotl dmt choose-k` chooses k, in place of its defaults.",
+        examples=[{"ladder": ["1/64", "1/16", "1/4"], "loss": 0.05}],
     )
     general: str | list[str] = Field(
         "general",
@@ -514,12 +566,20 @@ class DMTConfig(_Block):
         description="Filled in by the plugin from `datasets[*].domain`, which Axolotl drops.",
     )
 
+    k_file: str | None = Field(
+        None,
+        description="Filled in by commands that look at a run from another folder: where the "
+        "choice of k lies.",
+    )
+
     @model_validator(mode="after")
     def _one_schedule(self) -> DMTConfig:
         if self.strategy and self.stages:
             raise DMTError("strategy", "stands beside stages", "keep one of the two")
         if not self.strategy and not self.stages:
             raise DMTError("strategy", "no schedule given", "write strategy: dmt, or stages")
+        if self.stages and self.k == AUTO:
+            raise DMTError("k", "auto needs a strategy", "write strategy: dmt in place of stages")
         if self.stages and self.overrides:
             raise DMTError("overrides", "needs a strategy", "change the stages themselves")
         names = [stage.name for stage in self.stages or ()]

@@ -125,6 +125,23 @@ def _show_report(output_dir: Path) -> None:
     click.echo(f"  {output_dir / 'dmt' / 'report.html'}")
 
 
+@dmt.command("choose-k")
+@click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--launcher-args",
+    help="Added to each `axolotl train`, such as '--launcher torchrun -- --nproc_per_node 8'.",
+)
+@click.option(
+    "--train", is_flag=True, help="Then train the whole of stage 2 with it, from stage 1's weights."
+)
+def choose_k(config: Path, launcher_args: str | None, train: bool) -> None:
+    """Find the smallest replay k that keeps the specialised scores, by short trials."""
+    with one_clear_error():
+        from axolotl_dmt.choose_k import choose_k
+
+        choose_k(config, launcher_args=launcher_args or "", train=train)
+
+
 @dmt.command("row-losses")
 @click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(

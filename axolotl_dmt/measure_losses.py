@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from axolotl_dmt.args import DMTConfig, read_config
+from axolotl_dmt.args import DEFAULT_K, DMTConfig, read_config
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.row_losses import Losses, RowLosses
 from axolotl_dmt.yaml_file import YamlFile
@@ -52,9 +52,10 @@ def write_row_losses(
     if not any((model_folder / name).is_file() for name in ("config.json", "adapter_config.json")):
         fix = "name a stage's folder, such as OUTPUT_DIR/stages/01-specialise"
         raise DMTError("--model", f"{model_folder} holds no model", fix)
-    # the file that replay names may well be the one to write
+    # the file that replay names may well be the one to write, and k changes no row
+    block = {**raw["dmt"], "replay": None, "k": DEFAULT_K}
     with quiet_logs():
-        cfg, run = load_run(str(config), dmt={**raw["dmt"], "replay": None})
+        cfg, run = load_run(str(config), dmt=block)
         chosen = _chosen(domains, run.dataset_domains, checked.general_domains)
         pool = run.load_pool(cfg)
         model = load_model(model_folder, trust_remote_code=bool(cfg.trust_remote_code))

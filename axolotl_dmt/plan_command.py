@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from axolotl_dmt.args import AUTO
+from axolotl_dmt.chosen_k import choice_file
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.yaml_file import YamlFile
 
@@ -82,7 +84,10 @@ def load_run(config: str, **changes: Any) -> tuple[Any, Run]:
     Raises:
         DMTError: the YAML has no `dmt:` block, or a mistake in it.
     """
-    YamlFile.read(config)  # what is not YAML at all is said in one line
+    raw = YamlFile.read(config).data  # what is not YAML at all is said in one line
+    block = changes.get("dmt", raw.get("dmt"))
+    if isinstance(block, dict) and block.get("k") == AUTO:
+        changes["dmt"] = {**block, "k_file": str(choice_file(raw))}
     from axolotl.cli.config import load_cfg
     from axolotl.integrations.base import PluginManager
 

@@ -11,7 +11,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from axolotl_dmt.args import (
+    AUTO,
     AmountValue,
+    AutoKConfig,
     DMTConfig,
     EvaluateConfig,
     FractionOfDomain,
@@ -33,10 +35,11 @@ SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
         ScheduleConfig,
         "Changes to a stage of a named strategy; the same keys without name and mix.",
     ),
+    ("dmt.auto_k", AutoKConfig, "How `axolotl dmt choose-k` chooses k, where `k: auto`."),
     ("dmt.replay", ReplayConfig, "Which rows are replayed."),
     ("dmt.evaluate", EvaluateConfig, "How each ability is scored."),
 )
-INTERNAL = frozenset({"dataset_domains"})
+INTERNAL = frozenset({"dataset_domains", "k_file"})
 """Keys that the plugin fills in and nobody writes."""
 
 AMOUNTS = """\
@@ -109,9 +112,11 @@ def _example(name: str, field: FieldInfo) -> str:
 
 def _words(annotation: Any, field: FieldInfo | None = None) -> str:
     if annotation is Any and field is not None:
-        return "a fraction from 0 to 1"
+        return f"a fraction from 0 to 1, or `{AUTO}`"
     if annotation == FractionOfDomain:
         return "a fraction from 0 to 1"
+    if annotation == list[FractionOfDomain]:
+        return "a list of fractions from 0 to 1"
     if annotation == AmountValue:
         return "an amount"
     if annotation == Weight:

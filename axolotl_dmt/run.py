@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_dmt import versions
-from axolotl_dmt.args import DEFAULT_SEED, DMTConfig
+from axolotl_dmt.args import AUTO, DEFAULT_K, DEFAULT_SEED, DMTConfig
+from axolotl_dmt.chosen_k import ChosenK, choice_of, trial_stages
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.hooks import (
     registered_amounts,
@@ -57,6 +58,7 @@ class Run:
         self.composing = False
         self.raw: dict[str, Any] = {}
         self.reported: dict[str, Any] = {}
+        self.choice: tuple[ChosenK, Path] | None = None
 
     @classmethod
     def from_raw(cls, cfg: dict[str, Any]) -> Run:
@@ -110,6 +112,10 @@ class Run:
         collect(refuse_unsupported, cfg)
         if files:
             collect(check_base_model, cfg)
+        choice = None
+        if config and config.k == AUTO:
+            choice = collect(choice_of, cfg, config) if files else None
+            config = config.model_copy(update={"k": choice[0].k if choice else DEFAULT_K})
         given = copy.deepcopy(dict(cfg))
         domains = collect(take_domains, cfg)
         if config and config.evaluate and config.evaluates:
@@ -132,7 +138,7 @@ class Run:
         settle(cfg, stages)
         cfg["dmt"]["dataset_domains"] = list(domains)
         run = cls(config, tuple(domains))
-        run.raw = raw_config(given)
+        run.raw, run.choice = raw_config(given), choice
         return run, []
 
     def load_pool(self, cfg: Any) -> Any:
@@ -204,9 +210,28 @@ class Run:
             resume.check_plan(Path(checkpoint), plan, replan=replan)
 
     def compile(self, cfg: Any, domains: Any) -> TrainingPlan:
-        """The plan for these domains under this configuration."""
-        plan = compile_plan(
-            stages=self.stages(cfg),
+        """The plan for these domains under this configuration.
+
+        Raises:
+            DMTError: k was chosen for another plan.
+        """
+        stages = self.stages(cfg)
+        if self.choice is not None:
+            choice, path = self.choice
+            trial = self._compiled(cfg, domains, trial_stages(stages, choice.max_steps))
+            choice.check(
+                stage_1=self._compiled(cfg, domains, stages[:1]).fingerprint,
+                trial=trial.starting_at(stages[1].name).fingerprint,
+                path=path,
+            )
+            self.reported["k"] = choice.summary()
+        plan = self._compiled(cfg, domains, stages)
+        start = self.config.start_stage
+        return plan.starting_at(start) if start else plan
+
+    def _compiled(self, cfg: Any, domains: Any, stages: Sequence[Stage]) -> TrainingPlan:
+        return compile_plan(
+            stages=stages,
             domains=domains,
             seed=self._seed(cfg),
             global_batch=cfg.batch_size,
@@ -215,8 +240,6 @@ class Run:
             orders=registered_orders(),
             amounts=registered_amounts(),
         )
-        start = self.config.start_stage
-        return plan.starting_at(start) if start else plan
 
     def stages(self, cfg: Any) -> tuple[Stage, ...]:
         """The resolved stages."""

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from axolotl_dmt.amounts import parse_amount, parse_fraction
-from axolotl_dmt.args import DEFAULT_K, DMTConfig, read_config
+from axolotl_dmt.args import AUTO, DEFAULT_K, DMTConfig, read_config
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.hooks import known_strategies
 from axolotl_dmt.strategies import Setting
@@ -153,6 +153,8 @@ def _cut(stage: Mapping[str, Any], amounts: Mapping[str, Fraction]) -> dict[str,
     """
     mix: dict[str, Any] = {}
     for domain, value in (stage.get("mix") or {}).items():
+        if value == AUTO:
+            raise DMTError("study.k", "the base says auto", "give the study a k, or a list of them")
         part = amounts.get(domain, Fraction(1))
         amount = parse_amount(value, f"stage {stage['name']}: mix.{domain}")
         if not part * amount.value:

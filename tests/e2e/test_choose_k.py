@@ -1,0 +1,75 @@
+"""k is chosen by trials from one stage 1, and a training takes the choice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from axolotl_dmt.results import Results
+from axolotl_dmt.training_plan import TrainingPlan
+from tests.e2e.runs import axolotl, config, train, write
+
+OPTIONS = ("--launcher-args", "--launcher python")
+
+
+@pytest.mark.slow
+def test_k_is_chosen_by_trials_and_stage_2_goes_on_from_their_stage_1(
+    toy: Path, tmp_path: Path
+) -> None:
+    settings = config(toy, tmp_path / "out", learning_rate=5e-3)
+    settings["dmt"] = {
+        "strategy": "dmt",
+        "k": "auto",
+        # a model this young scores nothing, so that nothing can be lost
+        "auto_k": {"ladder": ["1/2", "1/4"], "loss": 0.0, "max_steps": 3, "abilities": ["math"]},
+        "evaluate": {
+            "tasks": ["dmt_math"],
+            "data": {"math": str(toy / "data/math_test.jsonl")},
+            "max_new_tokens": 4,
+        },
+    }
+    path = str(write(tmp_path / "dmt.yaml", settings))
+    early = train(tmp_path, settings)
+    assert early.code != 0
+    assert "run `axolotl dmt choose-k` on this YAML first" in early.output
+
+    done = axolotl("dmt", "choose-k", path, *OPTIONS, "--train")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    out = tmp_path / "out"
+    choice = json.loads((out / "dmt/k.json").read_text())
+    assert (choice["k"], choice["holds"]) == ("1/4", True)
+    assert [trial["k"] for trial in choice["trials"]] == ["1/4"]
+    first, trial = (Path(run["folder"]) for run in (choice["stage_1"], choice["trials"][0]))
+    assert TrainingPlan.load(trial / "dmt/plan").total_steps == 3
+    kept = yaml.safe_load((trial / "config.yaml").read_text())
+    assert kept["base_model"] == str(first / "stages/01-specialise")
+
+    # all of stage 2, from the stage 1 that the trials had
+    results = Results.load(out / "dmt")
+    assert [stage.name for stage in results.stages] == ["generalise"]
+    assert results.stages[0].rows == {"math": 30, "code": 15, "general": 100}
+    assert results.baseline.values() == {"math": choice["stage_1"]["scores"]["math"]["value"]}
+
+    # the same as one training through both stages, which takes the recorded k
+    whole = train(tmp_path, settings)
+    assert whole.code == 0, whole.output[-3000:]
+    assert "axolotl-dmt: k = 1/4: the smallest of the ladder within 0 of stage 1" in whole.output
+    ours, theirs = (
+        load_file(folder / "model.safetensors")
+        for folder in (
+            next(out.glob("stages-*/01-generalise")),
+            out / "stages/02-generalise",
+        )
+    )
+    assert all(ours[name].equal(theirs[name]) for name in theirs)
+
+    other = {**settings, "dmt": {**settings["dmt"], "overrides": {"generalise": {"epochs": 0.1}}}}
+    refused = axolotl("dmt", "plan", str(write(tmp_path / "other.yaml", other)))
+    assert refused.returncode == 2
+    assert "k.json is of another plan (the trial changed); run `axolotl dmt choose-k`" in (
+        refused.stderr
+    )
