@@ -191,7 +191,7 @@ def choice_table(choice: ChosenK) -> Table:
         for ability in choice.abilities:
             lost, error = choice.lost(k, ability)
             spread = "" if error is None else f" ± {error:.3f}"
-            cells.append(f"{trial.scores[ability].value:.3f} ({-lost:+.3f}{spread})")
+            cells.append(f"{trial.scores[ability].value:.3f} ({0 - lost:+.3f}{spread})")
         table.add_row(f"k = {k}", *cells, "yes" if choice.holds_at(k) else "no")
     for k in choice.ladder[len(choice.trials) :]:
         table.add_row(f"k = {k}", *("–" for _ in choice.abilities), "not tried")
