@@ -290,6 +290,8 @@ def _run(
     names: set[str],
 ) -> StudyRun:
     block = {**config["dmt"], "stages": list(stages)}
+    if len(stages) == 1:
+        block.pop("replay", None)  # nothing is taken again yet, so that its variants share the run
     if parent is not None:
         block["start_stage"] = own[0]["name"]
     config = {**config, "dmt": block}

@@ -64,6 +64,23 @@ def test_a_sweep_of_k_trains_stage_1_once_for_each_seed(tmp_path: Path) -> None:
     ]
 
 
+def test_stage_1_is_shared_whatever_is_replayed_after_it(tmp_path: Path) -> None:
+    losses = {"dmt.replay.losses": "losses-{seed}.parquet"}
+    selects = ["random", "hardest", "easiest"]
+    cells = cells_of(tmp_path, set={**losses, "dmt.replay.select": selects}, k="1/4")
+    assert len(runs_of(cells)) == 4
+    replays = [cell.run.config["dmt"]["replay"] for cell in cells]
+    assert replays == [{"losses": "losses-1.parquet", "select": select} for select in selects]
+    assert "replay" not in cells[0].run.chain()[0].config["dmt"]
+
+
+def test_a_base_with_k_auto_needs_a_k(tmp_path: Path) -> None:
+    base = {**BASE, "dmt": {**BASE["dmt"], "k": "auto"}}
+    assert len(cells_of(tmp_path, base, k=["1/4", "1/2"])) == 2
+    with pytest.raises(DMTError, match=r"study\.k: the base says auto; give the study a k"):
+        cells_of(tmp_path, base)
+
+
 def test_schedules_that_begin_alike_share_their_runs(tmp_path: Path) -> None:
     cells = cells_of(
         tmp_path,
