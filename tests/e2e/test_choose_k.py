@@ -37,7 +37,11 @@ def test_k_is_chosen_by_trials_and_stage_2_goes_on_from_their_stage_1(
     assert early.code != 0
     assert "run `axolotl dmt choose-k` on this YAML first" in early.output
 
+    done = axolotl("dmt", "choose-k", path, *OPTIONS)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    # started again, it trains nothing anew and goes on
     done = axolotl("dmt", "choose-k", path, *OPTIONS, "--train")
+    assert "specialise/seed-7" not in done.stdout
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     out = tmp_path / "out"
     choice = json.loads((out / "dmt/k.json").read_text())
