@@ -39,11 +39,13 @@ def test_k_is_chosen_by_trials_and_stage_2_goes_on_from_their_stage_1(
 
     done = axolotl("dmt", "choose-k", path, *OPTIONS)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    out = tmp_path / "out"
+    logs = {log: log.stat().st_mtime_ns for log in out.glob("dmt/choose_k/runs/*/*/run.log")}
     # started again, it trains nothing anew and goes on
     done = axolotl("dmt", "choose-k", path, *OPTIONS, "--train")
-    assert "specialise/seed-7" not in done.stdout
+    assert len(logs) == 2
+    assert all(log.stat().st_mtime_ns == time for log, time in logs.items())
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    out = tmp_path / "out"
     choice = json.loads((out / "dmt/k.json").read_text())
     assert (choice["k"], choice["holds"]) == ("1/4", True)
     assert [trial["k"] for trial in choice["trials"]] == ["1/4"]
