@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -185,6 +186,8 @@ class Run:
 
         def write_plan() -> None:
             plan = self.compile(cfg, self.pool.domains)
+            if self.choice is not None:
+                print(f"axolotl-dmt: {self.choice[0].summary()}", file=sys.stderr)
             self._check_resume(cfg, plan)
             plan.save(folder)
 
