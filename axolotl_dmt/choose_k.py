@@ -20,7 +20,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from axolotl_dmt.args import DEFAULT_SEED, AutoKConfig, DMTConfig, read_config
+from axolotl_dmt.args import AUTO, DEFAULT_SEED, AutoKConfig, DMTConfig, read_config
 from axolotl_dmt.chosen_k import KEY, ChosenK, Trained, choice_file
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.results import Results
@@ -64,6 +64,8 @@ def choose_k(path: Path, *, launcher_args: str, train: bool) -> None:
     console.print(choice_table(choice))
     console.print(choice.summary(), style=None if choice.holds else "bold red", highlight=False)
     console.print(f"  {choice_file(raw)}", style="dim", highlight=False)
+    if config.k != AUTO and not train:
+        console.print(f"  axolotl train takes it with dmt.k: {AUTO}", style="dim", highlight=False)
     if train:
         _train_stage_2(raw, choice, cells[0].run, folder, launcher_args)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -287,7 +288,9 @@ def visualise(
     to: Path | None,
 ) -> None:
     """Picture where each model of the run in OUTPUT_DIR puts the queries of each domain."""
-    with one_clear_error():
+    from axolotl_dmt.quiet import bars_where_wanted
+
+    with one_clear_error(), bars_where_wanted():
         from axolotl_dmt.visualise import visualise as draw
 
         to = to or output_dir / "dmt" / "hidden_states.png"
@@ -376,18 +379,27 @@ def init(
 
         if path.exists():
             raise DMTError(str(path), "exists already", "name another file")
-        base_model = base_model or click.prompt("Base model (of the hub, or a folder)")
         for entry in data:
             if not all(entry.partition("=")):
                 raise DMTError("--data", f"{entry!r} names no domain", "write math=math.jsonl")
         pairs = [(domain, file) for domain, _, file in (entry.partition("=") for entry in data)]
-        while not data:
-            file = click.prompt("Data file, or dataset of the hub (empty: no more)", default="")
-            if not file:
-                break
-            pairs.append((click.prompt("  its domain", default="general"), file))
-        if gpu_memory is None:
-            gpu_memory = click.prompt("Memory of one GPU in GB (0: CPU)", type=float, default=24)
+        try:
+            base_model = base_model or click.prompt("Base model (of the hub, or a folder)")
+            while not data:
+                file = click.prompt("Data file, or dataset of the hub (empty: no more)", default="")
+                if not file:
+                    break
+                pairs.append((click.prompt("  its domain", default="general"), file))
+            if gpu_memory is None:
+                gpu_memory = click.prompt(
+                    "Memory of one GPU in GB (0: CPU)", type=float, default=24
+                )
+        except click.Abort:
+            if sys.stdin.isatty():  # the user's own Ctrl-C
+                raise
+            click.echo(err=True)
+            fix = "say --base-model, --data and --gpu-memory"
+            raise DMTError("init", "nobody answers its questions here", fix) from None
         write_yaml(
             path, Wanted(base_model=base_model, data=pairs, gpu_memory=gpu_memory or 0, **settings)
         )

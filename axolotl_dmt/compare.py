@@ -24,8 +24,8 @@ from axolotl_dmt.run_folder import load_results
 from axolotl_dmt.study_tables import Table
 
 HOW_TO_READ = (
-    "Scores are after the last stage, with one standard error (±) and, behind the first run, the "
-    "change against it: a change of less than about two errors may be chance. " + view.HOW_TO_READ
+    "Scores are after the last stage; behind those of the other runs stands the change against the "
+    "first. " + view.HOW_TO_READ
 )
 
 

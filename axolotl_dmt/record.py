@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from axolotl_dmt.kept_config import CONFIG_FILE, SOURCES, save_config, sources
 from axolotl_dmt.results import HARDWARE, Results, Score, StageResult
 from axolotl_dmt.scored import Scored
 from axolotl_dmt.training_plan import StagePlan, TrainingPlan
+
+LOG = logging.getLogger("axolotl_dmt")
 
 RESULTS_FILE = "results.json"
 EVALUATE = "evaluate"
@@ -102,6 +105,7 @@ class Recorder:
             stages = self.folder.parent / "stages"
             if stages.is_dir():
                 os.replace(stages, stages.with_name(f"stages-{stamp}"))
+            LOG.warning("an earlier run's stages and results are kept as ...-%s", stamp)
 
     def is_scored(self, stage: StagePlan) -> bool:
         """Whether this stage was scored without an error, by this run or the one it resumes."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from axolotl_dmt.args import EvaluateConfig
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.kept_config import CONFIG_FILE
 from axolotl_dmt.model_card import update_card
 from axolotl_dmt.record import EVALUATE, RESULTS_FILE, with_scores
 from axolotl_dmt.results import Results, StageResult
@@ -20,6 +21,9 @@ def load_results(output_dir: Path) -> Results:
     """
     path = output_dir / "dmt" / RESULTS_FILE
     if not path.is_file():
+        if (output_dir / "dmt" / CONFIG_FILE).is_file():
+            problem = f"no stage of the run in {output_dir} has ended yet"
+            raise DMTError("OUTPUT_DIR", problem, "wait for it, or train it anew")
         raise DMTError("OUTPUT_DIR", f"no file {path}", "name the output_dir of a dmt run")
     return Results.load(path)
 

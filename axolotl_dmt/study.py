@@ -133,6 +133,10 @@ def read_study(path: Path) -> tuple[Study, dict[str, Any]]:
         DMTError: with every mistake found.
     """
     raw = _load_yaml(path, "STUDY")
+    if "base" not in raw and "datasets" in raw:
+        problem = f"{path} is a YAML to train, and no study of one"
+        fix = f"write base: {path}, output_dir, seeds and cells into a file of their own"
+        raise DMTError("STUDY", problem, fix)
     try:
         study = Study.model_validate(raw)
     except ValidationError as error:

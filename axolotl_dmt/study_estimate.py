@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 import yaml
 from rich.table import Table
 
-from axolotl_dmt.errors import DMTError
+from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.plan_command import load_run, quiet_logs
 from axolotl_dmt.study import Cell, StudyRun, runs_of
 from axolotl_dmt.study_folder import StudyFolder
@@ -62,10 +63,16 @@ def _works(cells: Sequence[Cell]) -> Iterator[tuple[str, Work]]:
     """Cells that differ in their schedule alone: their rows are loaded once."""
     from axolotl_dmt.args import read_config
     from axolotl_dmt.data import unprepared
+    from axolotl_dmt.run import Run
 
+    raw = _whole(cells[0])
+    _, mistakes = Run.checked(copy.deepcopy(raw), files=False)
+    _, found = Run.checked(copy.deepcopy(raw), files=True)
+    if found and not mistakes:  # only files are missing: the cells can be shown all the same
+        raise DMTErrors(found)
     with tempfile.TemporaryDirectory(prefix="axolotl-dmt-") as scratch:
         config = Path(scratch) / "config.yaml"
-        config.write_text(yaml.safe_dump(_whole(cells[0])), encoding="utf-8")
+        config.write_text(yaml.safe_dump(raw), encoding="utf-8")
         cfg, run = load_run(str(config))
         if missing := unprepared(cfg):
             raise DMTError(

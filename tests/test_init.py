@@ -73,6 +73,12 @@ def test_what_no_option_says_is_asked() -> None:
     assert [entry["domain"] for entry in written["datasets"]] == ["math", "general"]
 
 
+def test_where_nobody_answers_it_says_what_to_give() -> None:
+    done = init(input="")
+    assert done.exit_code == 2
+    assert "nobody answers its questions here; say --base-model, --data" in done.output
+
+
 def test_an_older_file_is_never_overwritten() -> None:
     Path("dmt.yaml").write_text("mine\n")
     done = init("--base-model", "org/m", "--gpu-memory", "24", *options("math"))

@@ -196,6 +196,18 @@ def test_markdown_holds_the_plan_and_its_fingerprint(tmp_path: Path) -> None:
     assert "![Ability by stage](abilities.png)" in text
 
 
+def test_what_was_never_there_is_not_said_to_be_kept(tmp_path: Path) -> None:
+    def scored(name: str, math: float, general: float) -> StageResult:
+        values = {"math": math, "general": general}
+        scores = {ability: score(value) for ability, value in values.items()}
+        return StageResult(name=name, end_step=1, scores=scores)
+
+    write_report(run(scored("a", 1.0, 0.0), scored("b", 0.5, 1.0)), tmp_path)
+    text = "".join(Tags((tmp_path / "report.html").read_text(encoding="utf-8")).text)
+    assert "50.0% kept" in text
+    assert "– kept" not in text
+
+
 def test_what_a_model_wrote_is_shown_not_run(tmp_path: Path) -> None:
     sample = Sample(ability=NASTY, prompt=NASTY, answer=NASTY + "\ud800", passed=False)
     first = StageResult(name="a", end_step=1, rows={NASTY: 1}, samples=(sample,), error=NASTY)

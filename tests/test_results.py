@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.kept_config import CONFIG_FILE
 from axolotl_dmt.results import Results, Sample, Score, StageResult
+from axolotl_dmt.run_folder import load_results
 
 
 def score(value: float, stderr: float | None = 0.01, n: int = 100, task: str = "dmt_math") -> Score:
@@ -226,3 +228,12 @@ def test_a_missing_file_and_one_that_is_not_json_are_named(tmp_path: Path) -> No
     (tmp_path / "results.json").write_text("{")
     with pytest.raises(DMTError, match="is not JSON"):
         Results.load(tmp_path)
+
+
+def test_a_run_without_an_ended_stage_is_told_from_another_folder(tmp_path: Path) -> None:
+    with pytest.raises(DMTError, match="name the output_dir of a dmt run"):
+        load_results(tmp_path)
+    (tmp_path / "dmt").mkdir()
+    (tmp_path / "dmt" / CONFIG_FILE).write_text("dmt: {}\n")
+    with pytest.raises(DMTError, match="has ended yet"):
+        load_results(tmp_path)

@@ -205,6 +205,28 @@ def test_mistakes_are_named(tmp_path: Path, change: dict[str, Any], said: str) -
     assert said in str(caught.value)
 
 
+def test_a_yaml_to_train_is_no_study(tmp_path: Path) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text(yaml.safe_dump(BASE))
+    with pytest.raises(DMTError) as caught:
+        read_study(path)
+    assert "is a YAML to train, and no study" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_dry_run_shows_the_cells_before_there_is_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    block = {**BASE["dmt"], "evaluate": {"tasks": ["dmt_suite"], "data": {"math": "none.jsonl"}}}
+    study = {"base": {**BASE, "dmt": block}, "output_dir": "out", "seeds": [1], "k": [0, "1/8"]}
+    Path("study.yaml").write_text(yaml.safe_dump(study))
+    done = CliRunner().invoke(dmt, ["study", "study.yaml", "--dry-run"])
+    assert done.exit_code == 0, done.output
+    assert "2 cells under 1 seeds are 3 runs, 0 of them done" in done.output
+    assert "dmt.evaluate.data.math: no file none.jsonl" in done.output
+
+
 def finish(folder: StudyFolder, run: StudyRun, value: float) -> None:
     """Leave what a run leaves."""
     folder.write(run)
