@@ -1,6 +1,8 @@
 # Everything runs in .venv. TORCH picks another build, for example TORCH="torch==2.13.0 --index-url ...".
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
+# Test processes; a file's tests stay together, since they share what they train.
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STUDY_ROWS := --math 8000 --code 2000 --general 8000 --test 200
@@ -32,10 +34,10 @@ study: $(VENV)/ready ## Compare the paper's strategies and values of k on the ti
 	  yaml_templates/studies/tiny/reproduction.yaml --jobs 2 --launcher-args '--launcher python'
 
 test: $(VENV)/ready ## Run the fast tests
-	$(QUIET) $(BIN)/python -m pytest
+	$(QUIET) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-slow: $(VENV)/ready ## Run every test
-	$(QUIET) $(BIN)/python -m pytest -m 'slow or not slow'
+	$(QUIET) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'slow or not slow'
 
 lint: $(VENV)/ready ## Check style and formatting
 	$(BIN)/ruff check .
