@@ -117,8 +117,10 @@ def train(folder: Path, settings: dict[str, Any], *arguments: str, **variables: 
 
 def environment(**extra: str) -> dict[str, str]:
     """This process's environment, offline and with this checkout importable."""
+    # a test that plans in this process turns the progress bars off for all that it starts
+    own = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
     return {
-        **os.environ,
+        **own,
         "AXOLOTL_DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
