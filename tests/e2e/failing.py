@@ -43,10 +43,26 @@ class FailingRankPlugin(BasePlugin):
                 import lm_eval
 
                 raises(lm_eval, "simple_evaluate", due)
-            elif where == "batch":  # in the data loader, which may run ahead or elsewhere
-                batches = itertools.count()
-                raises(trainer, "data_collator", lambda n=int(step), b=batches: next(b) == n)
+            elif where == "batch":
+                raises(trainer, "data_collator", batch_is(int(step)))
         return []
+
+
+def batch_is(step: int) -> Callable[[], bool]:
+    """Whether the batch being collated is the step's, also in a loader's worker.
+
+    Workers take turns, and each has its own copy of the count.
+    """
+    seen = itertools.count()
+
+    def due() -> bool:
+        from torch.utils.data import get_worker_info
+
+        worker = get_worker_info()
+        turn, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        return next(seen) * workers + turn == step
+
+    return due
 
 
 def raises(owner: Any, name: str, condition: Callable[[], bool]) -> None:
