@@ -1,9 +1,9 @@
 """A study: a grid of runs over one base configuration, and its expansion into cells and runs.
 
 A *cell* is one schedule under one seed. A *run* is one `axolotl train`: one stage of a schedule
-(with the stages after it that keep the optimiser's state). Cells whose schedules begin alike share
-the runs of that beginning, so a k sweep trains stage 1 once for each seed, and `dmt` with k = 0 and
-`mixed_sequential` are the same runs.
+(with the stages after it that keep the optimiser's state). Or it merges the models of two stages.
+Cells whose schedules begin alike share the runs of that beginning, so a k sweep trains stage 1 once
+for each seed, and `dmt` with k = 0 and `mixed_sequential` are the same runs.
 
     base: base.yaml                  # any Axolotl YAML with a dmt block, or the mapping itself
     output_dir: outputs/studies/k
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -35,8 +35,7 @@ from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.explain import explain
 from axolotl_dmt.study_stages import cell_stages, domains_of, uses_k
 
-OneOrMore = Any
-"""A value, or a list of values to go through."""
+Merge = Literal["linear", "slerp"]
 
 
 class Grid(BaseModel):
@@ -58,6 +57,11 @@ class Grid(BaseModel):
         "domains that are not general.",
     )
     base_model: str | list[str] | None = Field(None, description="In place of the base's.")
+    merge: Merge | list[Merge] | None = Field(
+        None,
+        description="Of a schedule of two stages: merge their models half and half, tensor by "
+        "tensor along the line or the arc, and score that.",
+    )
     variant: str | list[str] | None = Field(None, description="Names of `variants`.")
     set: dict[str, Any] = Field(
         default_factory=dict,
@@ -71,6 +75,11 @@ class Study(Grid):
 
     base: str | dict[str, Any] = Field(description="A YAML's path, or its content.")
     output_dir: str
+    runs_dir: str | None = Field(
+        None,
+        description="Where the runs lie, by default OUTPUT_DIR/runs. Studies with the same one "
+        "train what they have in common once.",
+    )
     seeds: list[int] = Field(min_length=1, description="Of Axolotl and of the plan.")
     title: str | None = Field(None, description="Of the report.")
     notes: str = Field("", description="Markdown that the report quotes.")
@@ -85,7 +94,7 @@ class Study(Grid):
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRun:
-    """One `axolotl train`.
+    """One `axolotl train`, or one merge.
 
     Attributes:
         name: what its folder is called, `<cell>/seed-<n>` as a rule.
@@ -93,6 +102,7 @@ class StudyRun:
         stages: names of its stages.
         parent: the run whose last stage it starts from, or None.
         config: the Axolotl YAML, without `output_dir` and with the base's own `base_model`.
+        merge: how to merge the two stages before it; None where it trains.
     """
 
     name: str
@@ -100,6 +110,7 @@ class StudyRun:
     stages: tuple[str, ...]
     parent: StudyRun | None
     config: Mapping[str, Any]
+    merge: Merge | None = None
 
     def chain(self) -> tuple[StudyRun, ...]:
         """The runs of the schedule up to this one, first to last."""
@@ -206,7 +217,7 @@ def _axes(grid: Mapping[str, Any]) -> dict[str, list[Any]]:
     """{axis: its values}; amounts as `amount.math`, keys of the base as they are."""
     axes: dict[str, Any] = {name: grid[name] for name in ("strategy", "domain", "k", "amount")}
     axes |= {f"amount.{domain}": value for domain, value in grid["amounts"].items()}
-    axes |= {"base_model": grid["base_model"], "variant": grid["variant"], **grid["set"]}
+    axes |= {name: grid[name] for name in ("merge", "base_model", "variant")} | grid["set"]
     return {
         name: [_written(name, v) for v in (value if isinstance(value, list) else [value])]
         for name, value in axes.items()
@@ -263,10 +274,16 @@ def _cell(
     for index, group in enumerate(groups):
         done = [stage for earlier in groups[: index + 1] for stage in earlier]
         last = index + 1 == len(groups)
-        part = "" if last else f".{index + 1}-{group[0]['name']}"
+        part = "" if last and "merge" not in settings else f".{index + 1}-{group[0]['name']}"
         folder = f"{_slug(label)}{part}/seed-{seed}"
         run = _run(config, done, group, run, folder, runs, names)
     assert run is not None
+    if method := settings.get("merge"):
+        if len(stages) != 2:
+            problem = f"{label} has {len(stages)} stages"
+            fix = "merge the stages of a strategy that has two, such as mixed_sequential"
+            raise DMTError("study.merge", problem, fix)
+        run = _merge(method, run, f"{_slug(label)}/seed-{seed}", runs, names)
     return Cell(name=name, settings=dict(settings), seed=seed, run=run)
 
 
@@ -299,23 +316,46 @@ def _run(
     if parent is not None:
         block["start_stage"] = own[0]["name"]
     config = {**config, "dmt": block}
-    plain = json.dumps([config, parent.key if parent else None], sort_keys=True, default=str)
-    key = blake2b(plain.encode(), digest_size=8).hexdigest()
+    key = _digest([config, parent.key if parent else None])
     if key not in runs:
-        base = name
-        for number in itertools.count(2):
-            if name not in names:
-                break
-            name = f"{base}-{number}"
-        names.add(name)
         runs[key] = StudyRun(
-            name=name,
+            name=_unused(name, names),
             key=key,
             stages=tuple(stage["name"] for stage in own),
             parent=parent,
             config=config,
         )
     return runs[key]
+
+
+def _merge(
+    method: Merge, parent: StudyRun, name: str, runs: dict[str, StudyRun], names: set[str]
+) -> StudyRun:
+    """The run that merges the stages up to `parent`."""
+    key = _digest(["merge", method, parent.key])
+    if key not in runs:
+        runs[key] = StudyRun(
+            name=_unused(name, names),
+            key=key,
+            stages=("merge",),
+            parent=parent,
+            config=parent.config,
+            merge=method,
+        )
+    return runs[key]
+
+
+def _digest(content: Any) -> str:
+    plain = json.dumps(content, sort_keys=True, default=str)
+    return blake2b(plain.encode(), digest_size=8).hexdigest()
+
+
+def _unused(name: str, names: set[str]) -> str:
+    """The name, with a number where it is taken; takes it."""
+    numbered = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    free = next(candidate for candidate in numbered if candidate not in names)
+    names.add(free)
+    return free
 
 
 def _slug(label: str) -> str:
@@ -341,7 +381,7 @@ def _configuration(
             known = f"known: {', '.join(study.variants) or 'none, write them under variants'}"
             raise DMTError("study.variant", f"{variant!r} is unknown", known)
         changes |= study.variants[variant]
-    known_axes = ("strategy", "domain", "k", "amount", "base_model", "variant")
+    known_axes = ("strategy", "domain", "k", "amount", "merge", "base_model", "variant")
     changes |= {
         name: value
         for name, value in settings.items()

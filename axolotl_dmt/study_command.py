@@ -11,7 +11,14 @@ from rich.console import Console
 
 from axolotl_dmt.args import read_config
 from axolotl_dmt.study import Study, expand, read_study, runs_of
-from axolotl_dmt.study_folder import StudyFolder, locked, open_study, read_missing, read_outcomes
+from axolotl_dmt.study_folder import (
+    RUNS,
+    StudyFolder,
+    locked,
+    open_study,
+    read_missing,
+    read_outcomes,
+)
 from axolotl_dmt.study_run import StudyRunner, emit
 
 
@@ -44,13 +51,14 @@ def run_study(
     study, base = read_study(path)
     cells = expand(study, base)
     root, runs = Path(study.output_dir), runs_of(cells)
+    runs_dir = Path(study.runs_dir) if study.runs_dir else root / RUNS
     for run in runs:
         read_config(run.config["dmt"])
     console = Console()
     if dry_run:
         from axolotl_dmt.study_estimate import estimate, estimate_table, totals
 
-        folder = StudyFolder(root, runs)
+        folder = StudyFolder(root, runs, runs_dir)
         of_one_seed = [cell for cell in cells if cell.seed == study.seeds[0]]
         works, problems = estimate(of_one_seed)
         console.width = max(console.width, 110)
@@ -63,8 +71,8 @@ def run_study(
     if report_only:
         write_report(study, base, root, console)
         return
-    with locked(root) as lock:
-        folder = open_study(root, cells, retrain_changed=retrain_changed)
+    with locked(runs_dir) as lock:
+        folder = open_study(root, cells, retrain_changed=retrain_changed, runs_dir=runs_dir)
         folder.write_cells(cells)
         if emit_commands:
             for line in emit(folder, runs, launcher_args):

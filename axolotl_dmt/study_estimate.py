@@ -85,6 +85,9 @@ def _works(cells: Sequence[Cell]) -> Iterator[tuple[str, Work]]:
             run.config = read_config(_whole(cell)["dmt"])
             stages = {stage.name: stage for stage in run.compile(cfg, pool.domains).stages}
             for part in cell.run.chain():
+                if part.merge is not None:
+                    yield part.key, Work(steps=0, tokens=0)
+                    continue
                 own = [stages[name] for name in part.stages]
                 tokens = sum(d.tokens or 0 for stage in own for d in stage.domains.values())
                 yield part.key, Work(steps=sum(stage.steps for stage in own), tokens=tokens)

@@ -31,6 +31,7 @@ from axolotl_dmt.results import Results
 from axolotl_dmt.study import Cell, StudyRun, runs_of
 
 SCHEMA = 1
+RUNS = "runs"
 STUDY_FILE = "study.json"
 RUN_FILE = "run.json"
 CONFIG_FILE = "config.yaml"
@@ -42,20 +43,22 @@ FINISHED = "train and evaluate"
 class StudyFolder:
     """Where the runs of a study lie."""
 
-    def __init__(self, root: Path, runs: Iterable[StudyRun]) -> None:
+    def __init__(self, root: Path, runs: Iterable[StudyRun], runs_dir: Path | None = None) -> None:
         """Finds the runs that are there already.
 
         Args:
             root: the study's `output_dir`.
             runs: of the study.
+            runs_dir: where they lie, by default in `root`.
         """
         self.root = root
+        runs_dir = runs_dir or root / RUNS
         self.found = {
             key: file.parent
-            for file in sorted(root.glob(f"runs/*/*/{RUN_FILE}"))
+            for file in sorted(runs_dir.glob(f"*/*/{RUN_FILE}"))
             if (key := _read_json(file).get("key"))
         }
-        self.folders = {run.key: self.found.get(run.key, root / "runs" / run.name) for run in runs}
+        self.folders = {run.key: self.found.get(run.key, runs_dir / run.name) for run in runs}
 
     def of(self, run: StudyRun) -> Path:
         """A run's folder."""
@@ -85,6 +88,14 @@ class StudyFolder:
 
     def config(self, run: StudyRun) -> dict[str, Any]:
         """The whole YAML of a run: where it writes, and whose weights it starts from."""
+        if run.merge is not None:
+            ends = [
+                str(self.of(earlier) / "stages" / f"{number:02d}-{name}")
+                for earlier in run.chain()[:-1]
+                for number, name in enumerate(earlier.stages, start=1)
+            ]
+            merge = {"method": run.merge, "weight": 0.5, "models": ends}
+            return {"merge": merge, "dmt": run.config["dmt"], "output_dir": str(self.of(run))}
         config = {**run.config, "output_dir": str(self.of(run))}
         if run.parent is not None:
             # An adapter's stages hold the adapter alone.
@@ -150,25 +161,28 @@ def locked(root: Path) -> Iterator[int]:
         yield file.fileno()
 
 
-def open_study(root: Path, cells: Sequence[Cell], *, retrain_changed: bool) -> StudyFolder:
+def open_study(
+    root: Path, cells: Sequence[Cell], *, retrain_changed: bool, runs_dir: Path | None = None
+) -> StudyFolder:
     """Find what a study has trained so far.
 
     Args:
         root: the study's `output_dir`.
         cells: of the study.
         retrain_changed: set runs aside whose settings changed, in place of refusing.
+        runs_dir: where the runs lie, by default in `root`.
 
     Raises:
         DMTError: the settings of runs that are there changed.
     """
     runs = runs_of(cells)
-    folder = StudyFolder(root, runs)
+    folder = StudyFolder(root, runs, runs_dir)
     changed = folder.changed(runs)
     if changed and not retrain_changed:
         names = ", ".join(run.name for run in changed[:3]) + (", ..." if len(changed) > 3 else "")
         raise DMTError(
             "study.output_dir",
-            f"{root} holds {len(changed)} runs of other settings ({names})",
+            f"{runs_dir or root} holds {len(changed)} runs of other settings ({names})",
             "name another output_dir, or give --retrain-changed to train them anew; the old "
             "folders are kept under new names",
         )

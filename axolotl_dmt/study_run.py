@@ -23,8 +23,15 @@ from axolotl_dmt.study_folder import LOG_FILE, StudyFolder
 
 
 def train_command(config: Path, launcher_args: str) -> list[str]:
-    """What trains one run, for people to type."""
+    """What trains a configuration, for people to type."""
     return ["axolotl", "train", str(config), *shlex.split(launcher_args)]
+
+
+def run_command(run: StudyRun, config: Path, launcher_args: str) -> list[str]:
+    """What does one run, for people to type."""
+    if run.merge is not None:
+        return ["python", "-m", "axolotl_dmt.study_merge", str(config)]
+    return train_command(config, launcher_args)
 
 
 def emit(folder: StudyFolder, runs: Sequence[StudyRun], launcher_args: str) -> Iterator[str]:
@@ -40,7 +47,7 @@ def emit(folder: StudyFolder, runs: Sequence[StudyRun], launcher_args: str) -> I
     for depth, wave in sorted(waves.items()):
         yield f"# wave {depth + 1} of {len(waves)}: {len(wave)} runs, in any order"
         for run in wave:
-            yield shlex.join(train_command(folder.write(run), launcher_args))
+            yield shlex.join(run_command(run, folder.write(run), launcher_args))
 
 
 class StudyRunner:
@@ -108,13 +115,13 @@ class StudyRunner:
         """Train one run; returns what went wrong, or None."""
         config = self.folder.write(run)
         log = self.folder.of(run) / LOG_FILE
-        command = [sys.executable, "-m", "axolotl.cli.main"]
-        command += train_command(config, self.launcher_args)[1:]
+        program, *arguments = run_command(run, config, self.launcher_args)
+        module = ["-m", "axolotl.cli.main"] if program == "axolotl" else []
         with log.open("wb") as file:
             if self.stopping:
                 return "stopped"
             process = subprocess.Popen(
-                command,
+                [sys.executable, *module, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

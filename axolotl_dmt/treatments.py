@@ -15,7 +15,7 @@ from axolotl_dmt.outcomes import Outcome
 
 DOMAIN_AMOUNT = "amount."
 """Before the name of a domain: the axis of that domain's own amount."""
-_OWN_AXES = ("strategy", "k", "domain", "amount")
+_OWN_AXES = ("strategy", "k", "domain", "amount", "merge")
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,13 @@ class Treatment:
 
     @property
     def strategy(self) -> str:
-        """Its name, as the YAML writes it; empty where the study has no such axis."""
-        return str(self.settings.get("strategy") or "")
+        """Its name, as the YAML writes it; empty where the study has no such axis.
+
+        A merge of its stages is a strategy of its own.
+        """
+        name = str(self.settings.get("strategy") or "")
+        merge = self.settings.get("merge")
+        return f"{merge} merge of {name}" if merge else name
 
     @property
     def domain(self) -> str | None:

@@ -24,6 +24,7 @@ from axolotl_dmt.study_folder import (
     read_outcomes,
 )
 from axolotl_dmt.study_run import emit
+from axolotl_dmt.treatments import group
 
 BASE: dict[str, Any] = {
     "base_model": "models/{seed}",
@@ -316,11 +317,50 @@ def test_more_cells_leave_the_finished_ones_as_they_are(tmp_path: Path) -> None:
 
 def test_two_studies_do_not_work_in_one_folder(tmp_path: Path) -> None:
     cells_of(tmp_path)
-    with locked(tmp_path / "out"):
+    with locked(tmp_path / "out/runs"):
         done = CliRunner().invoke(dmt, ["study", str(tmp_path / "study.yaml")])
     assert done.exit_code == 2
     assert "another study, or a run it started, is at work in" in done.output
-    assert not (tmp_path / "out/runs").exists()
+    assert not (tmp_path / "out/study.json").exists()
+
+
+def test_studies_with_one_folder_of_runs_share_what_they_have_in_common(tmp_path: Path) -> None:
+    cells = cells_of(tmp_path, k="1/4")
+    folder = opened(tmp_path, cells)
+    for run in runs_of(cells):
+        finish(folder, run, 0.5)
+    root, runs_dir = tmp_path / "other", tmp_path / "out/runs"
+    others = cells_of(tmp_path, k=["1/2", "1/4"])
+    other = open_study(root, others, retrain_changed=False, runs_dir=runs_dir)
+    other.write_cells(others)
+    assert [other.is_done(run) for run in runs_of(others)] == [True, False, True]
+    assert other.of(others[0].run) == runs_dir / "dmt-k1_2/seed-1"
+    assert [outcome.settings["k"] for outcome in read_outcomes(root)] == ["1/4"]
+
+
+def test_a_merge_is_a_run_on_the_ends_of_two_stages(tmp_path: Path) -> None:
+    cells = cells_of(tmp_path, cells=[{"merge": ["linear", "slerp"]}, {}])
+    linear, slerp, plain = (cell.run for cell in cells)
+    assert (linear.merge, slerp.merge, plain.merge) == ("linear", "slerp", None)
+    assert linear.parent is slerp.parent is plain
+    folder = opened(tmp_path, cells)
+    runs = tmp_path / "out/runs"
+    config = yaml.safe_load(folder.write(linear).read_text())
+    assert config["merge"] == {
+        "method": "linear",
+        "weight": 0.5,
+        "models": [str(folder.last_stage(run)) for run in plain.chain()],
+    }
+    assert config["dmt"]["evaluate"] == {"tasks": ["dmt_suite"]}
+    assert folder.of(linear) == runs / "dmt-mergelinear/seed-1"
+    lines = list(emit(folder, runs_of(cells), "--launcher python"))
+    assert lines[-1] == f"python -m axolotl_dmt.study_merge {folder.of(slerp)}/config.yaml"
+    for run in runs_of(cells):
+        finish(folder, run, 0.5)
+    merged = next(t for t in group(read_outcomes(tmp_path / "out")) if "merge" in t.settings)
+    assert merged.stage_names == ("specialise", "generalise", "merge")
+    assert merged.label == "linear merge of dmt"
+    assert not merged.context
 
 
 def test_the_commands_come_in_waves_without_what_is_done(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ CELLS = {  # cells and runs for each seed
     "tiny/rq4_strategies": (7, 9),
     "tiny/k_sweep": (6, 7),
     "tiny/no_code_math_in_chat": (8, 10),
-    "tiny/beyond": (7, 8),
+    "tiny/beyond": (10, 11),
     "tiny/reproduction": (12, 13),
     "7b/rq1_amount": (15, 15),
     "7b/rq2_mixed_vs_single": (20, 20),

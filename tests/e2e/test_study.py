@@ -33,6 +33,7 @@ def study_yaml(toy: Path, folder: Path, **changes: Any) -> Path:
         "cells": [
             {"strategy": "mixed_sequential"},
             {"strategy": "dmt", "k": [0, "1/2"]},
+            {"strategy": "mixed_sequential", "merge": "slerp"},
         ],
         **changes,
     }
@@ -54,10 +55,11 @@ def test_a_study_trains_each_stage_once_and_goes_on_where_it_ended(
     path, study = study_yaml(toy, tmp_path), tmp_path / "study"
     done = axolotl("dmt", "study", str(path), *OPTIONS)
     assert done.returncode == 0, done.stdout + done.stderr
-    mixed, none, half = folders(study)
+    mixed, none, half, merged = folders(study)
     assert mixed == none
     assert mixed[0] == half[0]
     assert len({*mixed, *half}) == 3
+    assert merged[:-1] == mixed
     assert list((study / "report").glob("*.html"))
     # a whole schedule, with the scores of the stage that is shared
     outcome = read_outcomes(study)[2]
@@ -66,9 +68,13 @@ def test_a_study_trains_each_stage_once_and_goes_on_where_it_ended(
         ("generalise", {"general": 100, "math": 60, "code": 30}),
     ]
     assert all(set(stage.scores) == {"math", "general"} for stage in outcome.stages)
+    # a merge is scored like a stage
+    last = read_outcomes(study)[3].stages[-1]
+    assert (last.name, set(last.scores)) == ("merge", {"math", "general"})
+    assert (study / merged[-1] / "stages/01-merge/dmt_merge.json").is_file()
     again = CliRunner().invoke(dmt, ["study", str(path), *OPTIONS])
     assert again.exit_code == 0, again.output
-    assert "3 of 3 runs are done already" in again.output
+    assert "4 of 4 runs are done already" in again.output
 
 
 @pytest.mark.slow

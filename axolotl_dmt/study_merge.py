@@ -1,0 +1,63 @@
+"""A study's run that trains nothing: merges the models of two stages and scores the merge.
+
+`python -m axolotl_dmt.study_merge CONFIG` with the `config.yaml` that the study wrote. It leaves
+what a run of one stage leaves.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from axolotl_dmt.args import read_config
+from axolotl_dmt.errors import one_clear_error
+from axolotl_dmt.hook_loading import load_hooks
+from axolotl_dmt.merge import merge_stages
+from axolotl_dmt.record import EVALUATE, RESULTS_FILE, with_scores
+from axolotl_dmt.report import write_report
+from axolotl_dmt.results import Results, StageResult
+from axolotl_dmt.saved_stage import score_saved_stage
+from axolotl_dmt.study_folder import FINISHED
+
+
+def merge_and_score(config_file: Path) -> None:
+    """Merge, score as the study's other runs are scored, and write the results.
+
+    Args:
+        config_file: `merge: {method, weight, models}`, the `dmt` block of the run whose stages they
+            are, which says how to score, and `output_dir`.
+
+    Raises:
+        DMTError: models that cannot be merged, or a mistake in `dmt.evaluate`.
+    """
+    started = time.monotonic()
+    told = yaml.safe_load(config_file.read_text(encoding="utf-8"))
+    config, how = read_config(told["dmt"]), told["merge"]
+    output_dir = Path(told["output_dir"])
+    model = output_dir / "stages" / "01-merge"
+    if not model.exists():
+        model.parent.mkdir(parents=True, exist_ok=True)
+        run = Path(how["models"][-1]).parents[1]
+        merge_stages(run, how["models"], method=how["method"], weight=how["weight"], to=model)
+    stage, extra = StageResult(name="merge", end_step=0), {}
+    if config.evaluate is not None and config.evaluates:
+        load_hooks(config.hooks or ())
+        stage = with_scores(stage, score_saved_stage(model, config.evaluate))
+        extra = {EVALUATE: config.evaluate.model_dump(exclude_none=True)}
+    results = Results(
+        plan_fingerprint="merge",
+        stages=(stage,),
+        timings={FINISHED: time.monotonic() - started},
+        settings={"merge": how},
+        extra=extra,
+    )
+    results.save(output_dir / "dmt" / RESULTS_FILE)
+    write_report(results, output_dir / "dmt")
+
+
+if __name__ == "__main__":
+    with one_clear_error():
+        merge_and_score(Path(sys.argv[1]))
