@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STUDY_ROWS := --math 8000 --code 2000 --general 8000 --test 200
 QUIET := AXOLOTL_DO_NOT_TRACK=1 HF_HUB_OFFLINE=1
 
-.PHONY: help setup quickstart study test test-slow lint format types docs docs-reference check clean
+.PHONY: help setup quickstart study study-beyond test test-slow lint format types docs docs-reference check clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -32,6 +32,23 @@ study: $(VENV)/ready ## Compare the paper's strategies and values of k on the ti
 	done
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=1 $(BIN)/axolotl dmt study \
 	  yaml_templates/studies/tiny/reproduction.yaml --jobs 2 --launcher-args '--launcher python'
+
+study-beyond: study ## Then judge what goes beyond the paper: which rows to replay, merges, k: auto
+	for seed in 1 2 3 4 5; do \
+	  run=outputs/studies/reproduction/runs/mixed_sequential.1-specialise/seed-$$seed; \
+	  losses=outputs/studies/data-$$seed/row_losses.parquet; \
+	  test -e $$losses || $(QUIET) $(BIN)/axolotl dmt row-losses $$run/config.yaml --domains math,code \
+	    --model $$run/stages/01-specialise --output $$losses || exit 1; \
+	done
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=1 $(BIN)/axolotl dmt study \
+	  yaml_templates/studies/tiny/beyond.yaml --jobs 2 --launcher-args '--launcher python'
+	for seed in 1 2 3; do \
+	  out=outputs/studies/tiny-auto-k/seed-$$seed; mkdir -p $$out; \
+	  { sed "s/{seed}/$$seed/g; s|k: 1/16|k: auto|" yaml_templates/studies/tiny/base.yaml; \
+	    echo "seed: $$seed"; echo "output_dir: $$out"; } > $$out.yaml; \
+	  PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) $(BIN)/axolotl dmt choose-k $$out.yaml \
+	    --launcher-args '--launcher python' || exit 1; \
+	done
 
 test: $(VENV)/ready ## Run the fast tests
 	$(QUIET) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile

@@ -44,6 +44,7 @@ def estimate(cells: Sequence[Cell]) -> tuple[dict[str, Work], list[str]]:
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
         rest = {name: value for name, value in cell.run.config.items() if name != "dmt"}
+        rest["replay"] = cell.run.config["dmt"].get("replay")
         groups.setdefault(json.dumps(rest, sort_keys=True, default=str), []).append(cell)
     works: dict[str, Work] = {}
     problems: list[str] = []
@@ -60,7 +61,7 @@ def estimate(cells: Sequence[Cell]) -> tuple[dict[str, Work], list[str]]:
 
 
 def _works(cells: Sequence[Cell]) -> Iterator[tuple[str, Work]]:
-    """Cells that differ in their schedule alone: their rows are loaded once."""
+    """Cells that differ in their schedule alone: their rows and losses are loaded once."""
     from axolotl_dmt.args import read_config
     from axolotl_dmt.data import unprepared
     from axolotl_dmt.run import Run
