@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.args import EvaluateConfig
+from axolotl_dmt.earlier_run import PLAN, set_aside
+from axolotl_dmt.errors import DMTError
 from axolotl_dmt.hook_loading import shown
 from axolotl_dmt.inputs import Domain
-from axolotl_dmt.kept_config import CONFIG_FILE, SOURCES, save_config, sources
+from axolotl_dmt.kept_config import SOURCES, save_config, sources
 from axolotl_dmt.results import HARDWARE, Results, Score, StageResult
 from axolotl_dmt.scored import Scored
 from axolotl_dmt.training_plan import StagePlan, TrainingPlan
@@ -39,8 +40,8 @@ def with_scores(result: StageResult, scored: Scored) -> StageResult:
 class Recorder:
     """Writes `OUTPUT_DIR/dmt/results.json` after every stage; only the main process writes.
 
-    An earlier run's file and stages are kept beside the new ones under its own time; a resumed run
-    goes on with its own.
+    What an earlier run left is set aside where a new one starts; a resumed run goes on with its
+    own.
     """
 
     def __init__(
@@ -81,31 +82,29 @@ class Recorder:
         return self.folder / RESULTS_FILE
 
     def start(self, *, resumed: bool) -> None:
-        """Take up the file of an interrupted run, or set an older run's aside; keep the YAML."""
-        if self.path.is_file():
-            self._take_up(resumed)
-        if self.writes and self.config:
-            save_config(self.config, self.folder)
-
-    def _take_up(self, resumed: bool) -> None:
-        if resumed:
-            earlier = Results.load(self.path)
-            if earlier.plan_fingerprint == self.plan.fingerprint:
+        """Take up the file of an interrupted run, or set an older run aside; keep the YAML."""
+        if resumed and self._is_the_same():
+            if self.path.is_file():
+                earlier = Results.load(self.path)
                 self.results = replace(
                     self.results, stages=earlier.stages, baseline=earlier.baseline
                 )
                 self.timings = dict(earlier.timings)
-                return
-        if self.writes:
-            stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(self.path.stat().st_mtime))
-            os.replace(self.path, self.path.with_name(f"results-{stamp}.json"))
-            config = self.folder / CONFIG_FILE
-            if config.is_file():
-                os.replace(config, config.with_name(f"config-{stamp}.yaml"))
-            stages = self.folder.parent / "stages"
-            if stages.is_dir():
-                os.replace(stages, stages.with_name(f"stages-{stamp}"))
-            LOG.warning("an earlier run's stages and results are kept as ...-%s", stamp)
+        elif self.writes:
+            kept = set_aside(self.folder.parent, with_checkpoints=not resumed)
+            if kept is not None:
+                LOG.warning("what an earlier run left here is kept in %s", kept)
+        if self.writes and self.config:
+            save_config(self.config, self.folder)
+
+    def _is_the_same(self) -> bool:
+        """Whether the run that the folder holds was trained by this plan."""
+        if self.path.is_file():
+            return Results.load(self.path).plan_fingerprint == self.plan.fingerprint
+        try:
+            return TrainingPlan.load(self.folder / PLAN).fingerprint == self.plan.fingerprint
+        except DMTError:  # nothing says otherwise
+            return True
 
     def is_scored(self, stage: StagePlan) -> bool:
         """Whether this stage was scored without an error, by this run or the one it resumes."""

@@ -12,6 +12,7 @@ from typing import Any
 from axolotl_dmt import versions
 from axolotl_dmt.args import AUTO, DEFAULT_K, DEFAULT_SEED, DMTConfig
 from axolotl_dmt.chosen_k import ChosenK, choice_of, trial_stages
+from axolotl_dmt.earlier_run import NEXT_PLAN
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.hooks import (
     registered_amounts,
@@ -19,6 +20,7 @@ from axolotl_dmt.hooks import (
     registered_selectors,
 )
 from axolotl_dmt.inputs import Packing, Stage
+from axolotl_dmt.interruption import telling
 from axolotl_dmt.kept_config import raw_config
 from axolotl_dmt.plan import compile_plan
 from axolotl_dmt.raw_checks import (
@@ -173,7 +175,8 @@ class Run:
         """Load the pool and compile the plan; Axolotl then trains one epoch of it.
 
         The first process of each host compiles and checks the plan and writes it to
-        `OUTPUT_DIR/dmt/plan`; the others share its memory-mapped rows.
+        `OUTPUT_DIR/dmt/plan.next`, its place until training starts; the others share its
+        memory-mapped rows.
 
         Raises:
             DMTError: the run would go on from a checkpoint of another plan.
@@ -182,7 +185,7 @@ class Run:
 
         self.ranks = Ranks()
         self.pool = self.load_pool(cfg)
-        folder = Path(cfg.output_dir) / "dmt" / "plan"
+        folder = Path(cfg.output_dir) / "dmt" / NEXT_PLAN
 
         def write_plan() -> None:
             plan = self.compile(cfg, self.pool.domains)
@@ -307,6 +310,7 @@ class Run:
             hardware=hardware(trainer.args.world_size),  # type: ignore[attr-defined]
         )
         trainer.dmt_recorder = self.recorder
+        trainer.dmt_tell = telling(trainer, self.plan, self.raw)
         return [
             StageProgress(trainer, self.plan),
             StageCallback(

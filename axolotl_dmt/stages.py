@@ -18,6 +18,7 @@ from transformers.trainer_utils import SaveStrategy
 
 from axolotl_dmt.args import DMTConfig, EverySteps
 from axolotl_dmt.disk import DiskUse, disk_use
+from axolotl_dmt.earlier_run import take_next_plan
 from axolotl_dmt.errors import one_clear_error
 from axolotl_dmt.evaluation import held_out_losses, score_live_model
 from axolotl_dmt.freezing import Freezer
@@ -88,6 +89,9 @@ class StageCallback(TrainerCallback, ExportableState):
         use = self._disk_use(args)
         (LOG.info if use.fits else LOG.warning)("disk: %s", use)
         self.recorder.start(resumed=state.global_step > 0)
+        self.ranks.wait()
+        if self.ranks.first_on_host:
+            take_next_plan(self.recorder.folder)
         evaluate = self.config.evaluate
         if self.tasks and evaluate and evaluate.before and state.global_step == 0:
             self.recorder.baseline(self._evaluate("the starting model"))

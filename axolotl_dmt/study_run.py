@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from axolotl_dmt.interruption import INTERRUPTED
 from axolotl_dmt.results import Results
 from axolotl_dmt.study import StudyRun
 from axolotl_dmt.study_folder import LOG_FILE, StudyFolder
@@ -200,7 +201,8 @@ def _last_words(log: Path) -> str:
     """Our own error line where there is one, else the last line of a log."""
     lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines()]
     for mark in ("axolotl-dmt: ", "Error", ""):
-        said = [line for line in lines if mark in line and line]
+        # the launcher interrupts the other ranks of a run of which one failed
+        said = [line for line in lines if mark in line and line and INTERRUPTED not in line]
         if said:
             return (said[0] if mark == "axolotl-dmt: " else said[-1])[:300]
     return "no output"

@@ -25,6 +25,7 @@ from transformers.trainer_utils import SchedulerType
 from axolotl_dmt.adapters import StackedAdapters, is_stacked
 from axolotl_dmt.data import IGNORED
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.interruption import Tell, told
 from axolotl_dmt.model_card import update_card
 from axolotl_dmt.record import Recorder
 from axolotl_dmt.stage_checks import AXOLOTLS_SCHEDULERS
@@ -94,6 +95,7 @@ class StageTrainerMixin:
         dmt_plan: the plan to train by.
         dmt_blank: position of the blank row in the training dataset.
         dmt_recorder: what the model card tells of.
+        dmt_tell: makes the line that an interrupted training prints.
         dmt_decaying: which of the optimiser's groups hold parameters that decay.
         dmt_adapters: the adapters of earlier stages, where a stage starts a fresh one.
     """
@@ -102,6 +104,7 @@ class StageTrainerMixin:
     dmt_blank: int = -1
     dmt_adapters: StackedAdapters | None = None
     dmt_recorder: Recorder | None = None
+    dmt_tell: Tell | None = None
     dmt_blank_steps: Mapping[int, BlankStep]
     dmt_decaying: Sequence[bool] = ()
 
@@ -113,6 +116,13 @@ class StageTrainerMixin:
         self.dmt_blank_steps = steps_with_blanks(
             plan, self.args.gradient_accumulation_steps, self.args.world_size
         )
+
+    def train(self: Any, *args: Any, **kwargs: Any) -> Any:
+        """The trainer's training, with a line of ours where a signal ends it."""
+        if self.dmt_tell is None:
+            return super().train(*args, **kwargs)  # type: ignore[misc]
+        with told(self.dmt_tell if self.is_world_process_zero() else None):
+            return super().train(*args, **kwargs)  # type: ignore[misc]
 
     def _load_from_checkpoint(self: Any, resume_from_checkpoint: str, model: Any = None) -> None:
         folder = Path(resume_from_checkpoint)

@@ -1,4 +1,7 @@
-"""An Axolotl plugin that kills its own process, as `kill -9` would, at a chosen point."""
+"""An Axolotl plugin that kills its own process, as `kill -9` would, at a chosen point.
+
+KILL_WITH names another signal; SIGINT goes to the launcher and all ranks, as Ctrl-C's does.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,11 @@ from transformers import TrainerCallback
 
 
 def kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    signum = signal.Signals[os.environ.get("KILL_WITH", "SIGKILL")]
+    if signum != signal.SIGINT:
+        os.kill(os.getpid(), signum)
+    elif os.environ.get("RANK", "0") == "0":
+        os.killpg(os.getpgrp(), signum)
 
 
 def before(owner: Any, name: str, condition: Callable[[], bool]) -> None:

@@ -67,7 +67,7 @@ def test_k_is_chosen_by_trials_and_stage_2_goes_on_from_their_stage_1(
     ours, theirs = (
         load_file(folder / "model.safetensors")
         for folder in (
-            next(out.glob("stages-*/01-generalise")),
+            next(out.glob("_earlier-*/stages/01-generalise")),
             out / "stages/02-generalise",
         )
     )

@@ -1,0 +1,111 @@
+"""Ctrl-C and SIGTERM while the real command line trains: what it says, and what is left."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.runs import Finished, config, environment, write
+from tests.e2e.test_ranks import TORCHRUN
+
+PYTHON = ("--launcher", "python")
+
+
+def train(
+    folder: Path, settings: dict[str, Any], launcher: tuple[str, ...], **variables: str
+) -> Finished:
+    """Run `axolotl train` as a terminal does: in a group of its own, which heeds SIGINT."""
+    path = write(folder / "dmt.yaml", settings)
+    done = subprocess.run(
+        [sys.executable, "-m", "axolotl.cli.main", "train", str(path), *launcher],
+        env=environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=240,
+        check=False,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    return Finished(done.returncode, done.stdout, Path(settings["output_dir"]))
+
+
+def settings(toy: Path, output: Path, **changes: Any) -> dict[str, Any]:
+    made = config(toy, output, **changes)
+    made["plugins"] += ["tests.e2e.killer.KillerPlugin"]
+    return made
+
+
+def line(done: Finished) -> str:
+    (said,) = [text for text in done.output.splitlines() if "axolotl-dmt: interrupted" in text]
+    return said
+
+
+def test_an_interrupted_rerun_says_how_to_go_on_and_has_the_earlier_runs_report_no_more(
+    toy: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    first = settings(toy, out, dmt={"stages": [{"name": "only", "mix": {"math": {"rows": 16}}}]})
+    assert train(tmp_path, first, PYTHON).code == 0
+    report, card = (out / "dmt/report.html").read_text(), (out / "README.md").read_text()
+
+    made = settings(toy, out, save_strategy="steps", save_steps=6)
+    done = train(tmp_path, made, PYTHON, KILL_AT="step:26", KILL_WITH="SIGINT")
+    assert done.code == 128 + signal.SIGINT, done.output[-3000:]
+    assert "Traceback" not in done.output
+    assert line(done) == (
+        "axolotl-dmt: interrupted by SIGINT after step 26 of 42, in stage generalise; kept: "
+        f"{out}/checkpoint-24, {out}/stages/01-specialise, the unfinished model in {out} itself; "
+        "to go on from step 24, run the same command with auto_resume_from_checkpoints: true"
+    )
+    (kept,) = out.glob("_earlier-*")
+    assert f"is kept in {kept}" in done.output
+    assert [path.name for path in (out / "dmt").glob("report.*")] == []
+    assert not (out / "README.md").exists()
+    assert (kept / "dmt/report.html").read_text() == report
+    assert (kept / "README.md").read_text() == card
+    assert [folder.name for folder in (kept / "stages").iterdir()] == ["01-only"]
+
+    resumed = train(tmp_path, {**made, "auto_resume_from_checkpoints": True}, PYTHON)
+    assert resumed.code == 0, resumed.output[-3000:]
+    assert list(out.glob("_earlier-*")) == [kept]
+    assert [stage["name"] for stage in resumed.results["stages"]] == ["specialise", "generalise"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [(), PYTHON], ids=["accelerate", "python"])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_saved_nothing_says_that_it_starts_anew(
+    toy: Path, tmp_path: Path, launcher: tuple[str, ...], signum: signal.Signals
+) -> None:
+    made = settings(toy, tmp_path / "out")
+    done = train(tmp_path, made, launcher, KILL_AT="step:3", KILL_WITH=signum.name)
+    # accelerate's launcher, which Ctrl-C ends too, has a code and a traceback of its own
+    assert done.code == 128 + signum or (not launcher and done.code != 0)
+    said = line(done)
+    assert said.startswith(
+        f"axolotl-dmt: interrupted by {signum.name} after step 3 of 42, in stage specialise; kept: "
+    )
+    assert said.endswith(
+        'no checkpoint is there (save_strategy: "no"), so a rerun starts from step 0; '
+        "save_strategy: steps and save_steps changes that"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", ["SIGINT", "SIGTERM"])
+def test_of_several_ranks_one_says_so_and_none_hangs(
+    toy: Path, tmp_path: Path, signum: str
+) -> None:
+    made = settings(toy, tmp_path / "out", reinit_weights=True, micro_batch_size=4)
+    made |= {"save_strategy": "steps", "save_steps": 6}
+    variables = {"KILL_AT": "step:15", "KILL_WITH": signum, "ACCELERATE_USE_CPU": "true"}
+    done = train(tmp_path, made, TORCHRUN, **variables)
+    assert done.code != 0
+    assert f"interrupted by {signum} after step 15 of 42, in stage specialise" in line(done)
+    assert "to go on from step 12, run the same command with" in line(done)
