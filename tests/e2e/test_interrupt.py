@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.runs import Finished, config, environment, write
 from tests.e2e.test_ranks import TORCHRUN
+from tests.test_earlier_run import LEFT, files, fill
 
 PYTHON = ("--launcher", "python")
 
@@ -50,10 +51,7 @@ def test_an_interrupted_rerun_says_how_to_go_on_and_has_the_earlier_runs_report_
     toy: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    first = settings(toy, out, dmt={"stages": [{"name": "only", "mix": {"math": {"rows": 16}}}]})
-    assert train(tmp_path, first, PYTHON).code == 0
-    report, card = (out / "dmt/report.html").read_text(), (out / "README.md").read_text()
-
+    fill(out, LEFT)
     made = settings(toy, out, save_strategy="steps", save_steps=6)
     done = train(tmp_path, made, PYTHON, KILL_AT="step:26", KILL_WITH="SIGINT")
     assert done.code == 128 + signal.SIGINT, done.output[-3000:]
@@ -65,16 +63,31 @@ def test_an_interrupted_rerun_says_how_to_go_on_and_has_the_earlier_runs_report_
     )
     (kept,) = out.glob("_earlier-*")
     assert f"is kept in {kept}" in done.output
-    assert [path.name for path in (out / "dmt").glob("report.*")] == []
+    assert files(kept) == LEFT
+    left = {path.name for path in (out / "dmt").iterdir()}
+    assert left == {"config.yaml", "plan", "results.json"}
     assert not (out / "README.md").exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_on_keeps_its_own_and_the_earlier_one_stays_aside(
+    toy: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    first = settings(toy, out, dmt={"stages": [{"name": "only", "mix": {"math": {"rows": 16}}}]})
+    assert train(tmp_path, first, PYTHON).code == 0
+    report, card = (out / "dmt/report.html").read_text(), (out / "README.md").read_text()
+    made = settings(toy, out, save_strategy="steps", save_steps=6)
+    made["auto_resume_from_checkpoints"] = True
+    done = train(tmp_path, made, PYTHON, KILL_AT="step:26", KILL_WITH="SIGINT")
+    assert line(done).endswith("; to go on from step 24, run the same command again")
+    resumed = train(tmp_path, made, PYTHON)
+    assert resumed.code == 0, resumed.output[-3000:]
+    assert [stage["name"] for stage in resumed.results["stages"]] == ["specialise", "generalise"]
+    (kept,) = out.glob("_earlier-*")
     assert (kept / "dmt/report.html").read_text() == report
     assert (kept / "README.md").read_text() == card
     assert [folder.name for folder in (kept / "stages").iterdir()] == ["01-only"]
-
-    resumed = train(tmp_path, {**made, "auto_resume_from_checkpoints": True}, PYTHON)
-    assert resumed.code == 0, resumed.output[-3000:]
-    assert list(out.glob("_earlier-*")) == [kept]
-    assert [stage["name"] for stage in resumed.results["stages"]] == ["specialise", "generalise"]
 
 
 @pytest.mark.slow

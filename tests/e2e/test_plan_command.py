@@ -35,10 +35,11 @@ def test_a_finished_run_is_left_as_it_is_and_a_second_one_sets_it_aside(
     second = train(tmp_path, {**settings, "dmt": single})
     assert second.code == 0, second.output[-3000:]
     assert [folder.name for folder in (second.folder / "stages").iterdir()] == ["01-only"]
-    (kept,) = second.folder.glob("stages-*")
-    assert sorted(folder.name for folder in kept.iterdir()) == ["01-specialise", "02-generalise"]
-    (results,) = (second.folder / "dmt").glob("results-*.json")
-    assert [stage["name"] for stage in json.loads(results.read_text())["stages"]] == [
+    (kept,) = second.folder.glob("_earlier-*")
+    stages = [folder.name for folder in (kept / "stages").iterdir()]
+    assert sorted(stages) == ["01-specialise", "02-generalise"]
+    results = json.loads((kept / "dmt/results.json").read_text())
+    assert [stage["name"] for stage in results["stages"]] == [
         "specialise",
         "generalise",
     ]
