@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,183 +17,106 @@ from axolotl_dmt.training_plan import TrainingPlan
 INTERRUPTED = "axolotl-dmt: interrupted by"
 
 Tell = Callable[[signal.Signals, bool], str]
-"""Makes the line of a signal and of whether Axolotl saves the model because of it."""
+"""Makes the line from the signal and whether Axolotl saves the model because of it."""
 
 
-def telling(trainer: Any, plan: TrainingPlan, raw: Mapping[str, Any]) -> Tell:
-    """What makes the line while a trainer trains.
+def last_words(
+    trainer: Any, plan: TrainingPlan, raw: Mapping[str, Any], signum: signal.Signals, saves: bool
+) -> str:
+    """The line that says where a run was interrupted, what is kept and how to go on.
 
     Args:
         trainer: follows the plan.
         plan: the plan.
         raw: the configuration as the user gave it.
+        signum: the signal.
+        saves: whether Axolotl saves the model as it is now into the output folder.
     """
-
-    def tell(signum: signal.Signals, saves: bool) -> str:
-        args, state = trainer.args, trainer.state
-        whole = not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled)
-        return last_words(
-            signum.name,
-            plan=plan,
-            step=state.global_step,
-            output_dir=Path(args.output_dir),
-            save_strategy=str(getattr(args.save_strategy, "value", args.save_strategy)),
-            save_steps=state.save_steps or args.save_steps,
-            resumes_last=bool(raw.get("auto_resume_from_checkpoints")),
-            resumes_from=raw.get("resume_from_checkpoint"),
-            saves_model=saves and whole,
-        )
-
-    return tell
-
-
-def last_words(
-    what: str,
-    *,
-    plan: TrainingPlan,
-    step: int,
-    output_dir: Path,
-    save_strategy: str,
-    save_steps: float,
-    resumes_last: bool,
-    resumes_from: str | None,
-    saves_model: bool,
-) -> str:
-    """The line that says where a run was interrupted, what is kept and how to go on.
-
-    Args:
-        what: the signal's name.
-        plan: the run's plan.
-        step: optimiser steps done.
-        output_dir: of the run.
-        save_strategy: "no", "steps" or "epoch".
-        save_steps: optimiser steps between checkpoints.
-        resumes_last: `auto_resume_from_checkpoints` is on.
-        resumes_from: the YAML's `resume_from_checkpoint`.
-        saves_model: Axolotl saves the model as it is now into the output folder.
-    """
+    output_dir, step = Path(trainer.args.output_dir), trainer.state.global_step
     stage = plan.stages[plan.stage_at(max(step - 1, 0))]
     last = next((c for c in reversed(checkpoints(output_dir)) if read_state(c)), None)
     stages = [output_dir / "stages" / f"{s.index + 1:02d}-{s.name}" for s in plan.stages]
     kept = [str(path) for path in (last, *stages) if path and path.is_dir()]
-    if saves_model:
+    if saves and not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
         kept.append(f"the unfinished model in {output_dir} itself")
+    named = raw.get("resume_from_checkpoint")
     if last is not None:
-        done = last.name.rpartition("-")[2]
-        advice = f"to go on from step {done}, run the same command "
-        if resumes_from:
-            advice += f"with resume_from_checkpoint: {last}"
-        else:
-            advice += "again" if resumes_last else "with auto_resume_from_checkpoints: true"
-    elif resumes_from:
-        advice = f"no new checkpoint is there, the same command goes on from {resumes_from} again"
+        how = "with auto_resume_from_checkpoints: true"
+        if raw.get("auto_resume_from_checkpoints"):
+            how = "again"
+        if named:
+            how = f"with resume_from_checkpoint: {last}"
+        advice = f"to go on from step {last.name.rpartition('-')[2]}, run the same command {how}"
+    elif named:
+        advice = f"no new checkpoint is there, the same command goes on from {named} again"
     else:
-        why = f"save_strategy: {save_strategy}"
-        change = "save_strategy: steps and save_steps"
-        if save_strategy == "no":
-            why = 'save_strategy: "no"'
-        elif save_strategy == "steps":
-            why, change = f"save_steps: {save_steps:g}", "a smaller save_steps"
+        why, change = _why_none(trainer, raw)
         advice = (
             f"no checkpoint is there ({why}), so a rerun starts from step 0; {change} changes that"
         )
     return (
-        f"{INTERRUPTED} {what} after step {step:,} of {plan.total_steps:,}, in stage {stage.name}; "
-        f"kept: {', '.join(kept) or 'nothing'}; {advice}"
+        f"{INTERRUPTED} {signum.name} after step {step:,} of {plan.total_steps:,}, "
+        f"in stage {stage.name}; kept: {', '.join(kept) or 'nothing'}; {advice}"
     )
+
+
+def _why_none(trainer: Any, raw: Mapping[str, Any]) -> tuple[str, str]:
+    """The key because of which no checkpoint is there yet, and what to write for one."""
+    strategy = getattr(trainer.args.save_strategy, "value", trainer.args.save_strategy)
+    if strategy == "steps" and raw.get("saves_per_epoch"):
+        return f"saves_per_epoch: {raw['saves_per_epoch']}", "a larger saves_per_epoch"
+    if strategy == "steps":
+        steps = trainer.state.save_steps or trainer.args.save_steps
+        return f"save_steps: {steps:g}", "a smaller save_steps"
+    shown = '"no"' if strategy == "no" else strategy
+    return f"save_strategy: {shown}", "save_strategy: steps and save_steps"
 
 
 @contextlib.contextmanager
 def told(tell: Tell | None) -> Iterator[None]:
-    """Meanwhile SIGINT and SIGTERM print a line; then they end the process as they would have.
+    """Meanwhile a SIGINT or SIGTERM prints a line first, and then does what it would have done.
 
-    A process that ends for a signal has the exit code 128 + signal, also where the handler that was
-    there (Axolotl's, which saves the model) says that all is well.
+    Only the exit code differs, where the handler that was there ends the process as if all were
+    well, as Axolotl's does after it has saved the model: it is 128 + signal then.
 
     Args:
         tell: makes the line; None on ranks that say nothing.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # a Ray worker's: signals are not its own
-        return
-    watch = _Watch(tell)
+    former: dict[int, Any] = {}
+    process = os.getpid()
+
+    def put_back() -> None:
+        for signum, handler in former.items():
+            signal.signal(signum, handler)
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        put_back()
+        handler = former[signum]
+        if os.getpid() != process:  # a data loader's worker: it neither tells nor saves
+            handler = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
+            signal.signal(signum, handler)
+        elif tell is not None:
+            saves = signum == signal.SIGINT and handler is not signal.default_int_handler
+            with contextlib.suppress(Exception):  # a line that fails must not keep the run alive
+                # Not print(), which must not be entered twice; from the start of a line, whatever
+                # a progress bar left there.
+                os.write(2, f"\n{tell(signal.Signals(signum), saves)}\n".encode())
+        if not callable(handler):
+            os.kill(os.getpid(), signum)
+            return
+        try:
+            handler(signum, frame)
+        except SystemExit as leave:
+            raise SystemExit(leave.code or 128 + signum) from None
+
+    # A Ray worker trains in a thread, to which no signal comes.
+    if tell is not None and threading.current_thread() is threading.main_thread():
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(signum)
+            if handler not in (signal.SIG_IGN, None):
+                former[signum] = handler
+                signal.signal(signum, handle)
     try:
         yield
     finally:
-        watch.stop()
-
-
-class _Watch:
-    """Handlers of signals, and the thread that prints.
-
-    The main thread runs its handlers only between two bytecodes, and never where it waits for ranks
-    that are gone; so the line, and the end of the process by SIGTERM, come from a thread.
-    """
-
-    def __init__(self, tell: Tell | None) -> None:
-        self.tell, self.active, self.said = tell, True, False
-        self.former: dict[int, Any] = {}
-        # The other ranks die of SIGTERM at once, as they did.
-        for signum in (signal.SIGINT, signal.SIGTERM) if tell else (signal.SIGINT,):
-            former = signal.getsignal(signum)
-            if former not in (signal.SIG_IGN, None):
-                self.former[signum] = former
-                signal.signal(signum, self._handle)
-        self.reader, self.writer = os.pipe()
-        os.set_blocking(self.writer, False)
-        self.former_fd = signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
-        self.thread = threading.Thread(target=self._listen, name="axolotl-dmt", daemon=True)
-        self.thread.start()
-        os.register_at_fork(after_in_child=self._forget)
-
-    def stop(self) -> None:
-        """Put back what was there; what is to be said has been said then."""
-        self.active = False
-        signal.set_wakeup_fd(self.former_fd)
-        for signum, former in self.former.items():
-            signal.signal(signum, former)
-        os.close(self.writer)
-        self.thread.join()
-        os.close(self.reader)
-
-    def _handle(self, signum: int, frame: FrameType | None) -> None:
-        former = self.former[signum]
-        if not callable(former):
-            return  # SIGTERM as it comes: the thread ends the process
-        try:
-            former(signum, frame)
-        except SystemExit as leave:
-            raise SystemExit(leave.code or 128 + signum) from None
-        except KeyboardInterrupt:
-            if self.tell:
-                raise
-            raise SystemExit(128 + signum) from None
-
-    def _listen(self) -> None:
-        while received := os.read(self.reader, 64):
-            for signum in received:
-                if signum in self.former:
-                    self._end(signal.Signals(signum))
-
-    def _end(self, signum: signal.Signals) -> None:
-        former = self.former[signum]
-        try:
-            if self.tell and not self.said:
-                self.said = True
-                saves = callable(former) and former is not signal.default_int_handler
-                line = self.tell(signum, saves and signum == signal.SIGINT)
-                sys.stdout.flush()
-                # from the start of a line, whatever a progress bar left there
-                print(f"\n{line}", file=sys.stderr, flush=True)
-        finally:
-            if former == signal.SIG_DFL:
-                os._exit(128 + signum)
-
-    def _forget(self) -> None:
-        """In a forked process, such as a data loader's worker, signals are that process's alone."""
-        if self.active:
-            self.active = False
-            signal.set_wakeup_fd(-1)
-            for signum in self.former:
-                own = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
-                signal.signal(signum, own)
+        put_back()

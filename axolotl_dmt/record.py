@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,21 +81,28 @@ class Recorder:
         """The results file."""
         return self.folder / RESULTS_FILE
 
-    def start(self, *, resumed: bool) -> None:
-        """Take up the file of an interrupted run, or set an older run aside; keep the YAML."""
-        if resumed and self._is_the_same():
-            if self.path.is_file():
-                earlier = Results.load(self.path)
-                self.results = replace(
-                    self.results, stages=earlier.stages, baseline=earlier.baseline
-                )
-                self.timings = dict(earlier.timings)
-        elif self.writes:
+    def start(self, *, resumed: bool, wait: Callable[[], None]) -> None:
+        """Take up the file of an interrupted run, or set an older run aside; keep the YAML.
+
+        Args:
+            resumed: the run goes on from a checkpoint.
+            wait: until every rank is here.
+        """
+        goes_on = resumed and self._is_the_same()
+        if goes_on and self.path.is_file():
+            earlier = Results.load(self.path)
+            self.results = replace(
+                self.results, stages=earlier.stages, baseline=earlier.baseline
+            )
+            self.timings = dict(earlier.timings)
+        wait()  # every rank has read what is moved now
+        if self.writes and not goes_on:
             kept = set_aside(self.folder.parent, with_checkpoints=not resumed)
             if kept is not None:
                 LOG.warning("what an earlier run left here is kept in %s", kept)
         if self.writes and self.config:
             save_config(self.config, self.folder)
+        wait()
 
     def _is_the_same(self) -> bool:
         """Whether the run that the folder holds was trained by this plan."""

@@ -20,7 +20,7 @@ from axolotl_dmt.hooks import (
     registered_selectors,
 )
 from axolotl_dmt.inputs import Packing, Stage
-from axolotl_dmt.interruption import telling
+from axolotl_dmt.interruption import last_words
 from axolotl_dmt.kept_config import raw_config
 from axolotl_dmt.plan import compile_plan
 from axolotl_dmt.raw_checks import (
@@ -310,7 +310,7 @@ class Run:
             hardware=hardware(trainer.args.world_size),  # type: ignore[attr-defined]
         )
         trainer.dmt_recorder = self.recorder
-        trainer.dmt_tell = telling(trainer, self.plan, self.raw)
+        trainer.dmt_tell = partial(last_words, trainer, self.plan, self.raw)
         return [
             StageProgress(trainer, self.plan),
             StageCallback(

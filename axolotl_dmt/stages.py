@@ -88,8 +88,7 @@ class StageCallback(TrainerCallback, ExportableState):
         """Say how much disk the run takes; score the untouched model where asked for."""
         use = self._disk_use(args)
         (LOG.info if use.fits else LOG.warning)("disk: %s", use)
-        self.recorder.start(resumed=state.global_step > 0)
-        self.ranks.wait()
+        self.recorder.start(resumed=state.global_step > 0, wait=self.ranks.wait)
         if self.ranks.first_on_host:
             take_next_plan(self.recorder.folder)
         evaluate = self.config.evaluate

@@ -112,7 +112,7 @@ def test_a_run_that_goes_on_keeps_its_own(
         (tmp_path / "dmt/results.json").unlink()
     before = file_names(tmp_path)
     new.save(tmp_path / "dmt" / NEXT_PLAN)
-    Recorder(tmp_path / "dmt", new, writes=True).start(resumed=resumed)
+    Recorder(tmp_path / "dmt", new, writes=True).start(resumed=resumed, wait=lambda: None)
     take_next_plan(tmp_path / "dmt")
 
     assert TrainingPlan.load(tmp_path / "dmt/plan").fingerprint == new.fingerprint

@@ -99,7 +99,7 @@ def test_a_run_that_saved_nothing_says_that_it_starts_anew(
     made = settings(toy, tmp_path / "out")
     done = train(tmp_path, made, launcher, KILL_AT="step:3", KILL_WITH=signum.name)
     # accelerate's launcher, which Ctrl-C ends too, has a code and a traceback of its own
-    assert done.code == 128 + signum or (not launcher and done.code != 0)
+    assert done.code in (128 + signum, -signum) or (not launcher and done.code != 0)
     said = line(done)
     assert said.startswith(
         f"axolotl-dmt: interrupted by {signum.name} after step 3 of 42, in stage specialise; kept: "
