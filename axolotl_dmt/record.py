@@ -91,9 +91,7 @@ class Recorder:
         goes_on = resumed and self._is_the_same()
         if goes_on and self.path.is_file():
             earlier = Results.load(self.path)
-            self.results = replace(
-                self.results, stages=earlier.stages, baseline=earlier.baseline
-            )
+            self.results = replace(self.results, stages=earlier.stages, baseline=earlier.baseline)
             self.timings = dict(earlier.timings)
         wait()  # every rank has read what is moved now
         if self.writes and not goes_on:
