@@ -13,12 +13,12 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from axolotl_dmt.data_files import missing_files
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.raw_checks import check_output_dir, is_local, within
+from axolotl_dmt.raw_checks import check_output_dir, within
 from axolotl_dmt.yaml_file import YamlFile
 
 PLUGIN = "axolotl_dmt.DMTPlugin"
-DATA_FILES = (".json", ".jsonl", ".csv", ".parquet", ".arrow", ".txt", ".gz", ".zst", ".zip")
 
 
 def check_file(path: str | Path, *, files: bool = True) -> list[str]:
@@ -37,7 +37,7 @@ def check_file(path: str | Path, *, files: bool = True) -> list[str]:
         return [str(error)]
     problems = [*file.doubles, *_listed(file.data), *_ours(file.data, files=files)]
     if files:
-        problems += _missing_files(file.data)
+        problems += missing_files(file.data)  # also those that Axolotl has a cached copy of
     keys = [problem.key for problem in problems]
     with _quiet():
         problems += [p for p in _axolotls(file.data) if not any(within(p.key, k) for k in keys)]
@@ -66,19 +66,6 @@ def _ours(cfg: Mapping[str, Any], *, files: bool) -> list[DMTError]:
     except DMTError as error:
         problems.append(error)
     return problems
-
-
-def _missing_files(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
-    fix = "paths start from the folder that axolotl is run in"
-    for key in ("datasets", "test_datasets"):
-        entries = cfg.get(key)
-        for index, entry in enumerate(entries if isinstance(entries, list) else ()):
-            path = entry.get("path") if isinstance(entry, Mapping) else None
-            if not isinstance(path, str):
-                continue
-            local = is_local(path) or Path(path).suffix in DATA_FILES
-            if local and "://" not in path and not Path(path).exists():
-                yield DMTError(f"{key}[{index}].path", f"no file {path}", fix)
 
 
 def _axolotls(cfg: Mapping[str, Any]) -> Iterator[DMTError]:

@@ -30,7 +30,8 @@ from datasets import Dataset, concatenate_datasets
 from datasets.exceptions import DatasetGenerationError
 from numpy.typing import NDArray
 
-from axolotl_dmt.errors import DMTError
+from axolotl_dmt.data_files import missing_files
+from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.inputs import Domain, Packing
 from axolotl_dmt.permutation import Permutation, derive_key
 from axolotl_dmt.row_losses import RowLosses
@@ -139,8 +140,12 @@ def load_pool(
         seed: which rows those are.
 
     Raises:
-        DMTError: a dataset has no rows, or no more than are to be held out.
+        DMTError: datasets are neither there nor prepared, have no rows, or no more than are to be
+            held out.
     """
+    gone = {error.key: error for error in missing_files(cfg)}
+    if wanted := [gone[key] for key in (unprepared(cfg) if gone else ()) if key in gone]:
+        raise DMTErrors(wanted)
     tokenizer = load_tokenizer(cfg)
     processor = load_processor(cfg, tokenizer=tokenizer) if cfg.processor_type else None
     prepared: dict[str, list[_Part]] = {}
@@ -226,15 +231,15 @@ def check_masking(
         raise DMTError(key, problem, f"{fix}, or say it in the dataset's entry")
 
 
-def unprepared(cfg: DictDefault) -> list[str]:
-    """The datasets that are not in Axolotl's cache of prepared ones yet, by path."""
+def unprepared(cfg: DictDefault) -> dict[str, str]:
+    """The datasets that are not in Axolotl's cache of prepared ones yet, {key: path}."""
     name = load_tokenizer(cfg).name_or_path
-    missing = []
-    for entry in cfg.datasets:
+    missing = {}
+    for index, entry in enumerate(cfg.datasets):
         own = _config_of_one_dataset(cfg, entry, with_test_datasets=False)
         digest = generate_dataset_hash_from_config(own, own.datasets, name)
         if not any(get_prepared_dataset_path(own, digest).glob("*")):
-            missing.append(str(entry["path"]))
+            missing[f"datasets[{index}].path"] = str(entry["path"])
     return missing
 
 

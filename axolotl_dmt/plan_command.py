@@ -69,7 +69,7 @@ def compile_from_yaml(config: str) -> tuple[TrainingPlan, Run]:
     from axolotl_dmt.data import unprepared
 
     if missing := unprepared(cfg):
-        print(f"tokenising, not prepared yet: {', '.join(missing)}", file=sys.stderr)
+        print(f"tokenising, not prepared yet: {', '.join(missing.values())}", file=sys.stderr)
     run.pool = run.load_pool(cfg)
     return run.compile(cfg, run.pool.domains), run
 

@@ -12,6 +12,7 @@ from typing import Any
 from axolotl_dmt import versions
 from axolotl_dmt.args import AUTO, DEFAULT_K, DEFAULT_SEED, DMTConfig
 from axolotl_dmt.chosen_k import ChosenK, choice_of, trial_stages
+from axolotl_dmt.data_files import missing_files, nothing_is_prepared, wrong_columns
 from axolotl_dmt.earlier_run import NEXT_PLAN
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.hooks import (
@@ -134,6 +135,10 @@ class Run:
             resets = any(stage.reset_optimizer for stage in (stages or ())[1:])
             collect(partial(check_sharding, cfg, config, resets=resets, files=files))
             collect(check_val_rows, config, names)
+        if files:
+            problems += wrong_columns(cfg)
+            if nothing_is_prepared(cfg):  # once prepared, the files may be gone
+                problems += missing_files(cfg)
         if problems or config is None:
             keys = [problem.key for problem in wrong]
             found = [p for p in problems if p in wrong or not any(within(p.key, k) for k in keys)]

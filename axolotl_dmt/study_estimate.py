@@ -78,7 +78,7 @@ def _works(cells: Sequence[Cell]) -> Iterator[tuple[str, Work]]:
         if missing := unprepared(cfg):
             raise DMTError(
                 "datasets",
-                f"not prepared yet: {', '.join(missing)}",
+                f"not prepared yet: {', '.join(missing.values())}",
                 "steps and tokens are known once a run, or axolotl preprocess, has tokenised them",
             )
         pool = run.load_pool(cfg)

@@ -140,6 +140,23 @@ def test_what_is_wrong_with_the_file_as_a_whole(text: str, said: str) -> None:
     assert not any("\n" in line for line in found)
 
 
+def test_a_column_that_a_data_file_does_not_have_is_told_with_its_line() -> None:
+    Path("math.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
+    entry = """\
+  - path: math.jsonl
+    type:
+      field_instruction: questoin
+      field_output: answer
+    domain: math
+"""
+    text = GOOD.replace("  - {path: org/math, type: alpaca, domain: math}\n", entry)
+    assert mistakes(text) == [
+        "dmt.yaml:7: datasets[0].type.field_instruction: 'questoin' is not a column of math.jsonl; "
+        "its columns are question, answer: did you mean 'question'?"
+    ]
+    assert mistakes(text, files=False) == []
+
+
 def test_keys_of_other_plugins_are_known() -> None:
     plugin = "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin"
     text = GOOD.replace("DMTPlugin\n", f"DMTPlugin\n  - {plugin}\n") + "cut_cross_entropy: true\n"

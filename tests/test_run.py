@@ -18,9 +18,9 @@ GOOD: dict[str, Any] = {
     "output_dir": "outputs/test-run",
     "base_model": "some/model",
     "datasets": [
-        {"path": "math.jsonl", "type": "alpaca", "domain": "math"},
-        {"path": "code.jsonl", "type": "alpaca", "domain": "code"},
-        {"path": "chat.jsonl", "type": "alpaca", "domain": "general"},
+        {"path": "org/math", "type": "alpaca", "domain": "math"},
+        {"path": "org/code", "type": "alpaca", "domain": "code"},
+        {"path": "org/chat", "type": "alpaca", "domain": "general"},
     ],
     "dmt": {"strategy": "dmt", "k": "1/16"},
     "learning_rate": "2e-5",
@@ -78,7 +78,7 @@ def test_a_dataset_without_a_domain_is_named() -> None:
     datasets = [dict(entry) for entry in GOOD["datasets"]]
     del datasets[1]["domain"]
     assert refusal(raw(datasets=datasets)) == (
-        "datasets[1].domain: code.jsonl has no domain; add one, for example domain: math"
+        "datasets[1].domain: org/code has no domain; add one, for example domain: math"
     )
 
 
@@ -128,7 +128,7 @@ def test_a_learning_rate_that_is_no_number_is_named() -> None:
 
 
 def test_every_mistake_is_told_in_one_go() -> None:
-    datasets = [{"path": "a.jsonl"}]
+    datasets = [{"path": "org/a"}]
     lines = refusal(raw(rl="dpo", datasets=datasets, dmt={"strategy": "dmt", "k": 9})).splitlines()
     assert [line.split(":")[0] for line in lines] == ["dmt.k", "rl", "datasets[0].domain"]
 
@@ -143,6 +143,31 @@ def test_an_unknown_task_is_refused_before_training() -> None:
 def test_a_missing_test_file_is_refused_before_training() -> None:
     block = {"strategy": "dmt", "evaluate": {"data": {"math": "missing.jsonl"}}}
     assert refusal(raw(dmt=block)).startswith("dmt.evaluate.data.math: no file missing.jsonl")
+
+
+def test_all_missing_files_are_named_in_one_go_unless_they_may_be_prepared() -> None:
+    datasets = [{**entry, "path": f"{entry['domain']}.jsonl"} for entry in GOOD["datasets"]]
+    block = {"strategy": "dmt", "evaluate": {"data": {"math": "test.jsonl"}}}
+    cfg = raw(base_model="./nowhere", datasets=datasets, dmt=block)
+    assert [line.split(":")[0] for line in refusal(cfg).splitlines()] == [
+        "base_model",
+        "dmt.evaluate.data.math",
+        "datasets[0].path",
+        "datasets[1].path",
+        "datasets[2].path",
+    ]
+    Path("last_run_prepared/digest").mkdir(parents=True)
+    Run.from_raw(raw(datasets=datasets))
+
+
+def test_a_column_that_its_file_does_not_have_is_refused_before_anything_loads() -> None:
+    Path("math.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
+    fields = {"field_instruction": "questoin", "field_output": "answer"}
+    entry = {"path": "math.jsonl", "type": fields, "domain": "math"}
+    assert refusal(raw(datasets=[entry, *GOOD["datasets"][1:]])) == (
+        "datasets[0].type.field_instruction: 'questoin' is not a column of math.jsonl; "
+        "its columns are question, answer: did you mean 'question'?"
+    )
 
 
 def test_a_mistake_ends_the_process_without_a_traceback(
