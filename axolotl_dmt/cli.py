@@ -23,10 +23,11 @@ _hooks = click.option(
 @click.option("--quiet", is_flag=True, help="No progress bars; AXOLOTL_DMT_QUIET=1 says the same.")
 def dmt(quiet: bool) -> None:
     """Dual-stage Mixed Fine-tuning: plans before training, scores and reports after it."""
+    from axolotl_dmt.quiet import VARIABLE, silence_known_noise
+
+    silence_known_noise()
     if quiet:
         import os
-
-        from axolotl_dmt.quiet import VARIABLE
 
         os.environ[VARIABLE] = "1"
 
@@ -241,12 +242,13 @@ def study(study: Path, **options: Any) -> None:
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--drop", required=True, metavar="REGEX", help="Rows to leave out.")
 @click.option("--column", help="Look at this column alone.")
-def filter_(source: Path, target: Path, drop: str, column: str | None) -> None:
+@click.option("--overwrite", is_flag=True, help="Write TARGET even if it is there already.")
+def filter_(source: Path, target: Path, drop: str, column: str | None, overwrite: bool) -> None:
     """Write the rows of SOURCE to TARGET without those in which REGEX finds something."""
     with one_clear_error():
         from axolotl_dmt.filter_rows import filter_rows
 
-        rows, kept = filter_rows(source, target, drop=drop, column=column)
+        rows, kept = filter_rows(source, target, drop=drop, column=column, overwrite=overwrite)
         click.echo(f"{target}: {kept:,} of {rows:,} rows")
 
 

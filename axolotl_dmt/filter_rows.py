@@ -8,6 +8,7 @@ Tokenising keeps no text, so rows are filtered in their file, once, before train
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,14 +17,17 @@ from typing import Any
 from axolotl_dmt.errors import DMTError
 
 
-def filter_rows(source: Path, target: Path, *, drop: str, column: str | None) -> tuple[int, int]:
+def filter_rows(
+    source: Path, target: Path, *, drop: str, column: str | None, overwrite: bool = False
+) -> tuple[int, int]:
     """Copy the rows in which an expression finds nothing, as JSON lines.
 
     Args:
         source: a file of JSON lines, or of one array of objects.
-        target: written anew; not `source`.
+        target: a new file.
         drop: a Python regular expression, searched for in all of a row's texts.
         column: look at this column alone; it may hold nested texts, such as messages.
+        overwrite: `target` may be there already, though it is never `source`.
 
     Returns:
         Rows read and rows kept.
@@ -39,6 +43,9 @@ def filter_rows(source: Path, target: Path, *, drop: str, column: str | None) ->
         ) from None
     if source.resolve() == target.resolve():
         raise DMTError("TARGET", f"{target} is the source", "name another file")
+    if target.exists() and not overwrite:
+        fix = "name another file, or say --overwrite"
+        raise DMTError("TARGET", f"{target} exists already", fix)
     rows = list(_rows(source))
     if column is not None and not any(column in row for row in rows):
         known = ", ".join(dict.fromkeys(name for row in rows[:100] for name in row))
@@ -50,9 +57,15 @@ def filter_rows(source: Path, target: Path, *, drop: str, column: str | None) ->
             pattern.search(text) for text in _texts(row if column is None else row.get(column))
         )
     ]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
+        os.replace(temporary, target)
+    except OSError as error:
+        problem = f"{target} cannot be written ({error.strerror})"
+        raise DMTError("TARGET", problem, "name another file") from None
     return len(rows), len(kept)
 
 

@@ -1,14 +1,37 @@
-"""Whether progress bars are wanted, and how to do without them."""
+"""What is not worth a user's attention: progress bars nobody watches, and known noise."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import TextIO
 
 VARIABLE = "AXOLOTL_DMT_QUIET"
+
+KNOWN_WARNINGS = (
+    "Skipping publisher trust check for",  # kernels, as bitsandbytes is imported offline
+    "You are importing from 'trl.experimental'",  # Axolotl does
+)
+"""How the warnings begin that imports of others give, whatever the user did."""
+
+KNOWN_LOGS = {"lm_eval.api.task": "Custom kwargs can be passed to"}
+"""What lm-eval says of each of our tasks: how to give settings, which `dmt.evaluate` has given."""
+
+
+def silence_known_noise() -> None:
+    """Leave out what is told whatever the user does and asks nothing of them, and only that."""
+    for message in KNOWN_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+    for name in KNOWN_LOGS:
+        logging.getLogger(name).addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return KNOWN_LOGS[record.name] not in str(record.msg)
 
 
 def is_quiet() -> bool:

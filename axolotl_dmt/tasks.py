@@ -12,7 +12,7 @@ from typing import Any
 from axolotl_dmt import sandbox
 from axolotl_dmt.args import EvaluateConfig
 from axolotl_dmt.errors import DMTError, DMTErrors
-from axolotl_dmt.quiet import bars_where_wanted
+from axolotl_dmt.quiet import bars_where_wanted, silence_known_noise
 from axolotl_dmt.scoring.sources import env_name, prompt_template
 
 SUITE = "dmt_suite"
@@ -107,6 +107,7 @@ class Tasks:
 
         config = self.config
         limit = config.limit
+        silence_known_noise()
         with _environment(self.settings), bars_where_wanted():
             output: dict[str, Any] | None = lm_eval.simple_evaluate(
                 model=model,

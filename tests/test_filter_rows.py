@@ -60,6 +60,40 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         filter_rows(source, tmp_path / "out", drop="x", column=None)
 
 
+def test_a_file_that_is_there_is_written_over_only_where_that_is_said(
+    source: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "kept.jsonl"
+    target.write_text("mine")
+    command = ["filter", str(source), str(target), "--drop", "def "]
+    done = CliRunner().invoke(dmt, command)
+    assert (done.exit_code, target.read_text()) == (2, "mine")
+    assert done.output == (
+        f"axolotl-dmt: TARGET: {target} exists already; name another file, or say --overwrite\n"
+    )
+    assert CliRunner().invoke(dmt, [*command, "--overwrite"]).exit_code == 0
+    assert len(target.read_text(encoding="utf-8").strip().split("\n")) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {source.name, target.name}
+
+
+def test_the_source_is_never_the_target(source: Path, tmp_path: Path) -> None:
+    before = source.read_bytes()
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(source)
+    for target in (source, link):
+        done = CliRunner().invoke(
+            dmt, ["filter", str(source), str(target), "--drop", "def ", "--overwrite"]
+        )
+        assert (done.exit_code, source.read_bytes()) == (2, before)
+        assert "is the source" in done.output
+
+
+def test_a_target_that_cannot_be_written_is_named(source: Path) -> None:
+    done = CliRunner().invoke(dmt, ["filter", str(source), str(source / "x"), "--drop", "def "])
+    assert done.exit_code == 2
+    assert done.output.startswith(f"axolotl-dmt: TARGET: {source / 'x'} cannot be written (")
+
+
 def test_the_command_says_how_many_rows_are_left(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "kept.jsonl"
     done = CliRunner().invoke(dmt, ["filter", str(source), str(target), "--drop", "def "])

@@ -1,0 +1,52 @@
+"""Known noise is left out, wherever the libraries still make it, and nothing else is."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import warnings
+from pathlib import Path
+
+import pytest
+
+from axolotl_dmt.args import EvaluateConfig
+from axolotl_dmt.quiet import KNOWN_LOGS, KNOWN_WARNINGS, silence_known_noise
+from axolotl_dmt.tasks import Tasks
+
+
+def test_only_what_is_known_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        silence_known_noise()
+        for message in (*KNOWN_WARNINGS, "You are importing something else"):
+            warnings.warn(f"{message} x", stacklevel=1)
+    assert [str(warning.message) for warning in told] == ["You are importing something else x"]
+    for message in ("mine: Custom kwargs can be passed to `--metadata`", "another warning"):
+        logging.getLogger("lm_eval.api.task").warning(message)
+    assert caplog.messages == ["another warning"]
+
+
+@pytest.mark.parametrize(
+    ("package", "known"),
+    zip(("kernels", "trl", "lm_eval.api"), (*KNOWN_WARNINGS, *KNOWN_LOGS.values()), strict=True),
+)
+def test_others_still_word_it_so(package: str, known: str) -> None:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        pytest.skip(f"{package} is not installed")
+    files = Path(spec.origin).parent.rglob("*.py")
+    assert any(known in file.read_text(encoding="utf-8") for file in files)
+
+
+def test_lm_eval_says_nothing_of_how_to_give_settings(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from tests.scripted_lm import ScriptedLM
+
+    file = tmp_path / "math.jsonl"
+    file.write_text('{"question": "1+1?", "answer": "#### 2"}\n')
+    config = EvaluateConfig(tasks=["dmt_math"], data={"math": str(file)})
+    output = Tasks(config).evaluate(ScriptedLM(lambda _: "2"))
+    assert output is not None
+    assert "dmt_math" in output["results"]
+    assert "Custom kwargs" not in caplog.text
