@@ -29,7 +29,7 @@ def explain(error: ValidationError, root: type[BaseModel], name: str) -> Iterato
         root: the model that was validated.
         name: its key in the YAML.
     """
-    seen = set()
+    found: dict[str, DMTError] = {}
     for detail in error.errors():
         key, model = _locate(detail["loc"], root, name)
         cause = detail.get("ctx", {}).get("error")
@@ -48,8 +48,10 @@ def explain(error: ValidationError, root: type[BaseModel], name: str) -> Iterato
             message = detail["msg"]
             advice = _ADVICE.get(key.rpartition(".")[2], message[:1].lower() + message[1:])
             explained = DMTError(key, f"{detail['input']!r} is not accepted", advice)
-        if str(explained) not in seen:
-            seen.add(str(explained))
+        # pydantic tells what is wrong with each form that a value may have: the first will do
+        found.setdefault(key, explained)
+    for key, explained in found.items():
+        if not any(other.startswith((f"{key}.", f"{key}[")) for other in found):
             yield explained
 
 

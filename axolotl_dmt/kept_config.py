@@ -32,11 +32,11 @@ _SECRET_VALUE = re.compile(
 )
 
 
-def is_secret(key: str, value: Any) -> bool:
+def is_secret(key: str | int, value: Any) -> bool:
     """Whether an entry looks like a password, a token or a key; a flag never does."""
     if not isinstance(value, str):
         return False
-    return bool(_SECRET_KEY.search(key)) or holds_secret(value)
+    return bool(_SECRET_KEY.search(str(key))) or holds_secret(value)
 
 
 def holds_secret(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,9 +53,12 @@ def export(
 
 
 @recipe.command()
-@click.argument("source", type=click.Path(exists=True))
+@click.argument("source")
 def check(source: str) -> None:
-    """Check a recipe's FOLDER, zip or YAML: is it sound, and does it do no harm?"""
+    """Check a recipe: is it sound, and does it do no harm?
+
+    SOURCE is as for `recipe use`.
+    """
     with one_clear_error():
         found = _read(source)
         _refuse_findings(found, "take it out; who uses the recipe needs --trust")
@@ -64,7 +68,10 @@ def check(source: str) -> None:
 @recipe.command()
 @click.argument("source")
 def show(source: str) -> None:
-    """Show what a recipe is, and what in it needs the user's word."""
+    """Show what a recipe is, and what in it needs the user's word.
+
+    SOURCE is as for `recipe use`.
+    """
     with one_clear_error():
         from rich.console import Console
 
@@ -100,19 +107,22 @@ def use(source: str, to: Path | None, trust: bool) -> None:
             click.echo(f"left out: {name!r} (no file that a recipe needs)")
         for place, what in found.card.needs.items() if found.card else ():
             click.echo(f"bring {_one_line(place)}: {_one_line(what)}")
-        click.echo(f"wrote {folder}; next: cd {folder} && axolotl dmt plan {YAML_FILE}")
+        click.echo(f"wrote {folder}; next: cd {folder} && axolotl dmt check {YAML_FILE}")
 
 
 @recipe.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False))
+@click.argument("source")
 @click.argument("repository")
 @click.option("--private", is_flag=True, help="A repository that only you see.")
-def push(folder: str, repository: str, private: bool) -> None:
-    """Upload a recipe's FOLDER to REPOSITORY (user/name) on the Hugging Face hub."""
+def push(source: str, repository: str, private: bool) -> None:
+    """Upload a recipe to REPOSITORY (user/name) on the Hugging Face hub.
+
+    SOURCE is as for `recipe use`; it needs the card that `recipe export` writes.
+    """
     with one_clear_error():
         from axolotl_dmt.recipe_push import push as upload
 
-        found = _read(folder)
+        found = _read(source)
         for finding in found.findings:
             click.echo(f"others will need --trust: {finding}")
         click.echo(upload(found, repository, private=private))
@@ -144,8 +154,13 @@ def _found(source: str) -> tuple[Recipe, bool]:
     from axolotl_dmt.recipe_source import load
     from axolotl_dmt.recipes import known_recipes, read_recipe
 
-    if not Path(source).exists() and (installed := known_recipes().get(source)):
-        return read_recipe(load(str(installed))), True
+    if "://" not in source and not Path(source).exists():
+        known = known_recipes()
+        if source in known:
+            return read_recipe(load(str(known[source]))), True
+        if close := difflib.get_close_matches(source, known, n=1):
+            problem = f"no folder, file or recipe {source}"
+            raise DMTError("SOURCE", problem, f"did you mean {close[0]}?")
     return read_recipe(load(source)), False
 
 

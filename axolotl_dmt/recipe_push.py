@@ -13,7 +13,7 @@ def push(recipe: Recipe, repository: str, *, private: bool) -> str:
     """Upload a recipe's files, and nothing else of its folder, as one commit.
 
     Args:
-        recipe: that was read from its folder.
+        recipe: that was read.
         repository: `user/name`; made where there is none.
         private: make it a private one.
 
@@ -33,7 +33,7 @@ def push(recipe: Recipe, repository: str, *, private: bool) -> str:
         raise DMTError(secrets[0], "holds what looks like a secret", "take it out first")
     if CARD_FILE not in recipe.files:
         fix = "make the folder with axolotl dmt recipe export"
-        raise DMTError("FOLDER", f"has no {CARD_FILE}", fix)
+        raise DMTError("SOURCE", f"{recipe.name} has no {CARD_FILE}", fix)
     adds = [
         CommitOperationAdd(path_in_repo=name, path_or_fileobj=data)
         for name, data in recipe.files.items()

@@ -341,7 +341,7 @@ def _of_block(
             if value is not None and (why := allowed[name](value)):
                 yield Finding(key=key, value=value, why=why)
         elif value not in (None, False):
-            yield Finding(key=key, value=value, why=_reason(key, name))
+            yield Finding(key=key, value=value, why=_reason(key, str(name)))
 
 
 def _reason(key: str, name: str) -> str:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.recipe_yaml import read_yaml
 
 SUFFIXES = (".yaml", ".yml", ".md", ".json", ".jsonl", ".png", ".txt", ".jinja")
 """Kinds of files that a recipe may bring; others stay behind. None of them is run."""
@@ -137,6 +138,13 @@ def from_bytes(data: bytes, where: str) -> RecipeFiles:
         raise DMTError(where, problem, "a recipe is a few small files")
     if data.startswith(b"PK"):
         return from_zip(data, where)
+    try:
+        read_yaml(data, where)
+    except DMTError as error:
+        if where.endswith((".yaml", ".yml")):
+            raise
+        problem = f"is neither a zip file nor a YAML ({error.problem})"
+        raise DMTError(where, problem, "name a recipe's folder, zip or YAML") from None
     return RecipeFiles(name=name, files={"dmt.yaml": data})
 
 

@@ -19,7 +19,9 @@ def recipe_parts(recipe: Recipe) -> Iterator[RenderableType]:
     else:
         config = recipe.config
         yield plain(f"{recipe.name}: a YAML without a card, for {config.get('base_model')}")
-        for entry in config.get("datasets") or ():
+        entries = config.get("datasets")
+        entries = entries if isinstance(entries, list) else []
+        for entry in (entry for entry in entries if isinstance(entry, dict)):
             yield plain(f"  {entry.get('domain')}: {entry.get('path')}")
     files = ", ".join(f"{name} ({len(data):,} bytes)" for name, data in recipe.files.items())
     yield plain(f"\nfiles: {files}")

@@ -40,12 +40,10 @@ def evaluate_config(results: Results, config_file: Path | None) -> EvaluateConfi
         DMTError: neither says so.
     """
     if config_file is not None:
-        import yaml
-
         from axolotl_dmt.args import read_config
+        from axolotl_dmt.yaml_file import YamlFile
 
-        raw = yaml.safe_load(config_file.read_text(encoding="utf-8")) or {}
-        config = read_config(raw.get("dmt"))
+        config = read_config(YamlFile.read(config_file).data.get("dmt"))
         if config.evaluate is not None:
             return config.evaluate
         raise DMTError("dmt.evaluate", f"{config_file} has none", "add evaluate: {tasks: [...]}")

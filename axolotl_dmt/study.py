@@ -27,13 +27,13 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from axolotl_dmt.args import FractionOfDomain
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.explain import explain
 from axolotl_dmt.study_stages import cell_stages, domains_of, uses_k
+from axolotl_dmt.yaml_file import YamlFile
 
 Merge = Literal["linear", "slerp"]
 
@@ -143,7 +143,7 @@ def read_study(path: Path) -> tuple[Study, dict[str, Any]]:
     Raises:
         DMTError: with every mistake found.
     """
-    raw = _load_yaml(path, "STUDY")
+    raw = YamlFile.read(path).data
     if "base" not in raw and "datasets" in raw:
         problem = f"{path} is a YAML to train, and no study of one"
         fix = f"write base: {path}, output_dir, seeds and cells into a file of their own"
@@ -155,20 +155,10 @@ def read_study(path: Path) -> tuple[Study, dict[str, Any]]:
     if isinstance(study.base, dict):
         return study, study.base
     beside = path.parent / study.base
-    return study, _load_yaml(beside if beside.is_file() else Path(study.base), "study.base")
-
-
-def _load_yaml(path: Path, key: str) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DMTError(key, f"{path} cannot be read ({error.strerror})", "give a file") from None
-    except yaml.YAMLError as error:
-        what = " ".join(str(error).split())
-        raise DMTError(key, f"{path} is no YAML ({what})", "mend it") from None
-    if not isinstance(content, dict):
-        raise DMTError(key, f"{path} holds no mapping", "write key: value lines")
-    return content
+        return study, YamlFile.read(beside if beside.is_file() else study.base).data
+    except DMTError as error:
+        raise DMTError("study.base", f"{error.key} {error.problem}", error.fix) from None
 
 
 def expand(study: Study, base: Mapping[str, Any]) -> list[Cell]:
@@ -187,6 +177,8 @@ def expand(study: Study, base: Mapping[str, Any]) -> list[Cell]:
             if cells.setdefault(cell.name, cell).run is not cell.run:
                 problem = f"two different cells are called {cell.name!r}"
                 raise DMTError("study.cells", problem, "say what tells them apart in both")
+    if not cells:
+        raise DMTError("study", "has no cells, as an axis is an empty list", "give it a value")
     return list(cells.values())
 
 
@@ -252,7 +244,7 @@ def _short_name(axis: str) -> str:
 
 
 def _short(axis: str, value: Any) -> str:
-    if axis == "base_model":
+    if axis == "base_model" and isinstance(value, str):
         return Path(value).name
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
@@ -389,6 +381,8 @@ def _configuration(
     }
     for name, value in changes.items():
         _set(config, name, value)
+    if not isinstance(config["dmt"], dict):
+        raise DMTError("study.set.dmt", f"{config['dmt']!r} is no block", "name a key within it")
     config = _with_seed(config, seed)
     config["seed"] = config["dmt"]["seed"] = seed
     # A run starts from its parent's folder; the tokenised rows are cached under this name.

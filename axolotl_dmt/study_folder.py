@@ -149,9 +149,13 @@ def locked(root: Path) -> Iterator[int]:
         The descriptor of the locked file.
 
     Raises:
-        DMTError: another study is at work in the folder.
+        DMTError: another study is at work in the folder, or it cannot be made.
     """
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"{root} cannot be made ({error.strerror})"
+        raise DMTError("study.output_dir", problem, "name a folder that you may write to") from None
     with (root / ".lock").open("wb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -83,7 +83,7 @@ def uses_k(strategy: str | None, base: Mapping[str, Any], domain: str | None) ->
     known = known_strategies().get(strategy or "")
     if known is None:
         return True
-    config = DMTConfig(**{**_block(base), "strategy": strategy, "stages": None, "overrides": None})
+    config = read_config({**_block(base), "strategy": strategy, "stages": None, "overrides": None})
     domains = domains_of(base)
     plans = []
     for k in (DEFAULT_K, "1/3"):

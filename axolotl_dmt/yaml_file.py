@@ -52,8 +52,7 @@ class YamlFile:
             fix = "indent with spaces, and quote values that hold ': ' or begin with a symbol"
             raise DMTError(where, f"is not YAML: {why}", fix) from None
         if not isinstance(data, dict):
-            fix = "write base_model: ... and the other keys of an Axolotl YAML"
-            raise DMTError(str(path), "holds no keys", fix)
+            raise DMTError(str(path), "holds no keys", "write lines of the form key: value")
         return cls(path=str(path), data=data, lines=dict(_lines(node, "")), doubles=doubles)
 
     def line(self, key: str) -> int | None:
@@ -83,6 +82,8 @@ def _doubles(node: yaml.Node, key: str) -> Iterator[DMTError]:
         seen: dict[str, int] = {}
         for name, value in node.value:
             inner = f"{key}.{name.value}".lstrip(".")
+            if not isinstance(name, yaml.ScalarNode):
+                continue  # no key that YAML readers for Python know
             if name.value in seen and name.value != "<<":
                 yield DMTError(inner, f"stands on line {seen[name.value]} too", "keep one of them")
             seen[str(name.value)] = name.start_mark.line + 1

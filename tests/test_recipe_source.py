@@ -183,6 +183,24 @@ def test_what_is_not_there_says_what_can_be_named() -> None:
     assert refusal("no/such").startswith("SOURCE: no folder or file no/such; name a folder")
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("x.zip", b"hello", "x.zip: is neither a zip file nor a YAML (holds no keys); name a"),
+        ("x.png", b"\x89PNG", "x.png: is neither a zip file nor a YAML (is not UTF-8 (byte 0))"),
+        ("x", b"<html>a: b: c</html>", "x: is neither a zip file nor a YAML (line 1: "),
+        ("x.yaml", b"", "x.yaml: holds no keys"),
+        ("x.yml", b"a: [1", "x.yml: line 1: expected"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_what_it_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(data)
+    assert refusal(name).startswith(said)
+
+
 def test_files_are_written_to_a_new_folder_and_never_over_others(tmp_path: Path) -> None:
     save_files({"dmt.yaml": YAML, "data/x.jsonl": b"{}"}, tmp_path / "new")
     assert (tmp_path / "new/data/x.jsonl").read_bytes() == b"{}"

@@ -205,6 +205,9 @@ def test_use_takes_over_a_harmless_recipe_and_refuses_another_without_trust(tmp_
     new = tmp_path / "new"
     assert command("use", str(tmp_path / "good"), "--to", str(new)).exit_code == 0
     assert (new / "dmt.yaml").read_bytes() == sound()["dmt.yaml"]
+    other = tmp_path / "more"
+    said = command("use", str(tmp_path / "good"), "--to", str(other)).output.splitlines()
+    assert said[-1] == f"wrote {other}; next: cd {other} && axolotl dmt check dmt.yaml"
     refused = command("use", str(tmp_path / "bad"), "--to", str(tmp_path / "other"))
     assert refused.exit_code == 2
     assert [line.split(":")[1] for line in refused.output.splitlines()] == [
@@ -230,6 +233,40 @@ def test_a_local_folder_named_like_a_built_in_recipe_is_not_trusted(
     save_files(sound(trust_remote_code=True), tmp_path / "quickstart")
     done = command("use", "quickstart", "--to", "new")
     assert (done.exit_code, Path("new").exists()) == (2, False)
+
+
+def test_a_name_of_the_gallery_is_taken_by_every_command_and_a_misspelt_one_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "lora/8b_24gb"
+    assert command("show", name).exit_code == 0
+    assert command("check", name).output == "8b_24gb: sound, nothing in it needs --trust\n"
+    pushed = command("push", name, "me/mine")
+    assert pushed.exit_code == 2
+    assert pushed.output.startswith("axolotl-dmt: SOURCE: 8b_24gb has no README.md; make the fol")
+    for arguments in (("show",), ("check",), ("use",), ("push", "me/mine")):
+        done = command(arguments[0], "lora/8b-24gb", *arguments[1:])
+        assert (done.exit_code, done.output) == (
+            2,
+            "axolotl-dmt: SOURCE: no folder, file or recipe lora/8b-24gb; "
+            "did you mean lora/8b_24gb?\n",
+        )
+    assert command("check", "nothing like it").output.startswith("axolotl-dmt: SOURCE: no folder")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"datasets": 3}, {"datasets": ["x"]}, {"datasets": None}, {3: "x"}, {"dmt": [1]}]
+)
+@pytest.mark.parametrize("name", ["show", "check", "use"])
+def test_a_yaml_of_another_shape_ends_in_no_traceback(
+    tmp_path: Path, name: str, changes: dict[Any, Any]
+) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(sound()["dmt.yaml"]), **changes}))
+    to = ("--to", str(tmp_path / "new")) if name == "use" else ()
+    done = command(name, str(path), *to)
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
 
 
 @pytest.mark.parametrize(

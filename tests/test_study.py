@@ -198,12 +198,41 @@ def test_every_runs_block_is_accepted(tmp_path: Path) -> None:
         ({"set": {"learning_rate.x": 1}}, "study.set.learning_rate.x"),
         ({"base": "nowhere.yaml"}, "study.base: nowhere.yaml cannot be read"),
         ({"base": {"datasets": []}}, "study.base: has no dmt block"),
+        ({"base": 3}, "study.base: 3 is not accepted; input should be a valid string"),
+        ({"base": "."}, "study.base: . cannot be read (Is a directory)"),
+        ({"k": []}, "study: has no cells, as an axis is an empty list"),
+        ({"k": ["1/8", "x"]}, "study.k[1]: 'x' is not a fraction"),
+        ({"set": {"dmt": 3}}, "study.set.dmt: 3 is no block"),
+        ({"base": {**BASE, "dmt": {"strateg": "dmt"}}, "k": 1}, "dmt.strateg: unknown key"),
+        ({"base": {**BASE, "dmt": {3: "dmt"}}, "k": 1}, "dmt"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, change: dict[str, Any], said: str) -> None:
     with pytest.raises(DMTError) as caught:
         cells_of(tmp_path, **change)
     assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "study.yaml: holds no keys; write lines of the form key: value"),
+        (b"- a", "study.yaml: holds no keys"),
+        (b"a: [1\nb: 2", "study.yaml:2: is not YAML: expected ',' or ']'"),
+        (b"\xff\xfe\x00", "study.yaml: cannot be read (not UTF-8)"),
+        (b"a: 2020-99-99", "study.yaml: is not YAML: month must be in 1..12"),
+        (b"a: {[1]: 2}", "study.yaml:1: is not YAML: found unhashable key"),
+    ],
+)
+def test_a_file_that_is_no_study_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("study.yaml").write_bytes(text)
+    done = CliRunner().invoke(dmt, ["study", "study.yaml", "--dry-run"])
+    assert (done.exit_code, done.output.count("\n")) == (2, 1)
+    assert done.output.startswith(f"axolotl-dmt: {said}")
 
 
 def test_a_yaml_to_train_is_no_study(tmp_path: Path) -> None:
@@ -313,6 +342,15 @@ def test_more_cells_leave_the_finished_ones_as_they_are(tmp_path: Path) -> None:
     assert len(done) == 2
     assert len(runs_of(more)) == 6
     assert folder.last_stage(more[1].run.chain()[0]).parts[-4] == "dmt-k1_4.1-specialise"
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(DMTError, match=r"study.output_dir: .*file cannot be made \(File exists\)"),
+        locked(tmp_path / "file"),
+    ):
+        pass
 
 
 def test_two_studies_do_not_work_in_one_folder(tmp_path: Path) -> None:
