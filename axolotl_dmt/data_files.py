@@ -191,17 +191,24 @@ def _look_at_json(path: str) -> _Seen | None:
 
 
 def _first_objects(path: str) -> Iterator[Any]:
-    """The first values of JSON lines, or of one array."""
+    """The first values of JSON lines, or of one array.
+
+    Raises:
+        ValueError: a value among them is no JSON.
+    """
     with open(path, "rb") as file:
         text = file.read(FIRST_BYTES).decode("utf-8-sig", errors="replace")
+        whole = not file.read(1)
     decode, at = json.JSONDecoder().raw_decode, 0
     start = re.compile(r"\s*\[?\s*")
     for _ in range(FIRST_ROWS):
         at = start.match(text, at).end()  # type: ignore[union-attr]
         try:
             value, at = decode(text, at)
-        except ValueError:  # the end, or a row that is cut off there
-            return
+        except ValueError:
+            if whole and text[at:].strip("] \r\n"):
+                raise
+            return  # the end, or a row that is cut off there
         yield value
         start = re.compile(r"[\s,]*")
 

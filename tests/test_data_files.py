@@ -128,6 +128,7 @@ def test_what_cannot_be_told_cheaply_is_passed_by(monkeypatch: pytest.MonkeyPatc
     write("tokenised.jsonl", tokenised)
     Path("empty.jsonl").write_text("")
     Path("broken.json").write_text('[{"a": 1')
+    Path("broken.jsonl").write_text('{"a": 1}\nnot json\n')
     Path("broken.parquet").write_text("nothing")
     Path("list.jsonl").write_text("[1, 2]\n")
     Path("rows.jsonl.gz").write_bytes(b"\x1f\x8b")
