@@ -24,7 +24,8 @@ from axolotl_dmt.args import AUTO, DEFAULT_SEED, AutoKConfig, DMTConfig, read_co
 from axolotl_dmt.chosen_k import KEY, ChosenK, Trained, choice_file
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.results import Results
-from axolotl_dmt.study import Cell, Study, StudyRun, expand
+from axolotl_dmt.study import Study
+from axolotl_dmt.study_cells import Cell, StudyRun, expand
 from axolotl_dmt.study_folder import StudyFolder, locked, open_study
 from axolotl_dmt.study_run import StudyRunner, train_command
 from axolotl_dmt.training_plan import TrainingPlan

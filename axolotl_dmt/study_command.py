@@ -10,7 +10,8 @@ from typing import Any
 from rich.console import Console
 
 from axolotl_dmt.args import read_config
-from axolotl_dmt.study import Study, expand, read_study, runs_of
+from axolotl_dmt.study import Study, read_study
+from axolotl_dmt.study_cells import expand, runs_of
 from axolotl_dmt.study_folder import (
     RUNS,
     StudyFolder,

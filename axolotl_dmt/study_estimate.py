@@ -15,7 +15,7 @@ from rich.table import Table
 
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.plan_command import load_run, quiet_logs
-from axolotl_dmt.study import Cell, StudyRun, runs_of
+from axolotl_dmt.study_cells import Cell, StudyRun, runs_of
 from axolotl_dmt.study_folder import StudyFolder
 
 

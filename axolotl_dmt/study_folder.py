@@ -28,7 +28,7 @@ import yaml
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.outcomes import Outcome, OutcomeStage
 from axolotl_dmt.results import Results
-from axolotl_dmt.study import Cell, StudyRun, runs_of
+from axolotl_dmt.study_cells import Cell, StudyRun, runs_of
 
 SCHEMA = 1
 RUNS = "runs"

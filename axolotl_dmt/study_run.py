@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from axolotl_dmt.interruption import INTERRUPTED
 from axolotl_dmt.results import Results
-from axolotl_dmt.study import StudyRun
+from axolotl_dmt.study_cells import StudyRun
 from axolotl_dmt.study_folder import LOG_FILE, StudyFolder
 
 

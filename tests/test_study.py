@@ -14,7 +14,8 @@ from axolotl_dmt.args import read_config
 from axolotl_dmt.cli import dmt
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.results import Results, Score, StageResult
-from axolotl_dmt.study import Cell, StudyRun, expand, read_study, runs_of
+from axolotl_dmt.study import read_study
+from axolotl_dmt.study_cells import Cell, StudyRun, expand, runs_of
 from axolotl_dmt.study_folder import (
     FINISHED,
     StudyFolder,

@@ -9,7 +9,8 @@ import yaml
 
 from axolotl_dmt.args import read_config
 from axolotl_dmt.resolve import StageDefaults, resolve_stages
-from axolotl_dmt.study import expand, read_study, runs_of
+from axolotl_dmt.study import read_study
+from axolotl_dmt.study_cells import expand, runs_of
 from axolotl_dmt.study_stages import domains_of
 
 FOLDER = Path(__file__).parents[1] / "yaml_templates/studies"
