@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from axolotl_dmt.data_files import missing_files
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.inputs import Domain, Packing
+from axolotl_dmt.loadable import loading
 from axolotl_dmt.permutation import Permutation, derive_key
 from axolotl_dmt.row_losses import RowLosses
 
@@ -146,7 +147,8 @@ def load_pool(
     gone = {error.key: error for error in missing_files(cfg)}
     if wanted := [gone[key] for key in (unprepared(cfg) if gone else ()) if key in gone]:
         raise DMTErrors(wanted)
-    tokenizer = load_tokenizer(cfg)
+    with loading(cfg):
+        tokenizer = load_tokenizer(cfg)
     processor = load_processor(cfg, tokenizer=tokenizer) if cfg.processor_type else None
     prepared: dict[str, list[_Part]] = {}
     held_out: dict[str, Dataset] = {}
@@ -233,7 +235,8 @@ def check_masking(
 
 def unprepared(cfg: DictDefault) -> dict[str, str]:
     """The datasets that are not in Axolotl's cache of prepared ones yet, {key: path}."""
-    name = load_tokenizer(cfg).name_or_path
+    with loading(cfg):
+        name = load_tokenizer(cfg).name_or_path
     missing = {}
     for index, entry in enumerate(cfg.datasets):
         own = _config_of_one_dataset(cfg, entry, with_test_datasets=False)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from axolotl_dmt.args import AUTO
 from axolotl_dmt.chosen_k import choice_file
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.loadable import loading
 from axolotl_dmt.yaml_file import YamlFile
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def load_run(config: str, **changes: Any) -> tuple[Any, Run]:
         **changes: keys of the YAML to read otherwise.
 
     Raises:
-        DMTError: the YAML has no `dmt:` block, or a mistake in it.
+        DMTError: the YAML has no `dmt:` block, or a mistake in it, or the base model is not there.
     """
     raw = YamlFile.read(config).data  # what is not YAML at all is said in one line
     block = changes.get("dmt", raw.get("dmt"))
@@ -93,7 +94,8 @@ def load_run(config: str, **changes: Any) -> tuple[Any, Run]:
 
     # Axolotl empties the debug.log of its output folder, which may hold a finished run's: nothing
     # of a plan that is only looked at goes there.
-    with tempfile.TemporaryDirectory(prefix="axolotl-dmt-") as scratch:
+    scratch_folder = tempfile.TemporaryDirectory(prefix="axolotl-dmt-")
+    with scratch_folder as scratch, loading({"base_model": raw.get("base_model")}):
         cfg = load_cfg(config, **changes, output_dir=scratch)
     plugins: Any = PluginManager.get_instance().plugins
     run = next((plugin.run for plugin in plugins.values() if hasattr(plugin, "run")), None)
