@@ -55,3 +55,13 @@ def test_data_that_cannot_be_read_is_named_in_one_line(toy: Path, tmp_path: Path
     (line,) = [line for line in done.output.splitlines() if line.startswith("axolotl-dmt: ")]
     assert line.startswith(f"axolotl-dmt: datasets[1]: {bad} could not be read or tokenised (")
     assert "Traceback" not in done.output
+
+
+def test_a_base_model_that_is_not_to_be_had_is_named_in_one_line(toy: Path, tmp_path: Path) -> None:
+    settings = config(toy, tmp_path / "out", base_model="nobody/nothing-1b")
+    done = axolotl("dmt", "plan", str(write(tmp_path / "dmt.yaml", settings)))
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if "axolotl-dmt" in line]
+    assert line.startswith("axolotl-dmt: base_model: nobody/nothing-1b could not be loaded (")
+    assert line.endswith("download it first: hf download nobody/nothing-1b")
+    assert "Traceback" not in done.stderr
