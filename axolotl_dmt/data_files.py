@@ -63,10 +63,15 @@ def missing_files(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
             yield DMTError(f"{key}.path", f"no file {path}", fix)
 
 
-def nothing_is_prepared(cfg: Mapping[str, Any]) -> bool:
-    """Whether Axolotl can have no cached copy of any data file."""
-    folder = Path(str(cfg.get("dataset_prepared_path") or "last_run_prepared"))
-    return not (cfg.get("push_dataset_to_hub") or any(folder.glob("*")))
+def may_be_gone(cfg: Mapping[str, Any]) -> bool:
+    """Whether data files may be gone: Axolotl may have a copy, or has trained on them already.
+
+    The YAML of a run that is over is also read by `axolotl merge-lora` and `inference`, on machines
+    that never saw the data.
+    """
+    prepared = Path(str(cfg.get("dataset_prepared_path") or "last_run_prepared"))
+    run = Path(str(cfg.get("output_dir") or "model-out"), "dmt", "results.json")
+    return bool(cfg.get("push_dataset_to_hub") or any(prepared.glob("*")) or run.is_file())
 
 
 def wrong_columns(cfg: Mapping[str, Any]) -> Iterator[DMTError]:

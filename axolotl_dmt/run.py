@@ -12,7 +12,7 @@ from typing import Any
 from axolotl_dmt import versions
 from axolotl_dmt.args import AUTO, DEFAULT_K, DEFAULT_SEED, DMTConfig
 from axolotl_dmt.chosen_k import ChosenK, choice_of, trial_stages
-from axolotl_dmt.data_files import missing_files, nothing_is_prepared, wrong_columns
+from axolotl_dmt.data_files import may_be_gone, missing_files, wrong_columns
 from axolotl_dmt.earlier_run import NEXT_PLAN
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.hooks import (
@@ -137,7 +137,7 @@ class Run:
             collect(check_val_rows, config, names)
         if files:
             problems += wrong_columns(cfg)
-            if nothing_is_prepared(cfg):  # once prepared, the files may be gone
+            if not may_be_gone(cfg):
                 problems += missing_files(cfg)
         if problems or config is None:
             keys = [problem.key for problem in wrong]

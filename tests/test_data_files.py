@@ -12,7 +12,7 @@ import pytest
 from pyarrow import parquet
 
 from axolotl_dmt import data_files
-from axolotl_dmt.data_files import missing_files, nothing_is_prepared, wrong_columns
+from axolotl_dmt.data_files import may_be_gone, missing_files, wrong_columns
 
 ROWS = [{"question": f"{n}?", "answer": str(n), "context": ""} for n in range(5)]
 CHAT = [{"chat": [{"from": "user", "value": "a"}, {"from": "gpt", "value": "b"}], "tag": "x"}]
@@ -172,8 +172,16 @@ def test_every_missing_file_is_named_and_those_of_the_hub_are_not() -> None:
 
 
 def test_files_may_be_gone_once_something_is_prepared() -> None:
-    assert nothing_is_prepared({}) and nothing_is_prepared({"dataset_prepared_path": "own"})
+    assert not may_be_gone({}) and not may_be_gone({"dataset_prepared_path": "own"})
     Path("own/digest").mkdir(parents=True)
-    assert nothing_is_prepared({})
-    assert not nothing_is_prepared({"dataset_prepared_path": "own"})
-    assert not nothing_is_prepared({"push_dataset_to_hub": "org/prepared"})
+    assert not may_be_gone({})
+    assert may_be_gone({"dataset_prepared_path": "own"})
+    assert may_be_gone({"push_dataset_to_hub": "org/prepared"})
+
+
+def test_files_may_be_gone_once_a_run_is_over() -> None:
+    cfg = {"output_dir": "out"}
+    assert not may_be_gone(cfg)
+    Path("out/dmt").mkdir(parents=True)
+    Path("out/dmt/results.json").write_text("{}")
+    assert may_be_gone(cfg)

@@ -96,6 +96,14 @@ def fetched(path: Path) -> None:
     path.write_text(json.dumps(settings))
 
 
+def with_data_files(cfg: Any) -> None:
+    """Files in place of those that a template's user brings; empty ones have no wrong columns."""
+    for entry in cfg.datasets:
+        if Path(entry.path).suffix.startswith(".json"):
+            Path(entry.path).parent.mkdir(parents=True, exist_ok=True)
+            Path(entry.path).touch()
+
+
 def compiled(path: Path, rows: dict[str, int], *, gpus: int) -> TrainingPlan:
     """The plan of a YAML as Axolotl validates it on a machine with GPUs, over rows of chance."""
     from axolotl.integrations.base import PluginManager
@@ -105,6 +113,7 @@ def compiled(path: Path, rows: dict[str, int], *, gpus: int) -> TrainingPlan:
     cfg: Any = DictDefault(yaml.safe_load(path.read_text(encoding="utf-8")))
     if cfg.deepspeed:
         fetched(Path(cfg.deepspeed))
+    with_data_files(cfg)
     prepare_plugins(cfg)
     run = PluginManager.get_instance().plugins["axolotl_dmt.DMTPlugin"].run
     gpu = {"bf16": True, "fp8": True, "tf32": True, "n_gpu": gpus, "compute_capability": "sm_90"}
