@@ -48,3 +48,9 @@ def one_clear_error() -> Iterator[None]:
         for line in str(error).splitlines():
             print(f"axolotl-dmt: {line}", file=sys.stderr)
         raise SystemExit(2) from None
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        said = f"{error.filename}: {error.strerror}; change its rights"
+        print(f"axolotl-dmt: {said}", file=sys.stderr)
+        raise SystemExit(2) from None

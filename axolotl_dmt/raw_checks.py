@@ -94,11 +94,18 @@ def within(key: str, other: str) -> bool:
     return long == short or long.startswith((f"{short}.", f"{short}["))
 
 
+NO_MODEL = "your-model"
+"""What a recipe says where its run started from a local model."""
+
+
 def check_base_model(cfg: Mapping[str, Any]) -> None:
     """Refuse a local model that is not there."""
     model = cfg.get("base_model")
     if not isinstance(model, str) or not model:
         raise DMTError("base_model", "is missing", "name a model of the hub, or a folder")
+    if model == NO_MODEL and not Path(model).exists():
+        fix = "put one there, name a folder, or a model of the hub"
+        raise DMTError("base_model", f"{model} stands for a model of your own", fix)
     if is_local(model) and not Path(model).exists():
         raise DMTError("base_model", f"no folder {model}", "make it, or name a model of the hub")
 

@@ -13,6 +13,7 @@ import yaml
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.kept_config import SOURCES, load_config, without_secrets
+from axolotl_dmt.raw_checks import NO_MODEL
 from axolotl_dmt.recipe_safety import outside
 from axolotl_dmt.recipes import (
     CARD_FILE,
@@ -123,8 +124,8 @@ def clean(raw: Mapping[str, Any], sources: Mapping[str, Any], name: str) -> Clea
 def _base_model(done: Cleaned, source: Mapping[str, Any]) -> None:
     name = str(done.config.get("base_model"))
     if source.get("local", outside(name) is not None):
-        done.config["base_model"] = "your-model"
-        done.needs["your-model"] = "the base model: a folder, or a name on the hub"
+        done.config["base_model"] = NO_MODEL
+        done.needs[NO_MODEL] = "the base model: a folder, or a name on the hub"
     elif source.get("revision"):
         done.config["revision_of_model"] = source["revision"]
 
@@ -219,8 +220,8 @@ def make_card(
         licence=licence,
         base_model=Source(
             path=str(config["base_model"]),
-            local="your-model" in cleaned.needs,
-            revision=None if "your-model" in cleaned.needs else base.get("revision"),
+            local=NO_MODEL in cleaned.needs,
+            revision=None if NO_MODEL in cleaned.needs else base.get("revision"),
         ),
         data=data,
         plan_fingerprint=results.plan_fingerprint,

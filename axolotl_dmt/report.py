@@ -66,6 +66,8 @@ def terminal_table(results: Results) -> Table:
     failed = dict(view.errors(results))
     table = Table(title="Abilities by stage", title_justify="left", caption_justify="left")
     notes = [f"{name}: evaluation failed: {' '.join(why.split())}" for name, why in failed.items()]
+    if failed:
+        notes.append("`axolotl dmt evaluate OUTPUT_DIR` scores again, with --config otherwise.")
     if not view.was_scored(results):
         notes.append("No stage was evaluated.")
     if len(lines) <= _STAGE_ROWS:

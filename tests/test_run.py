@@ -282,3 +282,4 @@ def test_domains_are_named_in_any_language(domain: str) -> None:
 @pytest.mark.parametrize("model", ["/no/such", "./here", "../up", "~/x", "a/b/c", "outputs/run/x/"])
 def test_a_local_model_that_is_not_there_is_refused_in_one_line(model: str) -> None:
     assert refusal(raw(base_model=model)).startswith(f"base_model: no folder {model}; ")
+    assert refusal(raw(base_model="your-model")).startswith("base_model: your-model stands for")

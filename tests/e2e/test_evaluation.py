@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from axolotl_dmt.cli import dmt
 from tests.conftest import ROWS
-from tests.e2e.runs import ROOT, Finished, axolotl, config, environment, train
+from tests.e2e.runs import ROOT, Finished, axolotl, config, environment, train, write
 
 TASKS = ["dmt_suite"]
 
@@ -112,6 +113,18 @@ def test_missing_scores_are_made_up_for_later(live: Finished, failed: Finished) 
     assert all("error" not in stage for stage in failed.results["stages"])
     again = axolotl("dmt", "evaluate", str(failed.folder))
     assert again.stdout.count("has scores already") == 2
+
+    # scored otherwise, the folder says so
+    kept = failed.folder / "dmt/config.yaml"
+    told = yaml.safe_load(kept.read_text())
+    told["dmt"]["evaluate"]["limit"] = 2
+    path = write(failed.folder / "otherwise.yaml", told)
+    part = axolotl("dmt", "evaluate", str(failed.folder), "--config", str(path))
+    assert "limit" not in yaml.safe_load(kept.read_text())["dmt"]["evaluate"], part.stdout
+    axolotl("dmt", "evaluate", str(failed.folder), "--config", str(path), "--again")
+    assert yaml.safe_load(kept.read_text()) == told
+    assert failed.results["evaluate"]["limit"] == 2
+    assert {s["n"] for stage in failed.results["stages"] for s in stage["scores"].values()} == {2}
 
 
 @pytest.mark.slow
