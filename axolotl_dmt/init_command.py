@@ -13,6 +13,7 @@ import yaml
 
 from axolotl_dmt.args import DEFAULT_K, read_config
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.hooks import known_strategies
 
 SCORED = ("math", "code", "general")
 """Domains that dmt_suite has a task for."""
@@ -113,7 +114,7 @@ def starting_yaml(wanted: Wanted) -> str:
     """The YAML as text.
 
     Raises:
-        DMTError: no data, or a k or a general domain that cannot hold.
+        DMTError: no data, or a k, a strategy or a general domain that cannot hold.
     """
     domains = list(dict.fromkeys(domain for domain, _ in wanted.data))
     if not domains:
@@ -160,6 +161,9 @@ def _block(wanted: Wanted, domains: Sequence[str]) -> list[str]:
     if general not in domains:
         known = f"domains: {', '.join(domains)}"
         raise DMTError("--general", f"no --data has the domain {general!r}", known)
+    if wanted.strategy not in (known_ones := known_strategies()):
+        fix = f"known: {', '.join(known_ones)}"
+        raise DMTError("--strategy", f"{wanted.strategy!r} is unknown", fix)
     block: dict[str, Any] = {"strategy": wanted.strategy, "k": wanted.k, "general": general}
     if len(domains) == 1:
         block = {"strategy": "single", "domain": domains[0]}

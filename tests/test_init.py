@@ -91,6 +91,10 @@ def test_an_older_file_is_never_overwritten() -> None:
     ("arguments", "said"),
     [
         (["--k", "3", *options("math", "general")], "dmt.k: 3 is outside [0, 1]"),
+        (
+            ["--strategy", "dtm", *options("math", "general")],
+            "--strategy: 'dtm' is unknown; known:",
+        ),
         (["--general", "chat", *options("math")], "--general: no --data has the domain 'chat'"),
         (["--data", "math.jsonl"], "--data: 'math.jsonl' names no domain"),
     ],
