@@ -109,7 +109,7 @@ def merge_tensors(
 def _folder(output_dir: Path, name: str) -> Path:
     """The model of a stage, or the folder of that name."""
     stages = load_results(output_dir).stages
-    found = [stage_folder(output_dir, i, s) for i, s in enumerate(stages) if s.name == name]
+    found = [stage_folder(output_dir, i, name) for i, s in enumerate(stages) if s.name == name]
     folder = found[0] if found else Path(name)
     if found and not folder.is_dir():
         raise DMTError("OUTPUT_DIR", f"no folder {folder}", "the stage's model is needed")

@@ -88,9 +88,9 @@ class Recorder:
             resumed: the run goes on from a checkpoint.
             wait: until every rank is here.
         """
-        goes_on = resumed and self._is_the_same()
-        if goes_on and self.path.is_file():
-            earlier = Results.load(self.path)
+        earlier = Results.load(self.path) if resumed and self.path.is_file() else None
+        goes_on = resumed and self._is_the_same(earlier)
+        if goes_on and earlier is not None:
             self.results = replace(self.results, stages=earlier.stages, baseline=earlier.baseline)
             self.timings = dict(earlier.timings)
         wait()  # every rank has read what is moved now
@@ -102,10 +102,10 @@ class Recorder:
             save_config(self.config, self.folder)
         wait()
 
-    def _is_the_same(self) -> bool:
-        """Whether the run that the folder holds was trained by this plan."""
-        if self.path.is_file():
-            return Results.load(self.path).plan_fingerprint == self.plan.fingerprint
+    def _is_the_same(self, earlier: Results | None) -> bool:
+        """Whether the run that the folder holds, with these results, was trained by this plan."""
+        if earlier is not None:
+            return earlier.plan_fingerprint == self.plan.fingerprint
         try:
             return TrainingPlan.load(self.folder / PLAN).fingerprint == self.plan.fingerprint
         except DMTError:  # nothing says otherwise

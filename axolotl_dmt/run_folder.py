@@ -11,7 +11,7 @@ from axolotl_dmt.errors import DMTError
 from axolotl_dmt.kept_config import CONFIG_FILE, load_config, save_config, without_secrets
 from axolotl_dmt.model_card import update_card
 from axolotl_dmt.record import EVALUATE, RESULTS_FILE, with_scores
-from axolotl_dmt.results import Results, StageResult
+from axolotl_dmt.results import Results
 
 
 def load_results(output_dir: Path) -> Results:
@@ -32,9 +32,9 @@ def load_results(output_dir: Path) -> Results:
     return Results.load(path)
 
 
-def stage_folder(output_dir: Path, index: int, stage: StageResult) -> Path:
-    """Where the model of a stage lies."""
-    return output_dir / "stages" / f"{index + 1:02d}-{stage.name}"
+def stage_folder(output_dir: Path, index: int, name: str) -> Path:
+    """Where the model of a stage lies; the first has index 0."""
+    return output_dir / "stages" / f"{index + 1:02d}-{name}"
 
 
 def evaluate_config(results: Results, config_file: Path | None) -> EvaluateConfig:
@@ -91,7 +91,7 @@ def score_stages(
             as_told = False
             yield stage.name, "has scores already"
             continue
-        folder = stage_folder(output_dir, index, stage)
+        folder = stage_folder(output_dir, index, stage.name)
         if not folder.is_dir():
             raise DMTError("OUTPUT_DIR", f"no folder {folder}", "the stage's model is needed")
         scored = score_saved_stage(folder, config)

@@ -27,6 +27,7 @@ from axolotl_dmt.hookspecs import StageContext
 from axolotl_dmt.optimizers import reset_optimizer
 from axolotl_dmt.ranks import Ranks
 from axolotl_dmt.record import Recorder
+from axolotl_dmt.run_folder import stage_folder
 from axolotl_dmt.saved_stage import score_in_subprocess
 from axolotl_dmt.scored import Scored, described
 from axolotl_dmt.tasks import Tasks
@@ -138,7 +139,7 @@ class StageCallback(TrainerCallback, ExportableState):
                 self._evaluate(f"step {step}")
             return control
         self.recorder.stage_trained(stage, seconds=time.monotonic() - self.stage_started)
-        folder = self._save(stage, Path(args.output_dir) / "stages")
+        folder = self._save(stage, Path(args.output_dir))
         losses = self._held_out_losses()
         self._score(stage, folder, losses)
         self._tell("stage_end", stage, step, folder)
@@ -191,10 +192,10 @@ class StageCallback(TrainerCallback, ExportableState):
             kept=0 if args.save_strategy == SaveStrategy.NO else limit,
         )
 
-    def _save(self, stage: StagePlan, folder: Path) -> Path:
+    def _save(self, stage: StagePlan, output_dir: Path) -> Path:
         """Save the model under the stage's name; a folder of that name is always whole."""
-        final = folder / f"{stage.index + 1:02d}-{stage.name}"
-        partial = folder / f".{final.name}.partial"
+        final = stage_folder(output_dir, stage.index, stage.name)
+        partial = final.with_name(f".{final.name}.partial")
         with _whole_weights(self.trainer.accelerator):
             self.trainer.save_model(str(partial), _internal_call=True)
         self.ranks.wait()

@@ -28,6 +28,7 @@ import yaml
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.outcomes import Outcome, OutcomeStage
 from axolotl_dmt.results import Results
+from axolotl_dmt.run_folder import stage_folder
 from axolotl_dmt.study_cells import Cell, StudyRun, runs_of
 
 SCHEMA = 1
@@ -66,7 +67,11 @@ class StudyFolder:
 
     def last_stage(self, run: StudyRun) -> Path:
         """Where the model lies that a run ends with."""
-        return self.of(run) / "stages" / f"{len(run.stages):02d}-{run.stages[-1]}"
+        return self.stages(run)[-1]
+
+    def stages(self, run: StudyRun) -> list[Path]:
+        """Where the models lie that its stages end with."""
+        return [stage_folder(self.of(run), i, name) for i, name in enumerate(run.stages)]
 
     def is_done(self, run: StudyRun) -> bool:
         """Whether a run was trained to its end."""
@@ -89,11 +94,7 @@ class StudyFolder:
     def config(self, run: StudyRun) -> dict[str, Any]:
         """The whole YAML of a run: where it writes, and whose weights it starts from."""
         if run.merge is not None:
-            ends = [
-                str(self.of(earlier) / "stages" / f"{number:02d}-{name}")
-                for earlier in run.chain()[:-1]
-                for number, name in enumerate(earlier.stages, start=1)
-            ]
+            ends = [str(model) for earlier in run.chain()[:-1] for model in self.stages(earlier)]
             merge = {"method": run.merge, "weight": 0.5, "models": ends}
             return {"merge": merge, "dmt": run.config["dmt"], "output_dir": str(self.of(run))}
         config = {**run.config, "output_dir": str(self.of(run))}

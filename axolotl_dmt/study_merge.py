@@ -19,6 +19,7 @@ from axolotl_dmt.merge import merge_stages
 from axolotl_dmt.record import EVALUATE, RESULTS_FILE, with_scores
 from axolotl_dmt.report import write_report
 from axolotl_dmt.results import Results, StageResult
+from axolotl_dmt.run_folder import stage_folder
 from axolotl_dmt.saved_stage import score_saved_stage
 from axolotl_dmt.study_folder import FINISHED
 
@@ -37,7 +38,7 @@ def merge_and_score(config_file: Path) -> None:
     told = yaml.safe_load(config_file.read_text(encoding="utf-8"))
     config, how = read_config(told["dmt"]), told["merge"]
     output_dir = Path(told["output_dir"])
-    model = output_dir / "stages" / "01-merge"
+    model = stage_folder(output_dir, 0, "merge")
     if not model.exists():
         model.parent.mkdir(parents=True, exist_ok=True)
         run = Path(how["models"][-1]).parents[1]

@@ -76,8 +76,8 @@ def visualise(
     """
     if queries < 2:
         raise DMTError("--queries", f"{queries} is too few", "write 100")
-    stages = load_results(output_dir).stages
-    folders = [(f"after {s.name}", stage_folder(output_dir, i, s)) for i, s in enumerate(stages)]
+    names = [stage.name for stage in load_results(output_dir).stages]
+    folders = [(f"after {name}", stage_folder(output_dir, i, name)) for i, name in enumerate(names)]
     for _, folder in folders:
         if not folder.is_dir():
             raise DMTError("OUTPUT_DIR", f"no folder {folder}", "the stage's model is needed")
