@@ -1,4 +1,4 @@
-"""Plans and checkpoints that an earlier version wrote load, resume and end with the same weights."""
+"""Plans and checkpoints of an earlier version load, resume and end with the same weights."""
 
 from __future__ import annotations
 
