@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 from axolotl_dmt.args import DMTConfig
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import write_json
 from axolotl_dmt.inputs import Stage
 from axolotl_dmt.results import Score
 
@@ -158,9 +158,7 @@ class ChosenK:
             "trials": trials,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        write_json(path, data)
 
     @classmethod
     def load(cls, path: Path) -> ChosenK:

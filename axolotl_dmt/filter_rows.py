@@ -8,13 +8,13 @@ Tokenising keeps no text, so rows are filtered in their file, once, before train
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import read_json_rows, replacing
 
 
 def filter_rows(
@@ -59,10 +59,8 @@ def filter_rows(
     ]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
-        with temporary.open("w", encoding="utf-8") as file:
+        with replacing(target) as temporary, temporary.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
-        os.replace(temporary, target)
     except OSError as error:
         problem = f"{target} cannot be written ({error.strerror})"
         raise DMTError("TARGET", problem, "name another file") from None
@@ -72,16 +70,12 @@ def filter_rows(
 def _rows(source: Path) -> Iterator[dict[str, Any]]:
     fix = "give a file of JSON lines, or of one array of objects"
     try:
-        text = source.read_text(encoding="utf-8")
-        whole = json.loads(text) if text.lstrip().startswith("[") else None
-        rows = (
-            whole if whole is not None else [json.loads(x) for x in text.split("\n") if x.strip()]
-        )
+        rows = read_json_rows(source)
     except (OSError, ValueError) as error:
         raise DMTError("SOURCE", f"{source} cannot be read ({error})", fix) from None
-    for number, row in enumerate(rows):
+    for number, row in rows:
         if not isinstance(row, dict):
-            raise DMTError("SOURCE", f"row {number + 1} of {source} is no object", fix)
+            raise DMTError("SOURCE", f"row {number} of {source} is not an object", fix)
         yield row
 
 

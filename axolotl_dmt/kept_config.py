@@ -7,7 +7,6 @@ written.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import yaml
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import write_text
 from axolotl_dmt.inputs import Domain
 
 CONFIG_FILE = "config.yaml"
@@ -120,10 +120,8 @@ def hub_commit(name: str, revision: str, kind: str) -> str | None:
 def save_config(raw: Mapping[str, Any], folder: Path) -> None:
     """Write `config.yaml`, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    temp = folder / f".{CONFIG_FILE}.{os.getpid()}.tmp"
     text = yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
-    temp.write_text(text, encoding="utf-8")
-    os.replace(temp, folder / CONFIG_FILE)
+    write_text(folder / CONFIG_FILE, text)
 
 
 def load_config(output_dir: Path) -> dict[str, Any]:

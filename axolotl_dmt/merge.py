@@ -7,7 +7,6 @@ combined along the arc between them (Shoemake, 1985), each tensor as one vector.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import replacing
 from axolotl_dmt.run_folder import load_results, stage_folder
 
 METHODS = ("linear", "slerp")
@@ -56,9 +56,9 @@ def merge_stages(
     if places.keys() != others.keys():
         lone = min(places.keys() ^ others.keys())
         raise DMTError("--stages", f"only one of the models has {lone}", "merge like models")
-    partial = to.with_name(f".{to.name}.{os.getpid()}.partial")
-    partial.mkdir(parents=True)
-    try:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(to) as partial:
+        partial.mkdir()
         for shard in sorted(set(places.values())):
             names = [name for name, place in places.items() if place == shard]
             merged = {}
@@ -71,9 +71,6 @@ def merge_stages(
         _copy_the_rest(first, second, partial)
         record = {"stages": list(stages), "method": method, "weight": weight}
         (partial / "dmt_merge.json").write_text(json.dumps(record, indent=2) + "\n")
-        os.replace(partial, to)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def merge_tensors(

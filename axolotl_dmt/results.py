@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,6 +16,7 @@ from typing import Any
 
 from axolotl_dmt import metrics
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import write_text
 from axolotl_dmt.metrics import ScoreMatrix
 
 SCHEMA = 1
@@ -292,18 +292,9 @@ class Results:
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The same folder, so that os.replace stays on one file system.
-        temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            # Half a surrogate pair, which a model may write, becomes the JSON escape that it needs.
-            with temp.open("w", encoding="utf-8", errors="backslashreplace") as file:
-                json.dump(self.to_json(), file, indent=2, allow_nan=False, ensure_ascii=False)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temp, path)
-        finally:
-            temp.unlink(missing_ok=True)
+        text = json.dumps(self.to_json(), indent=2, allow_nan=False, ensure_ascii=False)
+        # Half a surrogate pair, which a model may write, becomes the JSON escape that it needs.
+        write_text(path, text + "\n", errors="backslashreplace", sync=True)
         return path
 
     @classmethod

@@ -9,7 +9,6 @@ labels, so that losses are never laid beside rows that they are not of.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import replacing
 from axolotl_dmt.inputs import Domain
 
 SCHEMA: Final = 1
@@ -116,9 +116,8 @@ class RowLosses:
         table = pa.concat_tables(parts).unify_dictionaries()
         table = table.replace_schema_metadata({_METADATA: json.dumps(known)})
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        parquet.write_table(table, temporary)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            parquet.write_table(table, temporary)
 
     @classmethod
     def load(cls, path: Path) -> RowLosses:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from axolotl_dmt.files import replacing
 from axolotl_dmt.inputs import Domain
 from axolotl_dmt.permutation import chunks
 from axolotl_dmt.training_plan import StagePlan, TrainingPlan
@@ -62,8 +62,7 @@ def write_rows(plan: TrainingPlan, domains: Sequence[Domain], path: str | os.Pat
     def coded(codes: Any, values: list[str]) -> Any:
         return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), values)
 
-    temporary = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
-    with parquet.ParquetWriter(temporary, schema) as writer:
+    with replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
         for stage in plan.stages:
             for rows, epoch, step in _draws(plan, stage):
                 dataset = (np.searchsorted(starts, rows, side="right") - 1).astype(np.int32)
@@ -78,7 +77,6 @@ def write_rows(plan: TrainingPlan, domains: Sequence[Domain], path: str | os.Pat
                     ),
                 ]
                 writer.write_table(pa.Table.from_arrays(columns, schema=schema))
-    os.replace(temporary, path)
 
 
 def _draws(plan: TrainingPlan, stage: StagePlan) -> Iterator[tuple[Any, Any, Any]]:
