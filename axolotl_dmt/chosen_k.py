@@ -18,9 +18,9 @@ from axolotl_dmt.errors import DMTError
 from axolotl_dmt.files import write_json
 from axolotl_dmt.inputs import Stage
 from axolotl_dmt.results import Score
+from axolotl_dmt.run_folder import RunFolder
 
 SCHEMA: Final = 1
-FILE: Final = "k.json"
 KEY: Final = "dmt.k"
 COMMAND: Final = "run `axolotl dmt choose-k` on this YAML first"
 RULE: Final = (
@@ -187,11 +187,6 @@ class ChosenK:
             raise DMTError(KEY, problem, COMMAND) from None
 
 
-def choice_file(cfg: Mapping[str, Any]) -> Path:
-    """Where the choice for a YAML lies."""
-    return Path(str(cfg.get("output_dir") or "model-out")) / "dmt" / FILE
-
-
 def choice_of(cfg: Mapping[str, Any], config: DMTConfig) -> tuple[ChosenK, Path]:
     """The choice that was made for a YAML.
 
@@ -202,7 +197,7 @@ def choice_of(cfg: Mapping[str, Any], config: DMTConfig) -> tuple[ChosenK, Path]
     Raises:
         DMTError: there is none, or it was made for another base model.
     """
-    path = Path(config.k_file or choice_file(cfg))
+    path = Path(config.k_file or RunFolder.of_config(cfg).k_choice)
     choice = ChosenK.load(path)
     base = cfg.get("base_model")
     # a run that starts at a stage names that stage's weights

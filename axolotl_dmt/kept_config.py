@@ -17,10 +17,7 @@ import yaml
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.files import write_text
 from axolotl_dmt.inputs import Domain
-
-CONFIG_FILE = "config.yaml"
-SOURCES = "sources"
-"""Where `results.json` says what the run read."""
+from axolotl_dmt.run_folder import RunFolder
 
 _SECRET_KEY = re.compile(r"api_?key|secret|passw|credential|(access|auth|hub|hf)_token", re.I)
 _SECRET_VALUE = re.compile(
@@ -117,11 +114,16 @@ def hub_commit(name: str, revision: str, kind: str) -> str | None:
         return None
 
 
-def save_config(raw: Mapping[str, Any], folder: Path) -> None:
-    """Write `config.yaml`, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
-    write_text(folder / CONFIG_FILE, text)
+def save_config(raw: Mapping[str, Any], output_dir: Path) -> None:
+    """Write `config.yaml`, whole or not at all.
+
+    Args:
+        raw: what `raw_config` returned.
+        output_dir: the `output_dir` of the run.
+    """
+    path = RunFolder(output_dir).config
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, yaml.safe_dump(raw, sort_keys=False, allow_unicode=True))
 
 
 def load_config(output_dir: Path) -> dict[str, Any]:
@@ -130,7 +132,7 @@ def load_config(output_dir: Path) -> dict[str, Any]:
     Raises:
         DMTError: it was not kept.
     """
-    path = output_dir / "dmt" / CONFIG_FILE
+    path = RunFolder(output_dir).config
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError:

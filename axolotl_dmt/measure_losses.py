@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from axolotl_dmt.args import DEFAULT_K, DMTConfig, read_config
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.row_losses import Losses, RowLosses
+from axolotl_dmt.run_folder import RunFolder
 from axolotl_dmt.yaml_file import YamlFile
-
-DEFAULT_FILE = "row_losses.parquet"
 
 
 def write_row_losses(
@@ -75,7 +74,7 @@ def write_row_losses(
 def _default_path(raw: Mapping[str, Any], config: DMTConfig) -> Path:
     if config.replay is not None and config.replay.losses is not None:
         return Path(config.replay.losses)
-    return Path(str(raw.get("output_dir") or "model-out")) / "dmt" / DEFAULT_FILE
+    return RunFolder.of_config(raw).row_losses
 
 
 def _chosen(asked: Sequence[str], known: Iterable[str], general: Sequence[str]) -> list[str]:

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.files import replacing
-from axolotl_dmt.run_folder import load_results, stage_folder
+from axolotl_dmt.run_folder import RunFolder, load_results
 
 METHODS = ("linear", "slerp")
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
@@ -106,7 +106,8 @@ def merge_tensors(
 def _folder(output_dir: Path, name: str) -> Path:
     """The model of a stage, or the folder of that name."""
     stages = load_results(output_dir).stages
-    found = [stage_folder(output_dir, i, name) for i, s in enumerate(stages) if s.name == name]
+    run = RunFolder(output_dir)
+    found = [run.stage(i, name) for i, stage in enumerate(stages) if stage.name == name]
     folder = found[0] if found else Path(name)
     if found and not folder.is_dir():
         raise DMTError("OUTPUT_DIR", f"no folder {folder}", "the stage's model is needed")

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from axolotl_dmt.args import AUTO
-from axolotl_dmt.chosen_k import choice_file
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.loadable import loading
+from axolotl_dmt.run_folder import RunFolder
 from axolotl_dmt.yaml_file import YamlFile
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def load_run(config: str, **changes: Any) -> tuple[Any, Run]:
     raw = YamlFile.read(config).data  # what is not YAML at all is said in one line
     block = changes.get("dmt", raw.get("dmt"))
     if isinstance(block, dict) and block.get("k") == AUTO:
-        changes["dmt"] = {**block, "k_file": str(choice_file(raw))}
+        changes["dmt"] = {**block, "k_file": str(RunFolder.of_config(raw).k_choice)}
     from axolotl.cli.config import load_cfg
     from axolotl.integrations.base import PluginManager
 

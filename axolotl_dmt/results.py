@@ -21,8 +21,16 @@ from axolotl_dmt.metrics import ScoreMatrix
 
 SCHEMA = 1
 BASELINE = "baseline"
+RESULTS_FILE = "results.json"
+
+EVALUATE = "evaluate"
+"""Key of the file: the `dmt.evaluate` block that the stages were scored by."""
 HARDWARE = "hardware"
-"""Where the file says what was trained on: {part: words}."""
+"""Key of the file: what was trained on, {part: words}."""
+HOOKS = "hooks"
+"""Key of the file: the hooks that the run used."""
+SOURCES = "sources"
+"""Key of the file: where the base model and the data came from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,7 +317,7 @@ class Results:
         """
         path = Path(path)
         if path.is_dir():
-            path = path / "results.json"
+            path = path / RESULTS_FILE
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:

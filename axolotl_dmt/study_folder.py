@@ -28,8 +28,7 @@ import yaml
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.files import write_json, write_text
 from axolotl_dmt.outcomes import Outcome, OutcomeStage
-from axolotl_dmt.results import Results
-from axolotl_dmt.run_folder import stage_folder
+from axolotl_dmt.run_folder import RunFolder, load_results
 from axolotl_dmt.study_cells import Cell, StudyRun, runs_of
 
 SCHEMA = 1
@@ -72,7 +71,8 @@ class StudyFolder:
 
     def stages(self, run: StudyRun) -> list[Path]:
         """Where the models lie that its stages end with."""
-        return [stage_folder(self.of(run), i, name) for i, name in enumerate(run.stages)]
+        folder = RunFolder(self.of(run))
+        return [folder.stage(index, name) for index, name in enumerate(run.stages)]
 
     def is_done(self, run: StudyRun) -> bool:
         """Whether a run was trained to its end."""
@@ -211,7 +211,7 @@ def read_outcomes(study_dir: Path) -> list[Outcome]:
             stages = [
                 OutcomeStage(name=stage.name, rows=stage.rows, scores=stage.values())
                 for run in cell["runs"]
-                for stage in Results.load(study_dir / run["folder"] / "dmt").stages
+                for stage in load_results(study_dir / run["folder"]).stages
             ]
             outcomes.append(
                 Outcome(
@@ -253,7 +253,7 @@ def _is_entry_finished(study_dir: Path, run: Mapping[str, Any]) -> bool:
 
 def _is_finished(folder: Path, stages: Sequence[str]) -> bool:
     try:
-        results = Results.load(folder / "dmt" / "results.json")
+        results = load_results(folder)
     except DMTError:
         return False
     names = [stage.name for stage in results.stages]
