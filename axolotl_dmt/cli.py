@@ -23,7 +23,7 @@ _hooks = click.option(
 @click.option("--quiet", is_flag=True, help="No progress bars; AXOLOTL_DMT_QUIET=1 says the same.")
 def dmt(quiet: bool) -> None:
     """Dual-stage Mixed Fine-tuning: plans before training, scores and reports after it."""
-    from axolotl_dmt.quiet import VARIABLE, silence_known_noise
+    from axolotl_dmt.console import VARIABLE, silence_known_noise
 
     silence_known_noise()
     if quiet:
@@ -290,7 +290,7 @@ def visualise(
     to: Path | None,
 ) -> None:
     """Picture where each model of the run in OUTPUT_DIR puts the queries of each domain."""
-    from axolotl_dmt.quiet import bars_where_wanted
+    from axolotl_dmt.console import bars_where_wanted
 
     with one_clear_error(), bars_where_wanted():
         from axolotl_dmt.run_folder import RunFolder

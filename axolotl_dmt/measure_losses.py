@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axolotl_dmt.args import DEFAULT_K, DMTConfig, read_config
+from axolotl_dmt.console import quiet_axolotl
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.row_losses import Losses, RowLosses
 from axolotl_dmt.run_folder import RunFolder
@@ -41,7 +42,7 @@ def write_row_losses(
     Raises:
         DMTError: a mistake in the YAML or in an argument.
     """
-    from axolotl_dmt.plan_command import load_run, quiet_logs
+    from axolotl_dmt.plan_command import load_run
 
     raw = YamlFile.read(config).data
     checked = read_config(raw.get("dmt"))
@@ -53,7 +54,7 @@ def write_row_losses(
         raise DMTError("--model", f"{model_folder} holds no model", fix)
     # the file that replay names may well be the one to write, and k changes no row
     block = {**raw["dmt"], "replay": None, "k": DEFAULT_K}
-    with quiet_logs():
+    with quiet_axolotl():
         cfg, run = load_run(str(config), dmt=block)
         chosen = _chosen(domains, run.dataset_domains, checked.general_domains)
         pool = run.load_pool(cfg)

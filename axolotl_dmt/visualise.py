@@ -132,9 +132,10 @@ def _layer(layer: int | None, folder: str, base: str, remote: bool) -> int:
 
 def _queries(config_file: Path, count: int) -> dict[str, list[list[int]]]:
     """{domain: token ids of the part of each chosen row before the answer}."""
-    from axolotl_dmt.plan_command import compile_from_yaml, quiet_logs
+    from axolotl_dmt.console import quiet_axolotl
+    from axolotl_dmt.plan_command import compile_from_yaml
 
-    with quiet_logs():
+    with quiet_axolotl():
         _, run = compile_from_yaml(str(config_file))
     found, start = {}, 0
     for domain in run.pool.domains:
