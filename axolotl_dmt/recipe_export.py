@@ -246,7 +246,7 @@ def _stages(results: Results) -> Iterator[StageCard]:
 
 
 def _scores(results: Results) -> Iterator[ScoreCard]:
-    for point in results.scored():
+    for point in results.points():
         for ability, score in point.scores.items():
             yield ScoreCard(
                 stage=point.name,

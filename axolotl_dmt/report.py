@@ -63,7 +63,7 @@ def terminal_table(results: Results) -> Table:
     become the rows, and retention and forgetting the last columns.
     """
     lines = view.ability_lines(results)
-    names = [point.name for point in results.scored()]
+    names = [point.name for point in results.points()]
     failed = dict(view.errors(results))
     table = Table(title="Abilities by stage", title_justify="left", caption_justify="left")
     notes = [f"{name}: evaluation failed: {' '.join(why.split())}" for name, why in failed.items()]

@@ -212,8 +212,8 @@ class Results:
         )
         return replace(self, baseline=baseline)
 
-    def scored(self) -> tuple[StageResult, ...]:
-        """The baseline, where there is one, and the stages."""
+    def points(self) -> tuple[StageResult, ...]:
+        """Return the baseline, where there is one, and then every stage, scored or not."""
         return (*((self.baseline,) if self.baseline else ()), *self.stages)
 
     def matrix(self, *, baseline: bool = False) -> ScoreMatrix:
@@ -223,8 +223,8 @@ class Results:
             baseline: with the score before training as the first row. Retention and forgetting
                 are defined without it.
         """
-        seen = dict.fromkeys([*self.abilities, *(a for s in self.scored() for a in s.scores)])
-        stages = self.scored() if baseline else self.stages
+        seen = dict.fromkeys([*self.abilities, *(a for s in self.points() for a in s.scores)])
+        stages = self.points() if baseline else self.stages
         return ScoreMatrix.build([(stage.name, stage.values()) for stage in stages], seen)
 
     def to_json(self) -> dict[str, Any]:
