@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import difflib
-import io
-import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from axolotl_dmt.console import quiet_axolotl
 from axolotl_dmt.data_files import missing_files
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.raw_checks import check_output_dir, within
@@ -39,7 +37,7 @@ def check_file(path: str | Path, *, files: bool = True) -> list[str]:
     if files:
         problems += missing_files(file.data)  # also those that Axolotl has a cached copy of
     keys = [problem.key for problem in problems]
-    with _quiet():
+    with quiet_axolotl(silent=True):
         problems += [p for p in _axolotls(file.data) if not any(within(p.key, k) for k in keys)]
     problems.sort(key=lambda problem: file.line(problem.key) or 0)
     return list(dict.fromkeys(file.located(problem) for problem in problems))
@@ -125,15 +123,3 @@ def _explained(error: ValidationError, cfg: Mapping[str, Any]) -> Iterator[DMTEr
             seen.add(key)
             shown = "" if isinstance(here, Mapping) else f"{here!r} is not accepted: "
             yield DMTError(key or "Axolotl", f"{shown}{said[:1].lower()}{said[1:]}", "")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Axolotl's own checks warn and advise as they go."""
-    level = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    with contextlib.redirect_stdout(io.StringIO()):
-        try:
-            yield
-        finally:
-            logging.disable(level)

@@ -21,17 +21,15 @@ from rich.console import Console
 from rich.table import Table
 
 from axolotl_dmt.args import AUTO, DEFAULT_SEED, AutoKConfig, DMTConfig, read_config
-from axolotl_dmt.chosen_k import KEY, ChosenK, Trained, choice_file
+from axolotl_dmt.chosen_k import KEY, ChosenK, Trained
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.results import Results
+from axolotl_dmt.run_folder import RunFolder, load_results
 from axolotl_dmt.study import Study
 from axolotl_dmt.study_cells import Cell, StudyRun, expand
 from axolotl_dmt.study_folder import StudyFolder, locked, open_study
 from axolotl_dmt.study_run import StudyRunner, train_command
 from axolotl_dmt.training_plan import TrainingPlan
 from axolotl_dmt.yaml_file import YamlFile
-
-TRIALS = "choose_k"
 
 
 def choose_k(path: Path, *, launcher_args: str, train: bool) -> None:
@@ -51,9 +49,8 @@ def choose_k(path: Path, *, launcher_args: str, train: bool) -> None:
     auto = config.auto_k or AutoKConfig()
     _check(raw, config, auto)
     cells = trial_cells(raw, config, auto)
-    output_dir = _output_dir(raw)
-    console = Console()
-    root = output_dir / "dmt" / TRIALS
+    run_folder = RunFolder.of_config(raw)
+    console, root = Console(), run_folder.k_trials
     with locked(root) as lock:
         folder = open_study(root, cells, retrain_changed=True)
         folder.write_cells(cells)
@@ -61,18 +58,14 @@ def choose_k(path: Path, *, launcher_args: str, train: bool) -> None:
             folder, jobs=1, launcher_args=launcher_args, console=console, lock=lock
         )
         choice = _try(raw, auto, abilities_of(raw, config, auto), cells, runner)
-    choice.save(choice_file(raw))
+    choice.save(run_folder.k_choice)
     console.print(choice_table(choice))
     console.print(choice.summary(), style=None if choice.holds else "bold red", highlight=False)
-    console.print(f"  {choice_file(raw)}", style="dim", highlight=False)
+    console.print(f"  {run_folder.k_choice}", style="dim", highlight=False)
     if config.k != AUTO and not train:
         console.print(f"  axolotl train takes it with dmt.k: {AUTO}", style="dim", highlight=False)
     if train:
         _train_stage_2(raw, choice, cells[0].run, folder, launcher_args)
-
-
-def _output_dir(raw: Mapping[str, Any]) -> Path:
-    return Path(str(raw.get("output_dir") or "model-out"))
 
 
 def _check(raw: Mapping[str, Any], config: DMTConfig, auto: AutoKConfig) -> None:
@@ -103,7 +96,7 @@ def trial_cells(raw: Mapping[str, Any], config: DMTConfig, auto: AutoKConfig) ->
     seed = config.seed if config.seed is not None else raw.get("seed")
     study = Study(
         base=base,
-        output_dir=str(_output_dir(raw) / "dmt" / TRIALS),
+        output_dir=str(RunFolder.of_config(raw).k_trials),
         seeds=[DEFAULT_SEED if seed is None else int(seed)],
         strategy=config.strategy,
         k=sorted({str(k): k for k in auto.ladder}.values(), key=lambda k: Fraction(str(k))),
@@ -163,7 +156,7 @@ def _trained(run: StudyRun, abilities: Sequence[str], runner: StudyRunner) -> Tr
     if run.key in runner.failed:
         problem = f"{run.name} failed: {runner.failed[run.key]}"
         raise DMTError("choose-k", problem, "mend it and start again; what is trained is kept")
-    last = Results.load(folder / "dmt").stages[-1]
+    last = load_results(folder).stages[-1]
     if last.error:
         raise DMTError("dmt.evaluate", f"{run.name} was not scored ({last.error})", f"see {folder}")
     for ability in abilities:
@@ -176,7 +169,7 @@ def _trained(run: StudyRun, abilities: Sequence[str], runner: StudyRunner) -> Tr
             )
     return Trained(
         folder=str(folder),
-        plan_fingerprint=TrainingPlan.load(folder / "dmt" / "plan").fingerprint,
+        plan_fingerprint=TrainingPlan.load(RunFolder(folder).plan).fingerprint,
         scores=last.scores,
     )
 
@@ -209,17 +202,15 @@ def _train_stage_2(
     launcher_args: str,
 ) -> None:
     """Train the whole of stage 2 into the YAML's own output folder."""
-    from axolotl_dmt.record import RESULTS_FILE
     from axolotl_dmt.report import write_report
-    from axolotl_dmt.run_folder import load_results
 
     # a trial's own YAML says how a run starts from stage 1's weights
     of_trial = folder.config(trial)
     started = {name: of_trial[name] for name in _START if name in of_trial}
     block = {**raw["dmt"], "k": choice.k, "start_stage": trial.stages[0]}
-    output_dir = _output_dir(raw)
+    run_folder = RunFolder.of_config(raw)
     path = folder.root / "stage_2.yaml"
-    config = {**raw, **started, "output_dir": str(output_dir), "dmt": block}
+    config = {**raw, **started, "output_dir": str(run_folder.output_dir), "dmt": block}
     path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
     command = [sys.executable, "-m", "axolotl.cli.main"]
     code = subprocess.run(
@@ -227,9 +218,9 @@ def _train_stage_2(
     ).returncode
     if code:
         raise SystemExit(code)
-    results = load_results(output_dir).with_baseline(choice.stage_1.scores)
-    results.save(output_dir / "dmt" / RESULTS_FILE)
-    write_report(results, output_dir / "dmt")
+    results = load_results(run_folder.output_dir).with_baseline(choice.stage_1.scores)
+    results.save(run_folder.results)
+    write_report(results, run_folder.dmt)
 
 
 _START = ("base_model", "lora_model_dir", "tokenizer_config", "dataset_prepared_path")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +15,12 @@ from typing import Any, Final
 
 from axolotl_dmt.args import DMTConfig
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import write_json
 from axolotl_dmt.inputs import Stage
 from axolotl_dmt.results import Score
+from axolotl_dmt.run_folder import RunFolder
 
 SCHEMA: Final = 1
-FILE: Final = "k.json"
 KEY: Final = "dmt.k"
 COMMAND: Final = "run `axolotl dmt choose-k` on this YAML first"
 RULE: Final = (
@@ -158,9 +158,7 @@ class ChosenK:
             "trials": trials,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        write_json(path, data)
 
     @classmethod
     def load(cls, path: Path) -> ChosenK:
@@ -189,11 +187,6 @@ class ChosenK:
             raise DMTError(KEY, problem, COMMAND) from None
 
 
-def choice_file(cfg: Mapping[str, Any]) -> Path:
-    """Where the choice for a YAML lies."""
-    return Path(str(cfg.get("output_dir") or "model-out")) / "dmt" / FILE
-
-
 def choice_of(cfg: Mapping[str, Any], config: DMTConfig) -> tuple[ChosenK, Path]:
     """The choice that was made for a YAML.
 
@@ -204,7 +197,7 @@ def choice_of(cfg: Mapping[str, Any], config: DMTConfig) -> tuple[ChosenK, Path]
     Raises:
         DMTError: there is none, or it was made for another base model.
     """
-    path = Path(config.k_file or choice_file(cfg))
+    path = Path(config.k_file or RunFolder.of_config(cfg).k_choice)
     choice = ChosenK.load(path)
     base = cfg.get("base_model")
     # a run that starts at a stage names that stage's weights

@@ -23,7 +23,7 @@ _hooks = click.option(
 @click.option("--quiet", is_flag=True, help="No progress bars; AXOLOTL_DMT_QUIET=1 says the same.")
 def dmt(quiet: bool) -> None:
     """Dual-stage Mixed Fine-tuning: plans before training, scores and reports after it."""
-    from axolotl_dmt.quiet import VARIABLE, silence_known_noise
+    from axolotl_dmt.console import VARIABLE, silence_known_noise
 
     silence_known_noise()
     if quiet:
@@ -81,7 +81,7 @@ def evaluate(output_dir: Path, config: Path | None, again: bool, hooks: tuple[st
     """Score the stages of the run in OUTPUT_DIR that have no scores yet."""
     with one_clear_error():
         _load_hooks(hooks, output_dir)
-        from axolotl_dmt.run_folder import score_stages
+        from axolotl_dmt.evaluate_command import score_stages
 
         for name, what in score_stages(output_dir, config_file=config, again=again):
             click.echo(f"{name}: {what}")
@@ -97,10 +97,10 @@ def report(output_dir: Path, hooks: tuple[str, ...]) -> None:
         _load_hooks(hooks, output_dir)
         from axolotl_dmt.model_card import update_card
         from axolotl_dmt.report import write_report
-        from axolotl_dmt.run_folder import load_results
+        from axolotl_dmt.run_folder import RunFolder, load_results
 
         results = load_results(output_dir)
-        write_report(results, output_dir / "dmt")
+        write_report(results, RunFolder(output_dir).dmt)
         update_card(output_dir, results)
         _show_report(output_dir)
 
@@ -108,7 +108,7 @@ def report(output_dir: Path, hooks: tuple[str, ...]) -> None:
 def _load_hooks(named: tuple[str, ...], output_dir: Path) -> None:
     """Those that were asked for. A folder may be a stranger's, and hooks are code."""
     from axolotl_dmt.hook_loading import load_hooks
-    from axolotl_dmt.record import HOOKS
+    from axolotl_dmt.results import HOOKS
     from axolotl_dmt.run_folder import load_results
 
     load_hooks(named)
@@ -121,10 +121,10 @@ def _show_report(output_dir: Path) -> None:
     from rich.console import Console
 
     from axolotl_dmt.report import terminal_table
-    from axolotl_dmt.run_folder import load_results
+    from axolotl_dmt.run_folder import RunFolder, load_results
 
     Console().print(terminal_table(load_results(output_dir)))
-    click.echo(f"  {output_dir / 'dmt' / 'report.html'}")
+    click.echo(f"  {RunFolder(output_dir).report_html}")
 
 
 @dmt.command("choose-k")
@@ -290,12 +290,13 @@ def visualise(
     to: Path | None,
 ) -> None:
     """Picture where each model of the run in OUTPUT_DIR puts the queries of each domain."""
-    from axolotl_dmt.quiet import bars_where_wanted
+    from axolotl_dmt.console import bars_where_wanted
 
     with one_clear_error(), bars_where_wanted():
+        from axolotl_dmt.run_folder import RunFolder
         from axolotl_dmt.visualise import visualise as draw
 
-        to = to or output_dir / "dmt" / "hidden_states.png"
+        to = to or RunFolder(output_dir).hidden_states
         panels = draw(
             output_dir,
             config_file=config,

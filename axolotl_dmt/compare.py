@@ -13,14 +13,13 @@ from rich.text import Text
 from axolotl_dmt import report_view as view
 from axolotl_dmt.costs import total_costs
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.kept_config import CONFIG_FILE
 from axolotl_dmt.report_charts import nice_ticks
 from axolotl_dmt.report_html import render
 from axolotl_dmt.report_markdown import markdown_table
 from axolotl_dmt.report_plot import plot_runs
 from axolotl_dmt.report_view import AbilityLine
 from axolotl_dmt.results import Results
-from axolotl_dmt.run_folder import load_results
+from axolotl_dmt.run_folder import RunFolder, load_results
 from axolotl_dmt.study_tables import Table
 
 HOW_TO_READ = (
@@ -70,7 +69,7 @@ def _settings(folder: Path, results: Results) -> dict[str, str]:
     import yaml
 
     told = dict(view.flat(results.settings))
-    kept = folder / "dmt" / CONFIG_FILE
+    kept = RunFolder(folder).config
     if kept.is_file():
         raw = yaml.safe_load(kept.read_text(encoding="utf-8"))
         block = raw.get("dmt") if isinstance(raw, dict) else None

@@ -31,9 +31,8 @@ from datasets.exceptions import DatasetGenerationError
 from numpy.typing import NDArray
 
 from axolotl_dmt.data_files import missing_files
-from axolotl_dmt.errors import DMTError, DMTErrors
+from axolotl_dmt.errors import DMTError, DMTErrors, explain_load_errors
 from axolotl_dmt.inputs import Domain, Packing
-from axolotl_dmt.loadable import loading
 from axolotl_dmt.permutation import Permutation, derive_key
 from axolotl_dmt.row_losses import RowLosses
 
@@ -147,7 +146,7 @@ def load_pool(
     gone = {error.key: error for error in missing_files(cfg)}
     if wanted := [gone[key] for key in (unprepared(cfg) if gone else ()) if key in gone]:
         raise DMTErrors(wanted)
-    with loading(cfg):
+    with explain_load_errors(cfg):
         tokenizer = load_tokenizer(cfg)
     processor = load_processor(cfg, tokenizer=tokenizer) if cfg.processor_type else None
     prepared: dict[str, list[_Part]] = {}
@@ -235,7 +234,7 @@ def check_masking(
 
 def unprepared(cfg: DictDefault) -> dict[str, str]:
     """The datasets that are not in Axolotl's cache of prepared ones yet, {key: path}."""
-    with loading(cfg):
+    with explain_load_errors(cfg):
         name = load_tokenizer(cfg).name_or_path
     missing = {}
     for index, entry in enumerate(cfg.datasets):

@@ -17,6 +17,7 @@ from typing import Any
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.raw_checks import is_local
+from axolotl_dmt.run_folder import RunFolder
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".parquet", ".arrow", ".txt", ".gz", ".zst", ".zip")
 FIRST_ROWS = 300
@@ -70,8 +71,8 @@ def may_be_gone(cfg: Mapping[str, Any]) -> bool:
     that never saw the data.
     """
     prepared = Path(str(cfg.get("dataset_prepared_path") or "last_run_prepared"))
-    run = Path(str(cfg.get("output_dir") or "model-out"), "dmt", "results.json")
-    return bool(cfg.get("push_dataset_to_hub") or any(prepared.glob("*")) or run.is_file())
+    results = RunFolder.of_config(cfg).results
+    return bool(cfg.get("push_dataset_to_hub") or any(prepared.glob("*")) or results.is_file())
 
 
 def wrong_columns(cfg: Mapping[str, Any]) -> Iterator[DMTError]:

@@ -1,4 +1,4 @@
-"""How much disk a run will fill, said before it starts."""
+"""Estimates before a run how much disk space it will need."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class DiskUse:
-    """Bytes that a run writes at its fullest.
+    """The most disk space that a run needs at any time, in bytes.
 
     Attributes:
-        stages: the stages' ends and the final model.
-        checkpoints: as many checkpoints as are kept at a time, and the one being written.
-        free: on the disk that they go to.
+        stages: for the model of each stage and the final model.
+        checkpoints: for all checkpoints that are kept at a time, and the one that is being written.
+        free: available on the disk of the output folder.
     """
 
     stages: int
@@ -23,12 +23,12 @@ class DiskUse:
 
     @property
     def total(self) -> int:
-        """Of stages and checkpoints."""
+        """The bytes for stages and checkpoints together."""
         return self.stages + self.checkpoints
 
     @property
     def fits(self) -> bool:
-        """Whether there is room for it."""
+        """Whether the free space is enough."""
         return self.total <= self.free
 
     def __str__(self) -> str:
@@ -46,23 +46,23 @@ def disk_use(
     stages: int,
     kept: int,
 ) -> DiskUse:
-    """Estimate a run's disk use.
+    """Estimate the disk use of a run.
 
     Args:
-        output_dir: where it goes; need not exist yet.
+        output_dir: the run's output folder; it need not exist yet.
         saved: bytes of one saved model, or of the adapter alone where one is trained.
         trained: number of trained parameters; AdamW keeps two 32-bit numbers for each.
         stages: number of stages.
-        kept: checkpoints kept at a time, 0 for none.
+        kept: number of checkpoints kept at a time, 0 for none.
     """
-    there = output_dir.absolute()
-    while not there.exists():
-        there = there.parent
+    folder = output_dir.absolute()
+    while not folder.exists():
+        folder = folder.parent
     checkpoint = saved + 8 * trained
     return DiskUse(
         stages=saved * (stages + 1),
         checkpoints=checkpoint * (kept + 1) if kept else 0,
-        free=shutil.disk_usage(there).free,
+        free=shutil.disk_usage(folder).free,
     )
 
 

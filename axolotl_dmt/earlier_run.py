@@ -1,80 +1,73 @@
-"""An earlier run's products are set aside whole where a new run starts in its output folder."""
+"""A new run sets aside what an earlier run left in its output folder."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import time
 from pathlib import Path
 
-from axolotl_dmt.kept_config import CONFIG_FILE
 from axolotl_dmt.model_card import START
-from axolotl_dmt.resume import checkpoints
-
-PLAN, NEXT_PLAN = "plan", "plan.next"
-"""A run's plan; and that of a run that has not started to train, so that the folder is not its."""
-
-_PRODUCTS = (
-    "results.json",
-    CONFIG_FILE,
-    PLAN,
-    "report.md",
-    "report.html",
-    "abilities.png",
-    "hidden_states.png",
-)
-"""Not k.json, the trials of k and row_losses.parquet: a next run may be told to read them."""
+from axolotl_dmt.run_folder import RunFolder
 
 
 def set_aside(output_dir: Path, *, with_checkpoints: bool) -> Path | None:
-    """Move what a run left into a folder of its own, laid out as an output folder.
+    """Move what an earlier run left into a new folder, which is laid out like an output folder.
 
     The model in the output folder itself is Axolotl's and stays until the new run replaces it; the
-    same weights are in the last stage's folder, which goes with the run.
+    same weights are in the folder of the last stage, which is moved.
 
     Args:
-        output_dir: of the earlier run and the new one.
-        with_checkpoints: move the checkpoints too; not where the new run goes on from one.
+        output_dir: the `output_dir` of both runs.
+        with_checkpoints: move the checkpoints too. Must be false where the new run resumes from one
+            of them.
 
     Returns:
-        The folder, or None where there is nothing.
+        The new folder, or None where there is nothing to move.
     """
-    dmt, card = output_dir / "dmt", output_dir / "README.md"
-    found = [dmt / name for name in _PRODUCTS] + [output_dir / "stages"]
-    found += checkpoints(output_dir) if with_checkpoints else []
-    if card.is_file() and START in card.read_text(encoding="utf-8", errors="replace"):
-        found.append(card)
-    found = [path for path in found if path.exists()]
-    if not found:
+    run = RunFolder(output_dir)
+    paths = [path for path in _products(run) if path.exists()]
+    paths += run.checkpoints() if with_checkpoints else []
+    if _is_ours(run.model_card):
+        paths.append(run.model_card)
+    if not paths:
         return None
-    folder = _new_folder(output_dir, found[0].stat().st_mtime)
-    for path in found:
+    folder = run.new_earlier_run(paths[0].stat().st_mtime)
+    folder.mkdir()
+    for path in paths:
         target = folder / path.relative_to(output_dir)
         target.parent.mkdir(exist_ok=True)
         os.replace(path, target)
     return folder
 
 
-def _new_folder(output_dir: Path, ended: float) -> Path:
-    # The underscore keeps the trainer from uploading the folder with the model.
-    name = time.strftime("_earlier-%Y%m%d-%H%M%S", time.localtime(ended))
-    folder, count = output_dir / name, 1
-    while folder.exists():
-        count += 1
-        folder = output_dir / f"{name}-{count}"
-    folder.mkdir()
-    return folder
+def _products(run: RunFolder) -> tuple[Path, ...]:
+    # Not k.json, the trials of k or row_losses.parquet: the YAML of the new run may read them.
+    return (
+        run.results,
+        run.config,
+        run.plan,
+        run.report_markdown,
+        run.report_html,
+        run.picture,
+        run.hidden_states,
+        run.stages,
+    )
 
 
-def take_next_plan(dmt: Path) -> None:
-    """Make the plan of the run that starts the folder's; arrays in use stay valid.
+def _is_ours(card: Path) -> bool:
+    return card.is_file() and START in card.read_text(encoding="utf-8", errors="replace")
+
+
+def take_next_plan(output_dir: Path) -> None:
+    """Move the files of `plan.next` to `plan`, file by file: arrays that are in use stay valid.
 
     Args:
-        dmt: `OUTPUT_DIR/dmt`.
+        output_dir: the `output_dir` of the run that starts to train.
     """
-    (dmt / PLAN).mkdir(exist_ok=True)
-    # Another host may have done it, where the folder is shared.
+    run = RunFolder(output_dir)
+    run.plan.mkdir(exist_ok=True)
+    # Another host may have moved them already, where the folder is shared.
     with contextlib.suppress(FileNotFoundError):
-        for file in sorted((dmt / NEXT_PLAN).iterdir()):
-            os.replace(file, dmt / PLAN / file.name)
-        (dmt / NEXT_PLAN).rmdir()
+        for file in sorted(run.next_plan.iterdir()):
+            os.replace(file, run.plan / file.name)
+        run.next_plan.rmdir()

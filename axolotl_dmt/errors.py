@@ -1,14 +1,15 @@
-"""The one error for users' mistakes: where in the YAML, what is wrong, what would be right."""
+"""The one error for users' mistakes, and what turns it and others into clear messages."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 
 class DMTError(ValueError):
-    """A mistake in what the user wrote, said in one line.
+    """A user's mistake: where it is, what is wrong, and what would be right, in one line.
 
     Args:
         key: the YAML key, dotted and indexed as the user would find it (`dmt.stages[0].mix.math`),
@@ -22,12 +23,12 @@ class DMTError(ValueError):
         super().__init__(f"{key}: {problem}; {fix}" if fix else f"{key}: {problem}")
 
     def __reduce__(self) -> tuple[type[DMTError], tuple[object, ...]]:
-        # Exceptions are pickled by their one message, which these are not made from.
+        # Pickle would otherwise call the constructor with the message as its only argument.
         return type(self), (self.key, self.problem, self.fix)
 
 
 class DMTErrors(DMTError):
-    """Several mistakes found in one pass, one a line."""
+    """Several mistakes that were found in one pass; the message has a line for each."""
 
     def __init__(self, errors: Iterable[DMTError]) -> None:
         self.errors = tuple(errors)
@@ -41,7 +42,13 @@ class DMTErrors(DMTError):
 
 @contextlib.contextmanager
 def one_clear_error() -> Iterator[None]:
-    """A user's mistake ends the process with its message, code 2 and no traceback."""
+    """Print a user's mistake without a traceback and exit with code 2, if the block raises one.
+
+    A missing permission for a file counts as a mistake too.
+
+    Raises:
+        SystemExit: the block raised such an error.
+    """
     try:
         yield
     except DMTError as error:
@@ -51,6 +58,27 @@ def one_clear_error() -> Iterator[None]:
     except PermissionError as error:
         if error.filename is None:
             raise
-        said = f"{error.filename}: {error.strerror}; change its rights"
-        print(f"axolotl-dmt: {said}", file=sys.stderr)
+        message = f"{error.filename}: {error.strerror}; change its permissions"
+        print(f"axolotl-dmt: {message}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+@contextlib.contextmanager
+def explain_load_errors(cfg: Mapping[str, Any]) -> Iterator[None]:
+    """Turn an error of loading the base model's configuration or tokenizer into a `DMTError`.
+
+    Args:
+        cfg: Axolotl's configuration, raw or checked.
+
+    Raises:
+        DMTError: the block raised OSError, because it is neither a local folder nor available from
+            the hub.
+    """
+    try:
+        yield
+    except OSError as error:  # transformers raises it for all of these causes
+        key = "tokenizer_config" if cfg.get("tokenizer_config") else "base_model"
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        problem = f"{cfg.get(key)} could not be loaded ({reason})"
+        fix = f"name a model's folder, or download it first: hf download {cfg.get('base_model')}"
+        raise DMTError(key, problem, fix) from error

@@ -1,6 +1,6 @@
-"""`axolotl dmt filter`: leave the rows of a file out that a regular expression finds.
+"""`axolotl dmt filter`: copy a data file without the rows that match a regular expression.
 
-Tokenising keeps no text, so rows are filtered in their file, once, before training:
+Tokenised rows have no text, so rows are filtered in their file, once, before training:
 
     axolotl dmt filter sharegpt.json no_code_math.jsonl --drop 'def |solve'
 """
@@ -8,85 +8,80 @@ Tokenising keeps no text, so rows are filtered in their file, once, before train
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import read_json_rows, replacing
 
 
 def filter_rows(
     source: Path, target: Path, *, drop: str, column: str | None, overwrite: bool = False
 ) -> tuple[int, int]:
-    """Copy the rows in which an expression finds nothing, as JSON lines.
+    """Copy the rows that do not match a regular expression, as JSON lines.
 
     Args:
         source: a file of JSON lines, or of one array of objects.
-        target: a new file.
-        drop: a Python regular expression, searched for in all of a row's texts.
-        column: look at this column alone; it may hold nested texts, such as messages.
-        overwrite: `target` may be there already, though it is never `source`.
+        target: the new file; it must not be `source`. Its folder is created.
+        drop: a Python regular expression. A row matches where the expression is found in any of its
+            texts.
+        column: the only column to search, or None for all. It may hold nested texts, such as
+            messages.
+        overwrite: replace `target` where it exists.
 
     Returns:
-        Rows read and rows kept.
+        The number of rows read and the number of rows written.
 
     Raises:
-        DMTError: an expression, a file or a column that cannot be used.
+        DMTError: the expression is not valid, a file cannot be read or written, or no row has the
+            column.
     """
     try:
         pattern = re.compile(drop)
     except re.error as error:
         raise DMTError(
-            "--drop", f"{drop!r} is no regular expression ({error})", "mend it"
+            "--drop", f"{drop!r} is not a valid regular expression ({error})", "correct it"
         ) from None
     if source.resolve() == target.resolve():
         raise DMTError("TARGET", f"{target} is the source", "name another file")
     if target.exists() and not overwrite:
-        fix = "name another file, or say --overwrite"
+        fix = "name another file, or add --overwrite"
         raise DMTError("TARGET", f"{target} exists already", fix)
     rows = list(_rows(source))
     if column is not None and not any(column in row for row in rows):
-        known = ", ".join(dict.fromkeys(name for row in rows[:100] for name in row))
-        raise DMTError("--column", f"no row has {column!r}", f"columns: {known}")
-    kept = [
-        row
-        for row in rows
-        if not any(
-            pattern.search(text) for text in _texts(row if column is None else row.get(column))
-        )
-    ]
+        columns = ", ".join(dict.fromkeys(name for row in rows[:100] for name in row))
+        raise DMTError("--column", f"no row has {column!r}", f"columns: {columns}")
+    kept = [row for row in rows if not _matches(pattern, row, column)]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
-        with temporary.open("w", encoding="utf-8") as file:
+        with replacing(target) as temporary, temporary.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
-        os.replace(temporary, target)
     except OSError as error:
         problem = f"{target} cannot be written ({error.strerror})"
         raise DMTError("TARGET", problem, "name another file") from None
     return len(rows), len(kept)
 
 
+def _matches(pattern: re.Pattern[str], row: dict[str, Any], column: str | None) -> bool:
+    return any(pattern.search(text) for text in _texts(row if column is None else row.get(column)))
+
+
 def _rows(source: Path) -> Iterator[dict[str, Any]]:
     fix = "give a file of JSON lines, or of one array of objects"
     try:
-        text = source.read_text(encoding="utf-8")
-        whole = json.loads(text) if text.lstrip().startswith("[") else None
-        rows = (
-            whole if whole is not None else [json.loads(x) for x in text.split("\n") if x.strip()]
-        )
+        rows = read_json_rows(source)
     except (OSError, ValueError) as error:
         raise DMTError("SOURCE", f"{source} cannot be read ({error})", fix) from None
-    for number, row in enumerate(rows):
+    for number, row in rows:
         if not isinstance(row, dict):
-            raise DMTError("SOURCE", f"row {number + 1} of {source} is no object", fix)
+            raise DMTError("SOURCE", f"row {number} of {source} is not an object", fix)
         yield row
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All texts in a value, however deep."""
+    """Yield all texts in a value of nested lists and objects."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from axolotl_dmt.resume import checkpoints, read_state
-from axolotl_dmt.run_folder import stage_folder
+from axolotl_dmt.resume import read_state
+from axolotl_dmt.run_folder import RunFolder
 from axolotl_dmt.training_plan import TrainingPlan
 
 INTERRUPTED = "axolotl-dmt: interrupted by"
@@ -35,8 +35,9 @@ def last_words(
     """
     output_dir, step = Path(trainer.args.output_dir), trainer.state.global_step
     stage = plan.stages[plan.stage_at(max(step - 1, 0))]
-    last = next((c for c in reversed(checkpoints(output_dir)) if read_state(c)), None)
-    stages = [stage_folder(output_dir, s.index, s.name) for s in plan.stages]
+    folder = RunFolder(output_dir)
+    last = next((c for c in reversed(folder.checkpoints()) if read_state(c)), None)
+    stages = [folder.stage(s.index, s.name) for s in plan.stages]
     kept = [str(path) for path in (last, *stages) if path and path.is_dir()]
     if saves and not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
         kept.append(f"the unfinished model in {output_dir} itself")

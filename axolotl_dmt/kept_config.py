@@ -1,13 +1,12 @@
-"""What a run was started with, kept beside its results: its YAML, and where its data came from.
+"""The copy of a run's YAML beside its results, and the record of where its data came from.
 
-`OUTPUT_DIR/dmt/config.yaml` holds the configuration as the plugin first saw it, the options of the
-command line included. A model's folder is often uploaded whole, so nothing that looks like a key is
-written.
+`OUTPUT_DIR/dmt/config.yaml` holds the configuration as the plugin first received it, with the
+options of the command line. Whole model folders are often uploaded, so entries that look like a
+password, a token or a key are left out.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,11 +15,9 @@ from typing import Any
 import yaml
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import write_text
 from axolotl_dmt.inputs import Domain
-
-CONFIG_FILE = "config.yaml"
-SOURCES = "sources"
-"""Where `results.json` says what the run read."""
+from axolotl_dmt.run_folder import RunFolder
 
 _SECRET_KEY = re.compile(r"api_?key|secret|passw|credential|(access|auth|hub|hf)_token", re.I)
 _SECRET_VALUE = re.compile(
@@ -33,19 +30,22 @@ _SECRET_VALUE = re.compile(
 
 
 def is_secret(key: str | int, value: Any) -> bool:
-    """Whether an entry looks like a password, a token or a key; a flag never does."""
+    """Return whether an entry looks like a password, a token or a key.
+
+    Only text can be one: `use_auth_token: true` is not.
+    """
     if not isinstance(value, str):
         return False
     return bool(_SECRET_KEY.search(str(key))) or holds_secret(value)
 
 
 def holds_secret(text: str) -> bool:
-    """Whether a text holds what looks like a token of a well-known service, or a password."""
+    """Return whether a text contains a token of a well-known service, or a password in a URL."""
     return bool(_SECRET_VALUE.search(text))
 
 
 def without_secrets(value: Any) -> Any:
-    """A plain copy of nested settings, with every entry left out that looks like a secret."""
+    """Return a copy of nested settings without the entries that look like a secret."""
     if isinstance(value, Mapping):
         kept = {key: item for key, item in value.items() if not is_secret(str(key), item)}
         return {key: without_secrets(item) for key, item in kept.items()}
@@ -55,15 +55,15 @@ def without_secrets(value: Any) -> Any:
 
 
 def raw_config(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration as the user gave it, to be kept.
+    """Return the configuration as the user wrote it, without secrets.
 
     Args:
-        cfg: as Axolotl read it, before it was checked.
+        cfg: the configuration as Axolotl read it, before validation.
     """
     raw: dict[str, Any] = without_secrets(cfg)
     raw.pop("axolotl_config_path", None)
     block = raw.get("dmt")
-    # A configuration that was checked before (on a Ray worker) has its domains under dmt.
+    # A configuration that was validated before (on a Ray worker) has its domains under dmt.
     domains = block.pop("dataset_domains", None) if isinstance(block, dict) else None
     if domains:
         pairs = zip(raw["datasets"], domains, strict=True)
@@ -72,24 +72,27 @@ def raw_config(cfg: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sources(raw: Mapping[str, Any], domains: Iterable[Domain]) -> dict[str, Any]:
-    """Where the base model and each data set came from, seen from where the run was started.
+    """Return where the base model and each dataset came from.
+
+    Local paths are looked up from the current folder, which must be the one the run starts in.
 
     Args:
-        raw: what `raw_config` gave.
-        domains: the pools, for the number of rows of each data set.
+        raw: what `raw_config` returned.
+        domains: the pools, for the number of rows of each dataset.
 
     Returns:
         {"base_model": source, "datasets": [source with domain and rows, in the YAML's order]};
-        `revision` is the commit that was read, where the hub's cache knows it.
+        a source is {"path", "local", "revision"}, and `revision` is the commit that was read, where
+        the hub's cache holds it.
     """
     rows = {domain.name: iter(domain.datasets) for domain in domains}
-    found = []
+    datasets = []
     for entry in raw["datasets"]:
         source = _source(str(entry["path"]), entry.get("revision"), "datasets")
         _, count = next(rows[entry["domain"]])
-        found.append({"domain": entry["domain"], **source, "rows": count})
+        datasets.append({"domain": entry["domain"], **source, "rows": count})
     base = _source(str(raw.get("base_model")), raw.get("revision_of_model"), "models")
-    return {"base_model": base, "datasets": found}
+    return {"base_model": base, "datasets": datasets}
 
 
 def _source(path: str, revision: Any, kind: str) -> dict[str, Any]:
@@ -99,10 +102,10 @@ def _source(path: str, revision: Any, kind: str) -> dict[str, Any]:
 
 
 def hub_commit(name: str, revision: str, kind: str) -> str | None:
-    """The commit that the hub's local cache holds for a name and revision, or None.
+    """Return the commit that the hub's local cache holds for a name and revision, or None.
 
     Args:
-        name: as the hub writes it, `user/repository`.
+        name: the hub's name for it, `user/repository`.
         revision: a branch, a tag or a commit.
         kind: "models" or "datasets".
     """
@@ -117,22 +120,28 @@ def hub_commit(name: str, revision: str, kind: str) -> str | None:
         return None
 
 
-def save_config(raw: Mapping[str, Any], folder: Path) -> None:
-    """Write `config.yaml`, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    temp = folder / f".{CONFIG_FILE}.{os.getpid()}.tmp"
-    text = yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
-    temp.write_text(text, encoding="utf-8")
-    os.replace(temp, folder / CONFIG_FILE)
+def save_config(raw: Mapping[str, Any], output_dir: Path) -> None:
+    """Write `config.yaml`, whole or not at all.
+
+    Args:
+        raw: what `raw_config` returned.
+        output_dir: the `output_dir` of the run.
+    """
+    path = RunFolder(output_dir).config
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, yaml.safe_dump(raw, sort_keys=False, allow_unicode=True))
 
 
 def load_config(output_dir: Path) -> dict[str, Any]:
-    """The YAML that the run in a folder was started with.
+    """Read the YAML that a run was started with.
+
+    Args:
+        output_dir: the `output_dir` of the run.
 
     Raises:
-        DMTError: it was not kept.
+        DMTError: the folder holds no such file, or it cannot be read.
     """
-    path = output_dir / "dmt" / CONFIG_FILE
+    path = RunFolder(output_dir).config
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError:

@@ -1,4 +1,4 @@
-"""`axolotl dmt row-losses`: how well a stage's model knows each row that it may replay."""
+"""`axolotl dmt row-losses`: measure how well the model of a stage knows each row."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axolotl_dmt.args import DEFAULT_K, DMTConfig, read_config
+from axolotl_dmt.console import quiet_axolotl
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.row_losses import Losses, RowLosses
+from axolotl_dmt.run_folder import RunFolder
 from axolotl_dmt.yaml_file import YamlFile
-
-DEFAULT_FILE = "row_losses.parquet"
 
 
 def write_row_losses(
@@ -26,15 +26,15 @@ def write_row_losses(
     output: Path | None = None,
     batch_tokens: int,
 ) -> Path:
-    """Measure the loss of each row and write the file.
+    """Measure the loss of each row and write the file of row losses.
 
     Args:
         config: path of the YAML.
-        model_folder: a stage's folder, a whole model or an adapter.
-        domains: whose rows; none: every domain that is not general.
-        output: where to write. None: where `dmt.replay.losses` says, else into the `dmt` folder of
-            the YAML's `output_dir`.
-        batch_tokens: padded tokens that the model sees at a time.
+        model_folder: the folder of a stage, with a full model or an adapter.
+        domains: the domains to measure, or empty for every domain that is not general.
+        output: the file to write. None: the file that `dmt.replay.losses` names, or else
+            `row_losses.parquet` in the `dmt` folder of the YAML's `output_dir`.
+        batch_tokens: size of a batch in tokens, padding included.
 
     Returns:
         The file.
@@ -42,60 +42,65 @@ def write_row_losses(
     Raises:
         DMTError: a mistake in the YAML or in an argument.
     """
-    from axolotl_dmt.plan_command import load_run, quiet_logs
+    from axolotl_dmt.plan_command import load_run
 
     raw = YamlFile.read(config).data
-    checked = read_config(raw.get("dmt"))
-    path = output or _default_path(raw, checked)
+    dmt_config = read_config(raw.get("dmt"))
+    path = output or _default_path(raw, dmt_config)
     if path.exists():
-        raise DMTError("--output", f"{path} exists", "name another file, or move it away")
+        raise DMTError("--output", f"{path} exists", "name another file, or move this one")
     if not any((model_folder / name).is_file() for name in ("config.json", "adapter_config.json")):
         fix = "name a stage's folder, such as OUTPUT_DIR/stages/01-specialise"
         raise DMTError("--model", f"{model_folder} holds no model", fix)
-    # the file that replay names may well be the one to write, and k changes no row
+    # The file that replay names may be the one to write, and k does not change the pool.
     block = {**raw["dmt"], "replay": None, "k": DEFAULT_K}
-    with quiet_logs():
+    with quiet_axolotl():
         cfg, run = load_run(str(config), dmt=block)
-        chosen = _chosen(domains, run.dataset_domains, checked.general_domains)
+        chosen = _chosen_domains(domains, run.dataset_domains, dmt_config.general_domains)
         pool = run.load_pool(cfg)
         model = load_model(model_folder, trust_remote_code=bool(cfg.trust_remote_code))
     from axolotl_dmt.data import content_digest
 
-    wanted = [domain for domain in pool.domains if domain.name in chosen]
+    measured = [domain for domain in pool.domains if domain.name in chosen]
     losses, digests = {}, {}
-    with _progress(sum(domain.rows for domain in wanted)) as advance:
-        for domain in wanted:
+    with _progress(sum(domain.rows for domain in measured)) as advance:
+        for domain in measured:
             rows = pool.rows_of(domain.name)
             digests[domain.name] = content_digest(rows)
             losses[domain.name] = row_losses(model, rows, batch_tokens, advance)
-    RowLosses(model=str(model_folder), losses=losses, digests=digests).save(path, wanted)
+    RowLosses(model=str(model_folder), losses=losses, digests=digests).save(path, measured)
     return path
 
 
 def _default_path(raw: Mapping[str, Any], config: DMTConfig) -> Path:
     if config.replay is not None and config.replay.losses is not None:
         return Path(config.replay.losses)
-    return Path(str(raw.get("output_dir") or "model-out")) / "dmt" / DEFAULT_FILE
+    return RunFolder.of_config(raw).row_losses
 
 
-def _chosen(asked: Sequence[str], known: Iterable[str], general: Sequence[str]) -> list[str]:
-    known = dict.fromkeys(known)
-    for name in asked:
-        if name not in known:
-            fix = f"known domains: {', '.join(known)}"
+def _chosen_domains(
+    requested: Sequence[str], dataset_domains: Iterable[str], general: Sequence[str]
+) -> list[str]:
+    names = dict.fromkeys(dataset_domains)
+    for name in requested:
+        if name not in names:
+            fix = f"known domains: {', '.join(names)}"
             raise DMTError("--domains", f"no dataset has the domain {name!r}", fix)
-    chosen = [*asked] or [name for name in known if name not in general]
+    chosen = [*requested] or [name for name in names if name not in general]
     if not chosen:
         raise DMTError("--domains", "every domain is general", "name the domains to measure")
     return chosen
 
 
 def load_model(folder: Path, *, trust_remote_code: bool = False) -> Any:
-    """Load a stage for scoring: on the GPUs in bfloat16 where there are any, else in float32.
+    """Load the model of a stage in evaluation mode.
+
+    It is spread over the GPUs, in bfloat16 where they support it; without GPUs it is on the CPU in
+    float32.
 
     Args:
-        folder: a whole model or an adapter.
-        trust_remote_code: as Axolotl's key.
+        folder: a full model or an adapter.
+        trust_remote_code: Axolotl's key of that name.
     """
     import torch
 
@@ -116,19 +121,21 @@ def load_model(folder: Path, *, trust_remote_code: bool = False) -> Any:
 def row_losses(
     model: Any, rows: Any, batch_tokens: int, advance: Callable[[int], None] = lambda count: None
 ) -> Losses:
-    """The mean loss of each row over its trained tokens.
+    """Compute the mean loss of each row over its trained tokens.
 
     Args:
         model: a causal language model.
-        rows: a data set with `input_ids` and `labels` (-100 is not trained).
-        batch_tokens: padded tokens at a time; a longer row is a batch of its own.
-        advance: told of the number of rows done, batch after batch.
+        rows: a dataset with `input_ids` and `labels` (-100 is not trained).
+        batch_tokens: size of a batch in tokens, padding included; a longer row is a batch of its
+            own.
+        advance: called after each batch with its number of rows.
 
     Returns:
-        In nats, NaN where a row has no trained token. A row's first token has no loss.
+        Losses in nats, shape (rows,), NaN where a row has no trained token. The first token of a
+        row has no loss.
 
     Raises:
-        DMTError: the rows hold tokens that the model does not know.
+        DMTError: the rows hold tokens that are not in the model's vocabulary.
     """
     import torch
 
@@ -141,7 +148,7 @@ def row_losses(
         chosen = rows.select(batch)
         ids, labels = (_padded(chosen[name], value) for name, value in _COLUMNS.items())
         if ids.max() >= size:
-            problem = f"knows {size:,} tokens and the rows hold number {ids.max():,}"
+            problem = f"has {size:,} tokens, and the rows hold token {ids.max():,}"
             raise DMTError("--model", problem, "name a model that this YAML trained")
         mask = np.arange(ids.shape[1]) < lengths[batch][:, None]
         with torch.inference_mode():
@@ -151,11 +158,11 @@ def row_losses(
 
 
 _COLUMNS = {"input_ids": 0, "labels": -100}
-"""Columns of a row, and what fills them up to the longest row of a batch."""
+"""{column of a row: the value that pads it}."""
 
 
 def _batches(lengths: NDArray[np.int32], batch_tokens: int) -> Iterator[NDArray[np.int64]]:
-    """Row numbers of each batch, longest rows first: what does not fit into memory fails early."""
+    """Yield the row numbers of each batch, longest rows first: too large a batch fails early."""
     order = np.argsort(-lengths.astype(np.int64), kind="stable")
     start = 0
     while start < len(order):
@@ -184,7 +191,7 @@ def _batch_losses(
     ).logits
     targets = torch.from_numpy(labels[:, 1:].copy()).to(logits.device)
     trained = targets != -100
-    # only the trained positions become 32-bit numbers: a vocabulary is large
+    # Only trained positions are converted to 32 bits, because the vocabulary is large.
     each = torch.nn.functional.cross_entropy(
         logits[:, :-1][trained].float(), targets[trained], reduction="none"
     )
@@ -196,7 +203,11 @@ def _batch_losses(
 
 @contextlib.contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, where that is a terminal; yields what moves it on."""
+    """Show a progress bar while the block runs, if standard error is a terminal.
+
+    Yields:
+        A function that advances the bar by a number of rows.
+    """
     from rich.console import Console
     from rich.progress import Progress
 

@@ -7,7 +7,6 @@ combined along the arc between them (Shoemake, 1985), each tensor as one vector.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.run_folder import load_results, stage_folder
+from axolotl_dmt.files import replacing
+from axolotl_dmt.run_folder import RunFolder, load_results
 
 METHODS = ("linear", "slerp")
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
@@ -56,9 +56,9 @@ def merge_stages(
     if places.keys() != others.keys():
         lone = min(places.keys() ^ others.keys())
         raise DMTError("--stages", f"only one of the models has {lone}", "merge like models")
-    partial = to.with_name(f".{to.name}.{os.getpid()}.partial")
-    partial.mkdir(parents=True)
-    try:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(to) as partial:
+        partial.mkdir()
         for shard in sorted(set(places.values())):
             names = [name for name, place in places.items() if place == shard]
             merged = {}
@@ -71,9 +71,6 @@ def merge_stages(
         _copy_the_rest(first, second, partial)
         record = {"stages": list(stages), "method": method, "weight": weight}
         (partial / "dmt_merge.json").write_text(json.dumps(record, indent=2) + "\n")
-        os.replace(partial, to)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def merge_tensors(
@@ -109,7 +106,8 @@ def merge_tensors(
 def _folder(output_dir: Path, name: str) -> Path:
     """The model of a stage, or the folder of that name."""
     stages = load_results(output_dir).stages
-    found = [stage_folder(output_dir, i, name) for i, s in enumerate(stages) if s.name == name]
+    run = RunFolder(output_dir)
+    found = [run.stage(i, name) for i, stage in enumerate(stages) if stage.name == name]
     folder = found[0] if found else Path(name)
     if found and not folder.is_dir():
         raise DMTError("OUTPUT_DIR", f"no folder {folder}", "the stage's model is needed")

@@ -7,6 +7,7 @@ from pathlib import Path
 from axolotl_dmt import report_view as view
 from axolotl_dmt.report_markdown import plan_table, scores_table
 from axolotl_dmt.results import Results
+from axolotl_dmt.run_folder import RunFolder
 
 START, END = "<!-- axolotl-dmt: start -->", "<!-- axolotl-dmt: end -->"
 """What is between them is written anew; what the user writes around them stays."""
@@ -14,11 +15,12 @@ START, END = "<!-- axolotl-dmt: start -->", "<!-- axolotl-dmt: end -->"
 
 def update_card(output_dir: Path, results: Results) -> None:
     """Write the section into `OUTPUT_DIR/README.md`, where there is one."""
-    card = output_dir / "README.md"
+    card = RunFolder(output_dir).model_card
     if card.is_file():
         text = card.read_text(encoding="utf-8", errors="replace")
-        picture = "dmt/abilities.png" if (output_dir / "dmt" / "abilities.png").is_file() else None
-        card.write_text(with_section(text, section(results, picture)), encoding="utf-8")
+        picture = RunFolder(output_dir).picture
+        place = picture.relative_to(output_dir).as_posix() if picture.is_file() else None
+        card.write_text(with_section(text, section(results, place)), encoding="utf-8")
 
 
 def section(results: Results, picture: str | None = None) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from axolotl_dmt.args import AUTO
-from axolotl_dmt.chosen_k import choice_file
-from axolotl_dmt.errors import DMTError
-from axolotl_dmt.loadable import loading
+from axolotl_dmt.console import quiet_axolotl
+from axolotl_dmt.errors import DMTError, explain_load_errors
+from axolotl_dmt.run_folder import RunFolder
 from axolotl_dmt.yaml_file import YamlFile
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ def show_plan(config: str, *, as_json: bool, plot: str | None, rows: str | None)
         plot: where to write the bar picture, or None.
         rows: where to write every draw as Parquet, or None.
     """
-    with quiet_logs():
+    with quiet_axolotl():
         plan, run = compile_from_yaml(config)
     if rows:
         from axolotl_dmt.rows import write_rows
@@ -88,14 +86,15 @@ def load_run(config: str, **changes: Any) -> tuple[Any, Run]:
     raw = YamlFile.read(config).data  # what is not YAML at all is said in one line
     block = changes.get("dmt", raw.get("dmt"))
     if isinstance(block, dict) and block.get("k") == AUTO:
-        changes["dmt"] = {**block, "k_file": str(choice_file(raw))}
+        changes["dmt"] = {**block, "k_file": str(RunFolder.of_config(raw).k_choice)}
     from axolotl.cli.config import load_cfg
     from axolotl.integrations.base import PluginManager
 
     # Axolotl empties the debug.log of its output folder, which may hold a finished run's: nothing
     # of a plan that is only looked at goes there.
     scratch_folder = tempfile.TemporaryDirectory(prefix="axolotl-dmt-")
-    with scratch_folder as scratch, loading({"base_model": raw.get("base_model")}):
+    base = {"base_model": raw.get("base_model")}
+    with scratch_folder as scratch, explain_load_errors(base):
         cfg = load_cfg(config, **changes, output_dir=scratch)
     plugins: Any = PluginManager.get_instance().plugins
     run = next((plugin.run for plugin in plugins.values() if hasattr(plugin, "run")), None)
@@ -106,19 +105,6 @@ def load_run(config: str, **changes: Any) -> tuple[Any, Run]:
             "add plugins: [axolotl_dmt.DMTPlugin] and a dmt block",
         )
     return cfg, run
-
-
-@contextlib.contextmanager
-def quiet_logs() -> Iterator[None]:
-    """Axolotl logs its whole configuration and prints to stdout; neither belongs in a plan."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    with contextlib.redirect_stdout(sys.stderr):
-        try:
-            yield
-        finally:
-            logging.disable(level)
 
 
 @contextlib.contextmanager

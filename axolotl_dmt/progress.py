@@ -9,7 +9,7 @@ from axolotl.utils.logging import get_logger
 from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState
 from transformers import TrainingArguments as Arguments
 
-from axolotl_dmt.quiet import is_quiet
+from axolotl_dmt.console import is_quiet
 from axolotl_dmt.report_view import duration
 from axolotl_dmt.training_plan import StagePlan, TrainingPlan
 

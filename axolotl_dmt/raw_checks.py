@@ -13,6 +13,7 @@ from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.hooks import load_hooks
 from axolotl_dmt.inputs import Stage
 from axolotl_dmt.resolve import StageDefaults
+from axolotl_dmt.run_folder import RunFolder
 
 UNSUPPORTED = {
     "streaming": "a plan needs all rows before training starts; remove it",
@@ -135,7 +136,7 @@ def check_output_dir(cfg: Mapping[str, Any], *, keep: bool = True) -> None:
         cfg: the raw configuration.
         keep: leave the folder there; else what was made to try it is removed.
     """
-    folder = Path(str(cfg.get("output_dir") or "model-out"))
+    folder = RunFolder.of_config(cfg).output_dir
     made = [part for part in (folder, *folder.parents) if not part.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

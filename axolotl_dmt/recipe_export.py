@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.kept_config import SOURCES, load_config, without_secrets
+from axolotl_dmt.kept_config import load_config, without_secrets
 from axolotl_dmt.raw_checks import NO_MODEL
 from axolotl_dmt.recipe_safety import outside
 from axolotl_dmt.recipes import (
@@ -26,8 +26,8 @@ from axolotl_dmt.recipes import (
     StageCard,
 )
 from axolotl_dmt.report_markdown import plan_table, scores_table
-from axolotl_dmt.results import Results
-from axolotl_dmt.run_folder import load_results
+from axolotl_dmt.results import SOURCES, Results
+from axolotl_dmt.run_folder import RunFolder, load_results
 
 PERSONAL = re.compile(
     r"(use_)?(wandb|comet|mlflow|trackio|swanlab|gradio|otel|hub|hf|ray)(_.*)?"
@@ -84,7 +84,7 @@ def export(
     name = name or re.sub(r"[^\w-]+", "-", output_dir.resolve().name).strip("-") or "recipe"
     cleaned = clean(load_config(output_dir), results.extra.get(SOURCES) or {}, name)
     card = make_card(results, cleaned, name=name, author=author, licence=licence)
-    picture = output_dir / "dmt" / PICTURE
+    picture = RunFolder(output_dir).picture
     files = {
         YAML_FILE: yaml_text(cleaned),
         CARD_FILE: card_text(card, results, cleaned, picture=picture.is_file()),
@@ -246,7 +246,7 @@ def _stages(results: Results) -> Iterator[StageCard]:
 
 
 def _scores(results: Results) -> Iterator[ScoreCard]:
-    for point in results.scored():
+    for point in results.points():
         for ability, score in point.scores.items():
             yield ScoreCard(
                 stage=point.name,

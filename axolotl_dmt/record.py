@@ -10,20 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.args import EvaluateConfig
-from axolotl_dmt.earlier_run import PLAN, set_aside
+from axolotl_dmt.earlier_run import set_aside
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.hook_loading import shown
 from axolotl_dmt.inputs import Domain
-from axolotl_dmt.kept_config import SOURCES, save_config, sources
-from axolotl_dmt.results import HARDWARE, Results, Score, StageResult
+from axolotl_dmt.kept_config import save_config, sources
+from axolotl_dmt.results import EVALUATE, HARDWARE, HOOKS, SOURCES, Results, Score, StageResult
+from axolotl_dmt.run_folder import RunFolder
 from axolotl_dmt.scored import Scored
 from axolotl_dmt.training_plan import StagePlan, TrainingPlan
 
 LOG = logging.getLogger("axolotl_dmt")
-
-RESULTS_FILE = "results.json"
-EVALUATE = "evaluate"
-HOOKS = "hooks"
 
 
 def with_scores(result: StageResult, scored: Scored) -> StageResult:
@@ -46,7 +43,7 @@ class Recorder:
 
     def __init__(
         self,
-        folder: Path,
+        output_dir: Path,
         plan: TrainingPlan,
         *,
         writes: bool,
@@ -58,7 +55,8 @@ class Recorder:
         hooks: Sequence[str] = (),
         hardware: Mapping[str, str] | None = None,
     ) -> None:
-        self.folder, self.plan, self.writes, self.config = folder, plan, writes, config
+        self.folder = RunFolder(output_dir)
+        self.plan, self.writes, self.config = plan, writes, config
         self.results = Results(
             plan_fingerprint=plan.fingerprint,
             plan=plan.to_json(),
@@ -79,7 +77,7 @@ class Recorder:
     @property
     def path(self) -> Path:
         """The results file."""
-        return self.folder / RESULTS_FILE
+        return self.folder.results
 
     def start(self, *, resumed: bool, wait: Callable[[], None]) -> None:
         """Take up the file of an interrupted run, or set an older run aside; keep the YAML.
@@ -95,11 +93,11 @@ class Recorder:
             self.timings = dict(earlier.timings)
         wait()  # every rank has read what is moved now
         if self.writes and not goes_on:
-            kept = set_aside(self.folder.parent, with_checkpoints=not resumed)
+            kept = set_aside(self.folder.output_dir, with_checkpoints=not resumed)
             if kept is not None:
                 LOG.warning("what an earlier run left here is kept in %s", kept)
         if self.writes and self.config:
-            save_config(self.config, self.folder)
+            save_config(self.config, self.folder.output_dir)
         wait()
 
     def _is_the_same(self, earlier: Results | None) -> bool:
@@ -107,7 +105,7 @@ class Recorder:
         if earlier is not None:
             return earlier.plan_fingerprint == self.plan.fingerprint
         try:
-            return TrainingPlan.load(self.folder / PLAN).fingerprint == self.plan.fingerprint
+            return TrainingPlan.load(self.folder.plan).fingerprint == self.plan.fingerprint
         except DMTError:  # nothing says otherwise
             return True
 
@@ -165,7 +163,7 @@ class Recorder:
         if self.writes:
             from axolotl_dmt.report import write_report
 
-            self.reports = write_report(self.results, self.folder)
+            self.reports = write_report(self.results, self.folder.dmt)
 
     def show(self) -> None:
         """Print the table of abilities by stage, and where the report lies."""
@@ -190,5 +188,4 @@ class Recorder:
     def _save(self) -> None:
         self.results = replace(self.results, timings=dict(self.timings))
         if self.writes:
-            self.folder.mkdir(parents=True, exist_ok=True)
             self.results.save(self.path)

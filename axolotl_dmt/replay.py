@@ -16,7 +16,7 @@ from axolotl_dmt.args import DMTConfig
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.inputs import Stage
 from axolotl_dmt.mixing import BY_LOSS
-from axolotl_dmt.row_losses import COMMAND, KEY, lacks, read_header
+from axolotl_dmt.row_losses import COMMAND, KEY, no_losses, read_header
 
 METHODS = {"random": "random", "hardest": "loss:hardest", "easiest": "loss:easiest"}
 """`dmt.replay.select` -> a selection of the mixer."""
@@ -82,7 +82,7 @@ def check_losses(config: DMTConfig, stages: Sequence[Stage], *, files: bool = Tr
     known = [entry["name"] for entry in read_header(path)["domains"]]
     for domain in domains:
         if domain not in known:
-            raise lacks(domain, path)
+            raise no_losses(domain, path)
 
 
 def losses_path(config: DMTConfig) -> Path:

@@ -15,6 +15,7 @@ from axolotl_dmt.report_markdown import markdown_report
 from axolotl_dmt.report_plot import plot_abilities
 from axolotl_dmt.report_view import AbilityLine
 from axolotl_dmt.results import Results
+from axolotl_dmt.run_folder import PICTURE, REPORT_HTML, REPORT_MARKDOWN
 
 __all__ = ["terminal_table", "write_report"]
 
@@ -37,7 +38,7 @@ def write_report(results: Results, folder: str | Path) -> list[Path]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    picture = folder / "abilities.png"
+    picture = folder / PICTURE
     if view.was_scored(results):
         plot_abilities(results, picture)
         written.append(picture)
@@ -46,8 +47,8 @@ def write_report(results: Results, folder: str | Path) -> list[Path]:
     sections = report_sections(results)
     image = picture.name if written else None
     for name, text in (
-        ("report.md", markdown_report(results, picture=image, sections=sections)),
-        ("report.html", html_report(results, sections=sections)),
+        (REPORT_MARKDOWN, markdown_report(results, picture=image, sections=sections)),
+        (REPORT_HTML, html_report(results, sections=sections)),
     ):
         # A model may write half a surrogate pair; a report is no place to fail for it.
         (folder / name).write_text(text, encoding="utf-8", errors="replace")
@@ -62,7 +63,7 @@ def terminal_table(results: Results) -> Table:
     become the rows, and retention and forgetting the last columns.
     """
     lines = view.ability_lines(results)
-    names = [point.name for point in results.scored()]
+    names = [point.name for point in results.points()]
     failed = dict(view.errors(results))
     table = Table(title="Abilities by stage", title_justify="left", caption_justify="left")
     notes = [f"{name}: evaluation failed: {' '.join(why.split())}" for name, why in failed.items()]

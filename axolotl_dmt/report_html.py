@@ -75,7 +75,7 @@ def render(template: str, context: Mapping[str, Any]) -> str:
 
 def _context(results: Results) -> dict[str, Any]:
     lines = view.ability_lines(results)
-    points = results.scored()
+    points = results.points()
     first = 0 if results.baseline else 1
     names = [point.name for point in points]
     domains = view.domains(results)
@@ -196,7 +196,7 @@ def _loss(results: Results) -> charts.Curve | None:
 def _samples(results: Results) -> list[tuple[str, list[dict[str, Any]]]]:
     """(ability, prompts), each prompt with its answers by stage, side by side."""
     grouped: dict[str, dict[str, list[Any]]] = {}
-    for point in results.scored():
+    for point in results.points():
         for sample in point.samples:
             answers = grouped.setdefault(sample.ability, {}).setdefault(sample.prompt, [])
             answers.append((point.name, sample))

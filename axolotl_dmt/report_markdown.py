@@ -48,7 +48,7 @@ def markdown_report(
 def scores_table(results: Results) -> str:
     """Scores with their standard errors, retention and forgetting; failures below it."""
     lines = view.ability_lines(results)
-    points = results.scored()
+    points = results.points()
     failed = dict(view.errors(results))
     parts = []
     if view.was_scored(results):

@@ -30,7 +30,7 @@ def plot_abilities(results: Results, path: Path) -> None:
     from matplotlib.figure import Figure
 
     lines = view.ability_lines(results)
-    names = [point.name for point in results.scored()]
+    names = [point.name for point in results.points()]
     failed = {name for name, _ in view.errors(results)}
     if len(lines) <= len(COLOURS) and all(_top(line) <= 1 for line in lines):
         figure = Figure(

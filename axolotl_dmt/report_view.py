@@ -63,7 +63,7 @@ def ability_lines(results: Results) -> list[AbilityLine]:
     """One line per ability, in display order."""
     matrix = results.matrix()
     kept, lost = metrics.retention(matrix), metrics.forgetting(matrix)
-    points = results.scored()
+    points = results.points()
     shift = len(points) - len(results.stages)
     lines = []
     for ability in matrix.abilities:
@@ -110,7 +110,7 @@ def was_scored(results: Results) -> bool:
 
 def errors(results: Results) -> list[tuple[str, str]]:
     """(stage, why its evaluation failed)."""
-    return [(stage.name, stage.error) for stage in results.scored() if stage.error is not None]
+    return [(stage.name, stage.error) for stage in results.points() if stage.error is not None]
 
 
 def quoted(results: Results) -> tuple[str, tuple[paper.QuotedRow, ...]] | None:

@@ -1,14 +1,13 @@
-"""What a run scored after each stage, and the file that says so: `OUTPUT_DIR/dmt/results.json`.
+"""The scores of a run after each stage, and their file, `OUTPUT_DIR/dmt/results.json`.
 
-The file is a contract others may build on (schema 1). What this version does not know, it keeps:
-unknown keys at the top, on a stage and on a score survive a load and a save.
+The file is a contract that others may build on (schema 1). Keys that this version does not know are
+preserved by a load and a save: at the top level, on a stage and on a score.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,25 +16,34 @@ from typing import Any
 
 from axolotl_dmt import metrics
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import write_text
 from axolotl_dmt.metrics import ScoreMatrix
 
 SCHEMA = 1
 BASELINE = "baseline"
+RESULTS_FILE = "results.json"
+
+EVALUATE = "evaluate"
+"""Key of the file: the `dmt.evaluate` block that the stages were scored by."""
 HARDWARE = "hardware"
-"""Where the file says what was trained on: {part: words}."""
+"""Key of the file: what was trained on, {part: words}."""
+HOOKS = "hooks"
+"""Key of the file: the hooks that the run used."""
+SOURCES = "sources"
+"""Key of the file: where the base model and the data came from."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """One ability's score.
+    """The score of one ability.
 
     Attributes:
-        task: the lm-eval task that gave it.
-        metric: its metric, in lm-eval's name.
-        value: the score, higher is better; NaN where the evaluation gave none.
+        task: name of the lm-eval task.
+        metric: lm-eval's name of the metric.
+        value: the score, higher is better; NaN where the evaluation has none.
         stderr: its standard error, or None where unknown.
-        n: items scored.
-        extra: unknown keys, kept.
+        n: number of items scored.
+        extra: keys of the file that this version does not know.
     """
 
     task: str
@@ -46,21 +54,25 @@ class Score:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON form; what is not finite becomes null on saving."""
-        known = {name: getattr(self, name) for name in ("task", "metric", "value", "stderr", "n")}
-        return {**self.extra, **known}
+        """Return the JSON object; numbers that are not finite become null on saving."""
+        return {**self.extra, **{name: getattr(self, name) for name in _SCORE_KEYS}}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Score:
-        """The inverse of `to_json`; raises KeyError, TypeError or ValueError on malformed data."""
-        names = ("task", "metric", "value", "stderr", "n")
+        """Read what `to_json` returned.
+
+        Raises:
+            KeyError: an entry is missing.
+            TypeError: an entry is malformed, as with ValueError.
+            ValueError: an entry is malformed.
+        """
         return cls(
             task=str(data["task"]),
             metric=str(data["metric"]),
             value=math.nan if data["value"] is None else float(data["value"]),
             stderr=None if data.get("stderr") is None else float(data["stderr"]),
             n=int(data["n"]),
-            extra={key: value for key, value in data.items() if key not in names},
+            extra={key: value for key, value in data.items() if key not in _SCORE_KEYS},
         )
 
 
@@ -69,9 +81,10 @@ class Sample:
     """One generated answer.
 
     Attributes:
-        ability: what it was asked for.
-        prompt: as the model saw it; the same prompt at two stages is shown side by side.
-        answer: as the model wrote it. Untrusted text.
+        ability: the ability that the prompt tests.
+        prompt: the text that the model was given. Reports show the answers of different stages to
+            the same prompt side by side.
+        answer: the text that the model generated; it is untrusted.
         passed: the scorer's verdict, or None where there is none.
     """
 
@@ -83,16 +96,16 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class StageResult:
-    """What is known after one stage.
+    """The result of one stage, or of the model before training.
 
     Attributes:
-        name: the stage's name.
-        end_step: optimiser steps done when it ended.
-        rows: {domain: distinct rows it chose}.
+        name: name of the stage.
+        end_step: number of optimiser steps done when it ended, over all stages.
+        rows: {domain: number of distinct rows that the stage trained on}.
         scores: {ability: score}; empty where nothing was evaluated.
-        error: why the evaluation failed, where it did.
+        error: why the evaluation failed, or None.
         samples: some generated answers.
-        extra: unknown keys, kept.
+        extra: keys of the file that this version does not know.
     """
 
     name: str
@@ -104,11 +117,11 @@ class StageResult:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def values(self) -> dict[str, float]:
-        """{ability: score}, missing ones as NaN."""
+        """Return {ability: score}, with NaN where the evaluation has none."""
         return {ability: score.value for ability, score in self.scores.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON form; `error` and `samples` only where there are any."""
+        """Return the JSON object, with `error` and `samples` only where there are any."""
         data = dict(self.extra)
         data |= {"name": self.name, "end_step": self.end_step, "rows": dict(self.rows)}
         data["scores"] = {ability: score.to_json() for ability, score in self.scores.items()}
@@ -120,16 +133,15 @@ class StageResult:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], where: str = "stage") -> StageResult:
-        """The inverse of `to_json`.
+        """Read what `to_json` returned.
 
         Args:
             data: the JSON object.
             where: its place in the file, for the error.
 
         Raises:
-            DMTError: naming the entry that is missing or malformed.
+            DMTError: an entry is missing or malformed; the error names it.
         """
-        known = ("name", "end_step", "rows", "scores", "error", "samples")
         return cls(
             name=_read(where, lambda: str(data["name"])),
             end_step=_read(where, lambda: int(data["end_step"])),
@@ -151,25 +163,27 @@ class StageResult:
                     for sample in data.get("samples") or ()
                 ),
             ),
-            extra={key: value for key, value in data.items() if key not in known},
+            extra={key: value for key, value in data.items() if key not in _STAGE_KEYS},
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """A run's scores after each stage, with what a report may want beside them.
+    """The scores of a run after each stage, with what its report shows beside them.
 
     Attributes:
-        plan_fingerprint: of the plan that was trained.
-        stages: in training order.
-        baseline: the scores before stage 1 (`with_baseline`), where asked for.
-        abilities: display order; abilities not named follow as they appear.
-        learning_curve: {"step", "stage", "loss", "learning_rate"} per logged step.
-        timings: {part: seconds}.
+        plan_fingerprint: fingerprint of the plan that was trained.
+        stages: results of the stages that have ended, in training order.
+        baseline: the scores before stage 1 (`with_baseline`), or None.
+        abilities: their display order; abilities not named here follow in order of appearance.
+        learning_curve: {"step", "stage", "loss", "learning_rate"} for each logged step.
+        timings: {part of the run: seconds}.
         versions: {package: version}.
-        settings: what the run was told, as plain values; never secrets, reports are shared.
-        plan: the plan's own `to_json()`.
-        extra: unknown keys, kept.
+        settings: settings of the run as plain values. They never include secrets, because reports
+            are shared.
+        plan: what the plan's `to_json()` returned, or None.
+        extra: keys of the file that this version does not know, and those named at the top of this
+            module.
     """
 
     plan_fingerprint: str
@@ -184,8 +198,8 @@ class Results:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def with_stage(self, stage: StageResult) -> Results:
-        """These results with this stage: in place of the one of the same name, or else last."""
-        names = [known.name for known in self.stages]
+        """Return these results with a stage: in place of the one of its name, or added last."""
+        names = [earlier.name for earlier in self.stages]
         if stage.name not in names:
             return replace(self, stages=(*self.stages, stage))
         at = names.index(stage.name)
@@ -198,29 +212,30 @@ class Results:
         samples: Sequence[Sample] = (),
         error: str | None = None,
     ) -> Results:
-        """These results with the scores before stage 1."""
+        """Return these results with the scores before stage 1."""
         baseline = StageResult(
             name=BASELINE, end_step=0, scores=scores, samples=tuple(samples), error=error
         )
         return replace(self, baseline=baseline)
 
-    def scored(self) -> tuple[StageResult, ...]:
-        """The baseline, where there is one, and the stages."""
+    def points(self) -> tuple[StageResult, ...]:
+        """Return the baseline, where there is one, and then every stage, scored or not."""
         return (*((self.baseline,) if self.baseline else ()), *self.stages)
 
     def matrix(self, *, baseline: bool = False) -> ScoreMatrix:
-        """Scores by stage and ability.
+        """Return the scores by stage and ability.
 
         Args:
-            baseline: with the score before training as the first row. Retention and forgetting
-                are defined without it.
+            baseline: include the scores before training as the first row. Retention and forgetting
+                are defined without them.
         """
-        seen = dict.fromkeys([*self.abilities, *(a for s in self.scored() for a in s.scores)])
-        stages = self.scored() if baseline else self.stages
-        return ScoreMatrix.build([(stage.name, stage.values()) for stage in stages], seen)
+        abilities = [*self.abilities, *(name for point in self.points() for name in point.scores)]
+        points = self.points() if baseline else self.stages
+        rows = [(point.name, point.values()) for point in points]
+        return ScoreMatrix.build(rows, dict.fromkeys(abilities))
 
     def to_json(self) -> dict[str, Any]:
-        """The contract; retention and forgetting are computed here, from the stages."""
+        """Return the JSON object of the file, with retention and forgetting of the stages."""
         matrix = self.matrix()
         data: dict[str, Any] = {
             "schema": SCHEMA,
@@ -230,9 +245,9 @@ class Results:
             "forgetting": metrics.forgetting(matrix),
         }
         if self.baseline is not None:
-            own = ("name", "end_step", "rows")
-            baseline = self.baseline.to_json()
-            data["baseline"] = {key: value for key, value in baseline.items() if key not in own}
+            of_stages = ("name", "end_step", "rows")
+            entry = self.baseline.to_json()
+            data["baseline"] = {key: entry[key] for key in entry if key not in of_stages}
         optional = {name: getattr(self, name) for name in _OPTIONAL}
         data |= {name: value for name, value in optional.items() if value}
         data |= {key: value for key, value in self.extra.items() if key not in data}
@@ -240,14 +255,14 @@ class Results:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], where: str = "results.json") -> Results:
-        """The inverse of `to_json`; the stored retention and forgetting are not read.
+        """Read what `to_json` returned; retention and forgetting are computed again.
 
         Args:
             data: the JSON object.
-            where: the file it came from, for errors.
+            where: the file that it was read from, for errors.
 
         Raises:
-            DMTError: another schema, or a malformed entry.
+            DMTError: it has another schema, or an entry is missing or malformed.
         """
         data = _mapping(data, where)
         if data.get("schema") != SCHEMA:
@@ -256,7 +271,6 @@ class Results:
                 f"is {data.get('schema')!r}, and this version reads {SCHEMA}",
                 "read it with the version of axolotl-dmt that wrote it",
             )
-        known = (*_OPTIONAL, *_REQUIRED, "baseline")
         baseline = data.get("baseline")
         if baseline is not None:
             entry = {**_mapping(baseline, f"{where}: baseline"), "name": BASELINE}
@@ -278,32 +292,23 @@ class Results:
             versions=_mapping(data.get("versions"), f"{where}: versions"),
             settings=_mapping(data.get("settings"), f"{where}: settings"),
             plan=data.get("plan"),
-            extra={key: value for key, value in data.items() if key not in known},
+            extra={key: value for key, value in data.items() if key not in _RESULT_KEYS},
         )
 
     def save(self, path: str | Path) -> Path:
-        """Write the file whole or not at all: a reader never sees half of it.
+        """Write the file whole or not at all; it is on the disk when this returns.
 
         Args:
-            path: the file; its folder is made.
+            path: the file; its folder is created.
 
         Returns:
             The path.
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The same folder, so that os.replace stays on one file system.
-        temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            # Half a surrogate pair, which a model may write, becomes the JSON escape that it needs.
-            with temp.open("w", encoding="utf-8", errors="backslashreplace") as file:
-                json.dump(self.to_json(), file, indent=2, allow_nan=False, ensure_ascii=False)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temp, path)
-        finally:
-            temp.unlink(missing_ok=True)
+        text = json.dumps(self.to_json(), indent=2, allow_nan=False, ensure_ascii=False)
+        # A model may generate half a surrogate pair, which becomes its JSON escape.
+        write_text(path, text + "\n", errors="backslashreplace", sync=True)
         return path
 
     @classmethod
@@ -314,11 +319,12 @@ class Results:
             path: the file, or the `dmt` folder that holds `results.json`.
 
         Raises:
-            DMTError: no such file, not JSON, another schema, or a malformed entry.
+            DMTError: there is no such file, it is not JSON, it has another schema, or an entry is
+                missing or malformed.
         """
         path = Path(path)
         if path.is_dir():
-            path = path / "results.json"
+            path = path / RESULTS_FILE
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
@@ -331,14 +337,18 @@ class Results:
 
 _REQUIRED = ("schema", "plan_fingerprint", "stages", "retention", "forgetting")
 _OPTIONAL = ("abilities", "learning_curve", "timings", "versions", "settings", "plan")
+_RESULT_KEYS = (*_REQUIRED, *_OPTIONAL, "baseline")
+_STAGE_KEYS = ("name", "end_step", "rows", "scores", "error", "samples")
+_SCORE_KEYS = ("task", "metric", "value", "stderr", "n")
 
 
 def _read(where: str, read: Callable[[], Any]) -> Any:
     try:
         return read()
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        what = f"lacks {error}" if isinstance(error, KeyError) else f"is malformed ({error})"
-        raise DMTError(where, what, "write it as the results.json contract says") from error
+        problem = f"lacks {error}" if isinstance(error, KeyError) else f"is malformed ({error})"
+        fix = "see the page on results.json in the documentation"
+        raise DMTError(where, problem, fix) from error
 
 
 def _mapping(value: Any, where: str) -> dict[str, Any]:
@@ -350,7 +360,7 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Values that strict JSON can hold; a diverged loss (NaN) becomes null."""
+    """Return a value as strict JSON can hold it; NaN, as of a diverged loss, becomes null."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):

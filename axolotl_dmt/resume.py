@@ -1,37 +1,29 @@
-"""Which checkpoint a run goes on from, and whether its plan is still the same."""
+"""Which checkpoints are complete, and whether a run may resume from one under its present plan."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
-import time
 from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.run_folder import RunFolder
 from axolotl_dmt.training_plan import TrainingPlan
 
 STATE_FILE = "trainer_state.json"
 STATE_KEY = "StageCallback"
-"""Under this name the trainer keeps what `StageCallback.state` says inside its own state file."""
+"""The key under which the trainer's state file holds what `StageCallback.state` returns.
 
-_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
-
-
-def checkpoints(output_dir: Path) -> list[Path]:
-    """The checkpoint folders of a run, oldest step first."""
-    if not output_dir.is_dir():
-        return []
-    found = [path for path in output_dir.iterdir() if _CHECKPOINT.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+It is the name of the class, and part of the format of checkpoints.
+"""
 
 
 def read_state(checkpoint: Path) -> dict[str, Any] | None:
-    """The trainer's state in a checkpoint, or None where the checkpoint is not whole.
+    """Return the trainer's state in a checkpoint, or None where the checkpoint is incomplete.
 
-    The trainer writes this file last, so that a checkpoint whose writing was cut off has none, or
-    half of one.
+    The trainer writes this file last: where the writing of a checkpoint was interrupted, the file
+    is missing or not valid JSON.
     """
     try:
         state = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
@@ -41,45 +33,47 @@ def read_state(checkpoint: Path) -> dict[str, Any] | None:
 
 
 def set_aside_incomplete(output_dir: Path) -> list[Path]:
-    """Rename checkpoints whose writing was cut off, so that resuming takes the last whole one.
+    """Rename incomplete checkpoints, so that the run resumes from the last complete one.
+
+    Args:
+        output_dir: the `output_dir` of the run.
 
     Returns:
-        The new names.
+        The new paths.
     """
-    renamed = []
-    for checkpoint in checkpoints(output_dir):
+    run, renamed = RunFolder(output_dir), []
+    for checkpoint in run.checkpoints():
         if read_state(checkpoint) is None:
-            stamp = time.strftime("%Y%m%d-%H%M%S")
-            target = checkpoint.with_name(f"incomplete-{checkpoint.name}-{stamp}")
+            target = run.incomplete(checkpoint)
             os.replace(checkpoint, target)
             renamed.append(target)
     return renamed
 
 
 def fingerprint_of(checkpoint: Path) -> str | None:
-    """The fingerprint of the plan that wrote a checkpoint, or None where it says none."""
+    """Return the fingerprint of the plan that wrote a checkpoint, or None where it holds none."""
     state = read_state(checkpoint) or {}
-    ours = (state.get("stateful_callbacks") or {}).get(STATE_KEY) or {}
-    fingerprint = (ours.get("attributes") or {}).get("plan_fingerprint")
+    callback = (state.get("stateful_callbacks") or {}).get(STATE_KEY) or {}
+    fingerprint = (callback.get("attributes") or {}).get("plan_fingerprint")
     return fingerprint if isinstance(fingerprint, str) else None
 
 
 def check_plan(checkpoint: Path, plan: TrainingPlan, *, replan: bool) -> None:
-    """Refuse to go on from a checkpoint of another plan.
+    """Refuse to resume from a checkpoint of another plan.
 
     Args:
         checkpoint: the folder to resume from.
-        plan: the plan compiled now.
-        replan: go on under the new plan all the same.
+        plan: the plan that was compiled now.
+        replan: allow another plan (`on_plan_change: replan`).
 
     Raises:
-        DMTError: the folder is no whole checkpoint, or its plan was another one.
+        DMTError: the folder is not a complete checkpoint, or another plan wrote it.
     """
     if read_state(checkpoint) is None:
         raise DMTError(
             "resume_from_checkpoint",
-            f"{checkpoint} is no whole checkpoint",
-            "name a checkpoint folder that holds trainer_state.json",
+            f"{checkpoint} is not a complete checkpoint",
+            f"name a checkpoint folder that holds a readable {STATE_FILE}",
         )
     former = fingerprint_of(checkpoint)
     if former == plan.fingerprint or replan:
@@ -87,22 +81,23 @@ def check_plan(checkpoint: Path, plan: TrainingPlan, *, replan: bool) -> None:
     if former is None:
         raise DMTError(
             "resume_from_checkpoint",
-            f"{checkpoint} was not written under a dmt plan",
-            "start anew in another output_dir, or set dmt.on_plan_change: replan",
+            f"{checkpoint} was not written by a run with a dmt plan",
+            "start from scratch in another output_dir, or set dmt.on_plan_change: replan",
         )
     raise DMTError(
         "resume_from_checkpoint",
         f"the plan is not the one of {checkpoint}: {_changes(checkpoint, former, plan)}",
-        "undo the change, start anew in another output_dir, or set dmt.on_plan_change: replan",
+        "undo the change, start from scratch in another output_dir, or set dmt.on_plan_change: "
+        "replan",
     )
 
 
 def _changes(checkpoint: Path, former: str, plan: TrainingPlan) -> str:
-    folder = checkpoint.parent / "dmt" / "plan"
+    folder = RunFolder(checkpoint.parent).plan
     try:
         saved = TrainingPlan.load(folder)
     except (OSError, DMTError):
-        return "its plan file is gone, so what changed cannot be told"
+        return "the changes are unknown, because its plan file is missing"
     if saved.fingerprint != former:
-        return f"{folder} is of yet another plan, so what changed cannot be told"
-    return "; ".join(plan.changes(saved)) or "its rows are ordered otherwise"
+        return f"the changes are unknown, because {folder} holds a third plan"
+    return "; ".join(plan.changes(saved)) or "the order of the rows changed"

@@ -1,15 +1,14 @@
-"""The file of row losses: how well a model knows each row, for `dmt.replay`.
+"""The file of row losses, by which `dmt.replay` selects rows: how well a model knows each row.
 
-A Parquet file with the columns `domain`, `dataset` (label), `row` (from 0, within the dataset),
-`trained_tokens` and `loss` (mean over the row's trained tokens, in nats; null where it has none).
-Its metadata says which model gave the losses and holds a digest of every domain's tokens and
-labels, so that losses are never laid beside rows that they are not of.
+It is a Parquet file with the columns `domain`, `dataset` (label), `row` (from 0, within the
+dataset), `trained_tokens` and `loss` (mean over the row's trained tokens, in nats; null where it
+has none). Its metadata names the model that computed the losses and holds a digest of the tokens
+and labels of each domain, so that losses are never used for other rows.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import replacing
 from axolotl_dmt.inputs import Domain
 
 SCHEMA: Final = 1
@@ -33,12 +33,12 @@ Losses = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class RowLosses:
-    """Losses of the rows of some domains.
+    """The losses of all rows of one or more domains.
 
     Attributes:
-        model: where the model lay that gave them.
-        losses: by domain, in pool order.
-        digests: of the domains' tokens and labels.
+        model: path of the model that computed them.
+        losses: {domain: losses of its rows, in pool order}.
+        digests: {domain: digest of its rows' tokens and labels}.
     """
 
     model: str
@@ -47,35 +47,35 @@ class RowLosses:
 
     @property
     def digest(self) -> str:
-        """A hex digest of everything that a selection can depend on."""
+        """A hex digest of all content that a selection of rows can depend on."""
         whole = blake2b(json.dumps(dict(self.digests), sort_keys=True).encode(), digest_size=16)
         for name in sorted(self.losses):
             whole.update(self.losses[name].astype("<f4").tobytes())
         return whole.hexdigest()
 
     def of(self, domain: str, rows: int, digest: str, path: Path) -> Losses:
-        """The losses of a domain.
+        """Return the losses of a domain.
 
         Args:
-            domain: its name.
-            rows: of its pool.
-            digest: of the pool's tokens and labels.
-            path: where these losses were read, for the error.
+            domain: name of the domain.
+            rows: number of rows in its pool.
+            digest: digest of the tokens and labels in its pool.
+            path: the file that these losses were read from, for the error.
 
         Raises:
-            DMTError: there are none of it, or they are of other rows.
+            DMTError: the domain has no losses here, or they are those of other rows.
         """
         if domain not in self.losses:
-            raise lacks(domain, path)
+            raise no_losses(domain, path)
         losses = self.losses[domain]
         if self.digests[domain] != digest:
-            other = "other tokens or labels"
+            difference = "other tokens or labels"
             if len(losses) != rows:
-                other = f"{len(losses):,} there, {rows:,} here"
+                difference = f"{len(losses):,} there, {rows:,} here"
             raise DMTError(
                 KEY,
-                f"{path} is of other rows of {domain} ({other})",
-                f"write it anew from this YAML's data: {COMMAND}",
+                f"{path} is of other rows of {domain} ({difference})",
+                f"write it again from this YAML's data: {COMMAND}",
             )
         return losses
 
@@ -83,8 +83,8 @@ class RowLosses:
         """Write the file, whole or not at all.
 
         Args:
-            path: of the file; its folder is made.
-            domains: those that the losses are of, in pool order.
+            path: the file; its folder is created.
+            domains: the domains that have losses, in pool order.
         """
         import pyarrow as pa
         from pyarrow import parquet
@@ -106,7 +106,7 @@ class RowLosses:
                 "loss": pa.array(losses, pa.float32(), mask=np.isnan(losses)),
             }
             parts.append(pa.table(columns))
-        known = {
+        header = {
             "schema": SCHEMA,
             "model": self.model,
             "domains": [
@@ -114,47 +114,49 @@ class RowLosses:
             ],
         }
         table = pa.concat_tables(parts).unify_dictionaries()
-        table = table.replace_schema_metadata({_METADATA: json.dumps(known)})
+        table = table.replace_schema_metadata({_METADATA: json.dumps(header)})
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        parquet.write_table(table, temporary)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            parquet.write_table(table, temporary)
 
     @classmethod
     def load(cls, path: Path) -> RowLosses:
         """Read a file that `save` wrote.
 
         Raises:
-            DMTError: there is none, or it is another kind of file.
+            DMTError: there is no such file, it is another kind of file, or it is damaged.
         """
-        known = read_header(path)
+        header = read_header(path)
         from pyarrow import parquet
 
         column = parquet.read_table(path, columns=["loss"])["loss"].to_numpy()
-        sizes = [entry["rows"] for entry in known["domains"]]
+        sizes = [entry["rows"] for entry in header["domains"]]
         if len(column) != sum(sizes):
-            raise DMTError(KEY, f"{path} is damaged", f"write it anew: {COMMAND}")
+            raise DMTError(KEY, f"{path} is damaged", f"write it again: {COMMAND}")
         parts = np.split(column.astype(np.float32), np.cumsum(sizes)[:-1])
-        names = [entry["name"] for entry in known["domains"]]
+        names = [entry["name"] for entry in header["domains"]]
         return cls(
-            model=known["model"],
+            model=header["model"],
             losses=dict(zip(names, parts, strict=True)),
-            digests={entry["name"]: entry["digest"] for entry in known["domains"]},
+            digests={entry["name"]: entry["digest"] for entry in header["domains"]},
         )
 
 
-def lacks(domain: str, path: Path) -> DMTError:
-    """The error where a file holds no losses of a domain."""
+def no_losses(domain: str, path: Path) -> DMTError:
+    """Return the error for a file that holds no losses of a domain."""
     return DMTError(
-        KEY, f"{path} holds no losses of {domain}", f"write it anew: {COMMAND} --domains {domain}"
+        KEY, f"{path} holds no losses of {domain}", f"write it again: {COMMAND} --domains {domain}"
     )
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """What a file of row losses says of itself, without the losses.
+    """Read the metadata of a file of row losses, without the losses.
+
+    Returns:
+        {"schema", "model", "domains": [{"name", "rows", "digest"}]}.
 
     Raises:
-        DMTError: there is no file, or it is another kind of file.
+        DMTError: there is no such file, or it is another kind of file.
     """
     from pyarrow import parquet
 
@@ -162,9 +164,9 @@ def read_header(path: Path) -> dict[str, Any]:
         raise DMTError(KEY, f"no file {path}", f"write it first: {COMMAND}")
     try:
         metadata = parquet.read_schema(path).metadata or {}
-        known: dict[str, Any] = json.loads(metadata[_METADATA])
-        if known["schema"] == SCHEMA:
-            return known
+        header: dict[str, Any] = json.loads(metadata[_METADATA])
+        if header["schema"] == SCHEMA:
+            return header
     except (OSError, ValueError, KeyError):
         pass
-    raise DMTError(KEY, f"{path} is no file of row losses", f"write one: {COMMAND}")
+    raise DMTError(KEY, f"{path} is not a file of row losses", f"write one: {COMMAND}")

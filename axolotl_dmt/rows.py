@@ -1,14 +1,14 @@
-"""Every draw of a plan as a table, so that anybody can see what the model saw and when."""
+"""Writes every draw of a plan as a Parquet table, which shows what the model sees and when."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from axolotl_dmt.files import replacing
 from axolotl_dmt.inputs import Domain
 from axolotl_dmt.permutation import chunks
 from axolotl_dmt.training_plan import StagePlan, TrainingPlan
@@ -17,16 +17,16 @@ _CHUNK = 1 << 20
 
 
 def write_rows(plan: TrainingPlan, domains: Sequence[Domain], path: str | os.PathLike[str]) -> None:
-    """Write every draw in training order to a Parquet file; blanks are left out.
+    """Write every draw in training order to a Parquet file, without blanks.
 
-    Columns: `stage` (name), `epoch` (from 1), `step` (the optimiser step that trains it, from 1 and
-    over all stages, as trainers log it: checkpoint-n has seen the rows up to step n), `domain`,
-    `dataset` (label), `row` (from 0, within the dataset).
+    Columns: `stage` (name), `epoch` (from 1), `step` (the optimiser step that trains the row, from
+    1 and over all stages, as the trainer logs it: checkpoint-n has seen the rows up to step n),
+    `domain`, `dataset` (label), `row` (from 0, within the dataset).
 
     Args:
         plan: the plan.
-        domains: those it was compiled from, in the same order.
-        path: of the file; replaced when it is complete.
+        domains: the domains that the plan was compiled from, in the same order.
+        path: the file, written whole or not at all; its folder must exist.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -47,7 +47,7 @@ def write_rows(plan: TrainingPlan, domains: Sequence[Domain], path: str | os.Pat
     starts = np.cumsum(sizes) - sizes
     numbers = None
     if any(domain.numbers is not None for domain in domains):
-        # a row's number within its dataset, by global id
+        # The number of a row within its dataset, by global row id.
         numbers = np.arange(int(sizes.sum())) - np.repeat(starts, sizes)
         first = 0
         for domain in domains:
@@ -62,8 +62,7 @@ def write_rows(plan: TrainingPlan, domains: Sequence[Domain], path: str | os.Pat
     def coded(codes: Any, values: list[str]) -> Any:
         return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), values)
 
-    temporary = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
-    with parquet.ParquetWriter(temporary, schema) as writer:
+    with replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
         for stage in plan.stages:
             for rows, epoch, step in _draws(plan, stage):
                 dataset = (np.searchsorted(starts, rows, side="right") - 1).astype(np.int32)
@@ -78,11 +77,10 @@ def write_rows(plan: TrainingPlan, domains: Sequence[Domain], path: str | os.Pat
                     ),
                 ]
                 writer.write_table(pa.Table.from_arrays(columns, schema=schema))
-    os.replace(temporary, path)
 
 
 def _draws(plan: TrainingPlan, stage: StagePlan) -> Iterator[tuple[Any, Any, Any]]:
-    """Row ids, epochs and steps of a stage's draws, a part at a time."""
+    """Yield the row ids, epochs and steps of a stage's draws, up to `_CHUNK` draws at a time."""
     first, last = plan.step_bounds(stage)
     for start, stop in chunks(last - first, _CHUNK):
         position = np.arange(start, stop)
@@ -92,5 +90,5 @@ def _draws(plan: TrainingPlan, stage: StagePlan) -> Iterator[tuple[Any, Any, Any
         else:
             packs = np.searchsorted(plan.pack_offsets, first + position, side="right") - 1
             step = packs // plan.packs_per_step
-        real = rows >= 0  # blanks come after all rows of a stage, so epochs count positions
+        real = rows >= 0  # blanks follow all rows of a stage, so the position gives the epoch
         yield rows[real], (position // stage.epoch_draws + 1)[real], (step + 1)[real]

@@ -13,7 +13,6 @@ from axolotl_dmt import versions
 from axolotl_dmt.args import AUTO, DEFAULT_K, DEFAULT_SEED, DMTConfig
 from axolotl_dmt.chosen_k import ChosenK, choice_of, trial_stages
 from axolotl_dmt.data_files import may_be_gone, missing_files, wrong_columns
-from axolotl_dmt.earlier_run import NEXT_PLAN
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.hooks import (
     registered_amounts,
@@ -42,6 +41,7 @@ from axolotl_dmt.record import Recorder
 from axolotl_dmt.replay import check_losses, domains_by_loss, losses_path
 from axolotl_dmt.resolve import resolve_stages
 from axolotl_dmt.row_losses import RowLosses
+from axolotl_dmt.run_folder import RunFolder
 from axolotl_dmt.sharding import check_sharding
 from axolotl_dmt.stage_checks import check_stages, settle
 from axolotl_dmt.tasks import Tasks, check_evaluate
@@ -190,7 +190,7 @@ class Run:
 
         self.ranks = Ranks()
         self.pool = self.load_pool(cfg)
-        folder = Path(cfg.output_dir) / "dmt" / NEXT_PLAN
+        folder = RunFolder.of_config(cfg).next_plan
 
         def write_plan() -> None:
             plan = self.compile(cfg, self.pool.domains)
@@ -215,7 +215,7 @@ class Run:
         checkpoint = cfg.resume_from_checkpoint
         if checkpoint is None and cfg.auto_resume_from_checkpoints:
             resume.set_aside_incomplete(output_dir)
-            checkpoint = next(reversed(resume.checkpoints(output_dir)), None)
+            checkpoint = next(reversed(RunFolder(output_dir).checkpoints()), None)
         if checkpoint is not None:
             replan = self.config.on_plan_change == "replan"
             resume.check_plan(Path(checkpoint), plan, replan=replan)
@@ -303,7 +303,7 @@ class Run:
         assert self.plan is not None
         trainer.follow_plan(self.plan, self.pool.blank, self._adapters(cfg, trainer))
         self.recorder = Recorder(
-            output_dir / "dmt",
+            output_dir,
             self.plan,
             writes=trainer.is_world_process_zero(),  # type: ignore[attr-defined]
             versions=versions.installed_versions(),

@@ -1,123 +1,169 @@
-"""What can be done with the folder that a run left: score its stages, write its report anew."""
+"""The names of the files and folders that a run leaves under its `output_dir`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
-from axolotl_dmt.args import EvaluateConfig
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.kept_config import CONFIG_FILE, load_config, save_config, without_secrets
-from axolotl_dmt.model_card import update_card
-from axolotl_dmt.record import EVALUATE, RESULTS_FILE, with_scores
-from axolotl_dmt.results import Results
+from axolotl_dmt.results import RESULTS_FILE, Results
+
+DEFAULT_OUTPUT_DIR: Final = "model-out"
+"""Axolotl's own default for `output_dir`."""
+
+CONFIG_FILE: Final = "config.yaml"
+PICTURE: Final = "abilities.png"
+REPORT_MARKDOWN: Final = "report.md"
+REPORT_HTML: Final = "report.html"
+
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+_TIME = "%Y%m%d-%H%M%S"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run: where each file lies, whether or not it exists.
+
+    Attributes:
+        output_dir: the run's `output_dir`.
+    """
+
+    output_dir: Path
+
+    @classmethod
+    def of_config(cls, cfg: Mapping[str, Any]) -> RunFolder:
+        """Return the folder that an Axolotl configuration, raw or checked, writes to."""
+        return cls(Path(str(cfg.get("output_dir") or DEFAULT_OUTPUT_DIR)))
+
+    @property
+    def dmt(self) -> Path:
+        """The folder of what axolotl-dmt writes, except for the stages' models."""
+        return self.output_dir / "dmt"
+
+    @property
+    def results(self) -> Path:
+        """The scores after each stage."""
+        return self.dmt / RESULTS_FILE
+
+    @property
+    def config(self) -> Path:
+        """The YAML that the run was started with."""
+        return self.dmt / CONFIG_FILE
+
+    @property
+    def plan(self) -> Path:
+        """The folder of the plan that the run follows."""
+        return self.dmt / "plan"
+
+    @property
+    def next_plan(self) -> Path:
+        """The folder of a compiled plan until its training starts; it then becomes `plan`."""
+        return self.dmt / "plan.next"
+
+    @property
+    def k_choice(self) -> Path:
+        """The value that `axolotl dmt choose-k` chose for k."""
+        return self.dmt / "k.json"
+
+    @property
+    def k_trials(self) -> Path:
+        """The folder of the study that `axolotl dmt choose-k` ran."""
+        return self.dmt / "choose_k"
+
+    @property
+    def row_losses(self) -> Path:
+        """The losses of rows, where the YAML names no other file for them."""
+        return self.dmt / "row_losses.parquet"
+
+    @property
+    def report_markdown(self) -> Path:
+        """The report in Markdown."""
+        return self.dmt / REPORT_MARKDOWN
+
+    @property
+    def report_html(self) -> Path:
+        """The report as one HTML file."""
+        return self.dmt / REPORT_HTML
+
+    @property
+    def picture(self) -> Path:
+        """The picture of each ability by stage."""
+        return self.dmt / PICTURE
+
+    @property
+    def hidden_states(self) -> Path:
+        """The picture that `axolotl dmt visualise` draws."""
+        return self.dmt / "hidden_states.png"
+
+    @property
+    def model_card(self) -> Path:
+        """The model card, which Axolotl writes."""
+        return self.output_dir / "README.md"
+
+    @property
+    def stages(self) -> Path:
+        """The folder that holds a folder for each stage."""
+        return self.output_dir / "stages"
+
+    def stage(self, index: int, name: str) -> Path:
+        """Return the folder of the model that a stage ends with; the first stage has index 0."""
+        return self.stages / f"{index + 1:02d}-{name}"
+
+    def checkpoints(self) -> list[Path]:
+        """Return the checkpoint folders, the one with the lowest step first."""
+        if not self.output_dir.is_dir():
+            return []
+        steps = {
+            path: int(match[1])
+            for path in self.output_dir.iterdir()
+            if (match := _CHECKPOINT.fullmatch(path.name))
+        }
+        return sorted(steps, key=lambda path: steps[path])
+
+    def incomplete(self, checkpoint: Path) -> Path:
+        """Return the name that an incomplete checkpoint is given now, so that it is not resumed."""
+        return checkpoint.with_name(f"incomplete-{checkpoint.name}-{time.strftime(_TIME)}")
+
+    def earlier_runs(self) -> list[Path]:
+        """Return the folders of earlier runs that were set aside here, the oldest first."""
+        return sorted(self.output_dir.glob("_earlier-*"))
+
+    def new_earlier_run(self, ended: float) -> Path:
+        """Return an unused name for the folder of an earlier run.
+
+        Args:
+            ended: when that run ended, in seconds since the epoch.
+        """
+        # The underscore keeps the trainer from uploading the folder with the model.
+        name = time.strftime(f"_earlier-{_TIME}", time.localtime(ended))
+        folder, count = self.output_dir / name, 1
+        while folder.exists():
+            count += 1
+            folder = self.output_dir / f"{name}-{count}"
+        return folder
 
 
 def load_results(output_dir: Path) -> Results:
-    """The results of a run.
-
-    Raises:
-        DMTError: the folder holds none.
-    """
-    path = output_dir / "dmt" / RESULTS_FILE
-    if not path.is_file():
-        if (output_dir / "dmt" / CONFIG_FILE).is_file():
-            problem = f"no stage of the run in {output_dir} has ended yet"
-            fix = "wait for it, or train it anew"
-            if earlier := sorted(output_dir.glob("_earlier-*")):
-                fix += f"; an earlier run is kept in {earlier[-1]}"
-            raise DMTError("OUTPUT_DIR", problem, fix)
-        raise DMTError("OUTPUT_DIR", f"no file {path}", "name the output_dir of a dmt run")
-    return Results.load(path)
-
-
-def stage_folder(output_dir: Path, index: int, name: str) -> Path:
-    """Where the model of a stage lies; the first has index 0."""
-    return output_dir / "stages" / f"{index + 1:02d}-{name}"
-
-
-def evaluate_config(results: Results, config_file: Path | None) -> EvaluateConfig:
-    """How to score: as a YAML says, or else as the run was told.
-
-    Raises:
-        DMTError: neither says so.
-    """
-    if config_file is not None:
-        from axolotl_dmt.args import read_config
-        from axolotl_dmt.yaml_file import YamlFile
-
-        config = read_config(YamlFile.read(config_file).data.get("dmt"))
-        if config.evaluate is not None:
-            return config.evaluate
-        raise DMTError("dmt.evaluate", f"{config_file} has none", "add evaluate: {tasks: [...]}")
-    kept = results.extra.get(EVALUATE)
-    if kept is None:
-        raise DMTError(
-            "dmt.evaluate",
-            "the run was not told how to score",
-            "give --config with an evaluate block",
-        )
-    return EvaluateConfig.model_validate(kept)
-
-
-def score_stages(
-    output_dir: Path, *, config_file: Path | None, again: bool
-) -> Iterator[tuple[str, str]]:
-    """Score the stages of a run that have no scores, or all of them; writes after each.
+    """Read the results of a run.
 
     Args:
-        output_dir: of the run.
-        config_file: a YAML whose `dmt.evaluate` to score by, in place of the run's own.
-        again: score the stages that have scores too.
-
-    Yields:
-        A stage's name and what became of it.
+        output_dir: the `output_dir` of the run.
 
     Raises:
-        DMTError: no run there, no way to score it, or a stage's folder is gone.
-
-    Where `config_file` scored all stages, the folder then holds its `evaluate` block in place of
-    the run's own, for a recipe and for comparisons.
+        DMTError: the folder holds no results, or they cannot be read.
     """
-    from axolotl_dmt.report import write_report
-    from axolotl_dmt.saved_stage import score_saved_stage
-
-    results = load_results(output_dir)
-    config = evaluate_config(results, config_file)
-    as_told = True
-    for index, stage in enumerate(results.stages):
-        if stage.scores and not again:
-            as_told = False
-            yield stage.name, "has scores already"
-            continue
-        folder = stage_folder(output_dir, index, stage.name)
-        if not folder.is_dir():
-            raise DMTError("OUTPUT_DIR", f"no folder {folder}", "the stage's model is needed")
-        scored = score_saved_stage(folder, config)
-        if scored.error and stage.scores:
-            as_told = False
-            yield stage.name, f"kept its scores, scoring again failed: {scored.error}"
-            continue
-        as_told = as_told and not scored.error
-        timings = {**results.timings, f"evaluate {stage.name}": scored.seconds}
-        results = replace(results.with_stage(with_scores(stage, scored)), timings=timings)
-        results.save(output_dir / "dmt" / RESULTS_FILE)
-        values = ", ".join(f"{name} {score.value:.3f}" for name, score in scored.scores.items())
-        yield stage.name, scored.error or values
-    if config_file is not None and as_told:
-        results = _told(output_dir, results, config)
-    write_report(results, output_dir / "dmt")
-    update_card(output_dir, results)
-
-
-def _told(output_dir: Path, results: Results, evaluate: EvaluateConfig) -> Results:
-    """The results, and the run's YAML, as if the run had been told to score like this."""
-    folder = output_dir / "dmt"
-    if (folder / CONFIG_FILE).is_file():
-        raw, block = load_config(output_dir), evaluate.model_dump(exclude_unset=True)
-        save_config(without_secrets(raw | {"dmt": raw["dmt"] | {EVALUATE: block}}), folder)
-    extra = {**results.extra, EVALUATE: evaluate.model_dump(exclude_none=True)}
-    results = replace(results, extra=extra)
-    results.save(folder / RESULTS_FILE)
-    return results
+    folder = RunFolder(output_dir)
+    if folder.results.is_file():
+        return Results.load(folder.results)
+    if not folder.config.is_file():
+        raise DMTError(
+            "OUTPUT_DIR", f"no file {folder.results}", "name the output_dir of a dmt run"
+        )
+    fix = "wait for its first stage, or train it again"
+    if earlier := folder.earlier_runs():
+        fix += f"; an earlier run is kept in {earlier[-1]}"
+    raise DMTError("OUTPUT_DIR", f"no stage of the run in {output_dir} has ended yet", fix)

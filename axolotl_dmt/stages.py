@@ -27,7 +27,7 @@ from axolotl_dmt.hookspecs import StageContext
 from axolotl_dmt.optimizers import reset_optimizer
 from axolotl_dmt.ranks import Ranks
 from axolotl_dmt.record import Recorder
-from axolotl_dmt.run_folder import stage_folder
+from axolotl_dmt.run_folder import RunFolder
 from axolotl_dmt.saved_stage import score_in_subprocess
 from axolotl_dmt.scored import Scored, described
 from axolotl_dmt.tasks import Tasks
@@ -91,7 +91,7 @@ class StageCallback(TrainerCallback, ExportableState):
         (LOG.info if use.fits else LOG.warning)("disk: %s", use)
         self.recorder.start(resumed=state.global_step > 0, wait=self.ranks.wait)
         if self.ranks.first_on_host:
-            take_next_plan(self.recorder.folder)
+            take_next_plan(self.recorder.folder.output_dir)
         evaluate = self.config.evaluate
         if self.tasks and evaluate and evaluate.before and state.global_step == 0:
             self.recorder.baseline(self._evaluate("the starting model"))
@@ -194,7 +194,7 @@ class StageCallback(TrainerCallback, ExportableState):
 
     def _save(self, stage: StagePlan, output_dir: Path) -> Path:
         """Save the model under the stage's name; a folder of that name is always whole."""
-        final = stage_folder(output_dir, stage.index, stage.name)
+        final = RunFolder(output_dir).stage(stage.index, stage.name)
         partial = final.with_name(f".{final.name}.partial")
         with _whole_weights(self.trainer.accelerator):
             self.trainer.save_model(str(partial), _internal_call=True)

@@ -13,8 +13,9 @@ from typing import Any
 import yaml
 from rich.table import Table
 
+from axolotl_dmt.console import quiet_axolotl
 from axolotl_dmt.errors import DMTError, DMTErrors
-from axolotl_dmt.plan_command import load_run, quiet_logs
+from axolotl_dmt.plan_command import load_run
 from axolotl_dmt.study_cells import Cell, StudyRun, runs_of
 from axolotl_dmt.study_folder import StudyFolder
 
@@ -48,7 +49,7 @@ def estimate(cells: Sequence[Cell]) -> tuple[dict[str, Work], list[str]]:
         groups.setdefault(json.dumps(rest, sort_keys=True, default=str), []).append(cell)
     works: dict[str, Work] = {}
     problems: list[str] = []
-    with quiet_logs():
+    with quiet_axolotl():
         for group in groups.values():
             try:
                 works |= dict(_works(group))

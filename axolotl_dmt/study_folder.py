@@ -26,9 +26,9 @@ from typing import Any
 import yaml
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import write_json, write_text
 from axolotl_dmt.outcomes import Outcome, OutcomeStage
-from axolotl_dmt.results import Results
-from axolotl_dmt.run_folder import stage_folder
+from axolotl_dmt.run_folder import RunFolder, load_results
 from axolotl_dmt.study_cells import Cell, StudyRun, runs_of
 
 SCHEMA = 1
@@ -71,7 +71,8 @@ class StudyFolder:
 
     def stages(self, run: StudyRun) -> list[Path]:
         """Where the models lie that its stages end with."""
-        return [stage_folder(self.of(run), i, name) for i, name in enumerate(run.stages)]
+        folder = RunFolder(self.of(run))
+        return [folder.stage(index, name) for index, name in enumerate(run.stages)]
 
     def is_done(self, run: StudyRun) -> bool:
         """Whether a run was trained to its end."""
@@ -110,14 +111,14 @@ class StudyFolder:
         folder.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(self.config(run), sort_keys=False, allow_unicode=True)
         path = folder / CONFIG_FILE
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
         self.record(run)
         return path
 
     def record(self, run: StudyRun, failed: str | None = None) -> None:
         """Say what a run trains, and why it failed, in its folder."""
         entry = {"key": run.key, **({"failed": failed} if failed else {})}
-        _write_json(self.of(run) / RUN_FILE, entry)
+        write_json(self.of(run) / RUN_FILE, entry)
         self.found[run.key] = self.of(run)
 
     def write_cells(self, cells: Sequence[Cell]) -> None:
@@ -139,7 +140,7 @@ class StudyFolder:
             for cell in cells
         ]
         self.root.mkdir(parents=True, exist_ok=True)
-        _write_json(self.root / STUDY_FILE, {"schema": SCHEMA, "cells": entries})
+        write_json(self.root / STUDY_FILE, {"schema": SCHEMA, "cells": entries})
 
 
 @contextlib.contextmanager
@@ -210,7 +211,7 @@ def read_outcomes(study_dir: Path) -> list[Outcome]:
             stages = [
                 OutcomeStage(name=stage.name, rows=stage.rows, scores=stage.values())
                 for run in cell["runs"]
-                for stage in Results.load(study_dir / run["folder"] / "dmt").stages
+                for stage in load_results(study_dir / run["folder"]).stages
             ]
             outcomes.append(
                 Outcome(
@@ -252,7 +253,7 @@ def _is_entry_finished(study_dir: Path, run: Mapping[str, Any]) -> bool:
 
 def _is_finished(folder: Path, stages: Sequence[str]) -> bool:
     try:
-        results = Results.load(folder / "dmt" / "results.json")
+        results = load_results(folder)
     except DMTError:
         return False
     names = [stage.name for stage in results.stages]
@@ -265,9 +266,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _write_json(path: Path, content: Any) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)

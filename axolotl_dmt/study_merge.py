@@ -16,10 +16,10 @@ from axolotl_dmt.args import read_config
 from axolotl_dmt.errors import one_clear_error
 from axolotl_dmt.hook_loading import load_hooks
 from axolotl_dmt.merge import merge_stages
-from axolotl_dmt.record import EVALUATE, RESULTS_FILE, with_scores
+from axolotl_dmt.record import with_scores
 from axolotl_dmt.report import write_report
-from axolotl_dmt.results import Results, StageResult
-from axolotl_dmt.run_folder import stage_folder
+from axolotl_dmt.results import EVALUATE, Results, StageResult
+from axolotl_dmt.run_folder import RunFolder
 from axolotl_dmt.saved_stage import score_saved_stage
 from axolotl_dmt.study_folder import FINISHED
 
@@ -37,8 +37,8 @@ def merge_and_score(config_file: Path) -> None:
     started = time.monotonic()
     told = yaml.safe_load(config_file.read_text(encoding="utf-8"))
     config, how = read_config(told["dmt"]), told["merge"]
-    output_dir = Path(told["output_dir"])
-    model = stage_folder(output_dir, 0, "merge")
+    folder = RunFolder.of_config(told)
+    model = folder.stage(0, "merge")
     if not model.exists():
         model.parent.mkdir(parents=True, exist_ok=True)
         run = Path(how["models"][-1]).parents[1]
@@ -55,8 +55,8 @@ def merge_and_score(config_file: Path) -> None:
         settings={"merge": how},
         extra=extra,
     )
-    results.save(output_dir / "dmt" / RESULTS_FILE)
-    write_report(results, output_dir / "dmt")
+    results.save(folder.results)
+    write_report(results, folder.dmt)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from axolotl_dmt.interruption import INTERRUPTED
-from axolotl_dmt.results import Results
+from axolotl_dmt.run_folder import load_results
 from axolotl_dmt.study_cells import StudyRun
 from axolotl_dmt.study_folder import LOG_FILE, StudyFolder
 
@@ -156,7 +156,7 @@ class StudyRunner:
         if problem:
             what = f"failed: {problem}"
         else:
-            last = Results.load(self.folder.of(run) / "dmt").stages[-1]
+            last = load_results(self.folder.of(run)).stages[-1]
             scores = ", ".join(f"{name} {value:.3f}" for name, value in last.values().items())
             what = f"not scored: {last.error}" if last.error else scores or "done"
         text = f"{count} {run.name} {seconds:.0f} s: {what}"

@@ -11,8 +11,8 @@ from typing import Any
 
 from axolotl_dmt import sandbox
 from axolotl_dmt.args import EvaluateConfig
+from axolotl_dmt.console import bars_where_wanted, silence_known_noise
 from axolotl_dmt.errors import DMTError, DMTErrors
-from axolotl_dmt.quiet import bars_where_wanted, silence_known_noise
 from axolotl_dmt.scoring.sources import env_name, prompt_template
 
 SUITE = "dmt_suite"

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import replacing, write_json
 from axolotl_dmt.inputs import Domain, Rows, Stage
 from axolotl_dmt.permutation import for_chunks
 
@@ -245,9 +246,7 @@ class TrainingPlan:
             summary["settings"] = stage.stage.to_plain()
             for name in ("start_step", "end_step", "warmup_steps", "epoch_draws"):
                 summary[name] = getattr(stage, name)
-        temporary = folder / f".plan.json.{os.getpid()}"
-        temporary.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, folder / "plan.json")
+        write_json(folder / "plan.json", plain)
         if self.pack_offsets is None:
             (folder / "pack_offsets.npy").unlink(missing_ok=True)
 
@@ -360,10 +359,9 @@ def _hash(parts: Sequence[Any]) -> str:
 
 
 def _replace_array(path: Path, array: NDArray[Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
+    # np.save would add .npy to the temporary path, but not to a file.
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, array)
-    os.replace(temporary, path)
 
 
 def _stage_from_plain(index: int, plain: Mapping[str, Any]) -> StagePlan:

@@ -18,9 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.kept_config import CONFIG_FILE
 from axolotl_dmt.report_plot import COLOURS
-from axolotl_dmt.run_folder import load_results, stage_folder
+from axolotl_dmt.run_folder import RunFolder, load_results
 from axolotl_dmt.yaml_file import YamlFile
 
 METHODS = ("tsne", "pca")
@@ -77,7 +76,8 @@ def visualise(
     if queries < 2:
         raise DMTError("--queries", f"{queries} is too few", "write 100")
     names = [stage.name for stage in load_results(output_dir).stages]
-    folders = [(f"after {name}", stage_folder(output_dir, i, name)) for i, name in enumerate(names)]
+    run = RunFolder(output_dir)
+    folders = [(f"after {name}", run.stage(i, name)) for i, name in enumerate(names)]
     for _, folder in folders:
         if not folder.is_dir():
             raise DMTError("OUTPUT_DIR", f"no folder {folder}", "the stage's model is needed")
@@ -106,7 +106,7 @@ def visualise(
 
 
 def _kept_config(output_dir: Path) -> Path:
-    path = output_dir / "dmt" / CONFIG_FILE
+    path = RunFolder(output_dir).config
     if not path.is_file():
         raise DMTError("--config", f"the run kept no {path}", "name the YAML it was trained with")
     # A folder may be a stranger's, and hooks are code.
@@ -132,9 +132,10 @@ def _layer(layer: int | None, folder: str, base: str, remote: bool) -> int:
 
 def _queries(config_file: Path, count: int) -> dict[str, list[list[int]]]:
     """{domain: token ids of the part of each chosen row before the answer}."""
-    from axolotl_dmt.plan_command import compile_from_yaml, quiet_logs
+    from axolotl_dmt.console import quiet_axolotl
+    from axolotl_dmt.plan_command import compile_from_yaml
 
-    with quiet_logs():
+    with quiet_axolotl():
         _, run = compile_from_yaml(str(config_file))
     found, start = {}, 0
     for domain in run.pool.domains:

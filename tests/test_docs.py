@@ -27,14 +27,21 @@ from axolotl_dmt.args import read_config
 from axolotl_dmt.check import check_file
 from axolotl_dmt.cli import dmt
 from axolotl_dmt.hooks import hook_manager, known_strategies
-from axolotl_dmt.kept_config import SOURCES
 from axolotl_dmt.plan import compile_plan
-from axolotl_dmt.record import EVALUATE, HOOKS
 from axolotl_dmt.reference import INTERNAL, SECTIONS
 from axolotl_dmt.reference_commands import commands
 from axolotl_dmt.reference_hooks import hooks
 from axolotl_dmt.resolve import resolve_stages
-from axolotl_dmt.results import HARDWARE, Results, Sample, Score, StageResult
+from axolotl_dmt.results import (
+    EVALUATE,
+    HARDWARE,
+    HOOKS,
+    SOURCES,
+    Results,
+    Sample,
+    Score,
+    StageResult,
+)
 from axolotl_dmt.study import Study
 from axolotl_dmt.training_plan import DomainDraw
 from tests.pools import domain, stage

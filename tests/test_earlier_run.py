@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from axolotl_dmt.earlier_run import NEXT_PLAN, set_aside, take_next_plan
+from axolotl_dmt.earlier_run import set_aside, take_next_plan
 from axolotl_dmt.model_card import with_section
 from axolotl_dmt.plan import TrainingPlan, compile_plan
 from axolotl_dmt.record import Recorder
 from axolotl_dmt.report import write_report
 from axolotl_dmt.results import Results
+from axolotl_dmt.run_folder import RunFolder
 from tests.pools import domain, stage
 from tests.test_report import TWO
 
@@ -111,12 +112,12 @@ def test_a_run_that_goes_on_keeps_its_own(
     else:
         (tmp_path / "dmt/results.json").unlink()
     before = file_names(tmp_path)
-    new.save(tmp_path / "dmt" / NEXT_PLAN)
-    Recorder(tmp_path / "dmt", new, writes=True).start(resumed=resumed, wait=lambda: None)
-    take_next_plan(tmp_path / "dmt")
+    new.save(RunFolder(tmp_path).next_plan)
+    Recorder(tmp_path, new, writes=True).start(resumed=resumed, wait=lambda: None)
+    take_next_plan(tmp_path)
 
     assert TrainingPlan.load(tmp_path / "dmt/plan").fingerprint == new.fingerprint
-    assert not (tmp_path / "dmt" / NEXT_PLAN).exists()
+    assert not (RunFolder(tmp_path).next_plan).exists()
     kept = list(tmp_path.glob("_earlier-*"))
     assert len(kept) == moved
     assert (tmp_path / "dmt/report.html").exists() is not moved
@@ -131,5 +132,5 @@ def test_a_run_that_goes_on_keeps_its_own(
 def test_until_training_starts_the_folder_is_the_earlier_runs(tmp_path: Path) -> None:
     fill(tmp_path, LEFT)
     plan_of(80).save(tmp_path / "dmt/plan")
-    plan_of(88).save(tmp_path / "dmt" / NEXT_PLAN)
+    plan_of(88).save(RunFolder(tmp_path).next_plan)
     assert TrainingPlan.load(tmp_path / "dmt/plan").fingerprint == plan_of(80).fingerprint

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from axolotl_dmt import kept_config
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.kept_config import hub_commit, load_config, raw_config, save_config, sources
 from axolotl_dmt.run import Run
+from axolotl_dmt.run_folder import RunFolder
 from tests.pools import domain
 from tests.test_run import GOOD, raw
 
@@ -24,7 +24,7 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_run_keeps_its_yaml_with_the_domains(tmp_path: Path) -> None:
     run = Run.from_raw(raw(axolotl_config_path="/home/me/dmt.yaml"))
     assert run.raw == GOOD
-    save_config(run.raw, tmp_path / "dmt")
+    save_config(run.raw, tmp_path)
     assert load_config(tmp_path) == GOOD
     assert type(yaml.safe_load((tmp_path / "dmt/config.yaml").read_text())) is dict
 
@@ -116,6 +116,6 @@ def test_a_folder_without_a_kept_yaml_is_named(tmp_path: Path) -> None:
     with pytest.raises(DMTError, match=r"OUTPUT_DIR: no file .*config.yaml; name the output_dir"):
         load_config(tmp_path)
     (tmp_path / "dmt").mkdir()
-    (tmp_path / "dmt" / kept_config.CONFIG_FILE).write_text("a: [")
+    RunFolder(tmp_path).config.write_text("a: [")
     with pytest.raises(DMTError, match="cannot be read"):
         load_config(tmp_path)

@@ -15,10 +15,10 @@ from transformers import ProgressCallback, TrainerControl, TrainerState
 
 from axolotl_dmt import progress
 from axolotl_dmt.amounts import ALL
+from axolotl_dmt.console import VARIABLE, bars_where_wanted, is_quiet
 from axolotl_dmt.inputs import Domain, Stage
 from axolotl_dmt.plan import compile_plan
 from axolotl_dmt.progress import StageProgress
-from axolotl_dmt.quiet import VARIABLE, bars_where_wanted, is_quiet
 
 
 class Terminal(io.StringIO):

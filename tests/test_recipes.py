@@ -84,7 +84,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         extra={"sources": SOURCES},
     ).save(folder / "dmt/results.json")
     (folder / "dmt/abilities.png").write_bytes(b"\x89PNG")
-    save_config(RAW, folder / "dmt")
+    save_config(RAW, folder)
     return folder
 
 

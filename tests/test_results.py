@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.kept_config import CONFIG_FILE
 from axolotl_dmt.results import Results, Sample, Score, StageResult
-from axolotl_dmt.run_folder import load_results
+from axolotl_dmt.run_folder import CONFIG_FILE, load_results
 
 
 def score(value: float, stderr: float | None = 0.01, n: int = 100, task: str = "dmt_math") -> Score:

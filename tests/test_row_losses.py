@@ -83,7 +83,7 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
         lambda: parquet.write_table(pa.table({"loss": [1.0]}), other),
     ):
         write()
-        with pytest.raises(DMTError, match="is no file of row losses"):
+        with pytest.raises(DMTError, match="file of row losses"):
             read_header(other)
 
 

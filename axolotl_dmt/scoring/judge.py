@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import re
-import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import write_text
 from axolotl_dmt.scoring.sources import Metadata, integer, setting
 
 KEY_VARIABLES = ("DMT_JUDGE_API_KEY", "OPENAI_API_KEY")
@@ -82,10 +82,7 @@ class DiskCache:
         """Store a value, whole or not at all."""
         file = self.file(content)
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=file.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(value, stream, ensure_ascii=False)
-        os.replace(temporary, file)
+        write_text(file, json.dumps(value, ensure_ascii=False))
 
 
 def cache_folder(metadata: Metadata) -> Path:

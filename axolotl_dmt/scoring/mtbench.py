@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import replacing
 from axolotl_dmt.scoring.judge import Judgment, cache_folder
 from axolotl_dmt.scoring.sources import Metadata, Row, env_name, read_rows, setting
 
@@ -74,9 +75,8 @@ def _download(url: str, file: Path) -> None:
     except OSError as error:
         raise DMTError(SETTING, f"cannot download {url} ({error})", fix) from error
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    partial.write_bytes(content)
-    partial.replace(file)
+    with replacing(file) as temporary:
+        temporary.write_bytes(content)
 
 
 def _rows(folder: Path, names: Sequence[str], fields: Mapping[str, type]) -> list[Row]:

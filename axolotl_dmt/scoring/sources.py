@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import read_json_rows
 
 Metadata = Mapping[str, Any]
 Row = dict[str, Any]
@@ -152,20 +153,11 @@ def read_rows(name: str, path: str | os.PathLike[str], fields: Mapping[str, type
     file = Path(path).expanduser()
     shape = "{" + ", ".join(f'"{field}": ...' for field in fields) + "}"
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DMTError(name, f"cannot read {file} ({error})", "name a .jsonl file") from error
-    try:
-        if text.lstrip().startswith("["):
-            numbered = list(enumerate(json.loads(text), 1))
-        else:
-            numbered = [
-                (number, json.loads(line))
-                for number, line in enumerate(text.split("\n"), 1)
-                if line.strip()
-            ]
+        numbered = read_json_rows(file)
     except json.JSONDecodeError as error:
         raise DMTError(name, f"{file} is not JSON lines ({error})", f"a line is {shape}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DMTError(name, f"cannot read {file} ({error})", "name a .jsonl file") from error
     if not numbered:
         raise DMTError(name, f"{file} holds no rows", f"a line is {shape}")
     for number, row in numbered:

@@ -22,6 +22,7 @@ from typing import Any
 import click
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import read_json_rows
 from axolotl_dmt.toy.model import make_tokenizer, save_untrained
 
 FILES = (
@@ -73,7 +74,7 @@ def prepare(data: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES[:-1]:
         shutil.copyfile(data / name, folder / name)
-    trees = [json.loads(line) for line in (data / FILES[-1]).read_text("utf-8").splitlines()]
+    trees = [tree for _, tree in read_json_rows(data / FILES[-1])]
     with (folder / "oasst_chats.jsonl").open("w", encoding="utf-8") as file:
         for tree in trees:
             for messages in chats(tree):

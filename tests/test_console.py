@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import sys
 import warnings
 from pathlib import Path
 
 import pytest
 
 from axolotl_dmt.args import EvaluateConfig
-from axolotl_dmt.quiet import KNOWN_LOGS, KNOWN_WARNINGS, silence_known_noise
+from axolotl_dmt.console import (
+    KNOWN_LOGS,
+    KNOWN_WARNINGS,
+    quiet_axolotl,
+    silence_known_noise,
+)
 from axolotl_dmt.tasks import Tasks
 
 
@@ -50,3 +56,26 @@ def test_lm_eval_says_nothing_of_how_to_give_settings(
     assert output is not None
     assert "dmt_math" in output["results"]
     assert "Custom kwargs" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("silent", "err", "logged"), [(False, "printed\n", ["an error"]), (True, "", [])]
+)
+def test_what_axolotl_prints_is_kept_out_of_standard_output(
+    silent: bool,
+    err: str,
+    logged: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    before, log = (sys.stdout, logging.root.manager.disable), logging.getLogger("axolotl")
+    with pytest.raises(KeyError), quiet_axolotl(silent=silent):
+        print("printed")
+        log.warning("advice")
+        log.error("an error")
+        raise KeyError
+    assert (sys.stdout, logging.root.manager.disable) == before
+    output = capsys.readouterr()
+    assert (output.out, output.err, caplog.messages) == ("", err, logged)
