@@ -11,8 +11,9 @@ from typing import Any
 
 import yaml
 
+from axolotl_dmt.config_secrets import without_secrets
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.kept_config import SOURCES, load_config, without_secrets
+from axolotl_dmt.kept_config import SOURCES, load_config
 from axolotl_dmt.raw_checks import NO_MODEL
 from axolotl_dmt.recipe_safety import outside
 from axolotl_dmt.recipes import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from axolotl_dmt.config_secrets import holds_secret
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.kept_config import holds_secret
 from axolotl_dmt.recipes import CARD_FILE, Recipe
 
 

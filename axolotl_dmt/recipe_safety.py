@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from axolotl_dmt.kept_config import is_secret
+from axolotl_dmt.config_secrets import is_secret
 
 Check: TypeAlias = Callable[[Any], str | None]
 """Says why a value may do harm, or None."""
