@@ -39,6 +39,11 @@ class DMTErrors(DMTError):
         return type(self), (self.errors,)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message, or the name of its class if it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 @contextlib.contextmanager
 def one_clear_error() -> Iterator[None]:
     """A user's mistake ends the process with its message, code 2 and no traceback."""
