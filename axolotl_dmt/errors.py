@@ -40,6 +40,11 @@ class DMTErrors(DMTError):
         return type(self), (self.errors,)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message, or the name of its class if it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 @contextlib.contextmanager
 def one_clear_error() -> Iterator[None]:
     """Print a user's mistake without a traceback and exit with code 2, if the block raises one.

@@ -1,14 +1,16 @@
-"""`axolotl dmt init`: a commented YAML to start from."""
+"""`axolotl dmt init`: ask what to train, and write a commented YAML to start from."""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import yaml
 
 from axolotl_dmt.args import DEFAULT_K, read_config
@@ -16,7 +18,7 @@ from axolotl_dmt.errors import DMTError
 from axolotl_dmt.hooks import known_strategies
 
 SCORED = ("math", "code", "general")
-"""Domains that dmt_suite has a task for."""
+"""The domains for which dmt_suite has a task."""
 
 _FIELDS = (
     ("question", "answer"),
@@ -25,21 +27,22 @@ _FIELDS = (
     ("instruction", "response"),
     ("input", "output"),
 )
-"""Columns of a question and its answer, where they are not Alpaca's."""
+"""Common pairs of column names for a question and its answer, beside those of Alpaca."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """The answers to init's questions.
+class Answers:
+    """The user's answers: what to train, on which data and hardware.
 
     Attributes:
-        base_model: a folder, or a name of the hub.
-        data: (domain, file or name of the hub) of each dataset.
-        gpu_memory: of one GPU in GB; 0 for a CPU.
-        strategy: what `dmt.strategy` is to say.
-        k: replay.
-        general: the domain of general data, or None for the one called so, else the last.
-        output_dir: of the run.
+        base_model: a model folder, or a name on the Hub.
+        data: each dataset as (domain, file or name on the Hub).
+        gpu_memory: the memory of one GPU in GB; 0 to train on the CPU.
+        strategy: the value of `dmt.strategy`.
+        k: the value of `dmt.k`, the fraction of specialised data that stage 2 replays.
+        general: the domain of general data. None stands for the domain `general` if there is one,
+            else for the last domain.
+        output_dir: the run's output folder.
     """
 
     base_model: str
@@ -53,12 +56,12 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """How a model of some size is trained in some memory.
+    """A way to train a model of a given size in a given amount of memory.
 
     Attributes:
-        adapter: full, lora or qlora.
-        micro_batch: rows of a micro batch.
-        learning_rate: as usual for it.
+        adapter: `full` for full fine-tuning, `lora` or `qlora`.
+        micro_batch: rows per micro batch.
+        learning_rate: a customary peak learning rate for this kind of training.
     """
 
     adapter: str
@@ -66,16 +69,71 @@ class Fit:
     learning_rate: str
 
 
-def write_yaml(path: Path, wanted: Wanted) -> None:
-    """Write the YAML.
+def init_yaml(
+    path: Path,
+    *,
+    base_model: str | None,
+    data: Sequence[str],
+    gpu_memory: float | None,
+    **settings: str,
+) -> None:
+    """Ask for what the options leave open, write the YAML, and print what to run next.
+
+    Args:
+        path: the file to write.
+        base_model: a model folder or a name on the Hub; None to ask.
+        data: each dataset as `DOMAIN=FILE`; empty to ask.
+        gpu_memory: the memory of one GPU in GB; None to ask.
+        **settings: the other attributes of `Answers`.
 
     Raises:
-        DMTError: the file exists, or an answer cannot hold.
+        DMTError: the file exists, an answer is invalid, or standard input gives no answers.
     """
-    text = starting_yaml(wanted)
+    if path.exists():
+        raise DMTError(str(path), "exists already", "name another file")
+    datasets = [_domain_and_file(entry) for entry in data]
+    try:
+        base_model = base_model or click.prompt("Base model (a folder, or a name on the Hub)")
+        datasets = datasets or _ask_for_datasets()
+        if gpu_memory is None:
+            question = "Memory of one GPU in GB (0 to train on the CPU)"
+            gpu_memory = click.prompt(question, type=float, default=24)
+    except click.Abort:
+        if sys.stdin.isatty():  # the user pressed Ctrl-C
+            raise
+        click.echo(err=True)
+        fix = "pass --base-model, --data and --gpu-memory"
+        raise DMTError("init", "standard input gives no answers", fix) from None
+    answers = Answers(base_model=base_model, data=datasets, gpu_memory=gpu_memory or 0, **settings)
+    write_yaml(path, answers)
+    click.echo(f"wrote {path}; next: axolotl dmt check {path}")
+
+
+def _domain_and_file(entry: str) -> tuple[str, str]:
+    domain, _, file = entry.partition("=")
+    if not (domain and file):
+        raise DMTError("--data", f"{entry!r} has no domain", "write math=math.jsonl")
+    return domain, file
+
+
+def _ask_for_datasets() -> list[tuple[str, str]]:
+    datasets = []
+    question = "Data file, or a dataset on the Hub (leave empty to finish)"
+    while file := click.prompt(question, default=""):
+        datasets.append((click.prompt("  its domain", default="general"), file))
+    return datasets
+
+
+def write_yaml(path: Path, answers: Answers) -> None:
+    """Write the YAML to a new file.
+
+    Raises:
+        DMTError: the file exists or cannot be written, or an answer is invalid.
+    """
+    text = starting_yaml(answers)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:  # never over an older one
+        with path.open("x", encoding="utf-8") as file:  # never overwrite a file
             file.write(text)
     except FileExistsError:
         raise DMTError(str(path), "exists already", "name another file") from None
@@ -85,23 +143,27 @@ def write_yaml(path: Path, wanted: Wanted) -> None:
 
 
 def billions(base_model: str) -> float:
-    """Parameters in billions, as far as the name tells (`Llama-3.1-8B`); 7 where it does not."""
-    found = re.findall(r"(?<![\d.])(\d+(?:\.\d+)?)\s*([bm])(?![a-z])", base_model.lower())
-    if not found:
+    """Read the number of parameters, in billions, from a name such as `Llama-3.1-8B`.
+
+    Returns 7 if the name holds none.
+    """
+    sizes = re.findall(r"(?<![\d.])(\d+(?:\.\d+)?)\s*([bm])(?![a-z])", base_model.lower())
+    if not sizes:
         return 7.0
-    number, unit = found[-1]
+    number, unit = sizes[-1]
     return float(number) / (1000 if unit == "m" else 1)
 
 
 def fit(size: float, gpu_memory: float) -> Fit:
-    """What fits into the memory of one GPU; rules of thumb.
+    """Choose full fine-tuning, LoRA or QLoRA by the memory of one GPU.
 
-    Full fine-tuning holds 16 bytes a parameter (bf16 weights and gradients, AdamW's state and
-    32-bit copies), LoRA 2 bytes of frozen weights, QLoRA about 0.7; activations come on top.
+    These are rules of thumb. Full fine-tuning needs 16 bytes per parameter (bf16 weights and
+    gradients, the AdamW state and 32-bit copies), LoRA 2 bytes per frozen parameter, QLoRA about
+    0.7; activations need more on top.
 
     Args:
         size: parameters in billions.
-        gpu_memory: in GB; 0 for a CPU.
+        gpu_memory: the memory in GB; 0 for a CPU.
     """
     if not gpu_memory or gpu_memory >= 16 * size + 6:
         return Fit(adapter="full", micro_batch=2, learning_rate="2.0e-5")
@@ -110,81 +172,82 @@ def fit(size: float, gpu_memory: float) -> Fit:
     return Fit(adapter="qlora", micro_batch=1, learning_rate="2.0e-4")
 
 
-def starting_yaml(wanted: Wanted) -> str:
-    """The YAML as text.
+def starting_yaml(answers: Answers) -> str:
+    """Return the text of the YAML.
 
     Raises:
-        DMTError: no data, or a k, a strategy or a general domain that cannot hold.
+        DMTError: there is no data, or k, the strategy or the general domain is invalid.
     """
-    domains = list(dict.fromkeys(domain for domain, _ in wanted.data))
+    domains = list(dict.fromkeys(domain for domain, _ in answers.data))
     if not domains:
         raise DMTError("--data", "is missing", "write --data math=math.jsonl for each dataset")
-    size = billions(wanted.base_model)
-    how = fit(size, wanted.gpu_memory)
+    size = billions(answers.base_model)
+    how = fit(size, answers.gpu_memory)
     return "\n".join(
         [
-            "# Look first:  axolotl dmt check THIS_FILE; axolotl dmt plan THIS_FILE",
-            "# then train:  axolotl train THIS_FILE",
+            "# Check first:  axolotl dmt check THIS_FILE; axolotl dmt plan THIS_FILE",
+            "# Then train:   axolotl train THIS_FILE",
             "",
-            f"base_model: {_text(wanted.base_model)}",
+            f"base_model: {_text(answers.base_model)}",
             "plugins:",
             "  - axolotl_dmt.DMTPlugin",
             "",
-            "datasets:                        # Axolotl's own entries, and one key more: domain",
-            *(line for domain, path in wanted.data for line in _dataset(domain, path)),
+            "datasets:                        # as in Axolotl, plus one key: domain",
+            *(line for domain, path in answers.data for line in _dataset(domain, path)),
             "",
-            *_block(wanted, domains),
+            *_block(answers, domains),
             "",
-            f"output_dir: {_text(wanted.output_dir)}",
-            "dataset_prepared_path: last_run_prepared  # tokenised once, whatever the schedule",
+            f"output_dir: {_text(answers.output_dir)}",
+            "dataset_prepared_path: last_run_prepared  # one tokenised copy serves every schedule",
             "sequence_len: 2048",
             "# sample_packing: true           # much faster; needs flash attention",
             "",
-            *_memory(how, size, wanted.gpu_memory),
+            *_memory(how, size, answers.gpu_memory),
             "",
-            "num_epochs: 3                    # passes of each stage over its mix",
-            f"learning_rate: {how.learning_rate}            # peak of each stage",
-            "lr_scheduler: cosine             # each stage warms up and decays on its own",
+            "num_epochs: 3                    # epochs of each stage over its mix",
+            f"learning_rate: {how.learning_rate}            # the peak in each stage",
+            "lr_scheduler: cosine             # every stage has its own warm-up and decay",
             "warmup_ratio: 0.03",
             "optimizer: adamw_torch",
             "logging_steps: 10",
-            'save_strategy: "no"              # the stages are saved all the same',
+            'save_strategy: "no"              # the stages are saved anyway',
             "seed: 42",
             "",
         ]
     )
 
 
-def _block(wanted: Wanted, domains: Sequence[str]) -> list[str]:
-    """The `dmt:` block, checked as a run would check it."""
-    general = wanted.general or ("general" if "general" in domains else domains[-1])
+def _block(answers: Answers, domains: Sequence[str]) -> list[str]:
+    """Return the lines of the `dmt:` block, checked as a run checks it."""
+    general = answers.general or ("general" if "general" in domains else domains[-1])
     if general not in domains:
-        known = f"domains: {', '.join(domains)}"
-        raise DMTError("--general", f"no --data has the domain {general!r}", known)
-    if wanted.strategy not in (known_ones := known_strategies()):
-        fix = f"known: {', '.join(known_ones)}"
-        raise DMTError("--strategy", f"{wanted.strategy!r} is unknown", fix)
-    block: dict[str, Any] = {"strategy": wanted.strategy, "k": wanted.k, "general": general}
+        fix = f"domains: {', '.join(domains)}"
+        raise DMTError("--general", f"no --data has the domain {general!r}", fix)
+    strategies = known_strategies()
+    if answers.strategy not in strategies:
+        fix = f"choose one of: {', '.join(strategies)}"
+        raise DMTError("--strategy", f"{answers.strategy!r} is unknown", fix)
+    block: dict[str, Any] = {"strategy": answers.strategy, "k": answers.k, "general": general}
     if len(domains) == 1:
         block = {"strategy": "single", "domain": domains[0]}
     read_config(block)
-    words = {
+    comments = {
         "strategy": "`axolotl dmt strategies` lists the others",
-        "k": "replay in stage 2: this part of each specialised domain",
-        "general": "learned last; all other domains are specialised",
-        "domain": "a second domain makes stages of it",
+        "k": "the fraction of each specialised domain that stage 2 replays",
+        "general": "trained last; all other domains are specialised",
+        "domain": "add a second domain to train in stages",
     }
     lines = ["dmt:"]
     for key, value in block.items():
-        lines.append(f"{f'  {key}: {_text(value)}':<32} # {words[key]}")
+        lines.append(f"{f'  {key}: {_text(value)}':<32} # {comments[key]}")
     tasks = [f"dmt_{domain}" for domain in domains if domain in SCORED]
     mark = "" if tasks else "# "
     return [
         *lines,
         f"  {mark}evaluate:",
         f"  {mark}  tasks: [{', '.join(tasks or ['dmt_suite'])}]"
-        "   # scored after each stage; any task of lm-eval",
-        f"  {mark}  limit: 200                   # items a task; remove it for the real numbers",
+        "   # scored after each stage; any lm-eval task works",
+        f"  {mark}  limit: 200                   # items per task; remove it for the final scores",
     ]
 
 
@@ -201,7 +264,7 @@ def _dataset(domain: str, path: str) -> list[str]:
 
 
 def _kind(path: str) -> tuple[Any, str]:
-    """Axolotl's `type` for a file, from the names of its columns, and a remark."""
+    """Return Axolotl's `type` for a file, from the names of its columns, and a comment."""
     columns = _columns(Path(path))
     if "messages" in columns:
         return "chat_template", ""
@@ -211,7 +274,7 @@ def _kind(path: str) -> tuple[Any, str]:
         if {question, answer} <= columns:
             form = dict.fromkeys(("format", "no_input_format"), "{instruction}\n")
             return {"field_instruction": question, "field_output": answer, **form}, ""
-    return "alpaca", "a guess: name the type that fits your columns"
+    return "alpaca", "a guess: set the type that fits your columns"
 
 
 def _columns(path: Path) -> set[str]:
@@ -224,7 +287,7 @@ def _columns(path: Path) -> set[str]:
             return set(parquet.read_schema(path).names)
         with path.open(encoding="utf-8") as file:
             start = file.read(1 << 20)
-        # A list of rows, or a row a line: either way the first row starts at the first brace.
+        # In a JSON list as in JSON lines, the first row starts at the first brace.
         row, _ = json.JSONDecoder().raw_decode(start[start.index("{") :])
         return set(row)
     except (OSError, ValueError):
@@ -233,7 +296,7 @@ def _columns(path: Path) -> set[str]:
 
 def _memory(how: Fit, size: float, gpu_memory: float) -> list[str]:
     if not gpu_memory:
-        return ["bf16: false                      # a CPU", *_batches(how)]
+        return ["bf16: false                      # for the CPU", *_batches(how)]
     note = f"# {size:g}B parameters in {gpu_memory:g} GB: "
     if how.adapter == "full":
         saving = ("bf16: auto", "gradient_checkpointing: true")
@@ -256,7 +319,7 @@ def _batches(how: Fit) -> list[str]:
     accumulation = 32 // how.micro_batch
     return [
         f"micro_batch_size: {how.micro_batch}",
-        f"gradient_accumulation_steps: {accumulation:<5}# 32 rows a step on one GPU",
+        f"gradient_accumulation_steps: {accumulation:<5}# 32 rows per step on one GPU",
     ]
 
 

@@ -14,44 +14,11 @@ from typing import Any
 
 import yaml
 
+from axolotl_dmt.config_secrets import without_secrets
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.files import write_text
 from axolotl_dmt.inputs import Domain
 from axolotl_dmt.run_folder import RunFolder
-
-_SECRET_KEY = re.compile(r"api_?key|secret|passw|credential|(access|auth|hub|hf)_token", re.I)
-_SECRET_VALUE = re.compile(
-    r"hf_[A-Za-z0-9]{20,}"  # Hugging Face
-    r"|\bsk-[A-Za-z0-9_-]{16,}"  # OpenAI and its likes
-    r"|\bgh[a-z]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"
-    r"|\bxox[a-z]-[\w-]{10,}|\bAKIA[0-9A-Z]{16}\b"  # Slack, AWS
-    r"|://[^/\s@]+@"  # a name and password in a URL
-)
-
-
-def is_secret(key: str | int, value: Any) -> bool:
-    """Return whether an entry looks like a password, a token or a key.
-
-    Only text can be one: `use_auth_token: true` is not.
-    """
-    if not isinstance(value, str):
-        return False
-    return bool(_SECRET_KEY.search(str(key))) or holds_secret(value)
-
-
-def holds_secret(text: str) -> bool:
-    """Return whether a text contains a token of a well-known service, or a password in a URL."""
-    return bool(_SECRET_VALUE.search(text))
-
-
-def without_secrets(value: Any) -> Any:
-    """Return a copy of nested settings without the entries that look like a secret."""
-    if isinstance(value, Mapping):
-        kept = {key: item for key, item in value.items() if not is_secret(str(key), item)}
-        return {key: without_secrets(item) for key, item in kept.items()}
-    if isinstance(value, (list, tuple)):
-        return [without_secrets(item) for item in value if not is_secret("", item)]
-    return value
 
 
 def raw_config(cfg: Mapping[str, Any]) -> dict[str, Any]:

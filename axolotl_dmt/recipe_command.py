@@ -1,4 +1,4 @@
-"""`axolotl dmt recipe ...`: share a run, look at a stranger's, use it."""
+"""`axolotl dmt recipe ...`: share a run, inspect somebody else's recipe, use it."""
 
 from __future__ import annotations
 
@@ -8,167 +8,162 @@ from typing import TYPE_CHECKING
 
 import click
 
-from axolotl_dmt.errors import DMTError, DMTErrors, one_clear_error
+from axolotl_dmt.errors import DMTError, DMTErrors
 
 if TYPE_CHECKING:
     from axolotl_dmt.recipes import Recipe
 
-_TRUST = "allow it with --trust if you know who wrote it, or take it out"
-
 
 @click.group()
 def recipe() -> None:
-    """Recipes: runs to share. A recipe is data; what may do harm is shown and needs --trust."""
+    """Share runs as recipes, and use those of others.
+
+    A recipe is data. Settings that could do harm are listed, and need --trust.
+    """
 
 
 @recipe.command()
 @click.argument("output_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--to", type=click.Path(path_type=Path), help="The new folder. Default: NAME-recipe.")
-@click.option("--name", help="Name of the recipe. Default: the run's folder.")
-@click.option("--author", help="Who is to be named.")
-@click.option("--licence", "--license", help="As the hub names it, for example apache-2.0.")
+@click.option(
+    "--to", type=click.Path(path_type=Path), help="The folder to create.  [default: NAME-recipe]"
+)
+@click.option("--name", help="The recipe's name.  [default: the name of OUTPUT_DIR]")
+@click.option("--author", help="The author named on the card.")
+@click.option(
+    "--licence",
+    "--license",
+    help="The licence, by its identifier on the Hub, for example apache-2.0.",
+)
 def export(
     output_dir: Path, to: Path | None, name: str | None, author: str | None, licence: str | None
 ) -> None:
-    """Make a recipe of the run in OUTPUT_DIR."""
-    with one_clear_error():
-        from axolotl_dmt.recipe_export import check_author
-        from axolotl_dmt.recipe_export import export as make
-        from axolotl_dmt.recipe_source import RecipeFiles
-        from axolotl_dmt.recipes import read_recipe, save_files
+    """Export the run in OUTPUT_DIR as a recipe."""
+    from axolotl_dmt.recipe_export import check_card_text
+    from axolotl_dmt.recipe_export import export as export_files
+    from axolotl_dmt.recipe_source import RecipeFiles
+    from axolotl_dmt.recipes import read_recipe, save_files
 
-        for option, value in (("--name", name), ("--author", author), ("--licence", licence)):
-            check_author(value, option)
-        files, cleaned = make(output_dir, name=name, author=author, licence=licence)
-        folder = save_files(files, to or Path(f"{name or output_dir.resolve().name}-recipe"))
-        click.echo(f"wrote {folder}: {', '.join(files)}")
-        for key in cleaned.dropped:
-            click.echo(f"left out: {key}")
-        for place, what in cleaned.needs.items():
-            click.echo(f"placeholder: {place} ({what})")
-        for finding in read_recipe(RecipeFiles(name=folder.name, files=files)).findings:
-            click.echo(f"others will need --trust: {finding}")
-        if licence is None:
-            click.echo("no licence given: others may not know what they may do (--licence)")
+    for option, value in (("--name", name), ("--author", author), ("--licence", licence)):
+        check_card_text(value, option)
+    files, cleaned = export_files(output_dir, name=name, author=author, licence=licence)
+    folder = save_files(files, to or Path(f"{name or output_dir.resolve().name}-recipe"))
+    click.echo(f"wrote {folder}: {', '.join(files)}")
+    for key in cleaned.dropped:
+        click.echo(f"left out: {key}")
+    for placeholder, description in cleaned.needs.items():
+        click.echo(f"placeholder: {placeholder} ({description})")
+    _warn_of_findings(read_recipe(RecipeFiles(name=folder.name, files=files)))
+    if licence is None:
+        click.echo("no licence: others cannot tell what they may do with it; add --licence")
 
 
 @recipe.command()
 @click.argument("source")
 def check(source: str) -> None:
-    """Check a recipe: is it sound, and does it do no harm?
+    """Check that a recipe is valid and harmless.
 
-    SOURCE is as for `recipe use`.
+    For SOURCE, see `recipe use`. Exits with code 2 if it is not.
     """
-    with one_clear_error():
-        found = _read(source)
-        _refuse_findings(found, "take it out; who uses the recipe needs --trust")
-        click.echo(f"{found.name}: sound, nothing in it needs --trust")
+    loaded, _ = _load(source)
+    _refuse_findings(loaded, "remove it, or users of the recipe need --trust")
+    click.echo(f"{loaded.name}: valid, and nothing in it needs --trust")
 
 
 @recipe.command()
 @click.argument("source")
 def show(source: str) -> None:
-    """Show what a recipe is, and what in it needs the user's word.
+    """Show a recipe and the settings in it that need --trust.
 
-    SOURCE is as for `recipe use`.
+    For SOURCE, see `recipe use`.
     """
-    with one_clear_error():
-        from rich.console import Console
+    from rich.console import Console
 
-        from axolotl_dmt.recipe_view import recipe_parts
+    from axolotl_dmt.recipe_view import recipe_parts
 
-        found = _read(source)
-        console = Console()
-        for part in recipe_parts(found):
-            console.print(part)
+    loaded, _ = _load(source)
+    console = Console()
+    for part in recipe_parts(loaded):
+        console.print(part)
 
 
 @recipe.command()
 @click.argument("source")
-@click.option("--to", type=click.Path(path_type=Path), help="A new folder. Default: its name.")
-@click.option("--trust", is_flag=True, help="Take it with all that may do harm.")
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path),
+    help="The folder to create.  [default: the recipe's name]",
+)
+@click.option("--trust", is_flag=True, help="Accept settings that could do harm.")
 def use(source: str, to: Path | None, trust: bool) -> None:
-    """Take over a recipe into a new folder; nothing of it runs.
+    """Copy a recipe into a new folder, without running anything.
 
-    SOURCE is a folder, a zip, a YAML, https://..., hf://user/repository[@revision], or a name that
-    `axolotl dmt recipe list` shows.
+    SOURCE is a folder, a zip file, a YAML file, an https:// address of one of these files,
+    hf://user/repository[@revision], or a name from `axolotl dmt recipe list`.
     """
-    with one_clear_error():
-        from axolotl_dmt.recipes import YAML_FILE, save_files
+    from axolotl_dmt.recipe_view import printable
+    from axolotl_dmt.recipes import YAML_FILE, save_files
 
-        found, installed = _found(source)
-        if not (trust or installed):
-            _refuse_findings(found, _TRUST)
-        files = {YAML_FILE if n == found.yaml_name else n: data for n, data in found.files.items()}
-        folder = save_files(files, to or Path(found.name))
-        for finding in found.findings:
-            click.echo(f"trusted: {finding}")
-        for name in found.left_out:
-            click.echo(f"left out: {name!r} (no file that a recipe needs)")
-        for place, what in found.card.needs.items() if found.card else ():
-            click.echo(f"bring {_one_line(place)}: {_one_line(what)}")
-        click.echo(f"wrote {folder}; next: cd {folder} && axolotl dmt check {YAML_FILE}")
+    loaded, installed = _load(source)
+    if not (trust or installed):
+        _refuse_findings(loaded, "add --trust if you know the author, or remove it")
+    files = {YAML_FILE if n == loaded.yaml_name else n: data for n, data in loaded.files.items()}
+    folder = save_files(files, to or Path(loaded.name))
+    for finding in loaded.findings:
+        click.echo(f"trusted: {finding}")
+    for name in loaded.left_out:
+        click.echo(f"left out: {name!r} (not a kind of file that recipes contain)")
+    for placeholder, description in loaded.card.needs.items() if loaded.card else ():
+        click.echo(f"provide {printable(placeholder)}: {printable(description)}")
+    click.echo(f"wrote {folder}; next: cd {folder} && axolotl dmt check {YAML_FILE}")
 
 
 @recipe.command()
 @click.argument("source")
 @click.argument("repository")
-@click.option("--private", is_flag=True, help="A repository that only you see.")
+@click.option("--private", is_flag=True, help="Make the new repository private.")
 def push(source: str, repository: str, private: bool) -> None:
-    """Upload a recipe to REPOSITORY (user/name) on the Hugging Face hub.
+    """Upload a recipe to the Hugging Face Hub.
 
-    SOURCE is as for `recipe use`; it needs the card that `recipe export` writes.
+    REPOSITORY is user/name. For SOURCE, see `recipe use`; it needs the card (README.md) that
+    `recipe export` writes.
     """
-    with one_clear_error():
-        from axolotl_dmt.recipe_push import push as upload
+    from axolotl_dmt.recipe_push import push as upload
 
-        found = _read(source)
-        for finding in found.findings:
-            click.echo(f"others will need --trust: {finding}")
-        click.echo(upload(found, repository, private=private))
-        click.echo(f"others get it with: axolotl dmt recipe use hf://{repository}")
+    loaded, _ = _load(source)
+    _warn_of_findings(loaded)
+    click.echo(upload(loaded, repository, private=private))
+    click.echo(f"to use it: axolotl dmt recipe use hf://{repository}")
 
 
 @recipe.command(name="list")
 def list_gallery() -> None:
-    """List the built-in recipes, and those of installed packages."""
-    with one_clear_error():
-        from rich.console import Console
-        from rich.table import Table
+    """List the built-in recipes and those of installed packages."""
+    from axolotl_dmt.listings import print_recipes
 
-        from axolotl_dmt.recipes import headline, known_recipes
-
-        table = Table("recipe", "what it is for", box=None, pad_edge=False)
-        for name, path in known_recipes().items():
-            table.add_row(name, headline(path))
-        Console().print(table)
-        click.echo("axolotl dmt recipe use NAME copies one")
+    print_recipes()
+    click.echo("copy one with: axolotl dmt recipe use NAME")
 
 
-def _read(source: str) -> Recipe:
-    return _found(source)[0]
-
-
-def _found(source: str) -> tuple[Recipe, bool]:
-    """The recipe, and whether it came with an installed package."""
+def _load(source: str) -> tuple[Recipe, bool]:
+    """Return the recipe, and whether it is part of an installed package."""
     from axolotl_dmt.recipe_source import load
     from axolotl_dmt.recipes import known_recipes, read_recipe
 
     if "://" not in source and not Path(source).exists():
-        known = known_recipes()
-        if source in known:
-            return read_recipe(load(str(known[source]))), True
-        if close := difflib.get_close_matches(source, known, n=1):
+        recipes = known_recipes()
+        if source in recipes:
+            return read_recipe(load(str(recipes[source]))), True
+        if close := difflib.get_close_matches(source, recipes, n=1):
             problem = f"no folder, file or recipe {source}"
             raise DMTError("SOURCE", problem, f"did you mean {close[0]}?")
     return read_recipe(load(source)), False
 
 
-def _one_line(text: str) -> str:
-    """A stranger's text without control characters."""
-    return "".join(char if char.isprintable() else "�" for char in text)
+def _warn_of_findings(loaded: Recipe) -> None:
+    for finding in loaded.findings:
+        click.echo(f"users will need --trust: {finding}")
 
 
-def _refuse_findings(found: Recipe, fix: str) -> None:
-    if found.findings:
-        raise DMTErrors([DMTError(f.key, f.problem, fix) for f in found.findings])
+def _refuse_findings(loaded: Recipe, fix: str) -> None:
+    if loaded.findings:
+        raise DMTErrors([DMTError(f.key, f.problem, fix) for f in loaded.findings])

@@ -1,18 +1,19 @@
-"""Making a recipe of a run's folder: its YAML cleaned for strangers, and its card."""
+"""Makes a recipe from a run's folder: the YAML without private settings, and the card."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from axolotl_dmt.config_secrets import without_secrets
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.kept_config import load_config, without_secrets
+from axolotl_dmt.kept_config import load_config
 from axolotl_dmt.raw_checks import NO_MODEL
 from axolotl_dmt.recipe_safety import outside
 from axolotl_dmt.recipes import (
@@ -32,31 +33,41 @@ from axolotl_dmt.run_folder import RunFolder, load_results
 PERSONAL = re.compile(
     r"(use_)?(wandb|comet|mlflow|trackio|swanlab|gradio|otel|hub|hf|ray)(_.*)?"
     r"|push_dataset_to_hub|resume_from_checkpoint|axolotl_config_path|local_rank|world_size|device"
-    # what the command line of Axolotl adds
+    # added by Axolotl's command line
     r"|debug|debug_text_only|debug_num_examples|shard"
 )
-"""Keys of the person and the machine that ran it; they say nothing of the run."""
+"""Keys that belong to the author's accounts or machine, and do not describe the run."""
 
-_TEXTS = re.compile(
+_TEXT_KEYS = re.compile(
     r"(system_prompt|system_format|format|no_input_format|field_\w+|prompt|default_system_message|"
     r"lora_target_modules|\w*tokens)$"
 )
+"""Keys whose values are texts: one that starts with `/` is not a path."""
 _MACHINE_PATH = re.compile(r"(/|~|\.\.|\\\\|[A-Za-z]:[\\/]|file:)")
 
 
 @dataclass
 class Cleaned:
-    """A YAML fit for strangers.
+    """A YAML that can be shared.
 
     Attributes:
-        config: what is left.
-        needs: {placeholder: what belongs there}.
-        dropped: keys that were left out.
+        config: its content.
+        needs: {placeholder: a description of what users must provide there}.
+        dropped: the keys that were removed.
     """
 
     config: dict[str, Any]
-    needs: dict[str, str]
-    dropped: list[str]
+    needs: dict[str, str] = field(default_factory=dict)
+    dropped: list[str] = field(default_factory=list)
+
+    def placeholder(self, stem: str, suffix: str, description: str) -> str:
+        """Add a placeholder to `needs` for something local; return its path, which is unique."""
+        path, count = f"{stem}{suffix}", 1
+        while path in self.needs:
+            count += 1
+            path = f"{stem}-{count}{suffix}"
+        self.needs[path] = description
+        return path
 
 
 def export(
@@ -66,22 +77,22 @@ def export(
     author: str | None = None,
     licence: str | None = None,
 ) -> tuple[dict[str, bytes], Cleaned]:
-    """The files of a run's recipe.
+    """Make a recipe from a run.
 
     Args:
-        output_dir: of the run.
-        name: of the recipe; else the folder's.
-        author: written to the card as it is.
-        licence: as the hub names it, `apache-2.0`.
+        output_dir: the run's output folder.
+        name: the name of the recipe; None for the name of the folder.
+        author: the author for the card.
+        licence: the licence, by its identifier on the Hub: `apache-2.0`.
 
     Returns:
-        {file name: bytes}, and what was done to the YAML.
+        The files as {file name: bytes}, and the YAML with a record of what was removed from it.
 
     Raises:
-        DMTError: the folder holds no run, or one of a version that kept no YAML.
+        DMTError: the folder contains no run, or a run whose YAML was not saved.
     """
     results = load_results(output_dir)
-    name = name or re.sub(r"[^\w-]+", "-", output_dir.resolve().name).strip("-") or "recipe"
+    name = name or _plain(output_dir.resolve().name, "recipe")
     cleaned = clean(load_config(output_dir), results.extra.get(SOURCES) or {}, name)
     card = make_card(results, cleaned, name=name, author=author, licence=licence)
     picture = RunFolder(output_dir).picture
@@ -97,96 +108,96 @@ def export(
 
 
 def clean(raw: Mapping[str, Any], sources: Mapping[str, Any], name: str) -> Cleaned:
-    """Take secrets, names of accounts and paths of the machine out of a YAML.
+    """Remove secrets, account names and machine paths from a YAML.
 
-    What is local gets a placeholder: the recipe's user has no such file.
+    Local models and files become placeholders, as users of the recipe do not have them.
 
     Args:
-        raw: the run's own YAML.
-        sources: what `kept_config.sources` gave when the run started.
-        name: of the recipe; it names the output folder.
+        raw: the run's YAML.
+        sources: the result of `kept_config.sources` at the start of the run.
+        name: the name of the recipe, used in its output folder.
     """
     config = {key: value for key, value in without_secrets(raw).items() if value is not None}
-    done = Cleaned(config=config, needs={}, dropped=[])
+    cleaned = Cleaned(config)
     for key in [key for key in raw if PERSONAL.fullmatch(key) or key not in config]:
         if config.pop(key, raw[key]) not in (None, False, 0):
-            done.dropped.append(key)
-    _base_model(done, sources.get("base_model") or {})
-    _datasets(done, sources.get("datasets") or [])
-    _evaluate(done)
+            cleaned.dropped.append(key)
+    _base_model(cleaned, sources.get("base_model") or {})
+    _datasets(cleaned, sources.get("datasets") or [])
+    _evaluate(cleaned)
     config["output_dir"] = f"outputs/{name}"
     if "dataset_prepared_path" in config:
         config["dataset_prepared_path"] = "last_run_prepared"
-    done.config = _without_machine_paths(done, config, "")
-    return done
+    cleaned.config = _without_machine_paths(cleaned, config, "")
+    return cleaned
 
 
-def _base_model(done: Cleaned, source: Mapping[str, Any]) -> None:
-    name = str(done.config.get("base_model"))
+def _base_model(cleaned: Cleaned, source: Mapping[str, Any]) -> None:
+    name = str(cleaned.config.get("base_model"))
     if source.get("local", outside(name) is not None):
-        done.config["base_model"] = NO_MODEL
-        done.needs[NO_MODEL] = "the base model: a folder, or a name on the hub"
+        cleaned.config["base_model"] = NO_MODEL
+        cleaned.needs[NO_MODEL] = "the base model: a folder, or a name on the Hub"
     elif source.get("revision"):
-        done.config["revision_of_model"] = source["revision"]
+        cleaned.config["revision_of_model"] = source["revision"]
 
 
-def _datasets(done: Cleaned, sources: list[Mapping[str, Any]]) -> None:
-    entries = done.config.get("datasets") or []
+def _datasets(cleaned: Cleaned, sources: list[Mapping[str, Any]]) -> None:
+    entries = cleaned.config.get("datasets") or []
     for index, entry in enumerate(entries):
         source = sources[index] if index < len(sources) else {}
         if source.get("local", outside(entry.get("path")) is not None):
-            suffix = Path(str(entry["path"])).suffix
-            place = _place(done, f"your-data/{_plain(entry['domain'])}", suffix or ".jsonl")
             rows = f", {source['rows']:,} rows" if source.get("rows") is not None else ""
-            done.needs[place] = f"data of the domain {entry['domain']}{rows}"
-            entry["path"] = place
+            entry["path"] = cleaned.placeholder(
+                f"your-data/{_plain(entry['domain'])}",
+                _suffix(entry["path"]) or ".jsonl",
+                f"data of the domain {entry['domain']}{rows}",
+            )
             entry.pop("data_files", None)
         elif source.get("revision"):
             entry["revision"] = source["revision"]
-    for index, entry in enumerate(done.config.get("test_datasets") or []):
-        if Path(str(entry.get("path"))).suffix or outside(entry.get("path")):
-            place = _place(done, f"your-data/test-{index + 1}", Path(str(entry["path"])).suffix)
-            entry["path"] = place
-            done.needs[place] = "test data, for a loss"
+    for index, entry in enumerate(cleaned.config.get("test_datasets") or []):
+        path = entry.get("path")
+        if _suffix(path) or outside(path):
+            stem = f"your-data/test-{index + 1}"
+            entry["path"] = cleaned.placeholder(stem, _suffix(path), "test data for the loss")
 
 
-def _evaluate(done: Cleaned) -> None:
-    block = (done.config.get("dmt") or {}).get("evaluate") or {}
+def _evaluate(cleaned: Cleaned) -> None:
+    block = (cleaned.config.get("dmt") or {}).get("evaluate") or {}
     for ability, path in (block.get("data") or {}).items():
-        place = _place(done, f"your-data/{_plain(ability)}_test", Path(str(path)).suffix)
-        done.needs[place] = f"test items of the ability {ability}"
-        block["data"][ability] = place
-    # the server, and the leave to go without a sandbox, are of the machine
+        stem, description = (
+            f"your-data/{_plain(ability)}_test",
+            f"test items of the ability {ability}",
+        )
+        block["data"][ability] = cleaned.placeholder(stem, _suffix(path), description)
+    # the judge's server, and permission to run code without a sandbox, belong to the machine
     if (block.get("judge") or {}).pop("base_url", None):
-        done.dropped.append("dmt.evaluate.judge.base_url")
+        cleaned.dropped.append("dmt.evaluate.judge.base_url")
     if block.pop("allow_unsafe_code", None):
-        done.dropped.append("dmt.evaluate.allow_unsafe_code")
+        cleaned.dropped.append("dmt.evaluate.allow_unsafe_code")
 
 
-def _place(done: Cleaned, stem: str, suffix: str) -> str:
-    count = 1
-    while (place := f"{stem}{'' if count == 1 else f'-{count}'}{suffix}") in done.needs:
-        count += 1
-    return place
+def _suffix(path: Any) -> str:
+    return Path(str(path)).suffix
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^\w-]+", "-", str(name)).strip("-") or "data"
+def _plain(name: str, otherwise: str = "data") -> str:
+    """Return a name with other characters than letters, digits, `_` and `-` replaced."""
+    return re.sub(r"[^\w-]+", "-", str(name)).strip("-") or otherwise
 
 
-def _without_machine_paths(done: Cleaned, value: Any, key: str) -> Any:
+def _without_machine_paths(cleaned: Cleaned, value: Any, key: str) -> Any:
     if isinstance(value, Mapping):
-        items = {k: _without_machine_paths(done, v, f"{key}.{k}") for k, v in value.items()}
+        items = {k: _without_machine_paths(cleaned, v, f"{key}.{k}") for k, v in value.items()}
         return {_without_home(k): v for k, v in items.items()}
     if isinstance(value, list):
-        return [_without_machine_paths(done, item, key) for item in value]
+        return [_without_machine_paths(cleaned, item, key) for item in value]
     if not isinstance(value, str):
         return value
-    if not _TEXTS.search(key) and _MACHINE_PATH.match(value) and "\n" not in value:
-        last = re.split(r"[\\/]", value.rstrip("\\/"))[-1]
-        place = _place(done, f"your-files/{_plain(Path(last).stem)}", Path(last).suffix)
-        done.needs[place] = f"what {key.lstrip('.')} names"
-        return place
+    if not _TEXT_KEYS.search(key) and _MACHINE_PATH.match(value) and "\n" not in value:
+        file = Path(re.split(r"[\\/]", value.rstrip("\\/"))[-1])
+        stem, description = f"your-files/{_plain(file.stem)}", f"the file for {key.lstrip('.')}"
+        return cleaned.placeholder(stem, file.suffix, description)
     return _without_home(value)
 
 
@@ -200,7 +211,15 @@ def _without_home(text: Any) -> Any:
 def make_card(
     results: Results, cleaned: Cleaned, *, name: str, author: str | None, licence: str | None
 ) -> Card:
-    """The card of a run."""
+    """Return the card of a run.
+
+    Args:
+        results: the run's results.
+        cleaned: its YAML, as it will be shared.
+        name: the name of the recipe.
+        author: the author; None to name nobody.
+        licence: the licence; None if there is none.
+    """
     sources = results.extra.get(SOURCES) or {}
     base = sources.get("base_model") or {}
     config = cleaned.config
@@ -260,17 +279,24 @@ def _scores(results: Results) -> Iterator[ScoreCard]:
 
 
 def yaml_text(cleaned: Cleaned) -> str:
-    """The YAML file, with what its user must bring at its head."""
-    lines = ["# A recipe of axolotl-dmt: axolotl train dmt.yaml, in the folder of this file."]
+    """Return the text of the YAML file, with a list of what users must provide at the top."""
+    lines = ["# An axolotl-dmt recipe. Run it in this folder: axolotl train dmt.yaml"]
     if cleaned.needs:
-        lines.append("# Not part of it; put yours there, or change the paths below:")
+        lines.append("# You must provide these, or change the paths below:")
         lines += [f"#   {place}: {what}" for place, what in cleaned.needs.items()]
     body = yaml.safe_dump(cleaned.config, sort_keys=False, allow_unicode=True, width=100)
     return "\n".join(lines) + "\n\n" + body
 
 
 def card_text(card: Card, results: Results, cleaned: Cleaned, *, picture: bool) -> str:
-    """The README: front matter that the hub reads, then the card for people."""
+    """Return the text of the README: front matter for the Hub, then the card for people.
+
+    Args:
+        card: the card as data.
+        results: the run's results, for the tables of scores and stages.
+        cleaned: the YAML that is shared.
+        picture: whether the recipe contains the chart of the scores.
+    """
     front: dict[str, Any] = {"tags": ["axolotl", "axolotl-dmt", "recipe"]}
     if card.licence:
         front["license"] = card.licence
@@ -280,16 +306,16 @@ def card_text(card: Card, results: Results, cleaned: Cleaned, *, picture: bool) 
         front["datasets"] = names
     front["axolotl_dmt_recipe"] = card.to_json()
     block = cleaned.config.get("dmt") or {}
-    schedule = f"`strategy: {block['strategy']}`" if block.get("strategy") else "its own stages"
-    # why an evaluation failed may name files of the machine it failed on
+    schedule = f"`strategy: {block['strategy']}`" if block.get("strategy") else "stages of its own"
+    # the message of a failed evaluation can contain paths of the machine
     shown = replace(results, stages=tuple(replace(stage, error=None) for stage in results.stages))
     parts = [
         f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---",
         f"# {card.name}",
         f"A fine-tuning recipe for [Axolotl](https://github.com/axolotl-ai-cloud/axolotl) with "
-        f"axolotl-dmt: `{card.base_model.path}` through {schedule}.",
+        f"axolotl-dmt: `{card.base_model.path}` trained with {schedule}.",
         f"{f'Author: {card.author}. ' if card.author else ''}"
-        f"{f'Licence: {card.licence}.' if card.licence else 'No licence is given.'}",
+        f"{f'Licence: {card.licence}.' if card.licence else 'No licence was specified.'}",
         "## Scores",
         scores_table(shown),
     ]
@@ -299,7 +325,7 @@ def card_text(card: Card, results: Results, cleaned: Cleaned, *, picture: bool) 
     parts += ["## Data", _data_table(card)]
     if cleaned.needs:
         needs = "\n".join(f"- `{place}`: {what}" for place, what in cleaned.needs.items())
-        parts += ["## What to bring", needs]
+        parts += ["## What to provide", needs]
     parts += [
         "## Use it",
         "```\naxolotl dmt recipe use THIS_FOLDER --to my-run\ncd my-run\n"
@@ -314,11 +340,11 @@ def card_text(card: Card, results: Results, cleaned: Cleaned, *, picture: bool) 
 def _same_plan(card: Card) -> str:
     if any(source.local for source in card.data):
         return (
-            "The paths of local data count in the fingerprint, so yours will be another; the rows "
-            "and steps above are what `axolotl dmt plan` must show."
+            "The fingerprint includes the paths of local data, so yours will differ. "
+            "`axolotl dmt plan` must show the rows and steps above."
         )
     return (
-        f"With {card.global_batch} rows a step and these versions, `axolotl dmt plan` prints the "
+        f"With {card.global_batch} rows per step and these versions, `axolotl dmt plan` prints the "
         "fingerprint above."
     )
 
@@ -337,11 +363,16 @@ def _json_text(card: Card) -> str:
     return json.dumps(card.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def check_author(value: str | None, option: str) -> None:
-    """Refuse a name that would break out of the card's line.
+def check_card_text(value: str | None, option: str) -> None:
+    """Raise DMTError unless a text for the card is one short line.
+
+    Args:
+        value: the text; None if the option was not used.
+        option: the command-line option.
 
     Raises:
-        DMTError: naming the option.
+        DMTError: the text contains a line break or control character, or is too long.
     """
     if value is not None and (not value.isprintable() or len(value) > 200):
-        raise DMTError(option, f"{value!r} is no name", "write it in one line")
+        problem = f"{value!r} is not a single line of at most 200 characters"
+        raise DMTError(option, problem, "shorten it to one line")

@@ -1,40 +1,41 @@
-"""Uploading a recipe to the Hugging Face hub."""
+"""Uploads a recipe to the Hugging Face Hub."""
 
 from __future__ import annotations
 
 import re
 
-from axolotl_dmt.errors import DMTError
-from axolotl_dmt.kept_config import holds_secret
+from axolotl_dmt.config_secrets import holds_secret
+from axolotl_dmt.errors import DMTError, first_line
 from axolotl_dmt.recipes import CARD_FILE, Recipe
 
 
 def push(recipe: Recipe, repository: str, *, private: bool) -> str:
-    """Upload a recipe's files, and nothing else of its folder, as one commit.
+    """Upload the files of a recipe, and no other file of its folder, in one commit.
 
     Args:
-        recipe: that was read.
-        repository: `user/name`; made where there is none.
-        private: make it a private one.
+        recipe: the recipe to upload.
+        repository: `user/name`; created if it does not exist.
+        private: whether a new repository is private.
 
     Returns:
-        The commit's address.
+        The URL of the commit.
 
     Raises:
-        DMTError: a name that is none, a secret in a file, or the hub refuses.
+        DMTError: the name is not valid, a file contains a secret, the card is missing, or the Hub
+            refuses the upload.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
 
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
-        raise DMTError("REPOSITORY", f"{repository!r} is no name", "write user/name")
+        raise DMTError("REPOSITORY", f"{repository!r} is not a repository name", "write user/name")
     secrets = [f.key for f in recipe.findings if f.secret]
     secrets += [name for name, data in recipe.files.items() if holds_secret(data.decode("latin-1"))]
     if secrets:
-        raise DMTError(secrets[0], "holds what looks like a secret", "take it out first")
+        raise DMTError(secrets[0], "contains what looks like a secret", "remove it first")
     if CARD_FILE not in recipe.files:
-        fix = "make the folder with axolotl dmt recipe export"
+        fix = "create the folder with axolotl dmt recipe export"
         raise DMTError("SOURCE", f"{recipe.name} has no {CARD_FILE}", fix)
-    adds = [
+    additions = [
         CommitOperationAdd(path_in_repo=name, path_or_fileobj=data)
         for name, data in recipe.files.items()
     ]
@@ -42,9 +43,8 @@ def push(recipe: Recipe, repository: str, *, private: bool) -> str:
     try:
         api.create_repo(repository, private=private or None, exist_ok=True)
         commit = api.create_commit(
-            repository, adds, commit_message=f"axolotl-dmt recipe {recipe.name}"
+            repository, additions, commit_message=f"axolotl-dmt recipe {recipe.name}"
         )
-    except Exception as error:  # the hub's client raises the errors of several libraries
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DMTError("REPOSITORY", f"{first}", "log in with: hf auth login") from None
+    except Exception as error:  # the Hub client raises exceptions of several libraries
+        raise DMTError("REPOSITORY", first_line(error), "log in with: hf auth login") from None
     return str(commit.commit_url)

@@ -1,9 +1,9 @@
-"""What a stranger's YAML may say without being asked for: the list of keys that do no harm.
+"""Checks a YAML by an unknown author against a list of harmless keys.
 
-Axolotl has some 400 keys, and more with every release. Some import Python, open files, send keys
-and models to servers, or download code; so what is not on the list here is shown to the user, who
-may allow it (`--trust`). A key is on the list when the worst that a value of its kind can do is to
-waste the time of the machine that trains with it.
+Axolotl has about 400 keys, and each release adds more. Some import Python modules, open files,
+download code, or send credentials and models to servers. Therefore every key that is not on the
+lists in this module is shown to the user, who can allow it with `--trust`. A key is on a list if
+the worst that an accepted value can do is waste compute time.
 """
 
 from __future__ import annotations
@@ -13,50 +13,50 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from axolotl_dmt.kept_config import is_secret
+from axolotl_dmt.config_secrets import is_secret
 
 Check: TypeAlias = Callable[[Any], str | None]
-"""Says why a value may do harm, or None."""
+"""Returns why a value could do harm, or None if it is harmless."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A place in a recipe's YAML that needs the user's word.
+    """A setting in a recipe's YAML that needs the user's consent.
 
     Attributes:
-        key: dotted and indexed, `datasets[0].path`.
-        value: what stands there.
-        why: what it may do.
-        secret: whether it looks like a password or a key; its value is not kept then.
+        key: its key, dotted and indexed: `datasets[0].path`.
+        value: its value, or `…` for a secret.
+        reason: what it could do.
+        secret: whether it looks like a password or a key.
     """
 
     key: str
     value: Any
-    why: str
+    reason: str
     secret: bool = False
 
     @property
     def problem(self) -> str:
-        """The value and the reason, in one line."""
+        """The value, shortened, and the reason, in one line."""
         text = repr(self.value)
-        return f"{text if len(text) <= 80 else text[:79] + '…'} {self.why}"
+        return f"{text if len(text) <= 80 else text[:79] + '…'} {self.reason}"
 
     def __str__(self) -> str:
         return f"{self.key}: {self.problem}"
 
 
 def outside(path: Any) -> str | None:
-    """Why a path may lead out of the working folder, or None; names on the hub pass too.
+    """Return why a path could point outside the working folder, or None if it cannot.
 
-    Only the text is looked at: a recipe brings no links of its own.
+    A name on the Hub passes, too. Only the text of the path is checked: recipes contain no links.
     """
     if not isinstance(path, str) or not path or len(path) > 400:
-        return "is no path"
+        return "is not a path"
     if any(ord(char) < 32 or char in ':$%~\\"|<>\x7f' for char in path):
-        return "leads out of the working folder, or is an address"
+        return "points outside the working folder, or is a URL"
     parts = path.removeprefix("./").split("/")
     if path.startswith("/") or any(part.startswith(".") for part in parts if part):
-        return "leads out of the working folder, or to a hidden file"
+        return "points outside the working folder, or to a hidden file"
     return None
 
 
@@ -69,7 +69,7 @@ _STRATEGY = re.compile(
     r"(\.load(_\w+)?|:\w+)?"
 )
 _PLUGINS = re.compile(
-    # Axolotl's own that only change how the model computes; its others talk to servers.
+    # Axolotl's plugins that only change how the model computes; others contact servers.
     r"axolotl_dmt\.DMTPlugin|"
     r"axolotl\.integrations\.(liger|cut_cross_entropy|spectrum|grokfast|densemixer)\.\w+"
 )
@@ -78,9 +78,9 @@ _TASK = re.compile(r"[A-Za-z0-9][\w-]*")
 _REVISION = re.compile(r"[\w][\w.-]*")
 
 
-def _matches(pattern: re.Pattern[str], why: str) -> Check:
+def _matches(pattern: re.Pattern[str], reason: str) -> Check:
     def check(value: Any) -> str | None:
-        return None if isinstance(value, str) and pattern.fullmatch(value) else why
+        return None if isinstance(value, str) and pattern.fullmatch(value) else reason
 
     return check
 
@@ -88,32 +88,32 @@ def _matches(pattern: re.Pattern[str], why: str) -> Check:
 def _scalar(value: Any) -> str | None:
     if value is None or isinstance(value, (bool, int, float)):
         return None
-    return _matches(_SCALAR, "is neither a number nor one word")(value)
+    return _matches(_SCALAR, "is neither a number nor a single word")(value)
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None or isinstance(value, str) else "is no text"
+    return None if value is None or isinstance(value, str) else "is not text"
 
 
 def _jinja(value: Any) -> str | None:
-    # transformers renders templates in a sandbox; without a brace it is the name of a file
+    # transformers renders templates in a sandbox; a value without a brace names a file
     return _text(value) if isinstance(value, str) and "{" in value else outside(value)
 
 
 def _each(check: Check) -> Check:
-    """The check on every item of a list, or on the value itself."""
+    """Return a check of every item of a list, or of a value that is not a list."""
 
     def each(value: Any) -> str | None:
         items = value if isinstance(value, list) else [value]
-        return next((why for why in map(check, items) if why), None)
+        return next((reason for reason in map(check, items) if reason), None)
 
     return each
 
 
 def _settings(value: Any) -> str | None:
-    """Nested numbers and words: nothing in it can be a path, an address or a program."""
+    """Accept nested numbers and words, which cannot be paths, URLs or programs."""
     if isinstance(value, Mapping):
-        return next((why for why in map(_settings, value.values()) if why), None)
+        value = list(value.values())
     return _each(_settings)(value) if isinstance(value, list) else _scalar(value)
 
 
@@ -122,7 +122,7 @@ def _texts(value: Any) -> str | None:
 
 
 def _anything(value: Any) -> str | None:
-    return None  # the model of the `dmt:` block has checked it
+    return None  # pydantic has validated the `dmt:` block
 
 
 def _keys(names: str, check: Check) -> dict[str, Check]:
@@ -139,9 +139,9 @@ DATASET: Mapping[str, Check] = {
         "chat_template temperature logprobs_field conversation",
         _each(_scalar),
     ),
-    "split": _matches(re.compile(r"\w+(\[[\d:%]*\])?"), "is no split of a data set"),
-    "revision": _matches(_REVISION, "is no revision"),
-    "ds_type": _matches(re.compile("json|csv|parquet|arrow|text"), "may read more than data"),
+    "split": _matches(re.compile(r"\w+(\[[\d:%]*\])?"), "is not a dataset split"),
+    "revision": _matches(_REVISION, "is not a revision"),
+    "ds_type": _matches(re.compile("json|csv|parquet|arrow|text"), "could load more than data"),
     "message_property_mappings": _settings,
     "roles": _settings,
     "chat_template_jinja": _jinja,
@@ -159,7 +159,7 @@ EVALUATE: Mapping[str, Check] = {
         "model samples",
         _anything,
     ),
-    "tasks": _each(_matches(_TASK, "is a file of tasks, which may hold programs")),
+    "tasks": _each(_matches(_TASK, "is a task file, which can contain code")),
     "data": lambda value: _each(outside)(list(value.values())),
     "gen_kwargs": _settings,
 }
@@ -251,102 +251,107 @@ TOP: Mapping[str, Check] = {
         _texts,
     ),
     **_keys(
-        "type_of_model tokenizer_type", _matches(_CLASS, "is no name of a class in transformers")
+        "type_of_model tokenizer_type", _matches(_CLASS, "is not the name of a transformers class")
     ),
-    "revision_of_model": _matches(_REVISION, "is no revision"),
-    "plugins": _each(_matches(_PLUGINS, "runs another package's code")),
+    "revision_of_model": _matches(_REVISION, "is not a revision"),
+    "plugins": _each(_matches(_PLUGINS, "runs code of another package")),
     "chat_template_jinja": _jinja,
 }
 
 REASONS: Mapping[str, str] = {
-    "trust_remote_code": "runs code from a model's or data set's repository",
-    "resume_from_checkpoint": "reads a checkpoint, which may hold programs",
+    "trust_remote_code": "runs code from the repository of a model or dataset",
+    "resume_from_checkpoint": "loads a checkpoint, which can contain code",
     "trainer_cls": "imports a Python module",
-    "torchdistx_path": "imports Python from a folder",
-    "rl": "is not for dmt",
-    "trl": "imports Python functions, talks to servers",
-    "vllm": "starts or calls a server",
-    "use_kernels": "runs code from the hub",
-    "overrides_of_model_kwargs": "changes how the model is loaded, and from where",
-    "bench_dataset": "downloads from an address",
+    "torchdistx_path": "imports Python modules from a folder",
+    "rl": "is not supported with dmt",
+    "trl": "imports Python functions and contacts servers",
+    "vllm": "starts or contacts a server",
+    "use_kernels": "runs code from the Hub",
+    "overrides_of_model_kwargs": "changes how and from where the model is loaded",
+    "bench_dataset": "downloads from a URL",
     "push_dataset_to_hub": "uploads your data",
     "hf_use_auth_token": "sends your token",
-    "gradio_share": "opens a server to the world",
-    "use_ray": "runs on a cluster of yours",
-    "dmt.hooks": "runs Python of its own",
-    "dmt.evaluate.include_path": "reads tasks, which may hold programs",
-    "dmt.evaluate.judge": "sends your key and the answers to a server, at your cost",
+    "gradio_share": "opens a server to the internet",
+    "use_ray": "runs on your Ray cluster",
+    "dmt.hooks": "runs Python code",
+    "dmt.evaluate.include_path": "loads task files, which can contain code",
+    "dmt.evaluate.judge": "sends your API key and the answers to a server, at your expense",
     "dmt.evaluate.model_args": "changes how the model is loaded",
-    "dmt.evaluate.allow_unsafe_code": "runs generated code where nothing walls it off",
+    "dmt.evaluate.allow_unsafe_code": "runs generated code without isolation",
 }
-"""What the best known of the keys that are not on the list may do."""
+"""What the well-known keys that are on no list could do."""
 
 _SENDS = re.compile(r"(wandb|comet|mlflow|trackio|swanlab|hub|otel|hf_mlflow)_|use_(wandb|comet)")
 
 
 def findings(config: Mapping[str, Any]) -> list[Finding]:
-    """Everything in a YAML that may do more than train a model in the working folder.
+    """Return the settings in a YAML that could do more than train a model in the working folder.
 
     Args:
-        config: of plain values; its `dmt:` block has passed `args.read_config`.
+        config: the content of the YAML; its `dmt:` block has passed `args.read_config`.
 
     Returns:
-        Empty where the YAML is harmless.
+        The findings; an empty list if the YAML is harmless.
     """
     return [*_findings(config)]
 
 
 def deepspeed_findings(config: Mapping[str, Any], where: str) -> list[Finding]:
-    """The same for a DeepSpeed configuration."""
-    return [*_of_block(config, DEEPSPEED, f"{where}.")]
+    """Return the settings in a DeepSpeed configuration that could do harm.
+
+    Args:
+        config: the content of the DeepSpeed configuration.
+        where: its file name or YAML key, the prefix of each finding's key.
+    """
+    return [*_check_block(config, DEEPSPEED, f"{where}.")]
 
 
 def _findings(config: Mapping[str, Any]) -> Iterable[Finding]:
     blocks = ("datasets", "test_datasets", "dmt", "deepspeed")
-    yield from _of_block({k: v for k, v in config.items() if k not in blocks}, TOP, "")
+    yield from _check_block({k: v for k, v in config.items() if k not in blocks}, TOP, "")
     for key in ("datasets", "test_datasets"):
         entries = config.get(key) or []
         for index, entry in enumerate(entries if isinstance(entries, list) else [entries]):
-            yield from _of_dataset(entry, f"{key}[{index}]")
+            yield from _check_dataset(entry, f"{key}[{index}]")
     block = config.get("dmt") or {}
-    yield from _of_block({k: v for k, v in block.items() if k != "evaluate"}, DMT, "dmt.")
-    yield from _of_block(block.get("evaluate") or {}, EVALUATE, "dmt.evaluate.")
+    yield from _check_block({k: v for k, v in block.items() if k != "evaluate"}, DMT, "dmt.")
+    yield from _check_block(block.get("evaluate") or {}, EVALUATE, "dmt.evaluate.")
     deepspeed = config.get("deepspeed")
     if isinstance(deepspeed, Mapping):
         yield from deepspeed_findings(deepspeed, "deepspeed")
-    elif deepspeed is not None and (why := outside(deepspeed)):
-        yield Finding(key="deepspeed", value=deepspeed, why=why)
+    elif deepspeed is not None and (reason := outside(deepspeed)):
+        yield Finding(key="deepspeed", value=deepspeed, reason=reason)
 
 
-def _of_dataset(entry: Any, where: str) -> Iterable[Finding]:
+def _check_dataset(entry: Any, where: str) -> Iterable[Finding]:
     if not isinstance(entry, Mapping):
-        yield Finding(key=where, value=entry, why="is no data set")
+        yield Finding(key=where, value=entry, reason="is not a dataset")
         return
     kind = entry.get("type")
     if isinstance(kind, Mapping):
-        yield from _of_block(kind, PROMPT_TYPE, f"{where}.type.")
+        yield from _check_block(kind, PROMPT_TYPE, f"{where}.type.")
     elif kind is not None and not (isinstance(kind, str) and _STRATEGY.fullmatch(kind)):
-        yield Finding(key=f"{where}.type", value=kind, why="may import a Python module")
-    yield from _of_block({k: v for k, v in entry.items() if k != "type"}, DATASET, f"{where}.")
+        yield Finding(key=f"{where}.type", value=kind, reason="could import a Python module")
+    yield from _check_block({k: v for k, v in entry.items() if k != "type"}, DATASET, f"{where}.")
 
 
-def _of_block(
+def _check_block(
     block: Mapping[str, Any], allowed: Mapping[str, Check], prefix: str
 ) -> Iterable[Finding]:
     for name, value in block.items():
         key = f"{prefix}{name}"
         if is_secret(name, value):
-            yield Finding(key=key, value="…", why="looks like a secret", secret=True)
+            yield Finding(key=key, value="…", reason="looks like a secret", secret=True)
         elif name in allowed:
-            if value is not None and (why := allowed[name](value)):
-                yield Finding(key=key, value=value, why=why)
+            if value is not None and (reason := allowed[name](value)):
+                yield Finding(key=key, value=value, reason=reason)
         elif value not in (None, False):
-            yield Finding(key=key, value=value, why=_reason(key, str(name)))
+            yield Finding(key=key, value=value, reason=_reason(key, str(name)))
 
 
 def _reason(key: str, name: str) -> str:
-    if known := REASONS.get(key) or REASONS.get(name):
-        return known
+    if reason := REASONS.get(key) or REASONS.get(name):
+        return reason
     if _SENDS.match(name):
-        return "sends the run, or what it makes, to a server"
-    return "is not on the list of keys that do no harm"
+        return "sends data about the run, or its results, to a server"
+    return "is not on the list of harmless keys"

@@ -1,8 +1,8 @@
-"""Fetching a stranger's recipe: a folder, a zip file, a YAML, an https address, or the hub.
+"""Fetches the files of a recipe from a folder, a zip file, a YAML, an https address or the Hub.
 
-Whatever it comes as, it ends as some small files in memory, each under a plain relative name. A
-recipe of links, of too many or too large files, or with names that lead elsewhere is refused before
-anything is written.
+The author may be unknown. Every source yields a few small files in memory, each with a plain
+relative name. Links, too many or too large files, and names that point outside the recipe are
+refused before anything is written.
 """
 
 from __future__ import annotations
@@ -21,35 +21,52 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.client import HTTPMessage
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
-from axolotl_dmt.errors import DMTError
+from axolotl_dmt.errors import DMTError, first_line
 from axolotl_dmt.recipe_yaml import read_yaml
 
 SUFFIXES = (".yaml", ".yml", ".md", ".json", ".jsonl", ".png", ".txt", ".jinja")
-"""Kinds of files that a recipe may bring; others stay behind. None of them is run."""
+"""The kinds of files that a recipe can contain; others are left out. None is executed."""
+
+SMALL = "a recipe consists of a few small files"
+"""What would be right where a limit is exceeded."""
 
 MOST_FILES = 200
 LARGEST_FILE = 10 * 2**20
+"""The size limit of one file, in bytes."""
 LARGEST_TOTAL = 20 * 2**20
+"""The size limit of all files together, in bytes."""
 LARGEST_DOWNLOAD = 10 * 2**20
-"""Bytes."""
+"""The size limit of a zip file or a download, in bytes."""
 DEEPEST = 6
+"""The limit on the parts of a file name, folders included."""
 MOST_REDIRECTS = 5
 CONNECT_SECONDS = 20
 DOWNLOAD_SECONDS = 120
+
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+)
+"""What `zipfile` raises for damaged or encrypted files."""
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]{0,99}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeFiles:
-    """A recipe's files, not yet trusted.
+    """The files of a recipe, whose content has not been checked.
 
     Attributes:
-        name: a short name taken from the source.
+        name: a short name derived from the source.
         files: {relative name: bytes}.
-        left_out: names of files that are of no kind a recipe needs.
+        left_out: the names of files of other kinds than `SUFFIXES`, which were not read.
     """
 
     name: str
@@ -59,7 +76,7 @@ class RecipeFiles:
 
 @dataclass
 class _Basket:
-    """Collects files and refuses what does not fit."""
+    """Collects the files of one source and enforces the limits on names, number and size."""
 
     where: str
     files: dict[str, bytes] = field(default_factory=dict)
@@ -68,7 +85,7 @@ class _Basket:
     total: int = 0
 
     def wants(self, name: str, size: int) -> bool:
-        """Whether a file is to be read; refuses a name, a number or a size that does not fit."""
+        """Return whether to read a file; raise DMTError if its name or size is not allowed."""
         self.count += 1
         if self.count > MOST_FILES:
             self.refuse(f"has more than {MOST_FILES} files")
@@ -76,13 +93,13 @@ class _Basket:
         if not name.lower().endswith(SUFFIXES):
             self.left_out.append(name)
             return False
-        if name.lower() in (known.lower() for known in self.files):
-            self.refuse(f"has {name!r} twice")
+        if name.lower() in (added.lower() for added in self.files):
+            self.refuse(f"contains {name!r} twice")
         self._fits(name, size)
         return True
 
     def add(self, name: str, file: IO[bytes]) -> None:
-        """Read a file whose announced size is not to be believed."""
+        """Read a file, whatever size the source has declared for it."""
         data = file.read(LARGEST_FILE + 1)
         self._fits(name, len(data))
         self.files[name] = data
@@ -94,19 +111,19 @@ class _Basket:
         if self.total + size > LARGEST_TOTAL:
             self.refuse(f"is larger than {LARGEST_TOTAL // 2**20} MiB")
 
-    def refuse(self, problem: str) -> None:
-        raise DMTError(self.where, problem, "a recipe is a few small files")
+    def refuse(self, problem: str) -> NoReturn:
+        raise DMTError(self.where, problem, SMALL)
 
 
 def load(source: str) -> RecipeFiles:
-    """The files of a recipe.
+    """Return the files of a recipe from any source.
 
     Args:
-        source: a folder, a zip file, a YAML file, `https://...` of one of the latter two, or
+        source: a folder, a zip file, a YAML file, the `https://` address of one of these files, or
             `hf://user/repository[@revision]`.
 
     Raises:
-        DMTError: no such thing, or it is refused.
+        DMTError: the source does not exist, or is not a valid recipe.
     """
     if source.startswith("hf://"):
         return from_hub(source)
@@ -121,21 +138,24 @@ def load(source: str) -> RecipeFiles:
     raise DMTError(
         "SOURCE",
         f"no folder or file {source}",
-        "name a folder, a zip, a YAML, https://..., hf://user/repository or a name that "
-        "`axolotl dmt recipe list` shows",
+        "name a folder, a zip file, a YAML, an https:// address, hf://user/repository, or a recipe "
+        "from `axolotl dmt recipe list`",
     )
 
 
 def from_bytes(data: bytes, where: str) -> RecipeFiles:
-    """A recipe from the bytes of a zip file or of a YAML.
+    """Return the files of a recipe from the bytes of a zip file or a YAML.
+
+    Args:
+        data: the bytes.
+        where: the file or address that they come from.
 
     Raises:
-        DMTError: it is refused.
+        DMTError: they are neither, or exceed a limit.
     """
     name = _short_name(where)
     if len(data) > LARGEST_DOWNLOAD:
-        problem = f"is larger than {LARGEST_DOWNLOAD // 2**20} MiB"
-        raise DMTError(where, problem, "a recipe is a few small files")
+        raise DMTError(where, f"is larger than {LARGEST_DOWNLOAD // 2**20} MiB", SMALL)
     if data.startswith(b"PK"):
         return from_zip(data, where)
     try:
@@ -144,15 +164,15 @@ def from_bytes(data: bytes, where: str) -> RecipeFiles:
         if where.endswith((".yaml", ".yml")):
             raise
         problem = f"is neither a zip file nor a YAML ({error.problem})"
-        raise DMTError(where, problem, "name a recipe's folder, zip or YAML") from None
+        raise DMTError(where, problem, "name the folder, zip file or YAML of a recipe") from None
     return RecipeFiles(name=name, files={"dmt.yaml": data})
 
 
 def from_zip(data: bytes, where: str) -> RecipeFiles:
-    """A recipe from a zip file; nothing is unpacked to disk.
+    """Return the files of a recipe from the bytes of a zip file, without unpacking it to disk.
 
     Raises:
-        DMTError: it is refused.
+        DMTError: the zip file is damaged, or contains a file that is not allowed.
     """
     basket = _Basket(where)
     try:
@@ -161,7 +181,7 @@ def from_zip(data: bytes, where: str) -> RecipeFiles:
                 kind = stat.S_IFMT(entry.external_attr >> 16)
                 if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                     basket.refuse(f"{entry.filename!r} is a link or a device")
-                # zipfile cuts a name at a NUL and turns a backslash of Windows round
+                # `filename` is cut at a NUL and has its backslashes replaced on Windows
                 name = entry.orig_filename
                 if entry.is_dir():
                     check_name(name.rstrip("/"), where)
@@ -170,41 +190,44 @@ def from_zip(data: bytes, where: str) -> RecipeFiles:
                         basket.add(name, file)
     except DMTError:
         raise
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
-        raise DMTError(where, f"is no sound zip file ({error})", "pack it anew") from None
-    except (OSError, ValueError) as error:
-        raise DMTError(where, f"is no sound zip file ({error})", "pack it anew") from None
+    except _ZIP_ERRORS as error:
+        raise DMTError(where, f"is not a valid zip file ({error})", "zip it again") from None
     return _done(_without_top_folder(basket), where)
 
 
 def from_folder(folder: Path) -> RecipeFiles:
-    """A recipe from a folder; hidden files are passed by, links are refused.
+    """Return the files of a recipe from a folder, without hidden files.
 
     Raises:
-        DMTError: it is refused.
+        DMTError: the folder contains a link or another file that is not allowed.
     """
     basket = _Basket(str(folder))
     for path in _walk(folder, folder, basket):
         name = path.relative_to(folder).as_posix()
         if basket.wants(name, path.stat().st_size):
-            # a file that became a link meanwhile is not followed
+            # O_NOFOLLOW: the file may have been replaced by a link since it was listed
             with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
                 basket.add(name, file)
     return _done(basket, str(folder))
 
 
 def from_hub(source: str) -> RecipeFiles:
-    """A recipe from a model repository of the Hugging Face hub: `hf://user/repo[@revision]`.
+    """Return the files of a recipe from a model repository on the Hugging Face Hub.
+
+    Args:
+        source: `hf://user/repository[@revision]`.
 
     Raises:
-        DMTError: no such repository, the hub cannot be reached, or the recipe is refused.
+        DMTError: there is no such repository, the Hub cannot be reached, or a file is not allowed.
     """
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.hf_api import RepoFile
 
     name, _, revision = source.removeprefix("hf://").strip("/").partition("@")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or not re.fullmatch(r"[\w./-]*", revision):
-        raise DMTError("SOURCE", f"{source} names no repository", "write hf://user/repository")
+        raise DMTError(
+            "SOURCE", f"{source} does not name a repository", "write hf://user/repository"
+        )
     basket = _Basket(source)
     try:
         listed = HfApi().list_repo_tree(name, recursive=True, revision=revision or None)
@@ -220,27 +243,35 @@ def from_hub(source: str) -> RecipeFiles:
                         basket.add(entry.path, file)
     except DMTError:
         raise
-    except Exception as error:  # the hub's client raises the errors of several libraries
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DMTError(source, f"cannot be fetched ({first})", "check its name") from None
+    except Exception as error:  # the Hub client raises exceptions of several libraries
+        problem = f"cannot be fetched ({first_line(error)})"
+        raise DMTError(source, problem, "check the name") from None
     return _done(basket, source)
 
 
 def check_name(name: str, where: str) -> None:
-    """Refuse a file name that is not plain, relative and inside.
+    """Raise DMTError unless a file name is plain, relative and inside the recipe.
+
+    Args:
+        name: the name, with `/` between folders.
+        where: the source of the recipe, for error messages.
 
     Raises:
-        DMTError: naming it.
+        DMTError: the name is not allowed.
     """
     parts = name.split("/")
-    if len(parts) > DEEPEST or not all(_PART.fullmatch(part.lstrip(".")) for part in parts):
-        raise DMTError(where, f"has a file {name!r}", "name files plainly, inside the recipe")
-    if any(part.startswith("..") or part.endswith((".", " ")) for part in parts):
-        raise DMTError(where, f"has a file {name!r}", "name files plainly, inside the recipe")
+    if len(parts) > DEEPEST or not all(_is_plain(part) for part in parts):
+        problem = f"contains a file named {name!r}"
+        raise DMTError(where, problem, "use plain file names inside the recipe")
+
+
+def _is_plain(part: str) -> bool:
+    dots = part.startswith("..") or part.endswith((".", " "))
+    return not dots and _PART.fullmatch(part.lstrip(".")) is not None
 
 
 def _hidden(name: str) -> bool:
-    """Whether a file is none of the recipe's, `.gitattributes` for one; `..` is not hidden."""
+    """Return whether a file is hidden, such as `.gitattributes`; a path with `..` is not."""
     return any(re.match(r"\.[A-Za-z]", part) for part in name.split("/")) and ".." not in name
 
 
@@ -257,11 +288,11 @@ def _walk(folder: Path, root: Path, basket: _Basket) -> Iterator[Path]:
         elif entry.is_file():
             yield path
         else:
-            basket.refuse(f"{path.relative_to(root)} is no file")
+            basket.refuse(f"{path.relative_to(root)} is not a regular file")
 
 
 def _without_top_folder(basket: _Basket) -> _Basket:
-    """A zip of a folder, as code hosts serve them, has all under one name."""
+    """Remove the folder that contains all files, which the zip files of code hosts have."""
     tops = {name.split("/", 1)[0] for name in basket.files}
     if len(tops) == 1 and all("/" in name for name in basket.files):
         basket.files = {name.split("/", 1)[1]: data for name, data in basket.files.items()}
@@ -279,26 +310,30 @@ def _short_name(where: str) -> str:
 
 
 class _OnlyHttps(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to https addresses only."""
+
     max_redirections = MOST_REDIRECTS
 
     def redirect_request(
         self, req: Any, fp: Any, code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Any:
         if not newurl.startswith("https://"):
-            problem = f"leads on to {newurl}, which is not https"
+            problem = f"redirects to {newurl}, which is not https"
             raise DMTError(req.full_url, problem, "use another address")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def download(url: str) -> bytes:
-    """The bytes at an https address, at most `LARGEST_DOWNLOAD` of them.
+    """Return the bytes at an https address, at most `LARGEST_DOWNLOAD`.
 
     Raises:
-        DMTError: not https, a redirect away from it, too large, too slow, or not to be had.
+        DMTError: the address or a redirect is not https, the download is too large or too slow, or
+            the address cannot be reached.
     """
     if not url.startswith("https://"):
         raise DMTError("SOURCE", f"{url} is not https", "use an https:// address")
-    opener = urllib.request.OpenerDirector()  # without its usual handlers: no http, ftp or file
+    # An opener without the default handlers cannot open http, ftp or file addresses.
+    opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
         urllib.request.HTTPSHandler(),
@@ -315,8 +350,8 @@ def download(url: str) -> bytes:
     except DMTError:
         raise
     except (OSError, ValueError, urllib.error.URLError) as error:
-        why = " ".join(str(error).split())
-        raise DMTError(url, f"cannot be fetched ({why})", "check the address") from None
+        problem = f"cannot be fetched ({' '.join(str(error).split())})"
+        raise DMTError(url, problem, "check the address") from None
 
 
 def _read(answer: Any, url: str, deadline: float) -> bytes:
@@ -324,8 +359,7 @@ def _read(answer: Any, url: str, deadline: float) -> bytes:
     while chunk := answer.read1(2**16):
         data += chunk
         if len(data) > LARGEST_DOWNLOAD:
-            problem = f"is larger than {LARGEST_DOWNLOAD // 2**20} MiB"
-            raise DMTError(url, problem, "a recipe is a few small files")
+            raise DMTError(url, f"is larger than {LARGEST_DOWNLOAD // 2**20} MiB", SMALL)
         if time.monotonic() > deadline:
-            raise DMTError(url, f"took more than {DOWNLOAD_SECONDS} s", "try again later")
+            raise DMTError(url, f"takes more than {DOWNLOAD_SECONDS} s", "try again later")
     return bytes(data)

@@ -1,4 +1,4 @@
-"""What `axolotl dmt recipe show` prints: a stranger's words, as text and nothing but text."""
+"""`axolotl dmt recipe show`: prints a recipe by an unknown author without interpreting its text."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from axolotl_dmt.report_view import with_error
 
 
 def recipe_parts(recipe: Recipe) -> Iterator[RenderableType]:
-    """The parts, in order of reading; no control character of the recipe's reaches a terminal."""
+    """Yield the parts of the description from top to bottom.
+
+    Control characters in the recipe do not reach the terminal, and its markup is not interpreted.
+    """
     if recipe.card:
         yield from _card_parts(recipe.card)
     else:
         config = recipe.config
-        yield plain(f"{recipe.name}: a YAML without a card, for {config.get('base_model')}")
+        yield plain(f"{recipe.name}: a YAML without a card, base model {config.get('base_model')}")
         entries = config.get("datasets")
         entries = entries if isinstance(entries, list) else []
         for entry in (entry for entry in entries if isinstance(entry, dict)):
@@ -26,7 +29,7 @@ def recipe_parts(recipe: Recipe) -> Iterator[RenderableType]:
     files = ", ".join(f"{name} ({len(data):,} bytes)" for name, data in recipe.files.items())
     yield plain(f"\nfiles: {files}")
     if recipe.left_out:
-        yield plain(f"not taken over: {', '.join(recipe.left_out)}")
+        yield plain(f"left out: {', '.join(recipe.left_out)}")
     if not recipe.findings:
         yield Text("nothing in it needs --trust", style="green")
         return
@@ -42,7 +45,7 @@ def _card_parts(card: Card) -> Iterator[RenderableType]:
     yield plain(f"base model: {card.base_model.path}{revision}\n")
     data = Table("domain", "source", "revision", "rows", box=None, pad_edge=False)
     for source in card.data:
-        where = f"{source.path} (bring yours)" if source.local else source.path
+        where = f"{source.path} (provide your own)" if source.local else source.path
         rows = "–" if source.rows is None else f"{source.rows:,}"
         data.add_row(*map(plain, (source.domain or "", where, source.revision or "–", rows)))
     yield data
@@ -66,6 +69,11 @@ def _card_parts(card: Card) -> Iterator[RenderableType]:
     yield plain(", ".join(f"{name} {version}" for name, version in card.versions.items()))
 
 
+def printable(text: str, keep: str = "") -> str:
+    """Return a text with each control character replaced, except those in `keep`."""
+    return "".join(c if c.isprintable() or c in keep else "�" for c in text)
+
+
 def plain(text: str) -> Text:
-    """Text without markup and without control characters."""
-    return Text("".join(c if c.isprintable() or c == "\n" else "�" for c in text))
+    """Return a text, possibly of several lines, without markup and control characters."""
+    return Text(printable(text, keep="\n"))

@@ -1,13 +1,13 @@
-"""Recipes: a run that others can repeat, as a small folder.
+"""Recipes: small folders from which others can repeat a run.
 
     my-recipe/
-      dmt.yaml        the YAML, without secrets and without paths of the machine it ran on
-      README.md       the card: front matter for the hub, scores, plan, data
-      recipe.json     the card for programs
-      abilities.png   the picture of the scores
+      dmt.yaml        the YAML, without secrets and without paths of the original machine
+      README.md       the card: metadata for the Hub, scores, plan, data
+      recipe.json     the card as data
+      abilities.png   the chart of the scores
 
-`export` (in `recipe_export`) makes one of a run's folder; this module says what a recipe is and
-reads one that somebody else made. A recipe is data: nothing of it runs by being read.
+`recipe_export.export` makes a recipe from a run's folder; this module defines what a recipe is and
+reads recipes by unknown authors. A recipe is data: reading it executes nothing.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from axolotl_dmt.recipe_yaml import read_yaml
 SCHEMA = 1
 YAML_FILE, CARD_FILE, JSON_FILE, PICTURE = "dmt.yaml", "README.md", "recipe.json", "abilities.png"
 PLUGIN = "axolotl_dmt.DMTPlugin"
+EXPORT_AGAIN = "export the recipe again"
 
 
 class _Part(BaseModel):
@@ -38,14 +39,14 @@ class _Part(BaseModel):
 
 
 class Source(_Part):
-    """Where a model or a data set comes from.
+    """The origin of a model or dataset.
 
     Attributes:
-        path: its name on the hub; of a local one, the place in the recipe where yours belongs.
-        local: whether it is not part of the recipe and must be brought.
-        revision: the commit, tag or branch; None where unknown.
-        domain: of a data set.
-        rows: of a data set, once tokenised.
+        path: its name on the Hub; if it is local, the path where users put their own.
+        local: whether users must provide it, as it is not on the Hub.
+        revision: the commit, tag or branch; None if unknown.
+        domain: the domain of a dataset.
+        rows: the number of rows of a dataset after tokenisation.
     """
 
     path: str
@@ -56,7 +57,7 @@ class Source(_Part):
 
 
 class StageCard(_Part):
-    """One stage as it was planned; `rows` is {domain: distinct rows}."""
+    """One stage of the plan; `rows` is {domain: number of distinct rows}."""
 
     name: str
     steps: int
@@ -66,7 +67,7 @@ class StageCard(_Part):
 
 
 class ScoreCard(_Part):
-    """One ability's score after one stage; `value` and `stderr` as lm-eval gave them."""
+    """The score of one ability after one stage; `value` and `stderr` are those of lm-eval."""
 
     stage: str
     ability: str
@@ -78,9 +79,9 @@ class ScoreCard(_Part):
 
 
 class Card(_Part):
-    """What `recipe.json` and the front matter of `README.md` hold.
+    """The card: the content of `recipe.json` and of the front matter of `README.md`.
 
-    `needs` is {path: what its user must bring there}.
+    `needs` is {path: a description of what the user must provide there}.
     """
 
     schema_version: int = Field(SCHEMA, alias="schema")
@@ -97,22 +98,22 @@ class Card(_Part):
     versions: dict[str, str] = Field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON form."""
+        """Return the card as JSON values."""
         return self.model_dump(by_alias=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A recipe that has been read; its YAML is plain data with a `dmt:` block without mistakes.
+    """A recipe after reading: its YAML is plain data with a valid `dmt:` block.
 
     Attributes:
-        name: a short name taken from where it came from.
-        files: {relative name: bytes}, as they came.
-        yaml_name: which of the files is the YAML.
-        config: what that holds.
-        card: None where the recipe is a YAML alone.
-        findings: what needs the user's word.
-        left_out: files that were not taken over.
+        name: a short name derived from the source.
+        files: {relative name: unchanged bytes}.
+        yaml_name: the name of the YAML among the files.
+        config: the content of the YAML.
+        card: the card; None if the recipe is only a YAML.
+        findings: the settings that need the user's consent.
+        left_out: the names of files in the source that were not read.
     """
 
     name: str
@@ -125,10 +126,10 @@ class Recipe:
 
 
 def read_recipe(source: RecipeFiles) -> Recipe:
-    """Read a recipe's files and look for what may do harm.
+    """Read the files of a recipe and find the settings that could do harm.
 
     Raises:
-        DMTError: no YAML, a mistake in it, or a card that is none.
+        DMTError: there is no YAML, it has a mistake, or `recipe.json` is not a valid card.
     """
     name = _yaml_name(source.files)
     config = read_yaml(source.files[name], name)
@@ -136,32 +137,32 @@ def read_recipe(source: RecipeFiles) -> Recipe:
     if PLUGIN not in (plugins if isinstance(plugins, list) else [plugins]):
         raise DMTError("plugins", f"{name} does not list {PLUGIN}", f"add plugins: [{PLUGIN}]")
     read_config(config.get("dmt"))
-    found = findings(config)
+    needs_consent = findings(config)
     deepspeed = config.get("deepspeed")
     if isinstance(deepspeed, str):
-        # however the YAML spells it, and on a disk that knows no capitals
-        place = posixpath.normpath(deepspeed).lower()
-        for own in (file for file in source.files if file.lower() == place):
-            found += deepspeed_findings(_json(source.files[own], own), own)
+        # Other spellings of the path, and on some file systems other capitals, name the same file.
+        path = posixpath.normpath(deepspeed).lower()
+        for file in (file for file in source.files if file.lower() == path):
+            needs_consent += deepspeed_findings(_json(source.files[file], file), file)
     return Recipe(
         name=source.name,
         files=source.files,
         yaml_name=name,
         config=config,
         card=_card(source.files),
-        findings=tuple(found),
+        findings=tuple(needs_consent),
         left_out=source.left_out,
     )
 
 
 def _yaml_name(files: Mapping[str, bytes]) -> str:
-    found = [name for name in files if "/" not in name and name.endswith((".yaml", ".yml"))]
-    if YAML_FILE in found:
+    names = [name for name in files if "/" not in name and name.endswith((".yaml", ".yml"))]
+    if YAML_FILE in names:
         return YAML_FILE
-    if len(found) != 1:
-        problem = f"{len(found)} YAML files" if found else "no YAML file"
+    if len(names) != 1:
+        problem = f"{len(names)} YAML files" if names else "no YAML file"
         raise DMTError("SOURCE", f"the recipe has {problem}", f"name its YAML {YAML_FILE}")
-    return found[0]
+    return names[0]
 
 
 def _card(files: Mapping[str, bytes]) -> Card | None:
@@ -169,31 +170,31 @@ def _card(files: Mapping[str, bytes]) -> Card | None:
         return None
     data = _json(files[JSON_FILE], JSON_FILE)
     if (schema := data.get("schema")) != SCHEMA:
-        fix = f"this version reads schema {SCHEMA}: install another axolotl-dmt"
+        fix = f"this version of axolotl-dmt reads schema {SCHEMA}; install a matching version"
         raise DMTError(JSON_FILE, f"has schema {schema!r}", fix)
     try:
         return Card.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise DMTError(JSON_FILE, f"{place!r}: {first['msg']}", "export the recipe anew") from None
+        key = ".".join(str(part) for part in first["loc"])
+        raise DMTError(JSON_FILE, f"{key!r}: {first['msg']}", EXPORT_AGAIN) from None
 
 
 def _json(data: bytes, where: str) -> dict[str, Any]:
     try:
         value = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise DMTError(where, f"is no JSON ({error})", "export the recipe anew") from None
+        raise DMTError(where, f"is not valid JSON ({error})", EXPORT_AGAIN) from None
     if not isinstance(value, dict):
-        raise DMTError(where, "is no JSON object", "export the recipe anew")
+        raise DMTError(where, "is not a JSON object", EXPORT_AGAIN)
     return value
 
 
 def save_files(files: Mapping[str, bytes], folder: Path) -> Path:
-    """Write a recipe's files into a folder that is new or empty.
+    """Write the files of a recipe into a new or empty folder.
 
     Raises:
-        DMTError: the folder holds something, or cannot be made.
+        DMTError: the folder is not empty or cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -211,39 +212,40 @@ def save_files(files: Mapping[str, bytes], folder: Path) -> Path:
 
 
 def templates_folder() -> Path:
-    """Where the templates lie: in the installed package, or in a clone beside it."""
+    """Return the folder of templates: inside an installed package, beside it in a clone."""
     package = Path(__file__).parent
     inside = package / "yaml_templates"
     return inside if inside.is_dir() else package.parent / "yaml_templates"
 
 
 def gallery() -> Mapping[str, Path]:
-    """The built-in recipes, {name: YAML}; `lora/8b-24gb` lies in `lora/8b-24gb.yaml`."""
+    """Return the built-in recipes as {name: YAML file}; `lora/8b_24gb` is `lora/8b_24gb.yaml`."""
     folder = templates_folder()
-    found = {
+    templates = {
         path.relative_to(folder).with_suffix("").as_posix(): path
         for path in sorted(folder.rglob("*.yaml"))
     }
-    # a study is a grid of runs and no run
-    return {name: path for name, path in found.items() if not name.startswith("studies/")}
+    # a study is a grid of runs, not a run
+    return {name: path for name, path in templates.items() if not name.startswith("studies/")}
 
 
 def known_recipes() -> Mapping[str, Path]:
-    """The gallery and the recipes of installed packages, {name: YAML or folder}.
+    """Return the built-in recipes and those of installed packages as {name: YAML or folder}.
 
     Raises:
-        DMTError: a package's recipe has the name of another one.
+        DMTError: two recipes share a name, or a package's hook fails.
     """
     from axolotl_dmt.hooks import registered_recipes
 
-    built_in, more = gallery(), registered_recipes()
-    if taken := sorted(built_in.keys() & more.keys()):
-        raise DMTError("recipe", f"{taken[0]!r} is registered twice", "rename the package's")
-    return {**built_in, **more}
+    built_in, installed = gallery(), registered_recipes()
+    if duplicates := sorted(built_in.keys() & installed.keys()):
+        problem = f"{duplicates[0]!r} is registered twice"
+        raise DMTError("recipe", problem, "rename the recipe of the installed package")
+    return {**built_in, **installed}
 
 
 def headline(path: Path) -> str:
-    """What a recipe is for: how the comment at the head of its YAML begins."""
+    """Return the purpose of a recipe: the first sentence of the comment that opens its YAML."""
     if path.is_dir():
         path = path / YAML_FILE
     words: list[str] = []

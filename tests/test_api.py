@@ -14,6 +14,7 @@ from axolotl_dmt.api import Draw, PlanDataset, draws, load_schedule
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.inputs import Packing
 from tests.e2e.runs import environment
+from tests.mistakes import expect_error
 
 YAML = """\
 datasets:
@@ -68,8 +69,9 @@ def test_lengths_serve_amounts_in_tokens_and_packs(tmp_path: Path) -> None:
         "dmt: {stages: [{name: a, mix: {math: {tokens: 50}, general: all}}]}",
     )
     loaded = schedule(tmp_path, text)
-    with pytest.raises(DMTError, match="needs the rows' lengths"):
+    with pytest.raises(DMTError) as caught:
         loaded.compile(ROWS)
+    assert "dmt.stages[0].mix.math" in str(caught.value)
     lengths = {"math": np.full(20, 10), "general": [5] * 13}
     assert loaded.compile(lengths).stages[0].domains["math"].rows == 5
     packing = Packing(
@@ -93,9 +95,9 @@ def test_every_mistake_is_told_with_its_line(tmp_path: Path) -> None:
 
 def test_rows_that_do_not_fit_the_plan_are_refused(tmp_path: Path) -> None:
     loaded = schedule(tmp_path)
-    with pytest.raises(DMTError, match="rows: there are none of general"):
+    with expect_error("rows", "general"):
         loaded.compile({"math": 20})
-    with pytest.raises(DMTError, match=r"pools\['general'\]: 5 rows, and the plan was compiled"):
+    with expect_error("pools['general']", 5, 13):
         PlanDataset(loaded.compile(ROWS), {"math": range(20), "general": range(5)})
 
 

@@ -19,6 +19,7 @@ from axolotl_dmt.chosen_k import ChosenK, Trained
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.results import Score
 from axolotl_dmt.run import Run
+from tests.mistakes import assert_mistake, expect_error
 from tests.test_run import GOOD, in_a_folder_of_its_own, raw, refusal  # noqa: F401
 
 
@@ -100,29 +101,27 @@ FILE = Path("outputs/test-run/dmt/k.json")
 
 
 def test_a_run_takes_its_k_from_the_file() -> None:
-    assert refusal(raw(dmt=AUTO)) == (
-        f"dmt.k: auto, and there is no {FILE}; run `axolotl dmt choose-k` on this YAML first"
-    )
+    assert_mistake(refusal(raw(dmt=AUTO)), "dmt.k", "auto", FILE, "axolotl dmt choose-k")
     chosen((0.9, 0.8)).save(FILE)
     run = Run.from_raw(raw(dmt=AUTO))
     assert run.config.k == "1/64"
     assert str(run.stages(GOOD)[1].mix["math"]) == "1/64"
     said = refusal(raw(dmt=AUTO, base_model="other/model"))
-    assert said.startswith(f"dmt.k: auto, and {FILE} is of another base_model (some/model)")
+    assert_mistake(said, "dmt.k", FILE, "base_model", "some/model")
     FILE.write_text("{}")
-    assert refusal(raw(dmt=AUTO)).startswith(f"dmt.k: auto, and {FILE} cannot be read (KeyError")
+    assert_mistake(refusal(raw(dmt=AUTO)), "dmt.k", FILE, "KeyError")
 
 
 def test_a_choice_of_another_plan_is_refused() -> None:
     choice = chosen((0.9, 0.8))
     choice.check(stage_1="one", trial="trial 1/64", path=FILE)
-    for prints, what in (
-        (("two", "trial 1/64"), "stage 1 changed"),
-        (("one", "trial 1/16"), "the trial changed"),
-        (("two", "trial 1/16"), "stage 1 and the trial changed"),
+    for stage_1, trial, changed in (
+        ("two", "trial 1/64", "stage 1"),
+        ("one", "trial 1/16", "the trial"),
+        ("two", "trial 1/16", "stage 1 and the trial"),
     ):
-        with pytest.raises(DMTError, match=rf"is of another plan \({what}\)"):
-            choice.check(stage_1=prints[0], trial=prints[1], path=FILE)
+        with expect_error("dmt.k", FILE, changed):
+            choice.check(stage_1=stage_1, trial=trial, path=FILE)
 
 
 def cells(**changes: Any) -> Any:

@@ -13,6 +13,7 @@ from pyarrow import parquet
 
 from axolotl_dmt import data_files
 from axolotl_dmt.data_files import may_be_gone, missing_files, wrong_columns
+from tests.mistakes import assert_mistake, assert_mistakes
 
 ROWS = [{"question": f"{n}?", "answer": str(n), "context": ""} for n in range(5)]
 CHAT = [{"chat": [{"from": "user", "value": "a"}, {"from": "gpt", "value": "b"}], "tag": "x"}]
@@ -51,18 +52,18 @@ def custom(path: str, **fields: str) -> dict[str, Any]:
 def test_a_custom_prompts_columns_are_looked_for_in_every_kind_of_file(name: str) -> None:
     write(name, ROWS)
     assert told(custom(name, field_instruction="question", field_output="answer")) == []
-    assert told(custom(name, field_instruction="questoin", field_output="anwser")) == [
-        f"datasets[0].type.field_instruction: 'questoin' is not a column of {name}; "
-        "its columns are question, answer, context: did you mean 'question'?",
-        f"datasets[0].type.field_output: 'anwser' is not a column of {name}; "
-        "its columns are question, answer, context: did you mean 'answer'?",
-    ]
+    columns = "question, answer, context"
+    assert_mistakes(
+        told(custom(name, field_instruction="questoin", field_output="anwser")),
+        ("datasets[0].type.field_instruction", "'questoin'", name, columns, "'question'?"),
+        ("datasets[0].type.field_output", "'anwser'", name, columns, "'answer'?"),
+    )
 
 
 def test_a_column_left_unsaid_has_axolotls_own_name() -> None:
     write("rows.jsonl", ROWS)
     (line,) = told(custom("rows.jsonl", field_instruction="question"))
-    assert line.startswith("datasets[0].type.field_output: 'output' is not a column")
+    assert_mistake(line, "datasets[0].type.field_output", "'output'")
     # with nothing masked, the instruction alone can be trained on
     assert told(custom("rows.jsonl", field_instruction="question"), train_on_inputs=True) == []
 
@@ -72,8 +73,7 @@ def test_an_optional_column_is_only_missed_where_another_has_nearly_its_name() -
     named = {"field_instruction": "question", "field_output": "answer"}
     assert told(custom("rows.jsonl", **named, field_input="input", field_system="system")) == []
     (line,) = told(custom("rows.jsonl", **named, field_input="contxt"))
-    assert line.startswith("datasets[0].type.field_input: 'contxt' is not a column")
-    assert line.endswith("did you mean 'context'?")
+    assert_mistake(line, "datasets[0].type.field_input", "'contxt'", "'context'?")
 
 
 def test_axolotls_own_types_need_their_columns_and_no_input() -> None:
@@ -85,12 +85,10 @@ def test_axolotls_own_types_need_their_columns_and_no_input() -> None:
     assert told({"path": "rows.jsonl", "type": "alpaca_chat.load_qa"}) == []
     assert told({"path": "text.jsonl", "type": "completion"}) == []
     (line,) = told({"path": "rows.jsonl", "type": "alpaca"})
-    assert line.startswith(
-        "datasets[0].type: alpaca reads 'instruction' and 'output', not a column of rows.jsonl; "
-        "its columns are question, answer, context: write type: "
-    )
+    assert_mistake(line, "datasets[0].type", "alpaca", "'instruction'", "'output'", "rows.jsonl")
+    assert_mistake(line, "datasets[0].type", "question, answer, context", "type: ")
     (line,) = told({"path": "rows.jsonl", "type": "completion", "field": "txt"})
-    assert line.startswith("datasets[0].field: 'txt' is not a column of rows.jsonl")
+    assert_mistake(line, "datasets[0].field", "'txt'", "rows.jsonl")
 
 
 @pytest.mark.parametrize("name", ["chat.jsonl", "chat.parquet", "text.jsonl"])
@@ -101,16 +99,17 @@ def test_messages_and_their_keys_are_looked_for(name: str) -> None:
     right = {"role": "from", "content": "value"}
     assert told({**entry, "message_property_mappings": right}) == []
     assert told({**entry, "message_field_role": "from", "message_field_content": "value"}) == []
-    assert told(entry) == [
-        f"datasets[0].message_property_mappings.{key}: '{key}' is not a key of the messages in "
-        f"{name}; their keys are from, value"
-        for key in ("role", "content")
-    ]
+    assert_mistakes(
+        told(entry),
+        ("datasets[0].message_property_mappings.role", "'role'", name, "from, value"),
+        ("datasets[0].message_property_mappings.content", "'content'", name, "from, value"),
+    )
+    key = "datasets[0].message_property_mappings.content"
     (line,) = told({**entry, "message_property_mappings": {**right, "content": "valeu"}})
-    assert line.endswith("their keys are from, value: did you mean 'value'?")
+    assert_mistake(line, key, "'valeu'", "from, value", "'value'?")
     assert told({**entry, "chat_template_jinja": "{{ messages[0]['from'] }}"}) == []
     (line,) = told({"path": name, "type": "chat_template"})
-    assert line.startswith("datasets[0].field_messages: 'messages' is not a column of")
+    assert_mistake(line, "datasets[0].field_messages", "'messages'", name)
 
 
 def test_columns_of_some_rows_are_columns() -> None:
@@ -156,7 +155,7 @@ def test_only_the_beginning_of_a_large_file_is_read(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(data_files, "FIRST_BYTES", 100)
     Path("rows.jsonl").write_text('{"question": "ä", "answer": "b"}\n' * 3 + "not JSON\n")
     (line,) = told(custom("rows.jsonl", field_instruction="questoin", field_output="answer"))
-    assert "did you mean 'question'?" in line
+    assert_mistake(line, "datasets[0].type.field_instruction", "'questoin'", "'question'?")
 
 
 def test_every_missing_file_is_named_and_those_of_the_hub_are_not() -> None:

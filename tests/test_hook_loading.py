@@ -19,7 +19,6 @@ import pytest
 
 from axolotl_dmt import hookspecs
 from axolotl_dmt.args import read_config
-from axolotl_dmt.errors import DMTError
 from axolotl_dmt.hook_loading import hook_names, implementations, load_hooks, loaded_hooks
 from axolotl_dmt.hooks import (
     adjusted_scores,
@@ -39,6 +38,7 @@ from axolotl_dmt.resolve import resolve_stages
 from axolotl_dmt.results import Results, Score
 from axolotl_dmt.scored import Scored
 from axolotl_dmt.strategies import Setting
+from tests.mistakes import assert_mistake, expect_error
 from tests.test_resolve import DEFAULTS
 
 ROOT = Path(__file__).parents[1]
@@ -148,52 +148,42 @@ def test_hooks_of_a_module_and_a_file_are_loaded_and_forgotten_by_the_next_yaml(
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "values"),
     [
-        ("x = 1", "dmt.hooks[0]: {file} implements no hook; mark its functions with"),
+        ("x = 1", ["{file}", "hookimpl"]),
         (
             "@hookimpl\ndef register_order():\n    return {}",
-            "dmt.hooks[0]: {file} implements register_order, which is no hook; did you mean "
-            "register_orders?",
+            ["{file}", "register_order", "register_orders?"],
         ),
-        (
-            "@hookimpl\ndef adjust_stages(stage):\n    return None",
-            "dmt.hooks[0]: cannot be loaded (PluginValidationError",
-        ),
+        ("@hookimpl\ndef adjust_stages(stage):\n    return None", ["PluginValidationError"]),
         (
             "@hookimpl(wrapper=True)\ndef adjust_stages(stages):\n    return (yield)",
-            "dmt.hooks[0]: {file} wraps adjust_stages",
+            ["{file}", "wraps adjust_stages"],
         ),
-        ("def broken(:", "dmt.hooks[0]: cannot be loaded (SyntaxError"),
-        (
-            "import no_such_module",
-            "dmt.hooks[0]: cannot be loaded (ModuleNotFoundError in my_hooks",
-        ),
+        ("def broken(:", ["SyntaxError"]),
+        ("import no_such_module", ["ModuleNotFoundError in my_hooks"]),
     ],
 )
-def test_hooks_that_cannot_be_used_are_refused(code: str, said: str, tmp_path: Path) -> None:
+def test_hooks_that_cannot_be_used_are_refused(
+    code: str, values: list[str], tmp_path: Path
+) -> None:
     file = hooks_file(tmp_path, code)
-    with pytest.raises(DMTError) as caught:
+    with expect_error("dmt.hooks[0]", *(value.format(file=file) for value in values)):
         load_hooks([file])
-    assert str(caught.value).startswith(said.format(file=file))
-    assert "\n" not in str(caught.value)
     assert loaded_hooks() == []
 
 
 @pytest.mark.parametrize("name", ["missing.py", "no_such_package.hooks"])
 def test_hooks_that_are_not_there_are_refused(name: str) -> None:
-    with pytest.raises(DMTError, match=r"dmt.hooks\[0\]: cannot be loaded"):
+    with expect_error("dmt.hooks[0]", name.partition(".")[0]):
         load_hooks([name])
 
 
 def test_a_hook_that_raises_is_named_with_its_plugin_and_its_line(tmp_path: Path) -> None:
     load_hooks([hooks_file(tmp_path, "\n@hookimpl\ndef adjust_stages(stages):\n    1 / 0\n")])
-    with pytest.raises(DMTError) as caught:
+    values = ("ZeroDivisionError", "my_hooks.py line 5", "division by zero")
+    with expect_error("hook adjust_stages of my_hooks.py", *values):
         adjusted_stages([], [])
-    assert str(caught.value) == (
-        "hook adjust_stages of my_hooks.py: raised ZeroDivisionError in my_hooks.py line 5: "
-        "division by zero; repair it, or leave the plugin out"
-    )
 
 
 def test_what_a_hook_registers_is_guarded_too(tmp_path: Path) -> None:
@@ -212,9 +202,9 @@ def test_what_a_hook_registers_is_guarded_too(tmp_path: Path) -> None:
         return {"bad": bad}
     """
     load_hooks([hooks_file(tmp_path, code)])
-    with pytest.raises(DMTError, match=r"hook register_strategies of my_hooks.py: raised Runtime"):
+    with expect_error("hook register_strategies of my_hooks.py", "RuntimeError", "no more"):
         resolve_stages(read_config({"strategy": "lazy"}), ("math",), DEFAULTS)
-    with pytest.raises(DMTError, match=r"hook register_orders of my_hooks.py: raised RuntimeErr"):
+    with expect_error("hook register_orders of my_hooks.py", "RuntimeError", "out of luck"):
         registered_orders()["bad"](None)
 
 
@@ -229,7 +219,7 @@ def test_what_a_hook_registers_is_guarded_too(tmp_path: Path) -> None:
 )
 def test_an_answer_of_another_kind_is_refused(hook: str, ask: Any, tmp_path: Path) -> None:
     load_hooks([hooks_file(tmp_path, f"\n@hookimpl\ndef {hook}():\n    return 5\n")])
-    with pytest.raises(DMTError, match=f"hook {hook} of my_hooks.py: returned 5; return a"):
+    with expect_error(f"hook {hook} of my_hooks.py", 5):
         ask()
 
 
@@ -247,7 +237,7 @@ def test_a_score_hook_that_fails_costs_the_score_and_not_the_run(tmp_path: Path)
     scored = Scored.of(output, samples=0, seconds=1.0)
     assert scored.scores == {}
     assert scored.error is not None
-    assert scored.error.startswith("hook adjust_scores of my_hooks.py: raised ZeroDivisionError")
+    assert_mistake(scored.error, "hook adjust_scores of my_hooks.py", "ZeroDivisionError")
 
 
 def test_a_report_shows_sections_as_text_that_cannot_harm(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ import pytest
 from axolotl_dmt import hookimpl
 from axolotl_dmt.amounts import Amount, parse_amount
 from axolotl_dmt.args import read_config
-from axolotl_dmt.errors import DMTError
 from axolotl_dmt.hooks import (
     hook_manager,
     known_strategies,
@@ -27,6 +26,7 @@ from axolotl_dmt.plan import compile_plan
 from axolotl_dmt.resolve import resolve_stages
 from axolotl_dmt.strategies import Strategy
 from axolotl_dmt.training_plan import TrainingPlan
+from tests.mistakes import expect_error
 from tests.test_resolve import DEFAULTS
 
 
@@ -68,7 +68,7 @@ def test_two_strategies_of_one_name_are_refused() -> None:
     plugin = offering(Strategy(name="dmt", summary="another", stages=lambda setting: []))
     hook_manager().register(plugin)
     try:
-        with pytest.raises(DMTError, match="registered twice"):
+        with expect_error("dmt.strategy", "'dmt'"):
             known_strategies()
     finally:
         hook_manager().unregister(plugin)
@@ -87,7 +87,7 @@ def test_a_plugins_order_and_selector_can_be_used_by_name() -> None:
         "stages": [{"name": "a", "mix": {"math": {"rows": 3}}, "order": "backwards"}],
         "select": "last",
     }
-    with pytest.raises(DMTError, match=r"dmt.stages\[0\].order: 'backwards'"):
+    with expect_error("dmt.stages[0].order", "'backwards'"):
         resolve_stages(read_config(block), ("math",), DEFAULTS)
     plugin = SimpleNamespace(register_orders=register_orders, register_selectors=register_selectors)
     hook_manager().register(plugin)
@@ -113,7 +113,7 @@ def test_a_selector_with_a_built_ins_name_is_refused() -> None:
     plugin = SimpleNamespace(register_selectors=register_selectors)
     hook_manager().register(plugin)
     try:
-        with pytest.raises(DMTError, match="'random' is registered twice"):
+        with expect_error("dmt.select", "'random'"):
             registered_selectors()
     finally:
         hook_manager().unregister(plugin)
@@ -125,7 +125,7 @@ def test_a_plugins_unit_counts_rows() -> None:
         return {"at_most": lambda domain, value: min(domain.rows, int(value))}
 
     block = {"stages": [{"name": "a", "mix": {"math": {"at_most": 4}, "code": {"at_most": 9}}}]}
-    with pytest.raises(DMTError, match="unknown unit 'at_most'"):
+    with expect_error("dmt.stages[0].mix.math", "'at_most'"):
         read_config(block)
     plugin = SimpleNamespace(register_amounts=register_amounts)
     hook_manager().register(plugin)
@@ -159,7 +159,7 @@ def test_a_saved_plan_with_a_plugins_unit_loads_without_the_plugin(tmp_path: Pat
 
 @pytest.mark.parametrize("rows", [0, -1, 2.5, True, None])
 def test_a_unit_that_gives_no_whole_number_of_rows_is_refused(rows: Any) -> None:
-    with pytest.raises(DMTError, match=r"dmt.stages\[0\].mix.math: the unit odd gave"):
+    with expect_error("dmt.stages[0].mix.math", "odd", repr(rows)):
         compile_plan(
             stages=[Stage(name="a", mix={"math": Amount("odd")}, learning_rate=1.0)],
             domains=[Domain(name="math", rows=10)],

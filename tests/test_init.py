@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from axolotl_dmt.check import check_file
 from axolotl_dmt.cli import dmt
 from axolotl_dmt.init_command import billions, fit
+from tests.mistakes import assert_mistake
 
 jsonschema = pytest.importorskip("jsonschema")
 
@@ -76,33 +77,31 @@ def test_what_no_option_says_is_asked() -> None:
 def test_where_nobody_answers_it_says_what_to_give() -> None:
     done = init(input="")
     assert done.exit_code == 2
-    assert "nobody answers its questions here; say --base-model, --data" in done.output
+    assert "axolotl-dmt: init: " in done.output
+    assert "--base-model, --data and --gpu-memory" in done.output
 
 
 def test_an_older_file_is_never_overwritten() -> None:
     Path("dmt.yaml").write_text("mine\n")
     done = init("--base-model", "org/m", "--gpu-memory", "24", *options("math"))
     assert done.exit_code == 2
-    assert "dmt.yaml: exists already; name another file" in done.output
+    assert_mistake(done.output.strip(), "axolotl-dmt: dmt.yaml", "exists")
     assert Path("dmt.yaml").read_text() == "mine\n"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "key", "value"),
     [
-        (["--k", "3", *options("math", "general")], "dmt.k: 3 is outside [0, 1]"),
-        (
-            ["--strategy", "dtm", *options("math", "general")],
-            "--strategy: 'dtm' is unknown; known:",
-        ),
-        (["--general", "chat", *options("math")], "--general: no --data has the domain 'chat'"),
-        (["--data", "math.jsonl"], "--data: 'math.jsonl' names no domain"),
+        (["--k", "3", *options("math", "general")], "dmt.k", "3"),
+        (["--strategy", "dtm", *options("math", "general")], "--strategy", "'dtm'"),
+        (["--general", "chat", *options("math")], "--general", "'chat'"),
+        (["--data", "math.jsonl"], "--data", "'math.jsonl'"),
     ],
 )
-def test_an_answer_that_cannot_hold_is_one_line(arguments: list[str], said: str) -> None:
+def test_an_answer_that_cannot_hold_is_one_line(arguments: list[str], key: str, value: str) -> None:
     done = init("--base-model", "org/m", "--gpu-memory", "24", *arguments)
     assert done.exit_code == 2
-    assert said in done.output
+    assert_mistake(done.output.strip(), f"axolotl-dmt: {key}", value)
     assert not Path("dmt.yaml").exists()
 
 

@@ -147,17 +147,16 @@ def test_a_yaml_that_only_trains_needs_no_word() -> None:
     ],
 )
 def test_what_may_do_more_is_found_and_named(path: str, value: Any) -> None:
-    found = findings(changed(path, value))
-    assert len(found) == 1
-    key = found[0].key.replace("[", ".").replace("]", "")
+    (finding,) = findings(changed(path, value))
+    key = finding.key.replace("[", ".").replace("]", "")
     assert key == path or key.startswith(f"{path}.") or path.startswith(key)
-    assert found[0].why
-    assert "\n" not in str(found[0])
+    assert finding.reason
+    assert "\n" not in str(finding)
 
 
 def test_a_secret_is_found_and_not_repeated() -> None:
-    (found,) = findings({**GOOD, "optim_args": "hf_" + "a" * 34})
-    assert found.secret and "aaa" not in str(found)
+    (finding,) = findings({**GOOD, "optim_args": "hf_" + "a" * 34})
+    assert finding.secret and "aaa" not in str(finding)
 
 
 def test_a_deepspeed_file_may_not_log_elsewhere() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.recipe_yaml import DEEPEST, LARGEST, read_yaml
+from tests.mistakes import assert_mistake
 
 BOMB = "a: &a [x, x]\n" + "".join(
     f"{chr(98 + i)}: &{chr(98 + i)} [*{chr(97 + i)}, *{chr(97 + i)}]\n" for i in range(20)
@@ -18,7 +19,6 @@ BOMB = "a: &a [x, x]\n" + "".join(
 def refusal(text: str | bytes) -> str:
     with pytest.raises(DMTError) as caught:
         read_yaml(text.encode() if isinstance(text, str) else text, "dmt.yaml")
-    assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
@@ -29,45 +29,45 @@ def test_plain_settings_are_read_as_axolotl_reads_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "values"),
     [
-        (BOMB, "has an alias"),
-        ("a: &x 1\nb: *x", "has an alias"),
-        ("a: &x {<<: *x}", "has an alias"),
-        ("a: !!python/object/apply:os.system [id]", "has the tag"),
-        ("a: !!binary aGk=", "has the tag"),
-        ("a: !thing 1", "has the tag"),
-        ("<<: {a: 1}\nb: 1", "a key is no plain name"),
-        ("? [a, b]\n: 1", "a key is no plain name"),
-        ("a: 1\na: 2", "line 2: the key 'a' stands here twice"),
-        ("a: {b: 1, b: 2}", "the key 'b' stands here twice"),
-        ("a: " + "[" * 100_000, "nested too deeply"),
-        ("- " * (DEEPEST + 1) + "a", "nested too deeply"),
-        ("? " * 100_000, "nested too deeply"),
-        ("a: [" + "1," * 30_000 + "]", "of too many parts"),
-        ("a: 1" + "0" * 5_000, "an endless word"),
-        ("a: " + ":".join("1" * 40_000), "an endless word"),
-        ("a: 2020-99-99", "is no plain YAML"),
-        ("a: 1\n---\nb: 2", "line 2"),
-        ("a: [", "line 1"),
-        ("a: 'x\x07'", "is no plain YAML"),
-        ("[1, 2]", "holds no keys"),
-        ("", "holds no keys"),
-        ("on: 1", "the key True is no name"),
-        ("null: 1", "the key None is no name"),
-        ('"a\\e[31m": 1', "is no name"),
-        ("x" * (LARGEST + 1), "is larger than"),
+        (BOMB, ("line 2", "alias")),
+        ("a: &x 1\nb: *x", ("line 2", "alias")),
+        ("a: &x {<<: *x}", ("line 1", "alias")),
+        ("a: !!python/object/apply:os.system [id]", ("line 1", "tag", "os.system")),
+        ("a: !!binary aGk=", ("line 1", "tag", "binary")),
+        ("a: !thing 1", ("line 1", "tag", "!thing")),
+        ("<<: {a: 1}\nb: 1", ("line 1", "key")),
+        ("? [a, b]\n: 1", ("line 1", "key")),
+        ("a: 1\na: 2", ("line 2", "'a'")),
+        ("a: {b: 1, b: 2}", ("line 1", "'b'")),
+        ("a: " + "[" * 100_000, ("line 1", "nested")),
+        ("- " * (DEEPEST + 1) + "a", ("line 1", "nested")),
+        ("? " * 100_000, ("line 1", "nested")),
+        ("a: [" + "1," * 30_000 + "]", ("line 1", "too many")),
+        ("a: 1" + "0" * 5_000, ("line 1", "too long")),
+        ("a: " + ":".join("1" * 40_000), ("line 1", "too long")),
+        ("a: 2020-99-99", ()),
+        ("a: 1\n---\nb: 2", ("line 2",)),
+        ("a: [", ("line 1",)),
+        ("a: 'x\x07'", ()),
+        ("[1, 2]", ()),
+        ("", ()),
+        ("on: 1", ("key True",)),
+        ("null: 1", ("key None",)),
+        ('"a\\e[31m": 1', (repr("a\x1b[31m"),)),
+        ("x" * (LARGEST + 1), ("256 KiB",)),
     ],
 )
-def test_tricks_are_refused_in_one_line(text: str, said: str) -> None:
-    assert said in refusal(text)
+def test_tricks_are_refused_in_one_line(text: str, values: tuple[str, ...]) -> None:
+    assert_mistake(refusal(text), "dmt.yaml", *values)
 
 
 @pytest.mark.parametrize(
     "data", [b"a: \xff\xfe", "a: é".encode("latin-1"), "a: 1".encode("utf-16")]
 )
 def test_what_is_not_utf8_is_refused(data: bytes) -> None:
-    assert "is not UTF-8" in refusal(data)
+    assert_mistake(refusal(data), "dmt.yaml", "UTF-8")
 
 
 @given(st.text(max_size=60) | st.binary(max_size=60).map(lambda b: b.decode("latin-1")))

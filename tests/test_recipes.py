@@ -11,12 +11,12 @@ import yaml
 from click.testing import CliRunner, Result
 
 from axolotl_dmt.cli import dmt
-from axolotl_dmt.errors import DMTError
 from axolotl_dmt.kept_config import save_config
 from axolotl_dmt.recipe_export import clean, export
 from axolotl_dmt.recipe_source import RecipeFiles
 from axolotl_dmt.recipes import Card, read_recipe, save_files
 from axolotl_dmt.results import Results, Score, StageResult
+from tests.mistakes import assert_mistake, expect_error
 
 RAW: dict[str, Any] = {
     "base_model": "/models/secret-project/base",
@@ -129,8 +129,9 @@ def test_an_exported_recipe_is_sound_and_tells_nothing_of_the_machine(run: Path)
     assert config["dmt"]["evaluate"]["prompt"] == "/think {question}"
     for key in ("wandb_project", "hub_model_id", "resume_from_checkpoint", "comet_api_key"):
         assert f"left out: {key}" in done.output or key == "comet_api_key"
-    assert "placeholder: your-data/math.jsonl (data of the domain math, 5,000 rows)" in done.output
-    assert "others will need --trust: dmt.evaluate.judge" in done.output
+    (placeholder,) = [line for line in done.output.splitlines() if "your-data/math.jsonl" in line]
+    assert "domain math" in placeholder and "5,000 rows" in placeholder
+    assert "--trust: dmt.evaluate.judge" in done.output
 
 
 def test_the_card_holds_the_facts_for_people_and_for_programs(run: Path) -> None:
@@ -160,7 +161,7 @@ def test_the_card_holds_the_facts_for_people_and_for_programs(run: Path) -> None
     assert card["versions"] == {"axolotl-dmt": "0.1.0"}
     assert card["stages"][0]["rows"] == {"math": 12}
     assert "| math | dmt_math | 100 | 0.500 ± 0.010 |" in body
-    assert "not part of the recipe" in body and "![Ability by stage](abilities.png)" in body
+    assert "your-data" in body and "![Ability by stage](abilities.png)" in body
     assert Card.model_validate(card).to_json() == card
 
 
@@ -175,16 +176,20 @@ def test_nothing_is_written_over(run: Path) -> None:
     Path("shared").mkdir()
     Path("shared/mine.txt").write_text("mine")
     done = command("export", "run-7", "--to", "shared")
-    assert (done.exit_code, "is not empty" in done.output) == (2, True)
+    assert done.exit_code == 2
+    assert_mistake(done.output.strip(), "axolotl-dmt: --to", "shared")
     assert [path.name for path in Path("shared").iterdir()] == ["mine.txt"]
 
 
 def test_a_folder_without_a_run_and_an_odd_name_are_refused_in_one_line(run: Path) -> None:
     Path("empty").mkdir()
-    assert "axolotl-dmt: OUTPUT_DIR: no file" in command("export", "empty").output
-    assert "--author" in command("export", "run-7", "--author", "a\nlicense: x").output
+    said = command("export", "empty").output.strip()
+    assert_mistake(said, "axolotl-dmt: OUTPUT_DIR", "empty")
+    said = command("export", "run-7", "--author", "a\nlicense: x").output.strip()
+    assert_mistake(said, "axolotl-dmt: --author", repr("a\nlicense: x"))
     (run / "dmt/config.yaml").unlink()
-    assert "config.yaml; name the output_dir" in command("export", "run-7").output
+    said = command("export", "run-7").output.strip()
+    assert_mistake(said, "axolotl-dmt: OUTPUT_DIR", "config.yaml")
 
 
 def sound(**changes: Any) -> dict[str, bytes]:
@@ -207,7 +212,8 @@ def test_use_takes_over_a_harmless_recipe_and_refuses_another_without_trust(tmp_
     assert (new / "dmt.yaml").read_bytes() == sound()["dmt.yaml"]
     other = tmp_path / "more"
     said = command("use", str(tmp_path / "good"), "--to", str(other)).output.splitlines()
-    assert said[-1] == f"wrote {other}; next: cd {other} && axolotl dmt check dmt.yaml"
+    assert said[-1].startswith(f"wrote {other}")
+    assert said[-1].endswith(f"cd {other} && axolotl dmt check dmt.yaml")
     refused = command("use", str(tmp_path / "bad"), "--to", str(tmp_path / "other"))
     assert refused.exit_code == 2
     assert [line.split(":")[1] for line in refused.output.splitlines()] == [
@@ -217,7 +223,7 @@ def test_use_takes_over_a_harmless_recipe_and_refuses_another_without_trust(tmp_
     assert not (tmp_path / "other").exists()
     trusted = command("use", str(tmp_path / "bad"), "--to", str(tmp_path / "other"), "--trust")
     assert trusted.exit_code == 0
-    assert "trusted: trust_remote_code: True runs code" in trusted.output
+    assert "trusted: trust_remote_code: True" in trusted.output
 
 
 def test_trust_opens_no_door_for_broken_files(tmp_path: Path) -> None:
@@ -241,18 +247,18 @@ def test_a_name_of_the_gallery_is_taken_by_every_command_and_a_misspelt_one_is_f
     monkeypatch.chdir(tmp_path)
     name = "lora/8b_24gb"
     assert command("show", name).exit_code == 0
-    assert command("check", name).output == "8b_24gb: sound, nothing in it needs --trust\n"
+    checked = command("check", name)
+    assert (checked.exit_code, checked.output.startswith("8b_24gb: ")) == (0, True)
     pushed = command("push", name, "me/mine")
     assert pushed.exit_code == 2
-    assert pushed.output.startswith("axolotl-dmt: SOURCE: 8b_24gb has no README.md; make the fol")
+    assert_mistake(pushed.output.strip(), "axolotl-dmt: SOURCE", "8b_24gb", "README.md")
     for arguments in (("show",), ("check",), ("use",), ("push", "me/mine")):
         done = command(arguments[0], "lora/8b-24gb", *arguments[1:])
-        assert (done.exit_code, done.output) == (
-            2,
-            "axolotl-dmt: SOURCE: no folder, file or recipe lora/8b-24gb; "
-            "did you mean lora/8b_24gb?\n",
-        )
-    assert command("check", "nothing like it").output.startswith("axolotl-dmt: SOURCE: no folder")
+        assert done.exit_code == 2
+        said = done.output.strip()
+        assert_mistake(said, "axolotl-dmt: SOURCE", "lora/8b-24gb", "lora/8b_24gb?")
+    said = command("check", "nothing like it").output.strip()
+    assert_mistake(said, "axolotl-dmt: SOURCE", "nothing like it")
 
 
 @pytest.mark.parametrize(
@@ -270,32 +276,33 @@ def test_a_yaml_of_another_shape_ends_in_no_traceback(
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "key", "value"),
     [
-        ({}, "no YAML file"),
-        ({"a.yaml": b"x: 1", "b.yaml": b"x: 1"}, "2 YAML files"),
-        (sound(plugins=[]), "does not list axolotl_dmt.DMTPlugin"),
-        (sound(plugins=None), "does not list axolotl_dmt.DMTPlugin"),
-        (sound(dmt=None), "dmt: None is no block"),
-        (sound(dmt={"strategy": "dmt", "k": 9}), "dmt.k: 9 is outside"),
-        ({**sound(), "recipe.json": b"{"}, "is no JSON"),
-        ({**sound(), "recipe.json": b"[" * 100_000}, "is no JSON"),
-        ({**sound(), "recipe.json": b"[]"}, "is no JSON object"),
-        ({**sound(), "recipe.json": b'{"schema": 2}'}, "has schema 2"),
-        ({**sound(), "recipe.json": b'{"schema": 1, "name": 3}'}, "'name'"),
+        ({}, "SOURCE", "no YAML"),
+        ({"a.yaml": b"x: 1", "b.yaml": b"x: 1"}, "SOURCE", "2 YAML"),
+        (sound(plugins=[]), "plugins", "axolotl_dmt.DMTPlugin"),
+        (sound(plugins=None), "plugins", "axolotl_dmt.DMTPlugin"),
+        (sound(dmt=None), "dmt", "None"),
+        (sound(dmt={"strategy": "dmt", "k": 9}), "dmt.k", "9"),
+        ({**sound(), "recipe.json": b"{"}, "recipe.json", "JSON"),
+        ({**sound(), "recipe.json": b"[" * 100_000}, "recipe.json", "JSON"),
+        ({**sound(), "recipe.json": b"[]"}, "recipe.json", "JSON"),
+        ({**sound(), "recipe.json": b'{"schema": 2}'}, "recipe.json", "2"),
+        ({**sound(), "recipe.json": b'{"schema": 1, "name": 3}'}, "recipe.json", "'name'"),
     ],
 )
-def test_what_is_no_recipe_is_told_in_one_line(files: dict[str, bytes], said: str) -> None:
-    with pytest.raises(DMTError) as caught:
+def test_what_is_no_recipe_is_refused_in_one_line(
+    files: dict[str, bytes], key: str, value: str
+) -> None:
+    with expect_error(key, value):
         read_recipe(RecipeFiles(name="x", files=files))
-    assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("spelled", ["ds.json", "./ds.json", "DS.json", ".//ds.json"])
 def test_a_deepspeed_file_of_the_recipe_is_looked_into(spelled: str) -> None:
     files = {**sound(deepspeed=spelled), "ds.json": b'{"wandb": {"enabled": true}}'}
-    (found,) = read_recipe(RecipeFiles(name="x", files=files)).findings
-    assert found.key == "ds.json.wandb"
+    (finding,) = read_recipe(RecipeFiles(name="x", files=files)).findings
+    assert finding.key == "ds.json.wandb"
 
 
 def test_show_prints_a_strangers_words_as_text(run: Path, tmp_path: Path) -> None:
@@ -311,15 +318,16 @@ def test_show_prints_a_strangers_words_as_text(run: Path, tmp_path: Path) -> Non
     assert "\x1b" not in shown.output and "\x07" not in shown.output
     assert "[bold]x[/bold]" in shown.output
     assert "specialise" in shown.output and "0.500 ± 0.010" in shown.output
-    assert "needs --trust:" in shown.output and "wandb_name" in shown.output
+    assert "--trust" in shown.output and "wandb_name" in shown.output
 
 
 def test_a_yaml_alone_is_shown_and_checked(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_bytes(sound()["dmt.yaml"])
-    assert "nothing in it needs --trust" in command("show", str(path)).output
+    shown = command("show", str(path))
+    assert (shown.exit_code, "org/base" in shown.output) == (0, True)
     assert command("check", str(path)).exit_code == 0
     path.write_bytes(sound(trust_remote_code=True)["dmt.yaml"])
     refused = command("check", str(path))
     assert refused.exit_code == 2
-    assert refused.output.startswith("axolotl-dmt: trust_remote_code: True runs code from a")
+    assert_mistake(refused.output.strip(), "axolotl-dmt: trust_remote_code", True)

@@ -10,6 +10,7 @@ import pytest
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.row_losses import RowLosses, read_header
+from tests.mistakes import assert_mistake, expect_error
 from tests.pools import domain
 from tests.test_run import in_a_folder_of_its_own, raw, refusal  # noqa: F401
 
@@ -95,18 +96,13 @@ def replaying(path: Any, select: str = "hardest") -> Any:
 def test_a_yaml_names_its_losses_and_they_hold_every_replayed_domain(
     path: Path, tmp_path: Path
 ) -> None:
-    assert refusal(replaying(None)) == (
-        "dmt.replay.losses: is missing; name the file that "
-        "`axolotl dmt row-losses CONFIG --model STAGE_FOLDER` wrote"
-    )
-    assert refusal(replaying("nowhere.parquet")) == (
-        "dmt.replay.losses: no file nowhere.parquet; write it first: "
-        "axolotl dmt row-losses CONFIG --model STAGE_FOLDER"
-    )
+    key, command = "dmt.replay.losses", "axolotl dmt row-losses CONFIG --model STAGE_FOLDER"
+    assert_mistake(refusal(replaying(None)), key, command)
+    assert_mistake(refusal(replaying("nowhere.parquet")), key, "nowhere.parquet", command)
     math = tmp_path / "math.parquet"
     losses = {"math": LOSSES["math"]}
     RowLosses(model="m", losses=losses, digests={"math": "m"}).save(math, DOMAINS[:1])
-    assert f"{math} holds no losses of code" in refusal(replaying(math))
+    assert_mistake(refusal(replaying(math)), key, math, "code")
 
 
 def test_random_replay_looks_at_no_losses() -> None:
@@ -116,14 +112,14 @@ def test_random_replay_looks_at_no_losses() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "key", "value"),
     [
-        ({"output": Path("there.parquet")}, "--output: there.parquet exists; "),
-        ({}, "--model: stage holds no model; "),
+        ({"output": Path("there.parquet")}, "--output", "there.parquet"),
+        ({}, "--model", "stage"),
     ],
 )
 def test_nothing_is_written_over_and_a_model_is_needed(
-    arguments: dict[str, Any], said: str
+    arguments: dict[str, Any], key: str, value: str
 ) -> None:
     import yaml
 
@@ -132,6 +128,5 @@ def test_nothing_is_written_over_and_a_model_is_needed(
     Path("there.parquet").touch()
     Path("stage").mkdir()
     Path("dmt.yaml").write_text(yaml.safe_dump({"dmt": {"strategy": "dmt"}}))
-    with pytest.raises(DMTError) as caught:
+    with expect_error(key, value):
         write_row_losses(Path("dmt.yaml"), Path("stage"), batch_tokens=1, **arguments)
-    assert str(caught.value).startswith(said)

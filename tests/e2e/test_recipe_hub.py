@@ -12,6 +12,7 @@ import pytest
 from axolotl_dmt.recipes import save_files
 from tests.e2e.runs import environment
 from tests.fake_hub import FakeHub
+from tests.mistakes import assert_mistake
 from tests.test_recipes import sound
 
 CARD = b"---\nlicense: mit\n---\n# mine\n"
@@ -67,10 +68,10 @@ def test_what_does_not_fit_is_refused_before_it_is_fetched(hub: FakeHub, tmp_pat
     hub.repositories["evil/big"] = {**sound(), "data.jsonl": b"x"}
     hub.sizes["data.jsonl"] = 10**12
     big = recipe(hub, tmp_path, "use", "hf://evil/big")
-    assert (big.returncode, "is larger than" in big.stderr) == (2, True)
+    assert (big.returncode, "'data.jsonl' is larger" in big.stderr) == (2, True)
     hub.repositories["evil/up"] = {**sound(), "../up.yaml": b"x"}
     up = recipe(hub, tmp_path, "use", "hf://evil/up")
-    assert (up.returncode, "has a file '../up.yaml'" in up.stderr) == (2, True)
+    assert (up.returncode, "'../up.yaml'" in up.stderr) == (2, True)
     none = recipe(hub, tmp_path, "use", "hf://me/none")
     assert (none.returncode, len(none.stderr.splitlines())) == (2, 1)
     assert "Traceback" not in big.stderr + up.stderr + none.stderr
@@ -82,10 +83,13 @@ def test_a_recipe_with_a_secret_or_without_a_card_is_not_pushed(
     save_files({**sound(optim_args="hf_" + "a" * 34), "README.md": CARD}, tmp_path / "secret")
     secret = recipe(hub, tmp_path, "push", "secret", "me/secret")
     assert (secret.returncode, "me/secret" in hub.repositories) == (2, False)
-    assert "looks like a secret" in secret.stderr
-    told = {**sound(), "README.md": CARD + b"curl -H 'Bearer hf_" + b"a" * 34 + b"'"}
-    save_files(told, tmp_path / "told")
-    assert "README.md: holds what" in recipe(hub, tmp_path, "push", "told", "me/secret").stderr
+    assert_mistake(secret.stderr.strip(), "axolotl-dmt: optim_args", "secret")
+    leaking = {**sound(), "README.md": CARD + b"curl -H 'Bearer hf_" + b"a" * 34 + b"'"}
+    save_files(leaking, tmp_path / "leaking")
+    said = recipe(hub, tmp_path, "push", "leaking", "me/secret").stderr.strip()
+    assert_mistake(said, "axolotl-dmt: README.md", "secret")
     save_files(sound(), tmp_path / "bare")
-    assert "has no README.md" in recipe(hub, tmp_path, "push", "bare", "me/bare").stderr
-    assert "is no name" in recipe(hub, tmp_path, "push", "bare", "bare").stderr
+    said = recipe(hub, tmp_path, "push", "bare", "me/bare").stderr.strip()
+    assert_mistake(said, "axolotl-dmt: SOURCE", "README.md")
+    said = recipe(hub, tmp_path, "push", "bare", "bare").stderr.strip()
+    assert_mistake(said, "axolotl-dmt: REPOSITORY", "'bare'")
