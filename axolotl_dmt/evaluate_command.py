@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from axolotl_dmt.args import EvaluateConfig
+from axolotl_dmt.config_secrets import without_secrets
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.kept_config import load_config, save_config, without_secrets
+from axolotl_dmt.kept_config import load_config, save_config
 from axolotl_dmt.model_card import update_card
 from axolotl_dmt.record import with_scores
 from axolotl_dmt.results import EVALUATE, Results
