@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,7 @@ def filter_rows(
         DMTError: the expression is not valid, a file cannot be read or written, or no row has the
             column.
     """
-    try:
-        pattern = re.compile(drop)
-    except re.error as error:
-        raise DMTError(
-            "--drop", f"{drop!r} is not a valid regular expression ({error})", "correct it"
-        ) from None
+    pattern = _compiled(drop)
     if source.resolve() == target.resolve():
         raise DMTError("TARGET", f"{target} is the source", "name another file")
     if target.exists() and not overwrite:
@@ -54,14 +49,26 @@ def filter_rows(
         columns = ", ".join(dict.fromkeys(name for row in rows[:100] for name in row))
         raise DMTError("--column", f"no row has {column!r}", f"columns: {columns}")
     kept = [row for row in rows if not _matches(pattern, row, column)]
+    _write(kept, target)
+    return len(rows), len(kept)
+
+
+def _compiled(drop: str) -> re.Pattern[str]:
+    try:
+        return re.compile(drop)
+    except re.error as error:
+        problem = f"{drop!r} is not a valid regular expression ({error})"
+        raise DMTError("--drop", problem, "correct it") from None
+
+
+def _write(rows: Sequence[dict[str, Any]], target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as temporary, temporary.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     except OSError as error:
         problem = f"{target} cannot be written ({error.strerror})"
         raise DMTError("TARGET", problem, "name another file") from None
-    return len(rows), len(kept)
 
 
 def _matches(pattern: re.Pattern[str], row: dict[str, Any], column: str | None) -> bool:

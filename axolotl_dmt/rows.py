@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from axolotl_dmt.files import replacing
 from axolotl_dmt.inputs import Domain
@@ -45,15 +46,7 @@ def write_rows(plan: TrainingPlan, domains: Sequence[Domain], path: str | os.Pat
     )
     sizes = np.array([rows for _, _, rows in datasets], np.int64)
     starts = np.cumsum(sizes) - sizes
-    numbers = None
-    if any(domain.numbers is not None for domain in domains):
-        # The number of a row within its dataset, by global row id.
-        numbers = np.arange(int(sizes.sum())) - np.repeat(starts, sizes)
-        first = 0
-        for domain in domains:
-            if domain.numbers is not None:
-                numbers[first : first + domain.rows] = domain.numbers
-            first += domain.rows
+    numbers = _numbers_within_datasets(domains, sizes)
     names = [stage.name for stage in plan.stages]
     domain_names = [domain.name for domain in domains]
     domain_of = np.array([domain_names.index(name) for name, _, _ in datasets], np.int32)
@@ -77,6 +70,24 @@ def write_rows(plan: TrainingPlan, domains: Sequence[Domain], path: str | os.Pat
                     ),
                 ]
                 writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+
+
+def _numbers_within_datasets(
+    domains: Sequence[Domain], sizes: NDArray[np.int64]
+) -> NDArray[np.int64] | None:
+    """Return the number of each row within its dataset, by global row id.
+
+    None stands for the place within the dataset, which needs no memory.
+    """
+    if all(domain.numbers is None for domain in domains):
+        return None
+    numbers = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    first = 0
+    for domain in domains:
+        if domain.numbers is not None:
+            numbers[first : first + domain.rows] = domain.numbers
+        first += domain.rows
+    return numbers
 
 
 def _draws(plan: TrainingPlan, stage: StagePlan) -> Iterator[tuple[Any, Any, Any]]:
