@@ -55,7 +55,7 @@ def test_a_reading_with_a_mistake_holds_what_could_be_read() -> None:
     assert reading.config is not None
     assert [stage.name for stage in reading.stages] == ["specialise", "generalise"]
     assert [mistake.key for mistake in reading.mistakes()] == ["dmt.k", "learning_rate"]
-    with pytest.raises(DMTError, match="dmt.k"):
+    with pytest.raises(DMTError, match=r"dmt\.k"):
         reading.schedule()
 
 
