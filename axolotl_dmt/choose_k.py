@@ -1,8 +1,8 @@
 """`axolotl dmt choose-k`: find the smallest replay that keeps the specialised scores.
 
-Stage 1 is trained once, and from its weights a short stage 2 for each value of the ladder until one
-holds: a study of its own under `OUTPUT_DIR/dmt/choose_k`, so that a second call goes on where the
-first one ended.
+Stage 1 is trained once. From its weights, a short stage 2 is trained for each value of the ladder
+until one holds. These runs are a study under `OUTPUT_DIR/dmt/choose_k`, so that a second call
+continues where the first one ended.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from rich.table import Table
 
 from axolotl_dmt.args import AUTO, DEFAULT_SEED, AutoKConfig, DMTConfig, read_config
 from axolotl_dmt.chosen_k import KEY, ChosenK, Trained
-from axolotl_dmt.errors import DMTError
+from axolotl_dmt.errors import DMTError, DMTErrors, Problems
+from axolotl_dmt.raw_checks import check_output_dir
 from axolotl_dmt.run_folder import RunFolder, load_results
+from axolotl_dmt.schedule_check import check_schedule
 from axolotl_dmt.study import Study
 from axolotl_dmt.study_cells import Cell, StudyRun, expand
 from axolotl_dmt.study_folder import StudyFolder, locked, open_study
@@ -36,13 +38,13 @@ def choose_k(path: Path, *, launcher_args: str, train: bool) -> None:
     """Make the trials, write `OUTPUT_DIR/dmt/k.json` and print the table.
 
     Args:
-        path: the YAML.
+        path: the path of the YAML.
         launcher_args: added to each `axolotl train`.
-        train: go on and train the whole of stage 2 with the choice, from stage 1's weights.
+        train: train the whole of stage 2 with the chosen k afterwards, from stage 1's weights.
 
     Raises:
         DMTError: a mistake in the YAML, or a run failed.
-        SystemExit: with its code, where the training of stage 2 failed.
+        SystemExit: the training of stage 2 failed; with its exit code.
     """
     raw = YamlFile.read(path).data
     config = read_config(raw.get("dmt"))
@@ -69,22 +71,22 @@ def choose_k(path: Path, *, launcher_args: str, train: bool) -> None:
 
 
 def _check(raw: Mapping[str, Any], config: DMTConfig, auto: AutoKConfig) -> None:
-    """Everything that `axolotl train` would refuse, before the first run."""
-    from axolotl_dmt.run import Run
-
+    """Raise DMTError for everything that `axolotl train` would refuse, before the first run."""
     if config.stages:
         raise DMTError("dmt.stages", "hold no k to choose", "write strategy: dmt in their place")
     if not config.evaluates:
         raise DMTError("dmt.evaluate", "is missing: k is chosen by scores", "add tasks: [...]")
     if config.start_stage:
         raise DMTError("dmt.start_stage", "stage 1 is trained here", "remove it")
-    checked = copy.deepcopy(dict(raw))
-    checked["dmt"]["k"] = auto.ladder[0]
-    Run.from_raw(checked)
+    _, mistakes = check_schedule({**raw, "dmt": {**raw["dmt"], "k": str(auto.ladder[0])}})
+    problems = Problems(mistakes)
+    problems.attempt(check_output_dir, raw)
+    if problems:
+        raise DMTErrors(problems)
 
 
 def trial_cells(raw: Mapping[str, Any], config: DMTConfig, auto: AutoKConfig) -> list[Cell]:
-    """A cell for each k, the smallest first: stage 1, which all share, and a short stage 2.
+    """Return a cell for each k, the smallest first: stage 1, which all share, and a short stage 2.
 
     Raises:
         DMTError: the strategy has no second stage that depends on k and can start on its own.
@@ -111,13 +113,13 @@ def trial_cells(raw: Mapping[str, Any], config: DMTConfig, auto: AutoKConfig) ->
             "write strategy: dmt, and no reset_optimizer: false",
         )
     if auto.max_steps is not None:
-        own = block.setdefault("overrides", {}).setdefault(last.stages[0], {})
-        own["max_steps"] = min(own.get("max_steps") or auto.max_steps, auto.max_steps)
+        override = block.setdefault("overrides", {}).setdefault(last.stages[0], {})
+        override["max_steps"] = min(override.get("max_steps") or auto.max_steps, auto.max_steps)
     return expand(study, base)
 
 
 def abilities_of(raw: Mapping[str, Any], config: DMTConfig, auto: AutoKConfig) -> tuple[str, ...]:
-    """The scores that must hold."""
+    """Return the names of the scores that must hold."""
     domains = dict.fromkeys(str(entry.get("domain")) for entry in raw["datasets"])
     special = [name for name in domains if name not in config.general_domains]
     return tuple(auto.abilities or special)
@@ -149,23 +151,25 @@ def _try(
 
 
 def _trained(run: StudyRun, abilities: Sequence[str], runner: StudyRunner) -> Trained:
-    """Train a run where it is not trained yet, and read what came of it."""
+    """Train a run unless it is trained already, and read its results."""
     if not runner.folder.is_done(run):
         runner.train(run.chain())
     folder = runner.folder.of(run)
     if run.key in runner.failed:
         problem = f"{run.name} failed: {runner.failed[run.key]}"
-        raise DMTError("choose-k", problem, "mend it and start again; what is trained is kept")
+        raise DMTError(
+            "choose-k", problem, "repair it and start again; finished runs are not trained again"
+        )
     last = load_results(folder).stages[-1]
     if last.error:
         raise DMTError("dmt.evaluate", f"{run.name} was not scored ({last.error})", f"see {folder}")
     for ability in abilities:
         if not math.isfinite(last.values().get(ability, math.nan)):
-            known = ", ".join(last.scores) or "none"
+            names = ", ".join(last.scores) or "none"
             raise DMTError(
                 "dmt.auto_k.abilities",
                 f"no score is called {ability!r}",
-                f"name those that must hold; there are: {known}",
+                f"name those that must hold; there are: {names}",
             )
     return Trained(
         folder=str(folder),
@@ -175,7 +179,7 @@ def _trained(run: StudyRun, abilities: Sequence[str], runner: StudyRunner) -> Tr
 
 
 def choice_table(choice: ChosenK) -> Table:
-    """Stage 1 and each trial, with what it lost of each ability that must hold."""
+    """Return a table of stage 1 and each trial, with the loss of each ability that must hold."""
     table = Table("", title="Trials of k", title_justify="left")
     for ability in choice.abilities:
         table.add_column(ability, justify="right")
@@ -204,13 +208,12 @@ def _train_stage_2(
     """Train the whole of stage 2 into the YAML's own output folder."""
     from axolotl_dmt.report import write_report
 
-    # a trial's own YAML says how a run starts from stage 1's weights
-    of_trial = folder.config(trial)
-    started = {name: of_trial[name] for name in _START if name in of_trial}
+    trial_config = folder.config(trial)
+    start = {name: trial_config[name] for name in _START if name in trial_config}
     block = {**raw["dmt"], "k": choice.k, "start_stage": trial.stages[0]}
     run_folder = RunFolder.of_config(raw)
     path = folder.root / "stage_2.yaml"
-    config = {**raw, **started, "output_dir": str(run_folder.output_dir), "dmt": block}
+    config = {**raw, **start, "output_dir": str(run_folder.output_dir), "dmt": block}
     path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
     command = [sys.executable, "-m", "axolotl.cli.main"]
     code = subprocess.run(
@@ -224,4 +227,4 @@ def _train_stage_2(
 
 
 _START = ("base_model", "lora_model_dir", "tokenizer_config", "dataset_prepared_path")
-"""Keys by which a run goes on from another one's weights, over the same prepared rows."""
+"""Keys that make a run start from another one's weights and use the same prepared rows."""

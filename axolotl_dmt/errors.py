@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class DMTError(ValueError):
@@ -38,6 +41,24 @@ class DMTErrors(DMTError):
 
     def __reduce__(self) -> tuple[type[DMTError], tuple[object, ...]]:
         return type(self), (self.errors,)
+
+
+class Problems(list[DMTError]):
+    """A list of mistakes, for checks that go on after the first one."""
+
+    def attempt(self, check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """Call a check and add the mistakes that it raises to this list.
+
+        Returns:
+            What the check returned, or None where it raised a `DMTError`.
+        """
+        try:
+            return check(*args, **kwargs)
+        except DMTErrors as error:
+            self.extend(error.errors)
+        except DMTError as error:
+            self.append(error)
+        return None
 
 
 def first_line(error: BaseException) -> str:

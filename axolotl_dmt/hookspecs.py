@@ -167,8 +167,8 @@ def register_orders() -> Mapping[str, Order]:  # type: ignore[empty-body]
 def adjust_stages(stages: Sequence[Stage], domains: Sequence[str]) -> Sequence[Stage] | None:
     """Change the resolved stages before they are compiled into a plan.
 
-    Called more than once for a run, and on every rank: the same stages must give the same answer.
-    Each implementation is given what the one before left.
+    Called once for a run on every rank, where the YAML is read: the same stages must give the same
+    answer on each. Each implementation is given the stages that the one before returned.
 
     Args:
         stages: in training order, every default filled in.

@@ -42,7 +42,7 @@ def write_row_losses(
     Raises:
         DMTError: a mistake in the YAML or in an argument.
     """
-    from axolotl_dmt.plan_command import load_run
+    from axolotl_dmt.load_run import load_run
 
     raw = YamlFile.read(config).data
     dmt_config = read_config(raw.get("dmt"))
@@ -56,7 +56,7 @@ def write_row_losses(
     block = {**raw["dmt"], "replay": None, "k": DEFAULT_K}
     with quiet_axolotl():
         cfg, run = load_run(str(config), dmt=block)
-        chosen = _chosen_domains(domains, run.dataset_domains, dmt_config.general_domains)
+        chosen = _chosen_domains(domains, run.schedule.domains, dmt_config.general_domains)
         pool = run.load_pool(cfg)
         model = load_model(model_folder, trust_remote_code=bool(cfg.trust_remote_code))
     from axolotl_dmt.data import content_digest

@@ -1,9 +1,8 @@
-"""The Axolotl plugin: translates Axolotl's calls into ours. No logic of its own."""
+"""The Axolotl plugin: translates Axolotl's calls, and holds a run's state between them."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from axolotl.common.datasets import TrainDatasetMeta
 from axolotl.integrations.base import BasePlugin, PluginManager
@@ -12,75 +11,100 @@ from axolotl_dmt.args import DEFAULT_SEED
 from axolotl_dmt.errors import one_clear_error
 from axolotl_dmt.run import Run
 
+if TYPE_CHECKING:
+    from axolotl_dmt.prepare import PreparedRun
+    from axolotl_dmt.record import Recorder
+
 
 class DMTPlugin(BasePlugin):
-    """Dual-stage Mixed Fine-tuning; without a `dmt:` block it does nothing at all."""
+    """Dual-stage Mixed Fine-tuning; without a `dmt:` block it does nothing.
+
+    Attributes:
+        run: the checked run, from `register` on.
+        prepared: its rows and its plan, from `load_datasets` on.
+        recorder: writes its results, from `add_callbacks_post_trainer` on.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.run: Run | None = None
+        self.prepared: PreparedRun | None = None
+        self.recorder: Recorder | None = None
+        self._composes_scheduler = False
 
     def register(self, cfg: dict[str, Any]) -> None:
         """Check the raw YAML and keep `datasets[*].domain`, which Axolotl drops later."""
-        self.run = None
+        self.run = self.prepared = self.recorder = None
         if "dmt" not in cfg:
             return
         with one_clear_error():
             self.run = Run.from_raw(cfg)
 
     def get_input_args(self) -> str:
-        """The pydantic model of the `dmt:` key."""
+        """Return the path of the pydantic model that holds the `dmt` key."""
         return "axolotl_dmt.args.DMTArgs"
 
     def load_datasets(self, cfg: Any, preprocess: bool = False) -> TrainDatasetMeta | None:
-        """Tokenise, compile the plan and hand over the pool of rows."""
+        """Tokenise the rows, compile the plan and return the pool of rows."""
         if self.run is None:
             return None
         with one_clear_error():
             if preprocess:
                 return TrainDatasetMeta(train_dataset=self.run.load_pool(cfg).dataset)
-            plan = self.run.prepare(cfg)
+            from axolotl_dmt.prepare import prepare
+
+            self.prepared = prepare(self.run, cfg)
         return TrainDatasetMeta(
-            train_dataset=self.run.pool.dataset,
-            eval_dataset=dict(self.run.pool.held_out) or None,
-            total_num_steps=plan.total_steps,
+            train_dataset=self.prepared.pool.dataset,
+            eval_dataset=dict(self.prepared.pool.held_out) or None,
+            total_num_steps=self.prepared.plan.total_steps,
         )
 
     def pre_model_load(self, cfg: Any) -> None:
         """Seed what is drawn while the model loads, such as a LoRA's first weights."""
-        if self.run is not None and self.run.plan is not None:
+        if self.prepared is not None:
             from transformers import set_seed
 
             set_seed(DEFAULT_SEED if cfg.seed is None else cfg.seed)
 
     def get_trainer_cls(self, cfg: Any) -> Any:
-        """Axolotl's trainer, or the one another plugin asks for, able to follow a plan."""
+        """Return Axolotl's trainer, or the one another plugin asks for, able to follow a plan."""
         if self.run is None:
             return None
         from axolotl_dmt.training import stage_trainer
 
-        others = list(PluginManager.get_instance().plugins.values())
-        answers = (plugin.get_trainer_cls(cfg) for plugin in others if plugin is not self)
+        plugins = list(PluginManager.get_instance().plugins.values())
+        answers = (plugin.get_trainer_cls(cfg) for plugin in plugins if plugin is not self)
         return stage_trainer(next((answer for answer in answers if answer), None))
 
     def create_lr_scheduler(
         self, cfg: Any, trainer: Any, optimizer: Any, num_training_steps: int
     ) -> Any:
-        """The stages' curves, one after another."""
+        """Return one scheduler that runs the curves of the stages one after another."""
         plan = getattr(trainer, "dmt_plan", None)
-        if plan is None or self.run is None or self.run.composing:
+        if plan is None or self._composes_scheduler:
             return None
-        with one_clear_error():
-            return self.run.compose_scheduler(trainer, optimizer)
+        from axolotl_dmt.training import composed_scheduler
+
+        # The trainer is asked for each stage's own curve, and asks the plugins again for that.
+        self._composes_scheduler = True
+        try:
+            with one_clear_error():
+                return composed_scheduler(plan, trainer, optimizer)
+        finally:
+            self._composes_scheduler = False
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[Any]:
-        """Make the trainer follow the plan, and act at each stage's start and end."""
-        if self.run is None or self.run.plan is None:
+        """Make the trainer follow the plan, and return what acts at stage starts and ends."""
+        if self.prepared is None:
             return []
+        from axolotl_dmt.prepare import follow_plan
+
         with one_clear_error():
-            return self.run.callbacks(cfg, trainer, Path(cfg.output_dir))
+            callbacks, self.recorder = follow_plan(self.prepared, cfg, trainer)
+        return list(callbacks)
 
     def post_train_unload(self, cfg: Any) -> None:
-        """Print the table last, below all that Axolotl prints."""
-        if self.run is not None and self.run.recorder is not None:
-            self.run.recorder.show()
+        """Print the table of results last, below everything that Axolotl prints."""
+        if self.recorder is not None:
+            self.recorder.show()

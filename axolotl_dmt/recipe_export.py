@@ -14,7 +14,7 @@ import yaml
 from axolotl_dmt.config_secrets import without_secrets
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.kept_config import load_config
-from axolotl_dmt.raw_checks import NO_MODEL
+from axolotl_dmt.reading import NO_MODEL
 from axolotl_dmt.recipe_safety import outside
 from axolotl_dmt.recipes import (
     CARD_FILE,

@@ -1,18 +1,23 @@
-"""Writes every draw of a plan as a Parquet table, which shows what the model sees and when."""
+"""The draws of a plan, so that anybody can see which row the model saw at which step.
+
+`draws` yields them one by one, `write_rows` writes them as a table, and `PlanDataset` deals the
+rows themselves to any trainer.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from axolotl_dmt.errors import DMTError
 from axolotl_dmt.files import replacing
 from axolotl_dmt.inputs import Domain
 from axolotl_dmt.permutation import chunks
-from axolotl_dmt.training_plan import StagePlan, TrainingPlan
+from axolotl_dmt.training_plan import BLANK, StagePlan, TrainingPlan
 
 _CHUNK = 1 << 20
 
@@ -103,3 +108,92 @@ def _draws(plan: TrainingPlan, stage: StagePlan) -> Iterator[tuple[Any, Any, Any
             step = packs // plan.packs_per_step
         real = rows >= 0  # blanks follow all rows of a stage, so the position gives the epoch
         yield rows[real], (position // stage.epoch_draws + 1)[real], (step + 1)[real]
+
+
+class Draw(NamedTuple):
+    """One row in training order.
+
+    Attributes:
+        step: the optimiser step that trains the row, from 0 and over all stages.
+        stage: the name of the stage.
+        domain: the domain of the row; None for a blank, which fills the last step of a stage.
+        row: the number of the row within its domain, from 0; -1 for a blank.
+    """
+
+    step: int
+    stage: str
+    domain: str | None
+    row: int
+
+
+def draws(plan: TrainingPlan) -> Iterator[Draw]:
+    """Yield every row of a plan in training order, blanks included."""
+    names, starts = _pools(plan)
+    for stage in plan.stages:
+        first, last = plan.step_bounds(stage)
+        for position in range(first, last):
+            yield Draw(_step(plan, position), stage.name, *_place(plan, position, names, starts))
+
+
+def _pools(plan: TrainingPlan) -> tuple[list[str], Any]:
+    sizes = np.array([pool.rows for pool in plan.pools], np.int64)
+    return [pool.name for pool in plan.pools], np.cumsum(sizes) - sizes
+
+
+def _place(
+    plan: TrainingPlan, position: int, names: Sequence[str], starts: Any
+) -> tuple[str | None, int]:
+    row = int(plan.order[position])
+    if row == BLANK:
+        return None, BLANK
+    # An empty pool starts where the next one does: the last of equal starts holds the row.
+    index = int(np.searchsorted(starts, row, side="right")) - 1
+    return names[index], row - int(starts[index])
+
+
+def _step(plan: TrainingPlan, position: int) -> int:
+    if plan.pack_offsets is None or plan.packs_per_step is None:
+        return position // plan.global_batch
+    pack = int(np.searchsorted(plan.pack_offsets, position, side="right")) - 1
+    return pack // plan.packs_per_step
+
+
+class PlanDataset(Sequence[Any]):
+    """The rows of all domains in training order, as one sequence.
+
+    Everything that takes rows by number can read it, such as `torch.utils.data.DataLoader(dataset,
+    batch_size=plan.global_batch)`: with `shuffle=False`, each batch is one optimiser step.
+    """
+
+    def __init__(
+        self, plan: TrainingPlan, pools: Mapping[str, Sequence[Any]], *, blank: Any = None
+    ) -> None:
+        """Combine a plan with the rows that it was compiled for.
+
+        Args:
+            plan: the plan.
+            pools: the rows of each domain, by name.
+            blank: the item in place of a blank row; the loss must leave it out.
+
+        Raises:
+            DMTError: a domain has another number of rows than the plan was compiled for.
+        """
+        for pool in plan.pools:
+            rows = len(pools[pool.name]) if pool.name in pools else 0
+            if rows != pool.rows:
+                problem = f"{rows:,} rows, and the plan was compiled for {pool.rows:,}"
+                raise DMTError(f"pools[{pool.name!r}]", problem, "compile the plan for these rows")
+        self.plan, self.pools, self.blank = plan, pools, blank
+        self._names, self._starts = _pools(plan)
+
+    def __len__(self) -> int:
+        return len(self.plan.order)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        position = index + len(self) if index < 0 else index
+        if not 0 <= position < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        domain, row = _place(self.plan, position, self._names, self._starts)
+        return self.blank if domain is None else self.pools[domain][row]

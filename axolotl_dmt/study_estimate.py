@@ -1,12 +1,11 @@
-"""What a study would train, before it does: steps and tokens of each stage from its plans."""
+"""The work of a study before it trains: the steps and tokens of each stage, from its plans."""
 
 from __future__ import annotations
 
-import copy
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +14,20 @@ from rich.table import Table
 
 from axolotl_dmt.console import quiet_axolotl
 from axolotl_dmt.errors import DMTError, DMTErrors
-from axolotl_dmt.plan_command import load_run
+from axolotl_dmt.load_run import load_run
+from axolotl_dmt.reading import read_schedule
+from axolotl_dmt.schedule_check import check_schedule
 from axolotl_dmt.study_cells import Cell, StudyRun, runs_of
 from axolotl_dmt.study_folder import StudyFolder
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What a run trains.
+    """How much a run trains.
 
     Attributes:
-        steps: optimiser steps.
-        tokens: of all rows it draws.
+        steps: its optimiser steps.
+        tokens: the tokens of all rows that it draws.
     """
 
     steps: int
@@ -34,19 +35,19 @@ class Work:
 
 
 def estimate(cells: Sequence[Cell]) -> tuple[dict[str, Work], list[str]]:
-    """The work of each run of these cells.
+    """Return the work of each run of these cells.
 
     Args:
-        cells: of one seed; another seed trains as many rows.
+        cells: the cells of one seed; every seed trains the same number of rows.
 
     Returns:
-        {key of a run: its work}, without runs whose data is not prepared; and why not.
+        {key of a run: its work}, without runs whose data is not prepared, and the reasons.
     """
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
-        rest = {name: value for name, value in cell.run.config.items() if name != "dmt"}
-        rest["replay"] = cell.run.config["dmt"].get("replay")
-        groups.setdefault(json.dumps(rest, sort_keys=True, default=str), []).append(cell)
+        same_rows = {name: value for name, value in cell.run.config.items() if name != "dmt"}
+        same_rows["replay"] = cell.run.config["dmt"].get("replay")
+        groups.setdefault(json.dumps(same_rows, sort_keys=True, default=str), []).append(cell)
     works: dict[str, Work] = {}
     problems: list[str] = []
     with quiet_axolotl():
@@ -62,16 +63,14 @@ def estimate(cells: Sequence[Cell]) -> tuple[dict[str, Work], list[str]]:
 
 
 def _works(cells: Sequence[Cell]) -> Iterator[tuple[str, Work]]:
-    """Cells that differ in their schedule alone: their rows and losses are loaded once."""
-    from axolotl_dmt.args import read_config
+    """Yield the work of cells that differ only in their schedule: their rows are loaded once."""
     from axolotl_dmt.data import unprepared
-    from axolotl_dmt.run import Run
 
     raw = _whole(cells[0])
-    _, mistakes = Run.checked(copy.deepcopy(raw), files=False)
-    _, found = Run.checked(copy.deepcopy(raw), files=True)
-    if found and not mistakes:  # only files are missing: the cells can be shown all the same
-        raise DMTErrors(found)
+    _, mistakes = check_schedule(raw, files=False)
+    _, mistakes_with_files = check_schedule(raw, files=True)
+    if mistakes_with_files and not mistakes:  # only files are missing: the cells can still be shown
+        raise DMTErrors(mistakes_with_files)
     with tempfile.TemporaryDirectory(prefix="axolotl-dmt-") as scratch:
         config = Path(scratch) / "config.yaml"
         config.write_text(yaml.safe_dump(raw), encoding="utf-8")
@@ -84,25 +83,25 @@ def _works(cells: Sequence[Cell]) -> Iterator[tuple[str, Work]]:
             )
         pool = run.load_pool(cfg)
         for cell in cells:
-            run.config = read_config(_whole(cell)["dmt"])
-            stages = {stage.name: stage for stage in run.compile(cfg, pool.domains).stages}
+            cell_run = replace(run, schedule=read_schedule(_whole(cell)).schedule())
+            stages = {stage.name: stage for stage in cell_run.compile(cfg, pool.domains).stages}
             for part in cell.run.chain():
                 if part.merge is not None:
                     yield part.key, Work(steps=0, tokens=0)
                     continue
-                own = [stages[name] for name in part.stages]
-                tokens = sum(d.tokens or 0 for stage in own for d in stage.domains.values())
-                yield part.key, Work(steps=sum(stage.steps for stage in own), tokens=tokens)
+                trained = [stages[name] for name in part.stages]
+                tokens = sum(d.tokens or 0 for stage in trained for d in stage.domains.values())
+                yield part.key, Work(steps=sum(stage.steps for stage in trained), tokens=tokens)
 
 
 def _whole(cell: Cell) -> dict[str, Any]:
-    """A cell's schedule as one configuration, from its first stage."""
+    """Return the whole schedule of a cell as one configuration, from its first stage on."""
     block = {name: value for name, value in cell.run.config["dmt"].items() if name != "start_stage"}
     return {**cell.run.config, "dmt": block}
 
 
 def estimate_table(cells: Sequence[Cell], folder: StudyFolder, works: dict[str, Work]) -> Table:
-    """The cells of one seed: their stages, what they train, and what is done of it."""
+    """Return a table of the cells of one seed: their stages, their work, and how much is done."""
     table = Table(box=None, pad_edge=False)
     table.add_column("cell", no_wrap=True)
     table.add_column("stages")
@@ -111,17 +110,17 @@ def estimate_table(cells: Sequence[Cell], folder: StudyFolder, works: dict[str, 
     seen: set[str] = set()
     for cell in cells:
         chain = cell.run.chain()
-        known = [works[run.key] for run in chain if run.key in works]
-        whole = len(known) == len(chain)
-        own = {run.key for run in chain} - seen
-        seen |= own
+        estimated = [works[run.key] for run in chain if run.key in works]
+        complete = len(estimated) == len(chain)
+        unshared = {run.key for run in chain} - seen
+        seen |= unshared
         table.add_row(
             cell.name.rpartition(" seed=")[0],
             " > ".join(name for run in chain for name in run.stages),
-            f"{sum(work.steps for work in known):,}" if whole else "?",
-            f"{sum(work.tokens for work in known):,}" if whole else "?",
+            f"{sum(work.steps for work in estimated):,}" if complete else "?",
+            f"{sum(work.tokens for work in estimated):,}" if complete else "?",
             str(len(chain)),
-            str(len(own)),
+            str(len(unshared)),
             f"{sum(folder.is_done(run) for run in chain)}/{len(chain)}",
         )
     return table
@@ -130,7 +129,7 @@ def estimate_table(cells: Sequence[Cell], folder: StudyFolder, works: dict[str, 
 def totals(
     cells: Sequence[Cell], folder: StudyFolder, works: dict[str, Work], seeds: int
 ) -> Iterator[str]:
-    """The sums over all cells and seeds."""
+    """Yield lines with the sums over all cells and seeds."""
     runs: list[StudyRun] = runs_of(cells)
     done = sum(folder.is_done(run) for run in runs)
     yield f"{len(cells)} cells under {seeds} seeds are {len(runs)} runs, {done} of them done"

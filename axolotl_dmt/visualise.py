@@ -133,15 +133,15 @@ def _layer(layer: int | None, folder: str, base: str, remote: bool) -> int:
 def _queries(config_file: Path, count: int) -> dict[str, list[list[int]]]:
     """{domain: token ids of the part of each chosen row before the answer}."""
     from axolotl_dmt.console import quiet_axolotl
-    from axolotl_dmt.plan_command import compile_from_yaml
+    from axolotl_dmt.load_run import compile_from_yaml
 
     with quiet_axolotl():
-        _, run = compile_from_yaml(str(config_file))
+        pool = compile_from_yaml(str(config_file)).pool
     found, start = {}, 0
-    for domain in run.pool.domains:
-        own = run.pool.dataset.select(range(start, start + domain.rows))
+    for domain in pool.domains:
+        own = pool.dataset.select(range(start, start + domain.rows))
         start += domain.rows
-        rows = run.pool.held_out.get(domain.name, own)
+        rows = pool.held_out.get(domain.name, own)
         # The same queries for every model and every call.
         chosen = np.random.default_rng(0).permutation(len(rows))[:count]
         found[domain.name] = [_query(row) for row in rows.select(np.sort(chosen))]

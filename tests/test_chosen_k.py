@@ -104,8 +104,8 @@ def test_a_run_takes_its_k_from_the_file() -> None:
     assert_mistake(refusal(raw(dmt=AUTO)), "dmt.k", "auto", FILE, "axolotl dmt choose-k")
     chosen((0.9, 0.8)).save(FILE)
     run = Run.from_raw(raw(dmt=AUTO))
-    assert run.config.k == "1/64"
-    assert str(run.stages(GOOD)[1].mix["math"]) == "1/64"
+    assert str(run.schedule.config.k) == "1/64"
+    assert str(run.schedule.stages[1].mix["math"]) == "1/64"
     said = refusal(raw(dmt=AUTO, base_model="other/model"))
     assert_mistake(said, "dmt.k", FILE, "base_model", "some/model")
     FILE.write_text("{}")

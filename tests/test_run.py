@@ -52,7 +52,7 @@ def overrides(**changes: Any) -> dict[str, Any]:
 def test_domains_are_kept_under_dmt_and_taken_off_the_datasets() -> None:
     cfg = raw()
     run = Run.from_raw(cfg)
-    assert run.dataset_domains == ("math", "code", "general")
+    assert run.schedule.dataset_domains == ("math", "code", "general")
     assert cfg.dmt.dataset_domains == ["math", "code", "general"]
     assert all("domain" not in entry for entry in cfg.datasets)
 
@@ -60,7 +60,7 @@ def test_domains_are_kept_under_dmt_and_taken_off_the_datasets() -> None:
 def test_a_configuration_that_was_checked_before_can_be_checked_again() -> None:
     cfg = raw()
     Run.from_raw(cfg)
-    assert Run.from_raw(cfg).dataset_domains == ("math", "code", "general")
+    assert Run.from_raw(cfg).schedule.dataset_domains == ("math", "code", "general")
 
 
 def test_without_a_dmt_block_nothing_is_touched() -> None:
@@ -129,7 +129,7 @@ def test_a_learning_rate_that_is_no_number_is_named() -> None:
 def test_every_mistake_is_told_in_one_go() -> None:
     datasets = [{"path": "org/a"}]
     lines = refusal(raw(rl="dpo", datasets=datasets, dmt={"strategy": "dmt", "k": 9})).splitlines()
-    assert [line.split(":")[0] for line in lines] == ["dmt.k", "rl", "datasets[0].domain"]
+    assert {line.split(":")[0] for line in lines} == {"dmt.k", "rl", "datasets[0].domain"}
 
 
 def test_an_unknown_task_is_refused_before_training() -> None:
@@ -266,7 +266,7 @@ def test_a_domain_that_would_break_a_table_or_a_path_is_refused(domain: Any) -> 
 def test_domains_are_named_in_any_language(domain: str) -> None:
     datasets = [{"path": "a", "domain": domain}]
     run = Run.from_raw(raw(datasets=datasets, dmt={"strategy": "multi_task"}))
-    assert run.dataset_domains == (domain,)
+    assert run.schedule.dataset_domains == (domain,)
 
 
 @pytest.mark.parametrize("model", ["/no/such", "./here", "../up", "~/x", "a/b/c", "outputs/run/x/"])

@@ -18,6 +18,7 @@ from tests.e2e.runs import config, environment, train, write
 
 HOOKS = """
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from axolotl_dmt import hookimpl
@@ -36,6 +37,8 @@ def register_orders():
 
 @hookimpl
 def adjust_stages(stages):
+    with Path(__file__).with_name("adjusted.txt").open("a") as file:
+        print(*(stage.name for stage in stages), file=file)
     return [replace(stage, weight_decay=0.01) for stage in stages]
 
 
@@ -107,6 +110,7 @@ def test_hooks_see_each_stage_and_the_bar_names_it(toy: Path, tmp_path: Path) ->
         "start two 13 False",
         "end two 15 True",
     ]
+    assert (tmp_path / "adjusted.txt").read_text() == "one two\n", "called once"
     assert "stage 1/2 one: " in screen
     assert "stage 2/2 two: 100%" in screen
     assert "<h2>Mine</h2>" in (tmp_path / "out/dmt/report.html").read_text()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.plan_command import compile_from_yaml, load_run
+from axolotl_dmt.load_run import compile_from_yaml, load_run
 from axolotl_dmt.row_losses import RowLosses
 from tests.conftest import ROWS
 from tests.e2e.runs import axolotl, config, write
@@ -59,12 +59,14 @@ def test_losses_are_measured_and_the_hardest_rows_are_replayed(toy: Path, tmp_pa
 
     # packed or not, the rows and their losses are the same
     packed = {**settings, "sample_packing": True, "attn_implementation": "sdpa"}
-    plan, run = compile_from_yaml(str(write(tmp_path / "packed.yaml", packed)))
+    compiled = compile_from_yaml(str(write(tmp_path / "packed.yaml", packed)))
+    plan = compiled.plan
     assert plan.packs_per_step
     for domain, losses in measured.losses.items():
         hardest = np.argsort(-losses, kind="stable")[: ROWS[domain] // 4]
         assert set(rows_of(plan, domain, 1).tolist()) == set(hardest.tolist())
-    assert measured.digest in run.reported["row_losses"]
+    assert compiled.run.row_losses is not None
+    assert measured.digest == compiled.run.row_losses.digest
 
     other = {**settings, "dmt": {**settings["dmt"], "val_rows": 8}}
     cfg, run = load_run(str(write(tmp_path / "other.yaml", other)))
