@@ -85,7 +85,7 @@ def attempt():
 # Correct programs
 
 
-def test_outcomes_come_in_the_order_of_the_programs(level: Level) -> None:
+def test_correct_programs_pass_and_wrong_ones_fail_in_order(level: Level) -> None:
     programs: list[Program | str] = []
     for i in range(12):
         code = f"import time; time.sleep({0.1 * (i % 3)})\ndef f(x): return x + {i % 2}"
