@@ -1,4 +1,4 @@
-"""A local server that speaks OpenAI's chat API and fails on demand."""
+"""A local server with OpenAI's chat API that fails on demand."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Reply = tuple[int, str]  # HTTP status, and the judge's words (200) or the error's
+Reply = tuple[int, str]  # the HTTP status, and the judge's text (status 200) or the error's
 
 
 @dataclass
 class JudgeServer:
-    """What the server was asked, and what it answers: `reply(number of the request, request)`."""
+    """A running server and the requests it has received.
+
+    Attributes:
+        url: The address of its API.
+        reply: Returns the reply to a request, given the request's number and the request.
+        requests: The requests received so far.
+        keys: Their API keys.
+    """
 
     url: str
     reply: Callable[[int, dict[str, Any]], Reply]
@@ -26,7 +33,7 @@ class JudgeServer:
 
 @contextmanager
 def judge_server(reply: Callable[[int, dict[str, Any]], Reply]) -> Iterator[JudgeServer]:
-    """Serve until the block ends. A status of 0 stands for a server that never answers in time."""
+    """Start the server on entry and stop it on exit; it does not answer a reply of status 0."""
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):

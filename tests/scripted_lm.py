@@ -1,4 +1,4 @@
-"""An lm-eval model that answers from a script and remembers what it was asked."""
+"""An lm-eval model that answers from a script and records its requests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from lm_eval.api.model import LM
 
 
 class ScriptedLM(LM):
-    """Answers a prompt with `script(prompt)`; cuts at stop sequences as real models do."""
+    """Answers a prompt with `script(prompt)`, truncated at stop sequences as a real model's answer.
+
+    Attributes:
+        asked: The prompt and the generation settings of each request so far.
+    """
 
     def __init__(self, script: Callable[[str], str]) -> None:
         super().__init__()
@@ -38,6 +42,6 @@ class ScriptedLM(LM):
         return "scripted"
 
     def apply_chat_template(self, chat_history, add_generation_prompt=True):
-        # A template that adds to the content from its right, as many do.
+        # Like many templates, this one appends text to the content.
         turns = [message["role"] + "> " + (message["content"] + "|") for message in chat_history]
         return "\n".join(turns) + ("\nassistant>" if add_generation_prompt else "")

@@ -1,4 +1,4 @@
-"""Programs cut from answers, judged by running them, and counted."""
+"""Correct answers of every shape pass, wrong ones fail, and passes are counted without bias."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from axolotl_dmt import sandbox
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.scoring import code, sources
+from axolotl_dmt.scoring import code, code_answers, sources
 
 ROOT = Path(__file__).parent.parent
 PROMPT = 'from typing import List\n\n\ndef total(xs: List[int]) -> int:\n    """Add them up."""\n'
@@ -23,7 +23,7 @@ def check(candidate):
     assert candidate([1, 2]) == 3
 """
 
-# Tasks in HumanEval's format, so that its path is tested where its data is not at hand.
+# Tasks in HumanEval's format, for tests that do not need its data.
 SMALL: list[dict[str, Any]] = [
     {
         "task_id": "small/0",
@@ -62,10 +62,10 @@ def passes(answer: str) -> bool:
     return verdicts(SMALL[:1], [answer]) == [True]
 
 
-# Right and broken answers
+# Correct and broken answers
 
 
-def test_right_solutions_pass_and_broken_ones_fail() -> None:
+def test_correct_solutions_pass_and_broken_ones_fail() -> None:
     assert verdicts(SMALL, [row["canonical_solution"] for row in SMALL]) == [True] * 3
     for broken in BROKEN:
         assert verdicts(SMALL, [broken] * 3) == [False] * 3
@@ -75,11 +75,11 @@ def humaneval() -> list[dict[str, Any]]:
     folder = Path(os.environ.get("DMT_TEST_DATA") or ROOT / ".." / "shared" / "data")
     file = folder / "humaneval.jsonl"
     if not file.is_file():
-        pytest.skip(f"no {file}: set DMT_TEST_DATA to a folder that holds HumanEval's rows")
+        pytest.skip(f"no {file}: set DMT_TEST_DATA to a folder with HumanEval's rows")
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
-def test_all_of_humanevals_solutions_pass() -> None:
+def test_every_humaneval_solution_passes() -> None:
     rows = humaneval()
     passed = verdicts(rows, [row["canonical_solution"] for row in rows])
     assert len(rows) == 164
@@ -87,7 +87,7 @@ def test_all_of_humanevals_solutions_pass() -> None:
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_all_of_humanevals_broken_bodies_fail(broken: str) -> None:
+def test_every_broken_humaneval_body_fails(broken: str) -> None:
     rows = humaneval()
     passed = verdicts(rows, [broken] * len(rows))
     assert [row["task_id"] for row, fine in zip(rows, passed, strict=True) if fine] == []
@@ -173,7 +173,7 @@ def total(xs):
 }
 
 
-def test_right_answers_of_every_shape_pass() -> None:
+def test_correct_answers_of_every_shape_pass() -> None:
     rows = [SMALL[0]] * len(CORRECT)
     passed = dict(zip(CORRECT, verdicts(rows, list(CORRECT.values())), strict=True))
     assert [shape for shape, fine in passed.items() if not fine] == []
@@ -198,21 +198,21 @@ def test_wrong_answers_of_every_shape_fail() -> None:
         "\0",
     ],
 )
-def test_no_answer_is_a_failure_and_not_an_error(answer: str) -> None:
+def test_an_answer_without_a_program_fails_without_an_error(answer: str) -> None:
     assert not passes(answer)
 
 
-def test_an_answer_that_brings_its_own_check_does_not_pass() -> None:
+def test_an_answer_that_replaces_the_check_function_fails() -> None:
     cheat = "    return 0\n\n\ncheck = lambda candidate: None\n"
     assert not passes(cheat)
     assert not passes(f"```python\ndef total(xs):\n{cheat}```")
 
 
-def test_a_body_keeps_what_only_looks_like_the_next_thing() -> None:
+def test_a_body_keeps_indented_functions_and_conditions() -> None:
     body = (
         "    def add(x):\n        return x\n    if xs:\n        return add(sum(xs))\n    return 0\n"
     )
-    assert code.candidate_code(PROMPT, "total", body) == PROMPT + body
+    assert code_answers.candidate_code(PROMPT, "total", body) == PROMPT + body
 
 
 # MBPP
@@ -238,23 +238,23 @@ MBPP_CLASS = {
 }
 
 
-def test_mbpp_answers_are_judged() -> None:
+def test_correct_mbpp_answers_of_every_shape_pass_and_wrong_ones_fail() -> None:
     rows = [MBPP, MBPP_MODULE, MBPP_CLASS]
     right = [row["code"] for row in rows]
     shown = [f"[BEGIN]\n{text}\n[DONE]\nmore" for text in right]
     fenced = [f"Sure:\n```python\n{text}\n```\n" for text in right]
     wrong = ["def shared(a, b): return a", "def rad(x): return x", "class Node: pass"]
     for answers, expected in ((right, True), (shown, True), (fenced, True), (wrong, False)):
-        found = code.run_answers([[text] for text in answers], rows)
-        assert [verdict["passed"] for (verdict,) in found] == [expected] * 3
+        judged = code.run_answers([[text] for text in answers], rows)
+        assert [verdict["passed"] for (verdict,) in judged] == [expected] * 3
 
 
-def test_an_mbpp_question_shows_the_tests() -> None:
+def test_an_mbpp_question_contains_its_tests() -> None:
     question = code.mbpp_question(MBPP)
     assert question.startswith("Write a function") and all(t in question for t in MBPP["test_list"])
 
 
-# Counting
+# Metrics
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 8])
@@ -267,15 +267,15 @@ def test_pass_at_k_is_the_mean_over_all_choices_of_k_answers(n: int) -> None:
 
 
 @pytest.mark.parametrize(("n", "passed", "k"), [(1, 0, 2), (3, 4, 1), (3, 1, 0), (0, 0, 1)])
-def test_pass_at_k_of_nonsense_is_an_error(n: int, passed: int, k: int) -> None:
-    with pytest.raises(ValueError, match="pass@"):
+def test_pass_at_k_with_impossible_counts_is_a_value_error(n: int, passed: int, k: int) -> None:
+    with pytest.raises(ValueError, match=f"pass@{k}"):
         code.pass_at_k(n, passed, k)
 
 
-def test_more_answers_give_more_metrics() -> None:
+def test_pass_at_larger_k_is_reported_with_enough_answers() -> None:
     assert code.scores([{"passed": True}]) == {"dmt_score": 1.0}
-    found = code.scores([{"passed": i == 0} for i in range(20)])
-    assert found == pytest.approx({"dmt_score": 0.05, "pass@10": 0.5, "pass@20": 1.0})
+    metrics = code.scores([{"passed": i == 0} for i in range(20)])
+    assert metrics == pytest.approx({"dmt_score": 0.05, "pass@10": 0.5, "pass@20": 1.0})
 
 
 # Settings
@@ -288,16 +288,17 @@ def write(rows: list[dict[str, Any]], file: Path) -> str:
 
 @pytest.fixture
 def only_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that allows no namespaces and has no bubblewrap."""
+    """Simulate a machine without namespaces and bubblewrap."""
     from axolotl_dmt.sandbox import harness
 
     monkeypatch.setattr(harness, "available_level", lambda: sandbox.Level.RLIMITS)
     monkeypatch.delenv("DMT_ALLOW_UNSAFE_CODE", raising=False)
 
 
-def test_without_a_safe_sandbox_rows_are_not_even_loaded(only_limits: None) -> None:
-    with pytest.raises(DMTError, match="allow_unsafe_code"):
+def test_an_unsafe_sandbox_is_refused_before_rows_are_loaded(only_limits: None) -> None:
+    with pytest.raises(DMTError) as caught:
         code.dataset(dmt_code_data="/no/such/file.jsonl")
+    assert caught.value.key == "dmt.evaluate.allow_unsafe_code"
 
 
 @pytest.mark.parametrize("way", ["metadata", "environment", "flag"])
@@ -328,21 +329,21 @@ def evaluate(tmp_path: Path, task: str, rows: list[dict[str, Any]], **metadata: 
     answers = {code.mbpp_question(row) if "text" in row else row["prompt"]: row for row in rows}
 
     class Scripted(LM):  # type: ignore[misc]
-        """Answers rightly to all but the last question, and there every other time."""
+        """Answers all questions correctly but the last, which it does every other time."""
 
-        asked: list[str]
+        prompts: list[str]
 
         def __init__(self) -> None:
             super().__init__()
-            self.asked = []
+            self.prompts = []
 
         def generate_until(self, requests: list[Any], **_: Any) -> list[str]:
             for request in requests:
-                self.asked.append(request.args[0])
+                self.prompts.append(request.args[0])
                 assert request.args[1]["max_gen_toks"] == 77
             last = [*answers][-1]
             texts = []
-            for number, prompt in enumerate(self.asked):
+            for number, prompt in enumerate(self.prompts):
                 row = next(r for question, r in answers.items() if question.strip() in prompt)
                 right = row is not answers[last] or (repeats > 1 and number % 2 == 0)
                 texts.append(
@@ -361,27 +362,27 @@ def evaluate(tmp_path: Path, task: str, rows: list[dict[str, Any]], **metadata: 
     manager = TaskManager(
         include_path=str(ROOT / "eval_tasks"), include_defaults=False, metadata=metadata
     )
-    made = get_task_dict([task], manager)[task]
-    made.set_config("repeats", repeats)
+    loaded_task = get_task_dict([task], manager)[task]
+    loaded_task.set_config("repeats", repeats)
     model = Scripted()
-    result = simple_evaluate(model=model, tasks=[made], task_manager=manager)
-    return result, model.asked
+    result = simple_evaluate(model=model, tasks=[loaded_task], task_manager=manager)
+    return result, model.prompts
 
 
 def test_lm_eval_scores_dmt_code(tmp_path: Path) -> None:
-    result, asked = evaluate(tmp_path, "dmt_code", SMALL)
+    result, prompts = evaluate(tmp_path, "dmt_code", SMALL)
     scores = result["results"]["dmt_code"]
     assert scores["dmt_score,none"] == pytest.approx(2 / 3)
     assert scores["dmt_score_stderr,none"] == pytest.approx(1 / 3)
-    # A completion goes on right where the prompt ends.
-    assert asked == [row["prompt"] for row in SMALL]
+    # The model continues the bare prompt.
+    assert prompts == [row["prompt"] for row in SMALL]
     recorded = result["configs"]["dmt_code"]["dataset_kwargs"]["record"]["sandbox"]
     assert recorded == sandbox.describe(sandbox.require_level(allow_unsafe_code=True))
     (judged,) = result["samples"]["dmt_code"][2]["filtered_resps"][0]
     assert judged["status"] == "failed"
 
 
-def test_lm_eval_gives_pass_at_k_of_repeated_answers(tmp_path: Path) -> None:
+def test_lm_eval_reports_pass_at_k_for_repeated_answers(tmp_path: Path) -> None:
     result, _ = evaluate(tmp_path, "dmt_code", SMALL, repeats=4)
     scores = result["results"]["dmt_code"]
     assert scores["dmt_score,none"] == pytest.approx(2.5 / 3)
@@ -390,12 +391,12 @@ def test_lm_eval_gives_pass_at_k_of_repeated_answers(tmp_path: Path) -> None:
 
 
 def test_lm_eval_scores_dmt_code_mbpp(tmp_path: Path) -> None:
-    result, asked = evaluate(tmp_path, "dmt_code_mbpp", [MBPP, MBPP_MODULE, MBPP_CLASS])
+    result, prompts = evaluate(tmp_path, "dmt_code_mbpp", [MBPP, MBPP_MODULE, MBPP_CLASS])
     assert result["results"]["dmt_code_mbpp"]["dmt_score,none"] == pytest.approx(2 / 3)
-    assert asked[0] == code.mbpp_question(MBPP)
+    assert prompts[0] == code.mbpp_question(MBPP)
 
 
-def test_the_training_prompt_stands_around_the_question(tmp_path: Path) -> None:
-    _, asked = evaluate(tmp_path, "dmt_code", SMALL, dmt_prompt="vicuna")
+def test_the_question_is_rendered_into_the_training_prompt(tmp_path: Path) -> None:
+    _, prompts = evaluate(tmp_path, "dmt_code", SMALL, dmt_prompt="vicuna")
     vicuna = sources.TEMPLATES["vicuna"]
-    assert asked == [vicuna.render(row["prompt"]) for row in SMALL]
+    assert prompts == [vicuna.render(row["prompt"]) for row in SMALL]

@@ -1,4 +1,4 @@
-"""The number an answer ends on, compared with lm-eval's own gsm8k filters answer by answer."""
+"""Final numbers are read as lm-eval's gsm8k filters do, but for the listed differences."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.scoring import math as scorer
+from axolotl_dmt.scoring import math_answers
 from axolotl_dmt.scoring.latex import equivalent
-from axolotl_dmt.scoring.math_hard import final_answer
 from axolotl_dmt.scoring.math_hard import process_results as score_hard
 
-# (answer, right number): both readings, ours and lm-eval's, score each of them.
+# (answer, correct number): our reading and lm-eval's score each of them.
 ANSWERS: tuple[tuple[str, str], ...] = (
     ("#### 18", "18"),
     ("She earns 9 * 2 = $18.\n#### 18", "18"),
@@ -69,7 +69,7 @@ ANSWERS: tuple[tuple[str, str], ...] = (
     ("The answer is 18\nQ: what is 2+2?", "2"),
     ("#### 18 #### 20", "20"),
     ("-$18", "-18"),
-    # What follows scores differently; the reasons are in DIFFERENCES.
+    # The two readings of these differ; the reasons are in DIFFERENCES.
     ("#### $18", "18"),
     ("####18", "18"),
     ("#### 18.00", "18"),
@@ -92,7 +92,10 @@ ANSWERS: tuple[tuple[str, str], ...] = (
 
 # answer -> (which reading differs, why)
 DIFFERENCES: dict[str, tuple[str, str]] = {
-    "#### 18 #### 20": ("flexible", "the first mark is the answer, what follows it is another's"),
+    "#### 18 #### 20": (
+        "flexible",
+        "the first mark is the answer, a later one answers another question",
+    ),
     "#### $18": ("strict", "a currency sign may stand before the number"),
     "####18": ("strict", "the space after the mark may be missing"),
     "#### 18.00": ("both", "18.00 is 18: values are compared, not strings"),
@@ -102,23 +105,23 @@ DIFFERENCES: dict[str, tuple[str, str]] = {
     "The answer is 36/2": ("flexible", "a fraction is a number, not its denominator"),
     "It is 1 1/2": ("flexible", "a mixed number is a number"),
     "\\boxed{1{,}800}": ("flexible", "LaTeX's thousands comma"),
-    "So 10-5": ("flexible", "a minus after an operand is no sign"),
+    "So 10-5": ("flexible", "a minus after an operand is not a sign"),
     "\u221218": ("flexible", "the Unicode minus is a sign"),
-    "#### 1. Add the days\nThe sum is 18\n#### 18": ("strict", "a heading is no mark"),
+    "#### 1. Add the days\nThe sum is 18\n#### 18": ("strict", "a heading does not mark an answer"),
     "#### 18\nQ: How many are 2 and 3?\n#### 5": (
         "flexible",
-        "the first mark is the answer, what follows it is another's",
+        "the first mark is the answer, a later one answers another question",
     ),
-    "Choices are 3,4,18": ("flexible", "commas that part no thousands part numbers"),
+    "Choices are 3,4,18": ("flexible", "commas that do not separate thousands separate numbers"),
     "18...": ("flexible", "dots after a number are not part of it"),
     "That is 18.": ("flexible", "18 is 18.0"),
-    "He pays 18 ....": ("flexible", "dots alone are no number"),
+    "He pays 18 ....": ("flexible", "dots alone are not a number"),
 }
 
 
 @pytest.fixture(scope="module")
 def lm_eval_scores():
-    """Scores an answer as lm-eval's gsm8k does: its YAML's filters and its metric's settings."""
+    """Return a function that scores an answer with lm-eval's gsm8k filters and metric."""
     import lm_eval
     import yaml
     from lm_eval.api.instance import Instance
@@ -146,8 +149,10 @@ def lm_eval_scores():
         values = []
         for name in ("strict-match", "flexible-extract"):
             filters[name].apply([instance])
-            given = instance.filtered_resps[name]
-            result = exact_match_fn(predictions=[given], references=[f"#### {gold}"], **settings)
+            prediction = instance.filtered_resps[name]
+            result = exact_match_fn(
+                predictions=[prediction], references=[f"#### {gold}"], **settings
+            )
             values.append(float(result["exact_match"]))
         return values[0], values[1]
 
@@ -159,12 +164,12 @@ def ours(answer: str, gold: str) -> tuple[float, float]:
     return score["strict_match"], score["dmt_score"]
 
 
-def test_at_least_sixty_answers_are_compared():
+def test_at_least_sixty_different_answers_are_compared():
     assert len({answer for answer, _ in ANSWERS}) == len(ANSWERS) >= 60
 
 
 @pytest.mark.parametrize(("answer", "gold"), ANSWERS)
-def test_agrees_with_lm_eval_except_where_a_reason_is_given(lm_eval_scores, answer, gold):
+def test_scores_agree_with_lm_eval_except_for_listed_differences(lm_eval_scores, answer, gold):
     strict, flexible = (
         a != b for a, b in zip(ours(answer, gold), lm_eval_scores(answer, gold), strict=True)
     )
@@ -178,7 +183,7 @@ def test_every_listed_difference_is_one_of_the_answers():
     assert set(DIFFERENCES) <= {answer for answer, _ in ANSWERS}
 
 
-def test_a_difference_is_never_a_right_answer_lost(lm_eval_scores):
+def test_only_a_second_answer_scores_lower_than_with_lm_eval(lm_eval_scores):
     lost = [a for a, g in ANSWERS if ours(a, g)[1] < lm_eval_scores(a, g)[1]]
     # lm-eval scores the run-on second answer; the question was answered by the first.
     assert lost == ["#### 18 #### 20"]
@@ -200,7 +205,7 @@ def test_a_difference_is_never_a_right_answer_lost(lm_eval_scores):
     ],
 )
 def test_a_number_is_read_by_its_value(text, value):
-    assert scorer.last_number(text) == Fraction(value)
+    assert math_answers.last_number(text) == Fraction(value)
 
 
 def test_a_written_number_is_read_back_in_every_notation():
@@ -214,16 +219,16 @@ def test_a_written_number_is_read_back_in_every_notation():
             f"${value:,}.",
             f"\\boxed{{{value}}}",
         ):
-            assert scorer.flexible_number(f"So it is {text}") == value
+            assert math_answers.flexible_number(f"So it is {text}") == value
 
 
-def test_the_last_complete_box_counts():
-    assert scorer.last_boxed("\\boxed{1} then \\boxed{2^{3}} and \\boxed{4") == "2^{3}"
-    assert scorer.last_boxed("none") is None
+def test_the_last_complete_box_is_read():
+    assert math_answers.last_boxed("\\boxed{1} then \\boxed{2^{3}} and \\boxed{4") == "2^{3}"
+    assert math_answers.last_boxed("none") is None
 
 
 @pytest.mark.parametrize("piece", ["9", "1,", "#### ", "1/", "\\boxed{", "\\text{", "$", "-", "."])
-def test_endless_repetition_is_read_without_trouble(piece):
+def test_endless_repetition_is_scored_without_an_error(piece):
     scorer.process_results({"answer": "#### 1"}, [piece * 20_000])
 
 
@@ -236,7 +241,7 @@ def test_gsm8k_scores_its_own_answers_right():
     assert len(docs) == 1319
     right = {"dmt_score": 1.0, "strict_match": 1.0}
     assert all(scorer.process_results(doc, [doc["answer"]]) == right for doc in docs)
-    # Without its mark, the worked solution still ends on the answer nearly always.
+    # Without its mark, the worked solution still ends with the answer nearly always.
     unmarked = [doc["answer"].split("####")[0] for doc in docs]
     scores = [
         scorer.process_results(doc, [text])["dmt_score"]
@@ -245,11 +250,13 @@ def test_gsm8k_scores_its_own_answers_right():
     assert sum(scores) / len(scores) > 0.9
 
 
-def test_a_row_without_a_number_is_refused_by_name(tmp_path):
+def test_a_row_without_a_number_is_refused_by_its_number(tmp_path):
     file = tmp_path / "math.jsonl"
     file.write_text('{"question": "q", "answer": "none"}\n')
-    with pytest.raises(DMTError, match=r"dmt_math_data: the answer of row 1 holds no number"):
+    with pytest.raises(DMTError) as caught:
         scorer.dataset(dmt_math_data=str(file))
+    assert caught.value.key == "dmt_math_data"
+    assert "row 1 " in caught.value.problem
 
 
 # dmt_math_hard
@@ -294,13 +301,13 @@ UNEQUAL = [
 
 
 @pytest.mark.parametrize(("answer", "gold"), EQUAL)
-def test_equal_expressions_are_equal_either_way_round(answer, gold):
+def test_equal_expressions_are_equivalent_in_either_order(answer, gold):
     assert equivalent(answer, gold)
     assert equivalent(gold, answer)
 
 
 @pytest.mark.parametrize(("answer", "gold"), UNEQUAL)
-def test_unequal_expressions_are_not(answer, gold):
+def test_unequal_expressions_are_not_equivalent(answer, gold):
     assert not equivalent(answer, gold)
 
 
@@ -317,11 +324,11 @@ def test_unequal_expressions_are_not(answer, gold):
         "*".join(["99999999^{900}"] * 12),
     ],
 )
-def test_an_answer_too_large_to_work_out_is_wrong_not_endless(text):
+def test_an_answer_too_large_to_compute_is_wrong(text):
     assert not equivalent(text, "1")
 
 
-def test_an_answer_is_never_run_as_python(tmp_path):
+def test_an_answer_is_never_executed_as_python(tmp_path):
     mark = tmp_path / "ran"
     assert not equivalent(f"__import__('pathlib').Path('{mark}').touch()", "1")
     assert not mark.exists()
@@ -339,10 +346,10 @@ def test_an_answer_is_never_run_as_python(tmp_path):
         ("", ""),
     ],
 )
-def test_the_final_answer_is_found(text, answer):
-    assert final_answer(text) == answer
+def test_the_final_answer_is_read_from_every_notation(text, answer):
+    assert math_answers.final_answer(text) == answer
 
 
-def test_hard_strict_match_wants_a_box():
+def test_hard_strict_match_requires_a_box():
     assert score_hard({"gold": "1/2"}, [r"\boxed{0.5}"]) == {"dmt_score": 1.0, "strict_match": 1.0}
     assert score_hard({"gold": "1/2"}, ["It is $0.5$"]) == {"dmt_score": 1.0, "strict_match": 0.0}

@@ -1,10 +1,9 @@
-"""The quickstart's skills: repeatable, checkable, held out, and tokenised alike on both sides."""
+"""The quickstart's rows are repeatable, correct, held out, and tokenised alike in both uses."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,19 +38,19 @@ SMALL = {"math": 300, "code": 200, "general": 300}
 
 @pytest.fixture(scope="module", params=SKILLS)
 def rows(request: pytest.FixtureRequest) -> tuple[str, list[Row], list[Row]]:
-    """A skill with its training rows and held-out items."""
+    """Return a skill with its training rows and held-out items."""
     train, test = make_rows(request.param, train=600, test=60, seed=1)
     return request.param, train, test
 
 
 def answer_of(skill: str, item: Row) -> str:
-    """The right answer to a held-out item."""
+    """Return the correct answer to a held-out item."""
     fields = {"math": "answer", "code": "canonical_solution"}
     return str(item[fields[skill]] if skill in fields else item["kwargs"][0]["text"])
 
 
-def asked(skill: str, prompt: str, answer: str) -> str:
-    """What a row asks, without the names it asks about, read from its text alone."""
+def question_without_names(skill: str, prompt: str, answer: str) -> str:
+    """Return what a row asks, without the names in it, from its text alone."""
     if skill == "math":
         return answer  # the numbers, the operators and their order
     if skill == "code":
@@ -60,7 +59,7 @@ def asked(skill: str, prompt: str, answer: str) -> str:
 
 
 def verdicts(skill: str, items: list[Row], answers: list[str]) -> list[bool]:
-    """How the three scorers judge answers."""
+    """Return whether the skill's scorer accepts each answer."""
     if skill == "math":
         pairs = zip(items, answers, strict=True)
         scores = [math.process_results(item, [answer]) for item, answer in pairs]
@@ -75,14 +74,14 @@ def verdicts(skill: str, items: list[Row], answers: list[str]) -> list[bool]:
     ]
 
 
-def test_a_seed_gives_the_same_rows_and_another_seed_others() -> None:
+def test_a_seed_gives_the_same_rows_and_another_seed_other_rows() -> None:
     for skill in SKILLS:
         first = make_rows(skill, train=50, test=10, seed=7)
         assert make_rows(skill, train=50, test=10, seed=7) == first
         assert make_rows(skill, train=50, test=10, seed=8) != first
 
 
-def test_the_rows_of_seed_0_stay_what_they_are() -> None:
+def test_the_rows_of_seed_0_do_not_change() -> None:
     first = {skill: make_rows(skill, train=1, test=1, seed=0)[0][0] for skill in SKILLS}
     assert first == GOLDEN
 
@@ -91,9 +90,9 @@ def test_nothing_is_asked_both_in_training_and_in_the_test(
     rows: tuple[str, list[Row], list[Row]],
 ) -> None:
     skill, train, test = rows
-    trained = {asked(skill, *row.values()) for row in train}
+    trained = {question_without_names(skill, *row.values()) for row in train}
     tested = [
-        asked(
+        question_without_names(
             skill,
             next(v for k, v in item.items() if k in ("question", "prompt")),
             answer_of(skill, item),
@@ -110,7 +109,7 @@ def test_no_two_training_rows_have_the_same_prompt(rows: tuple[str, list[Row], l
     assert len(set(prompts)) == len(prompts) == 600
 
 
-def test_right_answers_pass_and_other_items_answers_fail(
+def test_correct_answers_pass_and_other_items_answers_fail(
     rows: tuple[str, list[Row], list[Row]],
 ) -> None:
     skill, _, test = rows
@@ -118,7 +117,7 @@ def test_right_answers_pass_and_other_items_answers_fail(
     assert all(verdicts(skill, test, answers))
     others = [*answers[1:], answers[0]]
     passed = verdicts(skill, test, others)
-    # two problems of arithmetic may have one total; nothing else may coincide
+    # two arithmetic problems may have the same total; no other answers may coincide
     same = [gold(a) == gold(b) for a, b in zip(answers, others, strict=True)]
     assert passed == (same if skill == "math" else [False] * len(test))
 
@@ -127,7 +126,7 @@ def gold(answer: str) -> str:
     return answer.rsplit("#### ", 1)[-1]
 
 
-def test_each_worked_step_is_right() -> None:
+def test_each_worked_step_is_correct() -> None:
     train, _ = make_rows("math", train=500, test=0, seed=2)
     signs = set()
     for row in train:
@@ -141,13 +140,13 @@ def test_each_worked_step_is_right() -> None:
     assert signs == {"+", "-", "*"}
 
 
-def test_every_kind_of_function_and_of_instruction_is_drawn_and_told_apart() -> None:
+def test_every_kind_of_function_and_instruction_is_drawn_and_tested() -> None:
     _, tests = make_rows("code", train=0, test=120, seed=4)
     openings = {
         re.sub(r"\d+|\b(n|x|number)\b", "_", item["prompt"].split('"""')[1]) for item in tests
     }
     assert len(openings) == len(FUNCTIONS)
-    # each function's tests fail a function that returns its argument, or nothing
+    # each function's tests reject a function that returns its argument, or nothing
     for wrong in ("    return {}\n", "    pass\n"):
         argument = [re.search(r"\((\w+)\)", item["prompt"])[1] for item in tests]  # type: ignore[index]
         assert not any(verdicts("code", tests, [wrong.format(name) for name in argument]))
@@ -156,14 +155,12 @@ def test_every_kind_of_function_and_of_instruction_is_drawn_and_told_apart() -> 
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What the command writes, with fewer rows."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run the command twice with the same seed and fewer rows, and return the folder."""
     folder = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(toy_command, "TRAIN", SMALL)
-        toy_command.make(folder / "one", seed=5)
-        toy_command.make(folder / "two", seed=5)
-    yield folder
+    toy_command.make(folder / "one", seed=5, sizes=SMALL)
+    toy_command.make(folder / "two", seed=5, sizes=SMALL)
+    return folder
 
 
 def test_the_command_writes_the_same_bytes_for_the_same_seed(made: Path) -> None:
@@ -186,23 +183,24 @@ def test_the_quickstart_reads_the_files_that_the_command_writes(made: Path) -> N
         assert (made / "one" / Path(path).relative_to("outputs/quickstart-data")).exists(), path
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(
+def test_a_folder_that_cannot_be_created_is_one_line_and_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit) as stop:
         toy_command.main([str(tmp_path / "file")])
     assert stop.value.code == 2
-    assert "FOLDER" in capsys.readouterr().err.splitlines()[-1]
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "FOLDER" in message and str(tmp_path / "file") in message
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a file."""
+    """Read the rows of a file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def tokenised(base: Path, domain: str, row: Row) -> dict[str, Any]:
-    """A row as Axolotl tokenises it under the quickstart's YAML."""
+    """Return a row as Axolotl tokenises it with the quickstart's YAML."""
     from axolotl.prompt_strategies.user_defined import UserDefinedDatasetConfig, load
     from transformers import AutoTokenizer
 
@@ -233,7 +231,7 @@ def test_training_and_evaluation_see_the_same_tokens(made: Path, skill: str) -> 
     assert len(documents) == len(items)
     for item, document in zip(items[:20], documents, strict=False):
         answer = answer_of(skill, item)
-        # the held-out item as a training row
+        # tokenise the held-out item as a training row
         fields = {"math": "answer", "code": "completion", "general": "response"}
         row = tokenised(base, skill, {**item, fields[skill]: answer})
         prompt = lm.tok_encode(module.doc_to_text(document) + "")
@@ -247,7 +245,7 @@ def test_training_and_evaluation_see_the_same_tokens(made: Path, skill: str) -> 
 
 
 @pytest.mark.parametrize("skill", SKILLS)
-def test_rows_fit_the_quickstart(made: Path, skill: str) -> None:
+def test_rows_fit_the_quickstarts_lengths(made: Path, skill: str) -> None:
     for row in read_rows(made / f"one/data/{skill}.jsonl")[:100]:
         tokens = tokenised(made / "one/base", skill, row)
         assert len(tokens["input_ids"]) < QUICKSTART["sequence_len"]

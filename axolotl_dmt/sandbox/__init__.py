@@ -1,30 +1,37 @@
-"""Run programs that a model wrote, as far from the machine as the machine allows.
+"""Run programs that a model wrote in isolation, and report whether they pass their tests.
 
-    outcomes = run_programs([Program(code="def f(x): return x + 1", tests="assert f(1) == 2",
-                                     names=("f",))])
-    outcomes[0].passed
+    from axolotl_dmt.sandbox import Program, run_programs
 
-Each program gets two fresh processes, both inside the sandbox: its code runs in one and its tests
-in the other, and each call that a test makes goes over a pipe, with plain values only. So a program
-passes by what its functions return and by nothing else: it does not see its tests and has no way to
-reach the channel the verdict goes by.
+    program = Program(code="def f(x): return x + 1", tests="assert f(1) == 2", names=("f",))
+    (outcome,) = run_programs([program])
+    outcome.passed    # True
+    outcome.reason    # "", or one line that says why the program failed
 
-Levels, the strongest that works is taken:
+`run_programs` runs many programs in parallel and returns one `Outcome` for each, in order.
+`require_level` raises `DMTError` where programs cannot be run safely: call it before any long work
+whose result would have to be run.
 
-    bubblewrap   `bwrap` with its own file system, network, processes; seccomp; limits
-    namespaces   the same without `bwrap`, where the kernel lets a user make namespaces
-    rlimits      limits on time, memory, files and processes, on Linux also seccomp and, where the
-                 kernel has it, Landlock, without which the program can read what its user can
-                 read; it is run only where that is asked for
+Each program gets two new processes, both inside the sandbox: one runs its code, the other runs its
+tests. When a test calls a function of the program, the call and its result are sent over a pipe
+that carries plain values only. A program therefore passes by what its functions return and by
+nothing else: it cannot see its tests, and it cannot reach the channel that carries the verdict.
 
-On all of them root first becomes an unprivileged user, the environment is empty, the folder is
-empty and temporary, and no other process can be started.
+There are three levels of isolation. The strongest one that works on the machine is used:
 
-    codec     plain values over a pipe
-    confine   what a process does to itself: namespaces, files, rights, limits, seccomp
-    inside    the two processes
-    levels    what a level is and how it starts
-    harness   starts sandboxes, in parallel, and reads their verdicts
+    bubblewrap   `bwrap` with a separate file system, network and process table; seccomp; limits
+    namespaces   the same without `bwrap`, where the kernel lets a user create namespaces
+    rlimits      limits on time, memory, files and processes; on Linux also seccomp and, where the
+                 kernel supports it, Landlock. Without Landlock the program can read every file that
+                 its user can read, so this level is used only with `allow_unsafe_code`
+
+At every level root first becomes an unprivileged user, the caller's environment variables are not
+passed on, the working directory is new and empty, and no further process can be started.
+
+    harness   starts the sandboxes in parallel and reads their verdicts
+    levels    defines the levels and the command line that starts each of them
+    inside    the two processes inside a sandbox
+    confine   what a process does to confine itself: namespaces, file access, privileges, limits
+    codec     encodes plain values for a pipe
 """
 
 from axolotl_dmt.sandbox.harness import (

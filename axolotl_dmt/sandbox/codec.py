@@ -1,8 +1,9 @@
-"""Plain values as bytes, read back without trusting who wrote them.
+"""Encode plain values as bytes, and decode bytes without trusting their sender.
 
-This is how arguments reach a candidate's function and results come back to its tests. Unlike
-`pickle` and `marshal`, `decode` makes nothing but plain values, whatever the bytes are.
-It runs inside the sandbox too, so it imports next to nothing.
+Arguments travel to a candidate's functions in this form, and results travel back to its tests.
+Unlike `pickle` and `marshal`, `decode` creates plain values only, whatever the bytes are.
+
+The module is also loaded inside the sandbox, so it imports almost nothing.
 """
 
 import struct
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 MAX_BYTES = 16 * 2**20
-"""The longest message that is sent or accepted."""
+"""The longest encoding, in bytes, that is sent or accepted."""
 
 _FLOAT = struct.Struct("<d")
 _SIZE = struct.Struct("<I")
@@ -21,7 +22,7 @@ _VALUES: "Any" = type({}.values())
 
 
 class Opaque:
-    """Stands for a value that is not plain: true, and equal to nothing but itself."""
+    """Placeholder for a value that is not plain: it is true, and equal only to itself."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -31,14 +32,14 @@ class Opaque:
 
 
 def encode(value: object) -> bytes:
-    """Turn a value into bytes.
+    """Encode a value as bytes.
 
     None, bool, int, float, complex, str, bytes, range, the built-in containers, Decimal, Fraction
-    and deque keep their value; subclasses of them become the type itself, an iterator becomes one
-    over the same items, and anything else an `Opaque`.
+    and deque keep their value. An instance of a subclass of them is encoded as the base type, an
+    iterator as an iterator over the same items, and any other value as an `Opaque`.
 
     Raises:
-        ValueError: the bytes would be too many, or containers nest too deeply.
+        ValueError: If the encoding exceeds `MAX_BYTES`, or containers nest too deeply.
     """
     parts: list[bytes] = []
     try:
@@ -48,18 +49,18 @@ def encode(value: object) -> bytes:
     return b"".join(parts)
 
 
-def _encode(value: "Any", parts: list[bytes], room: list[int]) -> None:
+def _encode(value: "Any", parts: list[bytes], bytes_left: list[int]) -> None:
     def put(tag: bytes, payload: bytes = b"", size: int | None = None) -> None:
         part = tag if size is None else tag + _SIZE.pack(size)
-        room[0] -= len(part) + len(payload)
-        if room[0] < 0:
-            raise ValueError(f"a value takes more than {MAX_BYTES} bytes")
+        bytes_left[0] -= len(part) + len(payload)
+        if bytes_left[0] < 0:
+            raise ValueError(f"a value is longer than {MAX_BYTES} bytes")
         parts.append(part + payload)
 
     def put_all(tag: bytes, items: list[object]) -> None:
         put(tag, size=len(items))
         for item in items:
-            _encode(item, parts, room)
+            _encode(item, parts, bytes_left)
 
     if value is None:
         put(b"N")
@@ -91,7 +92,7 @@ def _encode(value: "Any", parts: list[bytes], room: list[int]) -> None:
         put_all(b"S", list(value))
     elif _full_name(value) == "decimal.Decimal":
         put(b"D")
-        _encode(str(value), parts, room)
+        _encode(str(value), parts, bytes_left)
     elif _full_name(value) == "fractions.Fraction":
         put_all(b"Q", [value.numerator, value.denominator])
     elif _full_name(value) == "collections.deque":
@@ -113,22 +114,22 @@ def _encode(value: "Any", parts: list[bytes], room: list[int]) -> None:
 
 
 def _full_name(value: object) -> str:
-    """The type's name with its module, so that the module need not be imported to look for it."""
+    """Return the type's qualified name: unlike `isinstance`, it needs no import of its module."""
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
 def decode(data: bytes) -> "Any":
-    """Turn bytes back into a value.
+    """Decode a value from the bytes that `encode` made.
 
     Raises:
-        ValueError: the bytes are not what `encode` makes.
+        ValueError: If the bytes are not a valid encoding.
     """
     try:
         value, end = _decode(data, 0)
     except (struct.error, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
         raise ValueError(f"a malformed value ({type(error).__name__})") from None
     if end != len(data):
-        raise ValueError("a malformed value (bytes left over)")
+        raise ValueError("a malformed value (trailing bytes)")
     return value
 
 
@@ -150,7 +151,7 @@ def _decimal(text: object) -> object:
     return Decimal(str(text))
 
 
-_CONTAINERS: "dict[bytes, Any]" = {
+_BUILDERS: "dict[bytes, Any]" = {
     b"l": list,
     b"t": tuple,
     b"z": frozenset,
@@ -180,16 +181,16 @@ def _decode(data: bytes, at: int) -> tuple[object, int]:
         return _decimal(text), at
     (size,) = _SIZE.unpack_from(data, at)
     at += 4
-    make = _CONTAINERS.get(tag)
-    if make is not None:
+    build = _BUILDERS.get(tag)
+    if build is not None:
         items = []
         for _ in range(size):
             item, at = _decode(data, at)
             items.append(item)
-        return make(items), at
+        return build(items), at
     payload, at = data[at : at + size], at + size
     if len(payload) != size:
-        raise ValueError("a malformed value (cut off)")
+        raise ValueError("a malformed value (truncated)")
     if tag == b"i":
         return int(payload, 16), at
     if tag == b"s":
@@ -202,5 +203,5 @@ def _decode(data: bytes, at: int) -> tuple[object, int]:
 
 
 def frame(data: bytes) -> bytes:
-    """A message as it goes over a pipe: its size, then itself."""
+    """Return a message as it is sent over a pipe: its size in four bytes, then the data."""
     return _SIZE.pack(len(data)) + data

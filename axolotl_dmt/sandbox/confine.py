@@ -1,7 +1,7 @@
-"""What a process does to itself, inside the sandbox, before it runs code that nobody trusts.
+"""Confine the current process before it runs untrusted code.
 
-Linux calls that Python does not offer go through ctypes. Other systems get the limits only.
-It runs inside the sandbox, so it imports next to nothing.
+Linux system calls that Python does not expose are made through ctypes. On other systems only the
+resource limits apply. The module is loaded inside the sandbox, so it imports almost nothing.
 """
 
 import ctypes
@@ -29,10 +29,10 @@ _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 _EPERM = 1
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
-# Calls that no candidate needs, as (x86_64, aarch64) numbers from <asm/unistd.h>. It is a list of
-# what is denied, not of what is allowed: the second wall behind the namespaces and the limits.
+# System calls that no candidate needs, as (x86_64, aarch64) numbers from <asm/unistd.h>. This is a
+# deny list, not an allow list: a second line of defence behind the namespaces and the limits.
 _DENIED = {
-    # new processes and programs (RLIMIT_NPROC does not hold for every root)
+    # new processes and programs (RLIMIT_NPROC does not limit every root user)
     "clone": (56, 220),
     "clone3": (435, 435),
     "fork": (57, None),
@@ -62,7 +62,7 @@ _DENIED = {
     "sched_setscheduler": (144, 119),
     "sched_setparam": (142, 118),
     "sched_setattr": (314, 274),
-    # leaving what holds it
+    # escaping its session, namespaces or file system
     "setsid": (112, 157),
     "setpgid": (109, 154),
     "prctl": (157, 167),
@@ -80,14 +80,14 @@ _DENIED = {
     "fsmount": (432, 432),
     "mount_setattr": (442, 442),
     "open_by_handle_at": (304, 265),
-    # memory that RLIMIT_AS does not see
+    # memory that RLIMIT_AS does not count
     "shmget": (29, 194),
     "msgget": (68, 186),
     "semget": (64, 190),
     "mq_open": (240, 180),
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
-    # parts of the kernel known for their bugs
+    # kernel interfaces with a history of vulnerabilities
     "bpf": (321, 280),
     "perf_event_open": (298, 241),
     "userfaultfd": (323, 282),
@@ -103,13 +103,13 @@ _DENIED = {
 
 _HOME = os.path.dirname(os.__file__)
 _library = -1
-"""An open folder: Python's library, where its path cannot be passed any more."""
+"""A descriptor of Python's library folder if only root may open its path, else -1."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _call(name: str, *args: object) -> int:
-    """A libc function that says -1 where it fails."""
+    """Call a libc function and raise OSError if it returns -1."""
     result = int(getattr(_libc, name)(*args))
     if result == -1:
         errno = ctypes.get_errno()
@@ -125,7 +125,7 @@ def _prctl(option: int, *args: object) -> None:
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends."""
+    """Ask the kernel to kill this process when its parent ends."""
     if LINUX:
         _prctl(_PR_SET_PDEATHSIG, _SIGKILL)
 
@@ -136,19 +136,21 @@ def die_with_parent() -> None:
 def enter_namespaces(
     *, paths: list[str], mount_point: str, work: str, work_bytes: int, as_root: bool
 ) -> None:
-    """Leave the host's processes, network and files behind; returns in a new process, as its pid 1.
+    """Enter new namespaces without the host's processes, network and files.
 
-    Root does so directly (it drops its rights later), anybody else through a user namespace.
+    The function forks and returns in the child, which has process id 1 in the new namespace. The
+    parent waits for the child and exits with its status. Root creates the namespaces directly (it
+    drops its privileges later); other users create them through a user namespace.
 
     Args:
-        paths: files and folders that stay visible, read-only.
-        mount_point: any folder to build the new root on; nothing is written there.
-        work: the one writable folder, new, empty and in memory; the current folder afterwards.
-        work_bytes: how much fits in it.
-        as_root: whether this is a root that may make namespaces without one for users.
+        paths: Files and folders that stay visible, read-only.
+        mount_point: Any folder on which to build the new root; nothing is written to it.
+        work: The only writable folder: new, empty and in memory. It becomes the current folder.
+        work_bytes: The capacity of `work` in bytes.
+        as_root: Whether the process is root and can create namespaces without a user namespace.
 
     Raises:
-        OSError: the kernel does not allow it.
+        OSError: If the kernel does not allow it.
     """
     uid, gid = os.geteuid(), os.getegid()
     flags = _CLONE_NEWNS | _CLONE_NEWUTS | _CLONE_NEWIPC | _CLONE_NEWPID | _CLONE_NEWNET
@@ -189,7 +191,7 @@ def _build_root(paths: list[str], root: str, work: str, work_bytes: int) -> None
     _set_read_only(root, recursive=True)
     _mount("tmpfs", root + work, "tmpfs", safe, f"size={work_bytes},mode=777")
     os.chdir(root)
-    # The new root over the old one at the same place, then the old one taken away from under it.
+    # Stack the new root on the old one at the same path, then detach the old one underneath.
     _call("syscall", _SYS_PIVOT_ROOT[os.uname().machine], b".", b".")
     _call("umount2", b".", _MNT_DETACH)
     os.chdir(work)
@@ -216,11 +218,11 @@ def _set_read_only(path: str, *, recursive: bool) -> None:
     )
 
 
-# Files
+# File access
 
 
 def landlock_version() -> int:
-    """The version of Landlock that the kernel has; 0 where it has none."""
+    """Return the Landlock version that the kernel supports; 0 if it supports none."""
     if not LINUX:
         return 0
     version = 1
@@ -229,21 +231,25 @@ def landlock_version() -> int:
     )
 
 
-def file_rules(paths: list[str]) -> int:
-    """Make rules that allow to read `paths` and to write in the current folder, and no other file.
+def make_file_rules(paths: list[str]) -> int:
+    """Create Landlock rules: read access to `paths`, write access to the current folder.
 
-    Namespaces hide other files already; where there are none, this is what does.
+    All other files become inaccessible once `apply_file_rules` applies the rules. Namespaces hide
+    other files too; at a level without namespaces only these rules do.
 
     Returns:
-        An open file for `follow_file_rules`; -1 where the kernel has no Landlock.
+        A file descriptor for `apply_file_rules`; -1 if the kernel does not support Landlock.
+
+    Raises:
+        OSError: If the kernel refuses the rules.
     """
     version = landlock_version()
     if version == 0:
         return -1
-    # From <linux/landlock.h>: 13 rights at first, and later one more each in versions 2, 3 and 5.
-    every = (1 << (13 + (version >= 2) + (version >= 3) + (version >= 5))) - 1
+    # From <linux/landlock.h>: 13 rights in version 1, and one more in each of versions 2, 3 and 5.
+    all_rights = (1 << (13 + (version >= 2) + (version >= 3) + (version >= 5))) - 1
     execute, write_file, read_file, read_folder = 1 << 0, 1 << 1, 1 << 2, 1 << 3
-    attributes = struct.pack("<Q", every)
+    attributes = struct.pack("<Q", all_rights)
     rules = _call(
         "syscall",
         _SYS_LANDLOCK["create_ruleset"],
@@ -253,36 +259,41 @@ def file_rules(paths: list[str]) -> int:
     )
     allowed = {path: read_file | (read_folder if os.path.isdir(path) else 0) for path in paths}
     allowed |= dict.fromkeys(_DEVICES, read_file | write_file)
-    allowed["."] = every & ~execute
+    allowed["."] = all_rights & ~execute
     for path, rights in allowed.items():
         try:
-            place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
             continue
-        rule = struct.pack("<Qi", rights, place)
+        rule = struct.pack("<Qi", rights, descriptor)
         _call("syscall", _SYS_LANDLOCK["add_rule"], rules, 1, rule, 0)
-        os.close(place)
+        os.close(descriptor)
     return rules
 
 
-def follow_file_rules(rules: int) -> None:
-    """Keep to the rules of `file_rules` from now on."""
+def apply_file_rules(rules: int) -> None:
+    """Restrict this process, irrevocably, to the rules that `make_file_rules` returned.
+
+    Raises:
+        OSError: If the kernel refuses.
+    """
     if rules >= 0:
         _call("syscall", _SYS_LANDLOCK["restrict_self"], rules, 0)
         os.close(rules)
 
 
-# Rights and limits
+# Privileges and limits
 
 
-def drop_rights(uid: int | None) -> None:
-    """Become an unprivileged user where this is root, and give up every capability for good.
+def drop_privileges(uid: int | None) -> None:
+    """Become an unprivileged user and give up every capability, irrevocably.
 
     Args:
-        uid: the user and the group that root becomes; None: it is no root, or of nothing real.
+        uid: The user and group to become; None to stay the same user (see
+            `levels.unprivileged_uid`).
 
     Raises:
-        OSError: root may not become that user.
+        OSError: If the process may not become that user.
     """
     global _library
     if uid is not None:
@@ -293,22 +304,22 @@ def drop_rights(uid: int | None) -> None:
         if os.access(os.path.join(_HOME, "os.py"), os.R_OK):
             os.close(_library)
             _library = -1
-        else:  # Python lives where only root may pass, in /root for one
+        else:  # only root may enter the folder of this Python, for example /root
             _import_from(f"/proc/self/fd/{_library}")
     if LINUX:
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
         _call("capset", struct.pack("<Ii", 0x20080522, 0), bytes(24))
-        # Keeps /proc/PID/mem and /proc/PID/fd of this process from others of the same user.
+        # Closes /proc/PID/mem and /proc/PID/fd of this process to other processes of its user.
         _prctl(_PR_SET_DUMPABLE, 0)
-        die_with_parent()  # a change of user clears it
+        die_with_parent()  # a change of user resets it
 
 
 def _import_from(library: str) -> None:
-    """Look for modules in Python's library by another path to it."""
+    """Make Python import its standard library from another path to the same folder."""
     packages = [getattr(module, "__path__", None) for module in sys.modules.values()]
-    for places in [sys.path, *packages]:
-        if isinstance(places, list):
-            places[:] = [library + path.removeprefix(_HOME) for path in places if _HOME in path]
+    for paths in [sys.path, *packages]:
+        if isinstance(paths, list):
+            paths[:] = [library + path.removeprefix(_HOME) for path in paths if _HOME in path]
     sys.path_importer_cache.clear()
 
 
@@ -319,15 +330,21 @@ def set_limits(
     file_bytes: int | None = None,
     processes: int | None = None,
 ) -> None:
-    """Limit this process and those it starts, for good; what is None stays as it is.
+    """Limit this process and its children irrevocably; a limit that is None is not changed.
+
+    The number of open files and the size of core dumps are always limited.
 
     Args:
-        memory_bytes: its address space.
-        cpu_seconds: its processor time.
-        file_bytes: the longest file it may write.
-        processes: how many the user may have; 0 lets this process start none.
+        memory_bytes: Address space in bytes.
+        cpu_seconds: Processor time in seconds.
+        file_bytes: The longest file that the process may write, in bytes.
+        processes: The number of processes that the user may have; with 0 no process can be started.
+
+    Raises:
+        OSError: If the kernel refuses a limit (Linux only).
+        ValueError: If a limit is invalid (Linux only).
     """
-    wanted = {
+    limits = {
         "RLIMIT_AS": memory_bytes,
         "RLIMIT_CPU": cpu_seconds,
         "RLIMIT_FSIZE": file_bytes,
@@ -335,7 +352,7 @@ def set_limits(
         "RLIMIT_NOFILE": 64,
         "RLIMIT_CORE": 0,
     }
-    for name, value in wanted.items():
+    for name, value in limits.items():
         kind = getattr(resource, name, None)
         if kind is None or value is None:
             continue
@@ -344,13 +361,13 @@ def set_limits(
             value = min(value, hard)
         try:
             resource.setrlimit(kind, (value, value))
-        except (ValueError, OSError):  # macOS knows RLIMIT_AS and refuses to set it
+        except (ValueError, OSError):  # macOS defines RLIMIT_AS but refuses to set it
             if LINUX:
                 raise
 
 
-def keep_only(descriptors: set[int]) -> None:
-    """Close every other open file, except what `drop_rights` opened on Python's own library."""
+def close_files_except(descriptors: set[int]) -> None:
+    """Close every open file but these and the library folder that `drop_privileges` opened."""
     for descriptor in range(64):
         if descriptor not in descriptors and descriptor != _library:
             try:  # noqa: SIM105  (contextlib takes 3 ms to import)
@@ -360,31 +377,40 @@ def keep_only(descriptors: set[int]) -> None:
 
 
 def deny_system_calls() -> None:
-    """Have the kernel refuse the calls of `_DENIED` from now on; nothing on other machines."""
+    """Ask the kernel to refuse the system calls of `_DENIED` from now on.
+
+    The function does nothing on systems and machine types without a list of call numbers.
+
+    Raises:
+        OSError: If the kernel does not support seccomp filters.
+    """
     machine = os.uname().machine
     if not LINUX or machine not in _AUDIT_ARCH:
         return
     column = 0 if machine == "x86_64" else 1
     numbers = [number for pair in _DENIED.values() if (number := pair[column]) is not None]
-    program = _filter(_AUDIT_ARCH[machine], numbers)
+    program = _seccomp_program(_AUDIT_ARCH[machine], numbers)
     code = ctypes.create_string_buffer(program)
     header = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
     _prctl(_PR_SET_SECCOMP, 2, ctypes.create_string_buffer(header))
 
 
-def _filter(arch: int, denied: list[int]) -> bytes:
-    """A classic BPF program over `struct seccomp_data`: the number is at 0, the machine at 4."""
-    load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06
+def _seccomp_program(arch: int, denied: list[int]) -> bytes:
+    """Return a classic BPF program that refuses the denied system calls.
+
+    It reads `struct seccomp_data`: the call number is at offset 0, the machine type at offset 4.
+    """
+    load, equal, at_least, ret = 0x20, 0x15, 0x35, 0x06
     kill, refuse, allow = 0x80000000, 0x00050000 | _EPERM, 0x7FFF0000
     count = len(denied)
     steps = [
         (load, 0, 0, 4),
         (equal, 1, 0, arch),
-        (give, 0, 0, kill),
+        (ret, 0, 0, kill),
         (load, 0, 0, 0),
-        # x86_64 has a second set of numbers from here on (x32).
+        # On x86_64 a second set of call numbers (x32) starts here.
         (at_least, count + 1, 0, 0x40000000),
     ]
     steps += [(equal, count - i, 0, number) for i, number in enumerate(denied)]
-    steps += [(give, 0, 0, allow), (give, 0, 0, refuse)]
+    steps += [(ret, 0, 0, allow), (ret, 0, 0, refuse)]
     return b"".join(struct.pack("<HBBI", *step) for step in steps)

@@ -1,4 +1,4 @@
-"""Starts sandboxes, in parallel, and reads their verdicts."""
+"""Start sandboxes in parallel and read their verdicts."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from axolotl_dmt.sandbox.levels import Level, boot_message, command, environment
 
 Status = Literal["passed", "failed", "timed out", "killed"]
 
-_BROKE = "the sandbox broke: "
-_TOO_LONG: tuple[Status, str] = ("timed out", "the tests ran out of time")
+_SANDBOX_FAILED = "the sandbox failed: "
+_TIMED_OUT: tuple[Status, str] = ("timed out", "the tests ran out of time")
 _TOKEN_BYTES = 16
-_MOST_HEARD = 65536
+_MAX_OUTPUT_BYTES = 65536
 _FILE_MB = 4
 _START_SECONDS = 10.0
-"""What starting and ending a sandbox may take besides the program's own time."""
+"""How long a sandbox may take to start and to end, in addition to the program's own time limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """Code that nobody trusts, and the tests that judge it.
+    """Untrusted code and the tests that it has to pass.
 
     Attributes:
-        code: Python source; it runs first and must run to its end.
-        tests: Python source; it runs in another process and must run to its end. Empty: the program
-            passes when its code has run, which is then only as true as the code says.
-        names: the code's functions that the tests call. Arguments and results travel as plain
-            values (see `codec.encode`).
-        setup: Python source that the tests need before that, such as helpers and imports.
+        code: Python source. It runs first, and must run without an exception.
+        tests: Python source. It runs in another process, and must run without an exception. If
+            empty, the program passes once its code has run; such a program can fake a pass.
+        names: The functions of `code` that the tests call. Arguments and results are passed as
+            plain values (see `codec.encode`).
+        setup: Python source that runs before the tests, such as helpers and imports.
     """
 
     code: str
@@ -54,12 +54,13 @@ class Program:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a program fared.
+    """The result of running one program.
 
     Attributes:
-        status: `timed out` is out of clock or processor time, `killed` is ended by a signal.
-        reason: one short line; empty where it passed.
-        seconds: wall time, with starting and ending the sandbox.
+        status: `timed out` means out of wall-clock or processor time, `killed` ended by a signal or
+            by a failure of the sandbox.
+        reason: One short line that says why the program failed; empty if it passed.
+        seconds: Wall time, including the start and the end of the sandbox.
     """
 
     status: Status
@@ -68,7 +69,7 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """Whether its tests ran to their end and held."""
+        """Whether all tests of the program ran and passed."""
         return self.status == "passed"
 
 
@@ -84,30 +85,31 @@ def run_programs(
     """Run each program in a sandbox of its own.
 
     Args:
-        programs: what to run; a bare string is a `Program` without separate tests.
-        timeout: seconds of clock time from the start of a program's code to the end of its tests.
-        memory_mb: address space of each of its two processes, in MiB.
-        workers: how many run at once; by default one a core, shared between this machine's ranks.
-        level: the sandbox; by default the strongest that works here.
-        allow_unsafe_code: whether to run where only resource limits hold a program.
+        programs: The programs; a bare string is a `Program` without separate tests.
+        timeout: Wall-clock seconds from the start of a program's code to the end of its tests.
+        memory_mb: Address space of each of a program's two processes, in MiB.
+        workers: How many programs run at once; by default one per core, where the ranks on a
+            machine share its cores.
+        level: The isolation level; by default the strongest that works on this machine.
+        allow_unsafe_code: Whether programs may run where only resource limits confine them.
 
     Returns:
-        One outcome a program, in their order.
+        One outcome for each program, in order.
 
     Raises:
-        DMTError: the level is not safe and unsafe code is not allowed, or no sandbox works here.
+        DMTError: If the level is unsafe and unsafe code is not allowed, or no sandbox works here.
     """
     chosen = require_level(allow_unsafe_code=allow_unsafe_code, level=level)
-    wanted = [Program(code=item) if isinstance(item, str) else item for item in programs]
-    if not wanted:
+    queue = [Program(code=item) if isinstance(item, str) else item for item in programs]
+    if not queue:
         return []
-    count = max(1, min(workers or default_workers(), len(wanted)))
+    count = max(1, min(workers or default_workers(), len(queue)))
     with ThreadPoolExecutor(count, thread_name_prefix="sandbox") as pool:
-        return list(pool.map(lambda item: _run(item, chosen, timeout, memory_mb), wanted))
+        return list(pool.map(lambda item: _run(item, chosen, timeout, memory_mb), queue))
 
 
 def default_workers() -> int:
-    """The cores this process may use, shared with the other ranks on this machine."""
+    """Return the number of cores this process may use, divided by the ranks on this machine."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
@@ -117,28 +119,29 @@ def default_workers() -> int:
 
 
 def require_level(*, allow_unsafe_code: bool, level: Level | None = None) -> Level:
-    """The level that programs would run at.
+    """Return the level at which programs would run.
 
     Args:
-        allow_unsafe_code: whether a level that is not safe will do.
-        level: this one and no other; None for the strongest that works.
+        allow_unsafe_code: Whether an unsafe level is accepted.
+        level: The level to require; None for the strongest that works on this machine.
 
     Raises:
-        DMTError: it is not safe and that is not allowed, or it does not work here.
+        DMTError: If the level is unsafe and that is not accepted, or it does not work here.
     """
     chosen = level or available_level()
     if chosen is None or (level is not None and why_not(level)):
         tried = [level] if level else list(Level)
         raise DMTError(
             "dmt.evaluate.tasks",
-            f"programs cannot be run here ({'; '.join(f'{x.value}: {why_not(x)}' for x in tried)})",
+            f"programs cannot be run on this machine ({_reasons(tried)})",
             "leave dmt_code out of the tasks",
         )
     if not chosen.safe and not allow_unsafe_code:
-        why = "; ".join(f"{x.value}: {why_not(x)}" for x in Level if x.safe)
+        safe_levels = [other for other in Level if other.safe]
         raise DMTError(
             "dmt.evaluate.allow_unsafe_code",
-            f"programs of the model would run with resource limits only ({why})",
+            "programs that the model writes would run with resource limits only "
+            f"({_reasons(safe_levels)})",
             "install bubblewrap, or accept the risk with `allow_unsafe_code: true` "
             "(lm_eval: --confirm_run_unsafe_code, or DMT_ALLOW_UNSAFE_CODE=1)",
         )
@@ -147,39 +150,47 @@ def require_level(*, allow_unsafe_code: bool, level: Level | None = None) -> Lev
 
 @cache
 def available_level() -> Level | None:
-    """The strongest level that works here, found by trying; None where none does."""
+    """Return the strongest level that works on this machine; None if none does.
+
+    Each level is tried once in a process.
+    """
     return next((level for level in Level if not why_not(level)), None)
 
 
 @cache
 def why_not(level: Level) -> str:
-    """Why a level does not work here; empty where it does.
+    """Return why a level does not work on this machine; empty if it works.
 
-    A level is tried once in a process, with a program that looks for a file outside its sandbox.
+    A level is tried once in a process, by a program that looks for a file outside its sandbox.
     """
     with tempfile.NamedTemporaryFile(prefix="outside-") as outside:
         os.chmod(outside.name, 0o644)
         program = Program(
-            code="import os\ndef found(path): return os.path.exists(path)",
-            tests=f"assert not found({outside.name!r})" if level.safe else "assert found('/')",
-            names=("found",),
+            code="import os\ndef sees(path): return os.path.exists(path)",
+            tests=f"assert not sees({outside.name!r})" if level.safe else "assert sees('/')",
+            names=("sees",),
         )
         try:
             outcome = _run(program, level, 20.0, 512)
         except OSError as error:
             return str(error)
-    return "" if outcome.passed else outcome.reason.removeprefix(_BROKE)
+    return "" if outcome.passed else outcome.reason.removeprefix(_SANDBOX_FAILED)
 
 
 def describe(level: Level) -> str:
-    """For logs and results: the level, and why not a stronger one."""
+    """Describe a level for logs and results: its name, and why no stronger level was used."""
     stronger = list(Level)[: list(Level).index(level)]
-    missing = [f"{other.value}: {why_not(other)}" for other in stronger if why_not(other)]
-    return level.value + (f" ({'; '.join(missing)})" if missing else "")
+    reasons = _reasons([other for other in stronger if why_not(other)])
+    return level.value + (f" ({reasons})" if reasons else "")
+
+
+def _reasons(levels: Sequence[Level]) -> str:
+    """Say of each level why it does not work."""
+    return "; ".join(f"{level.value}: {why_not(level)}" for level in levels)
 
 
 def _run(program: Program, level: Level, timeout: float, memory_mb: int) -> Outcome:
-    """Run one program in a new sandbox; nothing of it is left afterwards."""
+    """Run one program in a new sandbox and remove the sandbox afterwards."""
     started = time.perf_counter()
     token = secrets.token_bytes(_TOKEN_BYTES)
     tests = {
@@ -189,12 +200,13 @@ def _run(program: Program, level: Level, timeout: float, memory_mb: int) -> Outc
         "token": token,
     }
     with tempfile.TemporaryDirectory(prefix="sandbox-", ignore_cleanup_errors=True) as folder:
-        told = settings(
+        limits = settings(
             level, timeout=timeout, memory_mb=memory_mb, file_mb=_FILE_MB, mount_point=folder
         )
-        if level is Level.RLIMITS and told["uid"] is not None:
-            os.chown(folder, told["uid"], told["uid"])
-        parts = (boot_message(), *(marshal.dumps(item) for item in (told, program.code, tests)))
+        if level is Level.RLIMITS and limits["uid"] is not None:
+            os.chown(folder, limits["uid"], limits["uid"])
+        messages = [boot_message()]
+        messages += [marshal.dumps(item) for item in (limits, program.code, tests)]
         process = subprocess.Popen(
             command(level),
             stdin=subprocess.PIPE,
@@ -204,39 +216,39 @@ def _run(program: Program, level: Level, timeout: float, memory_mb: int) -> Outc
             env=environment(),
             start_new_session=True,
         )
-        said = None
+        output = None
         try:
-            payload = b"".join(frame(part) for part in parts)
-            said = _talk(process, payload, timeout + _START_SECONDS)
+            payload = b"".join(frame(message) for message in messages)
+            output = _communicate(process, payload, timeout + _START_SECONDS)
         finally:
-            _end(process, kill=said is None)
-    status, reason = _verdict(*said, token) if said else _TOO_LONG
+            _end(process, kill=output is None)
+    status, reason = _read_verdict(*output, token) if output else _TIMED_OUT
     return Outcome(status=status, reason=reason, seconds=time.perf_counter() - started)
 
 
-def _verdict(out: bytes, err: bytes, token: bytes) -> tuple[Status, str]:
-    """What the checker said, if it was the checker."""
+def _read_verdict(out: bytes, err: bytes, token: bytes) -> tuple[Status, str]:
+    """Return the checker's verdict; only output that starts with the token is the checker's."""
     if not hmac.compare_digest(out[:_TOKEN_BYTES], token):
-        lines = err.decode("utf-8", "replace").strip().splitlines() or ["it ended without a word"]
-        return "killed", _BROKE + lines[-1][:200]
+        lines = err.decode("utf-8", "replace").strip().splitlines() or ["it ended without output"]
+        return "killed", _SANDBOX_FAILED + lines[-1][:200]
     status, reason = marshal.loads(out[_TOKEN_BYTES:])
     return status, reason
 
 
-def _talk(
+def _communicate(
     process: subprocess.Popen[bytes], payload: bytes, seconds: float
 ) -> tuple[bytes, bytes] | None:
-    """Hand a process all it is to read, and take what it writes until it closes its pipes.
+    """Write the payload to a process and read its output until it closes its pipes.
 
-    `Popen.communicate` with a time limit would then look for the end of the process at growing
-    intervals, which costs more than all the rest.
+    `Popen.communicate` with a timeout would then poll for the end of the process at growing
+    intervals, which takes longer than everything else here.
 
     Returns:
-        What it wrote to stdout and to stderr; None where it took too long.
+        What the process wrote to stdout and to stderr; None if it took longer than `seconds`.
     """
     assert process.stdin and process.stdout and process.stderr
     out, err = bytearray(), bytearray()
-    left = memoryview(payload)
+    unsent = memoryview(payload)
     deadline = time.monotonic() + seconds
     with selectors.DefaultSelector() as selector:
         os.set_blocking(process.stdin.fileno(), False)
@@ -250,28 +262,28 @@ def _talk(
             for key, _ in ready:
                 if key.fileobj is process.stdin:
                     try:
-                        left = left[os.write(key.fd, left) :]
+                        unsent = unsent[os.write(key.fd, unsent) :]
                     except BrokenPipeError:
-                        left = left[:0]
-                    if not left:
+                        unsent = unsent[:0]
+                    if not unsent:
                         selector.unregister(process.stdin)
                     continue
-                part = os.read(key.fd, _MOST_HEARD)
+                part = os.read(key.fd, _MAX_OUTPUT_BYTES)
                 if not part:
                     selector.unregister(key.fileobj)
-                elif len(key.data) < _MOST_HEARD:
+                elif len(key.data) < _MAX_OUTPUT_BYTES:
                     key.data.extend(part)
     return bytes(out), bytes(err)
 
 
 def _end(process: subprocess.Popen[bytes], *, kill: bool) -> None:
-    """Wait until a sandbox has ended, with all that is in it.
+    """Wait until a sandbox and every process in it have ended.
 
     Args:
-        process: its outermost process.
-        kill: end it first; one that said its verdict ends by itself.
+        process: The outermost process of the sandbox.
+        kill: Whether to kill it first; a sandbox that has sent its verdict ends by itself.
     """
-    if kill:  # not waited for yet, so its number is not another's
+    if kill:  # not waited for yet, so its process id cannot belong to another process
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     process.wait()

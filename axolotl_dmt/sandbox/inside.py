@@ -1,14 +1,14 @@
-"""The two processes of one sandbox: the candidate, and the checker that runs tests against it.
+"""The two processes inside a sandbox: the candidate, and the checker that runs its tests.
 
     harness --(stdin: settings, candidate's code)--> [fork]-- candidate: runs the code, then answers
     harness --(stdin: tests, token)--------------------> checker:  runs the tests, calls over pipes
     harness <--(stdout: token, verdict)----------------- checker
 
-The candidate is forked before the tests and the token are read and never holds the pipes they come
-and go by, so nothing that its code prints, patches, exits with or finds in its memory can look like
-a pass: a test passes only if the values the functions returned satisfy it.
+The candidate is forked before the checker reads the tests and the token, and it does not keep the
+pipes that carry them. So nothing that its code prints, patches, exits with or finds in its memory
+can be mistaken for a pass: a test passes only if the values that the functions return satisfy it.
 
-It runs inside the sandbox, so it imports next to nothing.
+The module is loaded inside the sandbox, so it imports almost nothing.
 """
 
 import builtins
@@ -26,11 +26,14 @@ if TYPE_CHECKING:
 
 READY = b"ready"
 _MAX_REASON = 200
-_ITSELF = "candidate"
+_CANDIDATE_MODULE = "candidate"
 
 
 class _Lost(BaseException):
-    """The candidate cannot be asked any more; not an `Exception`, so that tests let it pass."""
+    """Raised when the candidate cannot answer any more calls.
+
+    It is not an `Exception`, so that a test's `except Exception` does not swallow it.
+    """
 
     def __init__(self, status: str, reason: str) -> None:
         self.status, self.reason = status, reason
@@ -38,11 +41,11 @@ class _Lost(BaseException):
 
 
 class _Raised(Exception):
-    """Stands for an exception of the candidate's that is not one of Python's own."""
+    """Stands for an exception of the candidate that is not one of Python's built-in exceptions."""
 
 
 def main() -> None:
-    """Read the settings and the code from stdin, split in two, and report on stdout."""
+    """Read settings, code and tests from stdin, test a forked candidate, write the verdict."""
     settings = marshal.loads(_read_message(0))
     confine.die_with_parent()
     if settings["namespaces"]:
@@ -54,8 +57,8 @@ def main() -> None:
             as_root=settings["uid"] is not None,
         )
     sys.path[:] = [path for path in sys.path if path]
-    rules = confine.file_rules(settings["paths"])
-    confine.drop_rights(settings["uid"])
+    rules = confine.make_file_rules(settings["paths"])
+    confine.drop_privileges(settings["uid"])
     confine.set_limits(
         memory_bytes=settings["memory_bytes"],
         cpu_seconds=settings["cpu_seconds"],
@@ -67,7 +70,7 @@ def main() -> None:
     child = os.fork()
     if child == 0:
         try:
-            _be_candidate(code, calls[0], answers[1], rules)
+            _run_candidate(code, calls[0], answers[1], rules)
         finally:
             os._exit(1)
     os.close(calls[0])
@@ -89,23 +92,23 @@ def main() -> None:
 # The candidate's side
 
 
-def _be_candidate(code: str, calls: int, answers: int, rules: int) -> None:
-    """Run the code, say so, then answer calls until the checker goes away."""
+def _run_candidate(code: str, calls: int, answers: int, rules: int) -> None:
+    """Run the code, report how that went, then answer calls until the checker ends."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
-    confine.follow_file_rules(rules)
-    confine.keep_only({0, 1, 2, calls, answers})
+    confine.apply_file_rules(rules)
+    confine.close_files_except({0, 1, 2, calls, answers})
     confine.die_with_parent()
     confine.set_limits(processes=0)
     confine.deny_system_calls()
-    module = type(sys)(_ITSELF)
-    sys.modules[_ITSELF] = module
+    module = type(sys)(_CANDIDATE_MODULE)
+    sys.modules[_CANDIDATE_MODULE] = module
     try:
         exec(compile(code, "<candidate>", "exec"), module.__dict__)
         answer = b"v" + codec.encode(None)
     except BaseException as error:
-        answer = _describe(error)
+        answer = _encode_exception(error)
     _write_all(answers, codec.frame(READY))
     _write_all(answers, codec.frame(answer))
     while True:
@@ -115,12 +118,12 @@ def _be_candidate(code: str, calls: int, answers: int, rules: int) -> None:
                 raise NameError(f"name {name!r} is not defined")
             answer = b"v" + codec.encode(module.__dict__[name](*args, **kwargs))
         except BaseException as error:
-            answer = _describe(error)
+            answer = _encode_exception(error)
         _write_all(answers, codec.frame(answer))
 
 
-def _describe(error: BaseException) -> bytes:
-    """An exception as bytes: its class's name and its text."""
+def _encode_exception(error: BaseException) -> bytes:
+    """Encode the name of an exception's class and its text."""
     try:
         text = str(error)
     except BaseException:
@@ -132,10 +135,10 @@ def _describe(error: BaseException) -> bytes:
 
 
 class _Candidate:
-    """The other process, as the checker sees it.
+    """The candidate process, as the checker sees it.
 
     Attributes:
-        lost: why it can be asked no more, once it cannot.
+        lost: Why the candidate cannot answer any more calls; None while it can.
     """
 
     def __init__(self, pid: int, calls: int, answers: int, deadline: float) -> None:
@@ -143,24 +146,24 @@ class _Candidate:
         self.lost: _Lost | None = None
 
     def start(self) -> None:
-        """Wait until its code has run; raises what the code raised."""
+        """Wait until the candidate's code has run; raise the exception that the code raised."""
         if self._receive() != READY:
-            raise self._lose("failed", "the program spoke out of turn")
+            raise self._lose("failed", "the program wrote an unexpected message")
         self._result()
 
     def call(self, name: str, args: object, kwargs: object) -> object:
-        """Call one of its functions."""
+        """Call one of the candidate's functions."""
         if self.lost:
             raise self.lost
         message = codec.encode((name, args, kwargs))
         try:
             _write_all(self._calls, codec.frame(message))
         except OSError:
-            raise self._gone() from None
+            raise self._ended() from None
         return self._result()
 
     def end(self) -> None:
-        """Kill it, if it is still there, and wait until it is gone."""
+        """Kill the candidate if it is still running, and wait until it has ended."""
         if self._pid:
             os.kill(self._pid, 9)
             os.waitpid(self._pid, 0)
@@ -173,23 +176,23 @@ class _Candidate:
             if message[:1] == b"v":
                 return value
             kind, text = value
-            known = getattr(builtins, kind, None)
+            built_in = getattr(builtins, kind, None)
         except (ValueError, TypeError):
-            raise self._lose("failed", "a function gave a malformed value") from None
+            raise self._lose("failed", "a function returned a malformed value") from None
         if kind == "SystemExit":
             raise self._lose("failed", "the program raised SystemExit")
         raised: Exception = _Raised(f"{kind}: {text}")
-        if isinstance(known, type) and issubclass(known, Exception):
+        if isinstance(built_in, type) and issubclass(built_in, Exception):
             try:  # noqa: SIM105  (contextlib takes 3 ms to import)
-                raised = known(text)
-            except TypeError:  # UnicodeDecodeError wants more arguments
+                raised = built_in(text)
+            except TypeError:  # UnicodeDecodeError, for one, takes more arguments
                 pass
         raise raised
 
     def _receive(self) -> bytes:
         size = int.from_bytes(self._read(4), "little")
         if size > codec.MAX_BYTES + 1:
-            raise self._lose("failed", "a function returned too much")
+            raise self._lose("failed", "a function returned a value that is too long")
         return self._read(size)
 
     def _read(self, size: int) -> bytes:
@@ -200,18 +203,18 @@ class _Candidate:
                 raise self._lose("timed out", "the program ran out of time")
             part = os.read(self._answers, min(size - len(data), 2**20))
             if not part:
-                raise self._gone()
+                raise self._ended()
             data += part
         return bytes(data)
 
-    def _gone(self) -> _Lost:
-        """It closed its pipe: say how it ended."""
+    def _ended(self) -> _Lost:
+        """Return how the candidate ended, after it closed its pipe."""
         os.kill(self._pid, 9)
         _, status = os.waitpid(self._pid, 0)
         self._pid = 0
         code = os.waitstatus_to_exitcode(status)
         if code >= 0:
-            return self._lose("failed", f"the program ended itself (exit code {code})")
+            return self._lose("failed", f"the program exited early (exit code {code})")
         if -code == 24:
             return self._lose("timed out", "the program ran out of processor time")
         return self._lose("killed", f"the program was killed by signal {-code}")
@@ -225,7 +228,7 @@ def _check(candidate: _Candidate, tests: "dict[str, Any]") -> tuple[str, str]:
     """Run the tests against the candidate.
 
     Returns:
-        The status and a short reason; the reason is empty where everything passed.
+        The status and a short reason; the reason is empty if every test passed.
     """
 
     def remote(name: str) -> object:
@@ -235,18 +238,18 @@ def _check(candidate: _Candidate, tests: "dict[str, Any]") -> tuple[str, str]:
         candidate.start()
         module = type(sys)("tests")
         sys.modules["tests"] = module
-        space = module.__dict__
-        exec(compile(tests["setup"], "<setup>", "exec"), space)
+        namespace = module.__dict__
+        exec(compile(tests["setup"], "<setup>", "exec"), namespace)
         for name in tests["names"]:
-            space[name] = remote(name)
-        exec(compile(tests["tests"], "<tests>", "exec"), space)
+            namespace[name] = remote(name)
+        exec(compile(tests["tests"], "<tests>", "exec"), namespace)
     except _Lost as lost:
         return lost.status, lost.reason
     except BaseException as error:
         if candidate.lost is None:
             kind = "" if isinstance(error, _Raised) else type(error).__name__
             return "failed", ": ".join(part for part in (kind, str(error)) if part)
-    if candidate.lost is not None:  # a test swallowed it
+    if candidate.lost is not None:  # a test caught the exception
         return candidate.lost.status, candidate.lost.reason
     return "passed", ""
 

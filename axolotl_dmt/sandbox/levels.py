@@ -1,4 +1,4 @@
-"""How strong a sandbox this machine allows, and how a process of each level is started."""
+"""The isolation levels of the sandbox, and how a process of each level is started."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 WORK = "/work"
-"""The candidate's folder, where it has a file system of its own."""
+"""The candidate's working folder, at the levels that give it a separate file system."""
 
 WORK_BYTES = 16 * 2**20
 _NOBODY = 65534
 _PACKAGE = "axolotl_dmt.sandbox"
 _MODULES = ("codec", "confine", "inside")
 
-# Loads the modules that the first messages on stdin hold, so that nothing of this package has to be
-# visible in the sandbox, and starts the last of them.
+# Loads the modules in the first message on stdin and runs `main` of the last one, so that no file
+# of this package has to be visible inside the sandbox.
 _BOOT = """
 import marshal, os, sys
 def read(size):
@@ -46,7 +46,7 @@ module.main()
 
 
 class Level(enum.Enum):
-    """What holds a program that runs; the first is the strongest."""
+    """How a running program is isolated; the first level is the strongest."""
 
     BUBBLEWRAP = "bubblewrap"
     NAMESPACES = "namespaces"
@@ -54,13 +54,13 @@ class Level(enum.Enum):
 
     @property
     def safe(self) -> bool:
-        """Whether the host's files, network and processes are out of the program's reach."""
+        """Whether the program is cut off from the host's files, network and processes."""
         return self is not Level.RLIMITS
 
 
 @cache
 def boot_message() -> bytes:
-    """The modules that run inside, compiled; sandboxes run the same Python."""
+    """Return the compiled modules that run inside a sandbox, which uses this same Python."""
     code: list[tuple[str, Any]] = [(_PACKAGE, compile("", _PACKAGE, "exec"))]
     for name in _MODULES:
         source = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
@@ -70,14 +70,14 @@ def boot_message() -> bytes:
 
 @cache
 def interpreter() -> str:
-    """The Python that runs this one, outside its virtual environment."""
+    """Return the path of this Python interpreter outside its virtual environment."""
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
 @cache
 def visible_paths() -> tuple[str, ...]:
-    """What Python needs to run: itself, its library, and the system's shared libraries."""
-    wanted = [
+    """Return the paths that Python needs: itself, its library and the system's shared libraries."""
+    candidates = [
         "/lib",
         "/lib64",
         "/usr/lib",
@@ -89,20 +89,21 @@ def visible_paths() -> tuple[str, ...]:
         sysconfig.get_path("platstdlib", vars={"platbase": sys.base_exec_prefix}),
     ]
     if interpreter().startswith("/nix/store/"):
-        wanted.append("/nix/store")
-    kept: list[str] = []
-    for path in wanted:
-        inside = any(path == other or path.startswith(other + "/") for other in kept)
-        if os.path.exists(path) and not inside:
-            kept.append(path)
-    return tuple(kept)
+        candidates.append("/nix/store")
+    paths: list[str] = []
+    for path in candidates:
+        covered = any(path == other or path.startswith(other + "/") for other in paths)
+        if os.path.exists(path) and not covered:
+            paths.append(path)
+    return tuple(paths)
 
 
 @cache
 def unprivileged_uid() -> int | None:
-    """The user that root becomes; None for others, and for a root that stands for another user.
+    """Return the user id that root switches to, or None if the process keeps its user.
 
-    Such a root, as in a rootless container, is that user to the kernel, and may know of no other.
+    A process keeps its user if it is not root, or if it is root in a user namespace (a rootless
+    container, for example) that maps no other user: to the kernel it is then an ordinary user.
     """
     if os.geteuid() != 0:
         return None
@@ -111,17 +112,17 @@ def unprivileged_uid() -> int | None:
     except OSError:  # not Linux
         return _NOBODY
     ranges = zip(mapped[0::3], mapped[2::3], strict=True)
-    known = any(int(start) <= _NOBODY < int(start) + int(size) for start, size in ranges)
-    return _NOBODY if known else None
+    is_mapped = any(int(start) <= _NOBODY < int(start) + int(size) for start, size in ranges)
+    return _NOBODY if is_mapped else None
 
 
 def command(level: Level) -> list[str]:
-    """The command line that starts the inside of a sandbox; it is then spoken to on stdin.
+    """Return the command that starts a sandbox, which then reads its messages from stdin.
 
     Raises:
-        OSError: the level's program is not installed.
+        OSError: If the level's program is not installed.
     """
-    # Isolated as with -I, except that PYTHONHASHSEED is heeded.
+    # As isolated as with -I, except that PYTHONHASHSEED is respected.
     python = [interpreter(), "-S", "-s", "-B", "-X", "utf8", "-c", _BOOT]
     if level is not Level.BUBBLEWRAP:
         return python
@@ -129,14 +130,14 @@ def command(level: Level) -> list[str]:
     if bubblewrap is None:
         raise FileNotFoundError("bwrap is not installed")
     options = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
-    # Otherwise it leaves its own first process to the system to bury.
+    # Without --as-pid-1 bubblewrap leaves its first process as a zombie for the system to reap.
     options += ["--die-with-parent", "--as-pid-1"]
     if unprivileged_uid() is not None:
-        # Root needs no user namespace, and in one it could not become another user.
+        # Root needs no user namespace, and could not switch to another user inside one.
         options += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         options += ["--unshare-user"]
-    # bubblewrap makes missing folders for its own user only, which root will not be any more.
+    # bubblewrap creates parent folders that only its own user may enter; root switches to another.
     parents = {str(parent) for path in visible_paths() for parent in Path(path).parents}
     for folder in sorted(parents - {"/"}):
         options += ["--perms", "0755", "--dir", folder]
@@ -148,15 +149,15 @@ def command(level: Level) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """All that a program finds in its environment."""
-    # With a fixed seed, sets come in the same order and a program does the same in each run.
+    """Return the environment variables of a program: these and no others."""
+    # A fixed hash seed gives sets the same order, so that a program behaves the same in each run.
     return {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"}
 
 
 def settings(
     level: Level, *, timeout: float, memory_mb: int, file_mb: int, mount_point: str
 ) -> dict[str, Any]:
-    """What `inside.main` is told first; see there."""
+    """Return the settings that `inside.main` reads as its first message."""
     return {
         "namespaces": level is Level.NAMESPACES,
         "paths": list(visible_paths()),

@@ -1,16 +1,37 @@
-"""How the lm-eval tasks of `eval_tasks/` find their rows and judge their answers.
+r"""Score answers to mathematics, code and chat tasks: the Python behind the tasks of `eval_tasks/`.
 
-The YAML tasks name functions here through a `utils.py` beside them, because lm-eval executes a
-`!function` file again for every reference. Nothing here imports torch, transformers or Axolotl, and
-importing a module does no work: data, checkers and clients load when a task first needs them.
+lm-eval calls this package through the tasks, but every scorer also works on its own:
 
-    sources        rows, prompt template and settings: metadata, then environment, then the hub
-    math           the number an answer ends on, and whether it is the right one
-    math_hard      the answer of a MATH problem
-    latex          whether two mathematical expressions are equal
-    instructions   verifiable instructions: IFEval's checkers and a few of our own
-    judge          an OpenAI-compatible judge with retries and a cache on disk
-    mtbench        MT-Bench: its questions, judge prompts and scores
-    mtbench_task   MT-Bench as an lm-eval task of two turns
-    code           programs cut from answers and run in a sandbox
+    from axolotl_dmt.scoring import math
+
+    row = {"question": "What is 9 * 2?", "answer": "9 * 2 = 18\n#### 18"}
+    math.process_results(row, ["The answer is $18."])
+    # {"dmt_score": 1.0, "strict_match": 0.0}
+
+Each task module has the functions that its YAML file names: `dataset` returns the rows with their
+prompts, `doc_to_text` the prompt of a row, and `process_results` the metrics of its answer. The
+`utils.py` beside a YAML file only re-exports them, because lm-eval executes that file again for
+every reference.
+
+    math, math_hard         dmt_math (GSM8K) and dmt_math_hard (MATH)
+    math_answers, latex     read the final answer of a text; compare two expressions
+    code                    dmt_code (HumanEval) and dmt_code_mbpp (MBPP)
+    code_answers            cut the program out of an answer
+    instructions            dmt_general (IFEval and instructions of this package)
+    mtbench_task, mtbench   dmt_general_mtbench (MT-Bench): the task, and its data and metrics
+    judge                   an OpenAI-compatible judge with retries and a disk cache
+    sources                 settings, rows and prompt templates of all tasks
+    worked_examples         few-shot examples
+    pooled_mean             a mean of grouped values and its standard error
+
+A setting such as `dmt_math_data` is read from lm-eval's metadata, then from the environment (see
+`env_name`). `prompt_template` returns the training prompt that the setting `dmt_prompt` selects.
+
+Nothing in this package imports torch, transformers or Axolotl, and importing a module does no work:
+data, checkers and clients are loaded when a task first needs them. Only `mtbench_task` imports
+lm-eval, because its task is a class of lm-eval's.
 """
+
+from axolotl_dmt.scoring.sources import TEMPLATES, Template, env_name, prompt_template
+
+__all__ = ["TEMPLATES", "Template", "env_name", "prompt_template"]

@@ -1,7 +1,7 @@
-"""A judge behind any server that speaks OpenAI's chat API, with retries and a cache on disk.
+"""Grade answers with a judge model on any OpenAI-compatible server, with retries and a disk cache.
 
-The key is read from the environment only (DMT_JUDGE_API_KEY, else OPENAI_API_KEY) and is never
-written anywhere: not to the cache, the log, an error or the task's metadata, which lm-eval saves.
+The API key is read from the environment only (DMT_JUDGE_API_KEY, else OPENAI_API_KEY). It is never
+written to the cache, the log, an error or the task's metadata, which lm-eval saves.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from axolotl_dmt.files import write_text
 from axolotl_dmt.scoring.sources import Metadata, integer, setting
 
 KEY_VARIABLES = ("DMT_JUDGE_API_KEY", "OPENAI_API_KEY")
-# The judge's verdict: `[[7]]` as it is asked for, else `[7]`.
+# The judge's verdict: `[[7]]`, as the prompt asks for, else `[7]`.
 _RATINGS = (re.compile(r"\[\[(\d+(?:\.\d+)?)\]\]"), re.compile(r"\[(\d+(?:\.\d+)?)\]"))
 
 log = logging.getLogger(__name__)
@@ -31,15 +31,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Judgment:
-    """One answer's grade.
+    """The judge's verdict on one answer.
 
     Attributes:
-        rating: 1 to 10, or None where the judge gave none.
-        text: what the judge wrote.
-        error: why there is no rating, or None.
-        prompt_tokens: tokens this judgment cost, retries included; 0 where it came from the cache.
-        completion_tokens: likewise.
-        cached: whether it was read from disk.
+        rating: From 1 to 10; None if the judge gave no rating.
+        text: What the judge wrote.
+        error: Why there is no rating, or None.
+        prompt_tokens: Tokens sent for this judgment, all attempts included; 0 if it was cached.
+        completion_tokens: Tokens received for it, counted in the same way.
+        cached: Whether it was read from disk.
     """
 
     rating: float | None
@@ -51,96 +51,115 @@ class Judgment:
 
 
 def read_rating(text: str) -> float | None:
-    """The rating in a judge's text, None where there is none between 1 and 10."""
+    """Return the rating in a judge's text; None if it contains no rating from 1 to 10."""
     for pattern in _RATINGS:
-        if found := pattern.search(text):
-            rating = float(found[1])
+        if match := pattern.search(text):
+            rating = float(match[1])
             return rating if 1 <= rating <= 10 else None
     return None
 
 
 class DiskCache:
-    """Small JSON documents in a folder, each under the hash of what it answers."""
+    """A folder of small JSON values, each stored under the hash of its key.
+
+    A key is any JSON value, such as a request whose answer is stored.
+    """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
 
-    def file(self, content: Any) -> Path:
-        """Where the answer to this content lies, or would."""
-        text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    def file(self, key: Any) -> Path:
+        """Return the path at which the value of a key is stored, whether or not it exists."""
+        text = json.dumps(key, sort_keys=True, ensure_ascii=False)
         name = hashlib.sha256(text.encode()).hexdigest()
         return self.folder / name[:2] / f"{name}.json"
 
-    def get(self, content: Any) -> Any | None:
-        """What was stored for it; None if nothing readable was."""
+    def get(self, key: Any) -> Any | None:
+        """Return the value stored for a key; None if there is no readable value."""
         try:
-            return json.loads(self.file(content).read_text(encoding="utf-8"))
+            return json.loads(self.file(key).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
 
-    def put(self, content: Any, value: Any) -> None:
-        """Store a value, whole or not at all."""
-        file = self.file(content)
+    def put(self, key: Any, value: Any) -> None:
+        """Store a value atomically.
+
+        Raises:
+            OSError: If the folder cannot be written.
+        """
+        file = self.file(key)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps(value, ensure_ascii=False))
 
 
 def cache_folder(metadata: Metadata) -> Path:
-    """The folder that `dmt_judge_cache` names, else one in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    given = setting("dmt_judge_cache", metadata)
-    return Path(given or Path(home, "axolotl-dmt", "judge")).expanduser()
+    """Return the folder that `dmt_judge_cache` names, else one in the user's cache folder."""
+    user_cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = setting("dmt_judge_cache", metadata)
+    return Path(folder or Path(user_cache, "axolotl-dmt", "judge")).expanduser()
 
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeSettings:
-    """Where the judge is and how it is asked; from `dmt_judge_...` settings."""
+    """Which judge to use and how to ask it, from the `dmt_judge_...` settings.
+
+    Attributes:
+        model: The judge model's name.
+        base_url: The server's address; None for OpenAI itself.
+        cache: The folder of stored judgments.
+        workers: How many requests run at once.
+        timeout: Seconds that one request may take.
+        retries: How often one request is repeated after a status of 408, 409, 429 or 5xx, a
+            time-out or a lost connection.
+        attempts: How often one judgment is requested if its rating cannot be read.
+        max_tokens: The longest judgment, in tokens.
+    """
 
     model: str
-    base_url: str | None = None  # None: OpenAI's own
+    base_url: str | None = None
     cache: Path = field(default_factory=lambda: cache_folder({}))
     workers: int = 8
-    timeout: int = 120  # seconds for one request
-    retries: int = 5  # of one request, after 408, 409, 429, 5xx, time-outs and lost connections
-    attempts: int = 2  # requests for one judgment, where a rating cannot be read
+    timeout: int = 120
+    retries: int = 5
+    attempts: int = 2
     max_tokens: int = 2048
 
     @classmethod
     def read(cls, metadata: Metadata) -> JudgeSettings:
-        """Read them from the metadata or the environment.
+        """Read the settings from the metadata or the environment.
 
         Raises:
-            DMTError: no model is named, a number is none, or the metadata holds a key.
+            DMTError: If no model is named, a number is invalid, or the metadata holds an API key.
         """
         for name in metadata:
             if "api_key" in str(name).lower():
-                fix = f"lm-eval saves metadata: put the key in {KEY_VARIABLES[0]} instead"
-                raise DMTError(str(name), "a key does not belong in the metadata", fix)
+                fix = f"lm-eval saves the metadata, so set {KEY_VARIABLES[0]} instead"
+                raise DMTError(str(name), "an API key must not be in the metadata", fix)
         model = setting("dmt_judge_model", metadata)
         if model is None:
-            fix = "name one, for example DMT_JUDGE_MODEL=gpt-4o (and DMT_JUDGE_BASE_URL)"
-            raise DMTError("dmt_judge_model", "no judge is named", fix)
-        default = cls(model=str(model), cache=cache_folder(metadata))
+            fix = "set it, for example DMT_JUDGE_MODEL=gpt-4o (and DMT_JUDGE_BASE_URL)"
+            raise DMTError("dmt_judge_model", "no judge model is set", fix)
+        defaults = cls(model=str(model), cache=cache_folder(metadata))
 
-        def number(name: str, otherwise: int) -> int:
-            return integer(f"dmt_judge_{name}", metadata) or otherwise
+        def number(name: str, default: int) -> int:
+            return integer(f"dmt_judge_{name}", metadata) or default
 
         return replace(
-            default,
+            defaults,
             base_url=setting("dmt_judge_base_url", metadata),
-            workers=number("workers", default.workers),
-            timeout=number("timeout", default.timeout),
-            retries=number("retries", default.retries),
-            attempts=number("attempts", default.attempts),
-            max_tokens=number("max_tokens", default.max_tokens),
+            workers=number("workers", defaults.workers),
+            timeout=number("timeout", defaults.timeout),
+            retries=number("retries", defaults.retries),
+            attempts=number("attempts", defaults.attempts),
+            max_tokens=number("max_tokens", defaults.max_tokens),
         )
 
 
 class Judge:
-    """Grades answers through a chat API, many at a time.
+    """Grades answers through a chat API, many at once.
 
     Raises:
-        DMTError: the `openai` package is not installed.
+        DMTError: If the `openai` package is not installed.
     """
 
     def __init__(self, settings: JudgeSettings) -> None:
@@ -152,7 +171,7 @@ class Judge:
         self.settings = settings
         self._key = next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), "")
         self._client = openai.OpenAI(
-            # A server of one's own often wants no key, but the client does.
+            # A local server often needs no key, but the client requires one.
             api_key=self._key or "none",
             base_url=settings.base_url,
             timeout=settings.timeout,
@@ -161,37 +180,48 @@ class Judge:
         self._cache = DiskCache(settings.cache / "judgments")
 
     def grade_all(self, prompts: Sequence[Sequence[Mapping[str, str]]]) -> list[Judgment]:
-        """Grade several chats, in order; a failure is a judgment without a rating, never raised."""
-        done = _Progress(len(prompts))
+        """Grade several chats and return the judgments in order.
+
+        A request that fails is not raised: its judgment has an `error` and no rating.
+
+        Raises:
+            OSError: If the cache folder cannot be written.
+        """
+        progress = _Progress(len(prompts))
         with ThreadPoolExecutor(max_workers=self.settings.workers) as pool:
-            return list(pool.map(lambda prompt: done(self.grade(prompt)), prompts))
+            return list(pool.map(lambda prompt: progress.count(self.grade(prompt)), prompts))
 
     def grade(self, messages: Sequence[Mapping[str, str]]) -> Judgment:
-        """Grade one: from the cache, else by asking. Only judgments with a rating are stored."""
+        """Grade one chat, from the cache if possible; only judgments with a rating are stored.
+
+        Raises:
+            OSError: If the cache folder cannot be written.
+        """
         request = {
             "model": self.settings.model,
             "messages": [dict(message) for message in messages],
             "temperature": 0,
             "max_tokens": self.settings.max_tokens,
         }
-        identity = {**request, "base_url": self.settings.base_url}
-        stored = self._cache.get(identity)
+        cache_key = {**request, "base_url": self.settings.base_url}
+        stored = self._cache.get(cache_key)
         if isinstance(stored, dict) and isinstance(stored.get("rating"), (int, float)):
             return Judgment(rating=stored["rating"], text=stored.get("text", ""), cached=True)
-        judgment = Judgment(rating=None, error="never asked")
+        judgment = Judgment(rating=None, error="not requested")
         for _ in range(self.settings.attempts):
             judgment = self._ask(request, judgment)
             if judgment.rating is not None:
-                self._cache.put(identity, asdict(judgment))
+                self._cache.put(cache_key, asdict(judgment))
                 break
         return judgment
 
     def _ask(self, request: Mapping[str, Any], before: Judgment) -> Judgment:
+        """Request a judgment; its token counts include those of the attempt before."""
         try:
             answer = self._client.chat.completions.create(**request)
             text = answer.choices[0].message.content or ""
         except Exception as error:
-            # The client retried already what is worth it; a server may echo the key it refused.
+            # The client has already retried. A server may repeat a key that it refuses.
             return replace(before, error=self._without_key(f"{type(error).__name__}: {error}"))
         rating = read_rating(text)
         return Judgment(
@@ -208,19 +238,20 @@ class Judge:
 
 
 class _Progress:
-    """Logs the first failure of each kind, and how far the judge has come."""
+    """Counts judgments; logs the progress and the first failure of each kind."""
 
     def __init__(self, total: int) -> None:
         self.total, self.done = total, 0
-        self.seen: set[str] = set()
+        self.logged_failures: set[str] = set()
         self.lock = threading.Lock()
 
-    def __call__(self, judgment: Judgment) -> Judgment:
+    def count(self, judgment: Judgment) -> Judgment:
+        """Count a finished judgment and return it."""
         with self.lock:
             self.done += 1
             kind = (judgment.error or "").split(":")[0]
-            if kind and kind not in self.seen:
-                self.seen.add(kind)
+            if kind and kind not in self.logged_failures:
+                self.logged_failures.add(kind)
                 log.warning("judge: %s", judgment.error)
             if self.done % 20 == 0 or self.done == self.total:
                 log.info("judge: %d of %d", self.done, self.total)

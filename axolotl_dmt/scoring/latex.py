@@ -1,9 +1,9 @@
-r"""Whether two mathematical answers, as written in LaTeX or plainly, are equal.
+r"""Decide whether two mathematical answers, in LaTeX or plain text, are equal.
 
-Answers come from a model, so nothing here hands text to `eval`, as sympy's own parsers do: a small
-recursive-descent parser builds sympy expressions, refuses numbers that would take for ever, and
-compares values at a few points rather than asking for a proof. What it cannot read is compared as
-text.
+Answers come from a model, so no text is passed to `eval`, as sympy's own parsers do. A small
+recursive-descent parser builds sympy expressions and rejects numbers that are too large to compute.
+Expressions are compared by their values at a few points, without a proof. Text that the parser
+cannot read is compared as text.
 
     equivalent(r"\frac{\sqrt{2}}{2}", "1/sqrt(2)")  # True
     equivalent("(1, 2]", r"\left(1,2\right]")       # True
@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-LONGEST = 300  # characters of an expression that are still read
+LONGEST = 300  # characters; a longer expression is not parsed
 LARGEST_EXPONENT = 1000
 LARGEST_BITS = 20_000
 
@@ -37,11 +37,11 @@ _UNIT_AFTER_VALUE = re.compile(r"(?<=[\d})])\s*[a-zA-Z][a-zA-Z. ]{2,}$")
 
 
 class _Unreadable(ValueError):
-    """The text is not an expression that this module reads."""
+    """Raised for a text that this module cannot parse."""
 
 
 def equivalent(answer: str, gold: str) -> bool:
-    """Whether an answer equals the right one."""
+    """Return whether an answer equals the correct one."""
     answer, gold = _clean(answer), _clean(gold)
     if _squeezed(answer) == _squeezed(gold):
         return True
@@ -59,16 +59,16 @@ def _clean(text: str) -> str:
     text = re.sub(r"\\[dt]frac", r"\\frac", _DROPPED.sub("", text))
     if words := re.fullmatch(_TEXT, text.strip()) or re.fullmatch(r"(\([A-Z]\))", text.strip()):
         return words[1].strip("() ").casefold()  # a word, or the letter of a choice
-    text = re.sub(_TEXT, lambda found: _joined(found[1]), text)
+    text = re.sub(_TEXT, lambda match: _joined(match[1]), text)
     text = _LEFT_SIDE.sub("", text)
-    text = _THOUSANDS.sub(lambda found: found[0].replace(",", ""), text)
+    text = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
     if not re.search(r"\\(?![a-z]*frac|sqrt|pi)", text):
         text = _UNIT_AFTER_VALUE.sub("", text)
     return text.strip()
 
 
 def _joined(words: str) -> str:
-    """What becomes of `\\text{...}` beside a value: `and` joins a list, a unit goes."""
+    """Return what replaces `\\text{...}` beside a value: a comma for `and`, nothing for a unit."""
     return "," if words.strip() in {"and", "or"} else " "
 
 
@@ -80,7 +80,7 @@ def _squeezed(text: str) -> str:
 
 
 def _read(text: str) -> tuple[str, list[Any]]:
-    """The kind of brackets around a list, and its parts; one expression is a bare list of one."""
+    """Return the brackets around a list and its parts; an expression is a list of one part."""
     if r"\pm" in text:
         return "", [_expression(text.replace(r"\pm", sign)) for sign in "+-"]
     if text.startswith("{{") and text.endswith("}}"):
@@ -93,7 +93,7 @@ def _read(text: str) -> tuple[str, list[Any]]:
 
 
 def _parts(text: str) -> list[str]:
-    """The text cut at commas outside brackets."""
+    """Split a text at the commas outside brackets."""
     parts, depth, start = [], 0, 0
     for position, character in enumerate(text):
         if character in "([{":
@@ -112,17 +112,17 @@ def _same(one: tuple[str, list[Any]], other: tuple[str, list[Any]]) -> bool:
         return False
     if kind:  # coordinates and intervals are ordered
         return all(map(_equal, left, right))
-    rest = list(right)
+    unmatched = list(right)
     for part in left:
-        match = next((index for index, value in enumerate(rest) if _equal(part, value)), None)
+        match = next((i for i, value in enumerate(unmatched) if _equal(part, value)), None)
         if match is None:
             return False
-        del rest[match]
+        del unmatched[match]
     return True
 
 
 def _points(symbols: Any) -> list[dict[Any, Any]]:
-    """Three values for each symbol, in (0, 1) so that powers stay small."""
+    """Return three assignments of values to the symbols, in (0, 1) so that powers stay small."""
     import sympy
 
     ordered = sorted(symbols, key=str)
@@ -153,7 +153,7 @@ def _expression(text: str) -> Any:
 
 
 class _Parser:
-    """A recursive-descent parser of one expression, building it in sympy as it goes."""
+    """A recursive-descent parser that builds one sympy expression."""
 
     def __init__(self, text: str) -> None:
         import sympy
@@ -162,12 +162,12 @@ class _Parser:
         self.tokens: list[tuple[str, str]] = []
         position, text = 0, text.rstrip()
         while position < len(text):
-            found = _TOKEN.match(text, position)
-            if not found:
+            match = _TOKEN.match(text, position)
+            if not match:
                 raise _Unreadable(text)
-            kind = found.lastgroup or ""
-            self.tokens.append((kind, found[kind].lstrip("\\") if kind == "word" else found[kind]))
-            position = found.end()
+            kind = match.lastgroup or ""
+            self.tokens.append((kind, match[kind].lstrip("\\") if kind == "word" else match[kind]))
+            position = match.end()
         self.at = 0
 
     @property
@@ -181,10 +181,10 @@ class _Parser:
         self.at += 1
         return kind, text
 
-    def expect(self, wanted: str | None) -> None:
-        if self.token[1] != wanted:
-            raise _Unreadable(f"{self.token[1]!r} where {wanted!r} should be")
-        self.at += wanted is not None
+    def expect(self, text: str | None) -> None:
+        if self.token[1] != text:
+            raise _Unreadable(f"{self.token[1]!r} where {text!r} should be")
+        self.at += text is not None
 
     def sum(self) -> Any:
         value = self.product()
@@ -262,7 +262,7 @@ class _Parser:
         raise _Unreadable(text)
 
     def signed_after_exponent(self) -> Any:
-        """The argument of sin^2 x; other exponents (an inverse, say) are not read."""
+        """Parse the rest of `sin^2 x`; other exponents (such as an inverse) are not supported."""
         if self.argument() != 2:
             raise _Unreadable("an exponent on a function")
         return self.power()
@@ -274,7 +274,7 @@ class _Parser:
         return f"_{self.argument()}"
 
     def argument(self) -> Any:
-        """What LaTeX takes as an argument: a group, or one token, of a number one digit."""
+        """Parse an argument as LaTeX does: a group, or one token, or one digit of a number."""
         kind, text = self.token
         if kind == "number" and text and len(text) > 1 and text.isdigit():
             self.tokens[self.at] = ("number", text[1:])
@@ -303,7 +303,7 @@ class _Parser:
         return over / under
 
     def raised(self, base: Any, exponent: Any) -> Any:
-        """The power, unless it would be too large to work out."""
+        """Return the power, unless it would be too large to compute."""
         half = self.sympy.Rational(1, 2)
         size = exponent.subs(dict.fromkeys(exponent.free_symbols, half)).evalf(8)
         if (

@@ -1,25 +1,23 @@
-r"""Competition mathematics (MATH): answers that are expressions, compared by value.
+r"""The task `dmt_math_hard` (MATH): compare answers that are expressions by their value.
 
-A row is `{"problem", "solution"}`, as in MATH, with the right answer in the solution's last
-`\boxed{...}`, or `{"question", "answer"}` with the answer alone.
+A row is either `{"problem", "solution"}`, as in MATH, with the correct answer in the last
+`\boxed{...}` of the solution, or `{"question", "answer"}` with the answer alone.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.scoring.latex import equivalent
-from axolotl_dmt.scoring.math import last_boxed
+from axolotl_dmt.scoring.math_answers import final_answer, last_boxed
 from axolotl_dmt.scoring.sources import (
     Hub,
     Row,
+    load_examples,
     load_rows,
     prompt_template,
-    read_rows,
     set_generation,
-    setting,
     splits,
     with_prompts,
 )
@@ -37,32 +35,10 @@ MATH = Hub(
         "precalculus",
     ),
 )
-_STATED = re.compile(r"answer\s+is:?\s*([^\n]+)", re.IGNORECASE)
-_MARKED = re.compile(r"####\s*([^\n]+)")
-_INLINE = re.compile(r"\$([^$\n]+)\$")
 
 
-def final_answer(text: str) -> str:
-    r"""What an answer ends on: its last box, its `####`, what it says the answer is, its last `$`.
-
-    The first that is there counts; with none of them, the last line does.
-    """
-    boxed = last_boxed(text)
-    if boxed is not None:
-        return boxed
-    if marked := _MARKED.search(text):
-        return marked[1].strip()
-    if stated := _STATED.findall(text):
-        # "The final answer is $5$. I hope it is correct."
-        formula = _INLINE.search(stated[-1])
-        return formula[1] if formula else re.split(r"\.(?:\s|$)", stated[-1])[0].strip()
-    if formulas := _INLINE.findall(text):
-        return str(formulas[-1])
-    lines = text.strip().splitlines()
-    return lines[-1].strip() if lines else ""
-
-
-def _question_and_answer(row: Row, name: str) -> Row:
+def _with_gold(row: Row, name: str) -> Row:
+    """Return a row of either form as `question`, `solution` and `gold`, the correct answer."""
     question = row.get("question", row.get("problem"))
     solution = row.get("answer", row.get("solution"))
     if not isinstance(question, str) or not isinstance(solution, str):
@@ -70,36 +46,38 @@ def _question_and_answer(row: Row, name: str) -> Row:
         raise DMTError(name, f"a row has the fields {', '.join(row)}", fix)
     gold = last_boxed(solution)
     if gold is None and "answer" not in row:
-        raise DMTError(name, f"no \\boxed answer in the solution {solution!r:.60}", "box it")
+        problem = f"the solution {solution!r:.60} has no \\boxed answer"
+        raise DMTError(name, problem, "put the answer into \\boxed{}")
     return {"question": question, "solution": solution, "gold": solution if gold is None else gold}
 
 
 def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Any:
-    """The rows of `dmt_math_hard`: MATH's test split, or the file that `dmt_math_hard_data` names.
+    """Return the rows of `dmt_math_hard`: MATH's test split, or those of `dmt_math_hard_data`.
 
-    The `train` split holds four worked examples of our own, or those of `dmt_math_hard_fewshot`.
+    The `train` split contains the few-shot examples: the four of `worked_examples`, or those of the
+    file that `dmt_math_hard_fewshot` names.
+
+    Args:
+        generation: The task's `generation_kwargs`; its answer length is changed in place.
+        metadata: The task's metadata.
+
+    Raises:
+        DMTError: If a setting or a row is wrong.
     """
     set_generation(generation, metadata)
-    name, shots_name = "dmt_math_hard_data", "dmt_math_hard_fewshot"
-    rows = [
-        _question_and_answer(row, name) for row in load_rows(name, metadata, fields={}, hub=MATH)
-    ]
-    shots_file = setting(shots_name, metadata)
-    shots: list[Row] = (
-        [{"question": question, "answer": answer} for question, answer in HARD_EXAMPLES]
-        if shots_file is None
-        else read_rows(shots_name, shots_file, {})
-    )
-    shots = [_question_and_answer(row, shots_name) for row in shots]
+    name, examples_name = "dmt_math_hard_data", "dmt_math_hard_fewshot"
+    rows = [_with_gold(row, name) for row in load_rows(name, metadata, fields={}, hub=MATH)]
+    examples = load_examples(examples_name, metadata, fields={}, built_in=HARD_EXAMPLES)
+    examples = [_with_gold(row, examples_name) for row in examples]
     template = prompt_template(metadata)
     return splits(
         test=with_prompts(rows, "question", template, answer="solution"),
-        train=with_prompts(shots, "question", template, answer="solution"),
+        train=with_prompts(examples, "question", template, answer="solution"),
     )
 
 
 def process_results(doc: Row, results: list[str]) -> dict[str, float]:
-    """Score one answer: `dmt_score` reads any final answer, `strict_match` wants a box."""
+    """Score one answer: `dmt_score` reads any final answer, `strict_match` requires a box."""
     boxed = last_boxed(results[0])
     return {
         "dmt_score": float(equivalent(final_answer(results[0]), doc["gold"])),

@@ -1,13 +1,12 @@
-"""MT-Bench: its questions, what the judge is asked, and the score of the judgments.
+"""MT-Bench: load its questions and judge prompts, and compute scores from judgments.
 
-Eighty questions of two turns in eight categories; a judge grades each turn from 1 to 10, with a
-reference answer beside it for mathematics, reasoning and coding (Zheng et al., "Judging
+MT-Bench has eighty questions of two turns in eight categories. A judge grades each turn from 1 to
+10; for mathematics, reasoning and coding it also sees a reference answer (Zheng et al., "Judging
 LLM-as-a-Judge with MT-Bench and Chatbot Arena", 2023).
 """
 
 from __future__ import annotations
 
-import math
 import os
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -17,11 +16,12 @@ from typing import Any
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.files import replacing
 from axolotl_dmt.scoring.judge import Judgment, cache_folder
+from axolotl_dmt.scoring.pooled_mean import pooled_mean, pooled_stderr
 from axolotl_dmt.scoring.sources import Metadata, Row, env_name, read_rows, setting
 
 SETTING = "dmt_mtbench_data"
 SOURCE = "https://raw.githubusercontent.com/lm-sys/FastChat/main/fastchat/llm_judge/data/"
-# What each file is called: in FastChat's data folder first, then loose in one folder.
+# The names of each file: in FastChat's data folder, in its subfolder, and in a single folder.
 QUESTIONS = ("mt_bench/question.jsonl", "question.jsonl", "mt_bench_question.jsonl")
 REFERENCES = (
     "mt_bench/reference_answer/gpt-4.jsonl",
@@ -40,8 +40,9 @@ TEMPERATURES: Mapping[str, float] = {
     "coding": 0.0,
     "reasoning": 0.0,
 }
-"""The answers' sampling temperature by category, as in FastChat."""
+"""The sampling temperature of answers by category, as in FastChat."""
 WITH_REFERENCE = frozenset({"math", "reasoning", "coding"})
+"""The categories that are graded with a reference answer."""
 
 Messages = list[dict[str, str]]
 
@@ -50,14 +51,16 @@ Messages = list[dict[str, str]]
 
 
 def data_folder(metadata: Metadata) -> Path:
-    """The folder of the three files: the one named, else a download kept in the judge's cache.
+    """Return the folder of MT-Bench's three files: the one in `dmt_mtbench_data`, else the cache's.
+
+    Files that are missing from the judge's cache are downloaded to it.
 
     Raises:
-        DMTError: they are neither here nor to be had.
+        DMTError: If a file has to be downloaded and cannot be.
     """
-    given = setting(SETTING, metadata)
-    if given is not None:
-        return Path(given).expanduser()
+    local = setting(SETTING, metadata)
+    if local is not None:
+        return Path(local).expanduser()
     folder = cache_folder(metadata) / "mt_bench"
     for name in (QUESTIONS[0], REFERENCES[0], PROMPTS[0]):
         if not (folder / name).is_file():
@@ -66,9 +69,9 @@ def data_folder(metadata: Metadata) -> Path:
 
 
 def _download(url: str, file: Path) -> None:
-    fix = f"name a folder with MT-Bench's three files in {env_name(SETTING)}"
+    fix = f"set {env_name(SETTING)} to a folder with MT-Bench's three files"
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
-        raise DMTError(SETTING, f"offline, and {url} was not downloaded before", fix)
+        raise DMTError(SETTING, f"{url} is not in the cache, and HF_HUB_OFFLINE is set", fix)
     try:
         with urllib.request.urlopen(url, timeout=60) as response:
             content = response.read()
@@ -80,17 +83,21 @@ def _download(url: str, file: Path) -> None:
 
 
 def _rows(folder: Path, names: Sequence[str], fields: Mapping[str, type]) -> list[Row]:
+    """Return the rows of the first of these files that exists."""
     for name in names:
         if (folder / name).is_file():
             return read_rows(SETTING, folder / name, fields)
-    raise DMTError(SETTING, f"{folder} holds no {names[0]}", f"or {', '.join(names[1:])}")
+    raise DMTError(SETTING, f"{folder} has no {names[0]}", f"add it, or {' or '.join(names[1:])}")
 
 
 def load_questions(folder: Path) -> list[Row]:
-    """The questions: `question_id`, `category`, two `turns`, and a `reference` for each or none.
+    """Load the questions.
+
+    Returns:
+        Rows with `question_id`, `category`, two `turns`, and as `reference` two answers or none.
 
     Raises:
-        DMTError: a file or a reference that is needed is missing.
+        DMTError: If a file or a required reference answer is missing, or a row is wrong.
     """
     questions = _rows(folder, QUESTIONS, {"question_id": int, "category": str, "turns": list})
     references = {
@@ -102,9 +109,10 @@ def load_questions(folder: Path) -> list[Row]:
         reference = references.get(row["question_id"], [])
         if row["category"] in WITH_REFERENCE and len(reference) != 2:
             problem = f"question {row['question_id']} has no reference answer of two turns"
-            raise DMTError(SETTING, problem, f"see {REFERENCES[-1]}")
+            raise DMTError(SETTING, problem, f"add it to {REFERENCES[-1]}")
         if len(row["turns"]) != 2:
-            raise DMTError(SETTING, f"question {row['question_id']} has no two turns", "give two")
+            problem = f"question {row['question_id']} has {len(row['turns'])} turns"
+            raise DMTError(SETTING, problem, "give it two")
         rows.append(
             {
                 "question_id": row["question_id"],
@@ -117,7 +125,11 @@ def load_questions(folder: Path) -> list[Row]:
 
 
 def load_prompts(folder: Path) -> dict[str, tuple[str, str]]:
-    """FastChat's judge prompts by name: the system's and the user's part."""
+    """Load FastChat's judge prompts: the system prompt and the user prompt's template, by name.
+
+    Raises:
+        DMTError: If the file or a prompt is missing, or a row is wrong.
+    """
     rows = _rows(folder, PROMPTS, {"name": str, "system_prompt": str, "prompt_template": str})
     prompts = {row["name"]: (row["system_prompt"], row["prompt_template"]) for row in rows}
     for name in (
@@ -127,7 +139,8 @@ def load_prompts(folder: Path) -> dict[str, tuple[str, str]]:
         "single-math-v1-multi-turn",
     ):
         if name not in prompts:
-            raise DMTError(SETTING, f"no judge prompt {name!r}", f"see FastChat's {PROMPTS[0]}")
+            problem = f"there is no judge prompt {name!r}"
+            raise DMTError(SETTING, problem, f"use FastChat's {PROMPTS[0]}")
     return prompts
 
 
@@ -137,13 +150,13 @@ def load_prompts(folder: Path) -> dict[str, tuple[str, str]]:
 def judge_messages(
     prompts: Mapping[str, tuple[str, str]], question: Row, answers: Sequence[str], turn: int
 ) -> Messages:
-    """What the judge is asked about one turn of a conversation.
+    """Return the messages that ask the judge to grade one turn of a conversation.
 
     Args:
-        prompts: from `load_prompts`.
-        question: from `load_questions`.
-        answers: the model's two answers.
-        turn: 0 or 1; the second is graded with the first in view.
+        prompts: The judge prompts, from `load_prompts`.
+        question: A row of `load_questions`.
+        answers: The model's two answers.
+        turn: 0 or 1; for the second turn the judge sees the first one too.
     """
     kind = "single-math-v1" if question["category"] in WITH_REFERENCE else "single-v1"
     system, template = prompts[f"{kind}-multi-turn" if turn else kind]
@@ -161,102 +174,90 @@ def judge_messages(
     return [{"role": "system", "content": system}, {"role": "user", "content": text}]
 
 
-# Scores. lm-eval hands an aggregation one item a question: the judgments of its two turns, as
-# `item_of` packs them for the way between processes.
+# Scores
 
 Item = tuple[tuple[float | None, int, int], ...]
+"""A question's judgments as (rating, prompt tokens, completion tokens), one for each turn.
+
+lm-eval passes one item per question to an aggregation, and sends items between processes.
+"""
 
 
 def item_of(judgments: Sequence[Judgment]) -> Item:
-    """A question's judgments as (rating, prompt tokens, completion tokens), one a turn."""
+    """Return the item of a question from the judgments of its turns."""
     return tuple((j.rating, j.prompt_tokens, j.completion_tokens) for j in judgments)
 
 
 def _ratings(items: Sequence[Item], turn: int | None = None) -> list[list[float]]:
-    """Each question's ratings that the judge gave, of one turn or of both."""
+    """Return the ratings of each question, of one turn or of both, without the missing ones."""
     return [
         [
-            grade[0]
-            for index, grade in enumerate(item)
-            if grade[0] is not None and turn in (None, index)
+            rating
+            for index, (rating, *_) in enumerate(item)
+            if rating is not None and turn in (None, index)
         ]
         for item in items
     ]
 
 
-def _mean(groups: Sequence[Sequence[float]]) -> float:
-    count = sum(map(len, groups))
-    return sum(map(sum, groups)) / count if count else math.nan
-
-
-def _stderr(groups: Sequence[Sequence[float]]) -> float:
-    """The standard error of that mean, with questions as the independent draws."""
-    groups = [group for group in groups if group]
-    if len(groups) < 2:
-        return math.nan
-    mean, n = _mean(groups), len(groups)
-    squares = sum((sum(group) - mean * len(group)) ** 2 for group in groups)
-    return math.sqrt(squares * n / (n - 1)) / sum(map(len, groups))
-
-
 def dmt_score(items: Sequence[Item]) -> float:
-    """The mean rating of the judged turns on a scale from 0 to 1; NaN where none was judged."""
+    """Return the mean rating of the judged turns on a scale from 0 to 1; NaN if there are none."""
     return (rating(items) - 1) / 9
 
 
 def dmt_score_stderr(items: Sequence[Item]) -> float:
-    """Its standard error."""
+    """Return the standard error of `dmt_score`."""
     return rating_stderr(items) / 9
 
 
 def rating(items: Sequence[Item]) -> float:
-    """The mean rating, 1 to 10, of all turns that were judged: the number that papers report."""
-    return _mean(_ratings(items))
+    """Return the mean rating, 1 to 10, of all judged turns: the number that papers report."""
+    return pooled_mean(_ratings(items))
 
 
 def rating_stderr(items: Sequence[Item]) -> float:
-    """Its standard error."""
-    return _stderr(_ratings(items))
+    """Return the standard error of `rating`, with questions as the independent draws."""
+    return pooled_stderr(_ratings(items))
 
 
 def rating_turn_1(items: Sequence[Item]) -> float:
-    """The mean rating of the first turns."""
-    return _mean(_ratings(items, 0))
+    """Return the mean rating of the first turns."""
+    return pooled_mean(_ratings(items, 0))
 
 
 def rating_turn_1_stderr(items: Sequence[Item]) -> float:
-    """Its standard error."""
-    return _stderr(_ratings(items, 0))
+    """Return the standard error of `rating_turn_1`."""
+    return pooled_stderr(_ratings(items, 0))
 
 
 def rating_turn_2(items: Sequence[Item]) -> float:
-    """The mean rating of the second turns."""
-    return _mean(_ratings(items, 1))
+    """Return the mean rating of the second turns."""
+    return pooled_mean(_ratings(items, 1))
 
 
 def rating_turn_2_stderr(items: Sequence[Item]) -> float:
-    """Its standard error."""
-    return _stderr(_ratings(items, 1))
+    """Return the standard error of `rating_turn_2`."""
+    return pooled_stderr(_ratings(items, 1))
 
 
 def judged(items: Sequence[Item]) -> float:
-    """How many turns the scores stand on."""
+    """Return the number of turns that have a rating."""
     return float(sum(map(len, _ratings(items))))
 
 
 def failed(items: Sequence[Item]) -> float:
-    """How many turns have no rating."""
+    """Return the number of turns that have no rating."""
     return float(sum(map(len, items))) - judged(items)
 
 
 def prompt_tokens(items: Sequence[Item]) -> float:
-    """Tokens sent to the judge in this run; answers from the cache cost none."""
-    return float(sum(grade[1] for item in items for grade in item))
+    """Return the tokens sent to the judge in this run; cached judgments cost none."""
+    return float(sum(tokens for item in items for _, tokens, _ in item))
 
 
 def completion_tokens(items: Sequence[Item]) -> float:
-    """Tokens the judge wrote in this run."""
-    return float(sum(grade[2] for item in items for grade in item))
+    """Return the tokens that the judge wrote in this run."""
+    return float(sum(tokens for item in items for _, _, tokens in item))
 
 
 METRICS = (
@@ -273,10 +274,10 @@ METRICS = (
     prompt_tokens,
     completion_tokens,
 )
-"""The aggregations of the task, each under its own name: all are made from the same items."""
+"""The aggregations of the task, each under its own name; all of them take the same items."""
 
 
 def metric_values(judgments: Sequence[Judgment]) -> dict[str, Any]:
-    """What `process_results` gives for one question: the same item for every metric."""
+    """Return the result of one question for `process_results`: the same item for every metric."""
     item = item_of(judgments)
     return {metric.__name__: item for metric in METRICS}

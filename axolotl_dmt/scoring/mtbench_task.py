@@ -1,8 +1,8 @@
-"""MT-Bench as an lm-eval task: two turns, the second asked with the model's first answer in view.
+"""MT-Bench as an lm-eval task of two turns: the second prompt contains the model's first answer.
 
-lm-eval builds all requests before it generates anything, so the first turn is generated while the
-requests of the second are built; those lm-eval then runs with everyone else's. The judge grades
-all answers at once where lm-eval applies filters.
+lm-eval builds the requests of all tasks before it generates anything. So this task generates the
+first turn while it builds the requests of the second turn, which lm-eval then runs with those of
+the other tasks. The judge grades all answers at once when lm-eval applies filters.
 """
 
 from __future__ import annotations
@@ -22,14 +22,22 @@ from axolotl_dmt.scoring import mtbench
 from axolotl_dmt.scoring.judge import DiskCache, Judge, JudgeSettings, Judgment
 from axolotl_dmt.scoring.sources import Row, prompt_template, set_generation, setting, splits
 
-Speak = Callable[[Row, Sequence[str]], str]
-"""The prompt of a question's next turn, given the answers so far."""
+NextPrompt = Callable[[Row, Sequence[str]], str]
+"""Returns the prompt of a question's next turn, given the answers to the turns before it."""
 
 log = logging.getLogger(__name__)
 
 
 def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Any:
-    """The 80 questions, as lm-eval wants them."""
+    """Return the questions of `dmt_general_mtbench`.
+
+    Args:
+        generation: The task's `generation_kwargs`; its answer length is changed in place.
+        metadata: The task's metadata.
+
+    Raises:
+        DMTError: If a setting is wrong, or MT-Bench's files are missing or wrong.
+    """
     set_generation(generation, metadata)
     return splits(test=mtbench.load_questions(mtbench.data_folder(metadata)))
 
@@ -37,8 +45,12 @@ def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Any:
 class MTBench(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
     """The task of `dmt_general_mtbench.yaml`.
 
-    lm-eval hands its `--metadata` to no task that is a class: settings come from the environment,
-    or from `metadata:` in a task configuration.
+    lm-eval does not pass `--metadata` to a task that is a class, so the settings come from the
+    environment, or from `metadata:` in a task configuration.
+
+    Raises:
+        DMTError: If a setting is wrong, the `openai` package is not installed, or MT-Bench's files
+            are missing or wrong.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -47,13 +59,13 @@ class MTBench(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
             {"metric": metric.__name__, "aggregation": metric, "higher_is_better": True}
             for metric in mtbench.METRICS
         ]
-        # A first look at the judge's settings costs nothing; the answers cost hours.
+        # Check the judge's settings now, before the model spends hours on its answers.
         self._metadata = dict(config.get("metadata") or {})
         self._judge = Judge(settings := JudgeSettings.read(self._metadata))
         self._answers = DiskCache(settings.cache / "answers")
         self._prompts = mtbench.load_prompts(mtbench.data_folder(self._metadata))
-        self._first: dict[int, str] = {}  # question_id -> first answer
-        self._stored: dict[int, Any] = {}  # question_id -> cache key of its second answer
+        self._first_answers: dict[int, str] = {}  # by question_id
+        self._second_keys: dict[int, Any] = {}  # cache key of the second answer by question_id
         self._judgments: dict[int, list[Judgment]] = {}
         super().__init__(config=config)
 
@@ -71,60 +83,69 @@ class MTBench(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         chat_template: Callable[..., str] | None = None,
         **_: Any,
     ) -> None:
-        """Answer the first turn of every question, then ask the second."""
+        """Generate the first answer to every question, then build the requests of the second turn.
+
+        Raises:
+            DMTError: If there are fewer questions than processes.
+        """
         docs = list(
             self.doc_iterator(rank=rank, limit=limit, samples=samples, world_size=world_size)
         )
         if not docs:
-            raise DMTError("limit", "fewer questions than processes", "raise the limit")
-        speak = self._speaker(chat_template if apply_chat_template else None, system_instruction)
+            problem = f"there are fewer questions than processes ({world_size})"
+            raise DMTError("limit", problem, "raise the limit")
+        next_prompt = self._next_prompt(
+            chat_template if apply_chat_template else None, system_instruction
+        )
         model = _model_under_evaluation()
-        # Ranks that read different answers from their caches would generate different numbers of
-        # batches, and a sharded model would wait for ever.
-        identity = _weights(model, self._metadata) if world_size == 1 else None
+        # Ranks with different cached answers would generate different numbers of batches, and a
+        # sharded model would hang; so only a single process uses stored answers.
+        weights = _weights_name(model, self._metadata) if world_size == 1 else None
         total = min(limit or len(self.eval_docs), len(self.eval_docs))
         total = len(samples) if samples else total
         padding = -(-total // world_size) - len(docs)
 
-        opening = [self._request(i, doc, speak(doc, [])) for i, doc in docs]
-        answers = self._generate(model, opening, identity, padding)
+        first_turns = [self._request(i, doc, next_prompt(doc, [])) for i, doc in docs]
+        answers = self._generate(model, first_turns, weights, padding)
         self._instances = []
-        live = 0
+        to_generate = 0
         for (doc_id, doc), answer in zip(docs, answers, strict=True):
-            self._first[doc["question_id"]] = answer
-            instance = self._request(doc_id, doc, speak(doc, [answer]))
-            self._stored[doc["question_id"]] = key = _key(identity, instance)
-            known = self._answers.get(key) if identity else None
-            if isinstance(known, str):
-                instance.resps.append(known)
+            self._first_answers[doc["question_id"]] = answer
+            instance = self._request(doc_id, doc, next_prompt(doc, [answer]))
+            self._second_keys[doc["question_id"]] = key = _cache_key(weights, instance)
+            stored = self._answers.get(key) if weights else None
+            if isinstance(stored, str):
+                instance.resps.append(stored)
                 instance.repeats = 0
-            live += instance.repeats
+            to_generate += instance.repeats
             self._instances.append(instance)
-        if not live:
-            # Some of lm-eval's models cannot be asked nothing; the stored answer still comes first.
+        if not to_generate:
+            # Some of lm-eval's models fail without any request. The answer to this one is ignored,
+            # because the stored answer comes first.
             self._instances[0].repeats = 1
 
-    def _speaker(self, chat: Callable[..., str] | None, system: str | None) -> Speak:
+    def _next_prompt(self, chat: Callable[..., str] | None, system: str | None) -> NextPrompt:
+        """Return the function that builds prompts with the chat template, or else with ours."""
         template = prompt_template(self._metadata)
 
-        def speak(doc: Row, answers: Sequence[str]) -> str:
-            asked = doc["turns"][: len(answers) + 1]
+        def next_prompt(doc: Row, answers: Sequence[str]) -> str:
+            turns = doc["turns"][: len(answers) + 1]
             if chat is None:
-                history = list(zip(asked, answers, strict=False))
-                text = template.render(asked[-1], history)
+                history = list(zip(turns, answers, strict=False))
+                text = template.render(turns[-1], history)
                 return f"{system}\n\n{text}" if system else text
             messages = [{"role": "system", "content": system}] if system else []
-            for index, turn in enumerate(asked):
+            for index, turn in enumerate(turns):
                 messages.append({"role": "user", "content": turn})
                 if index < len(answers):
                     messages.append({"role": "assistant", "content": answers[index].strip()})
             return chat(messages, add_generation_prompt=True)
 
-        return speak
+        return next_prompt
 
     def _request(self, doc_id: int, doc: Row, prompt: str) -> Instance:
         settings = copy.deepcopy(self.config.generation_kwargs)
-        # `--gen_kwargs` may ask for greedy answers or one temperature for all.
+        # `--gen_kwargs` may set greedy decoding, or one temperature for all categories.
         if not {"temperature", "do_sample"} & settings.keys():
             temperature = mtbench.TEMPERATURES.get(doc["category"], 0.7)
             settings["do_sample"] = temperature > 0
@@ -138,67 +159,81 @@ class MTBench(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         )
 
     def _generate(
-        self, model: Any, requests: Sequence[Instance], identity: str | None, padding: int
+        self, model: Any, requests: Sequence[Instance], weights: str | None, padding: int
     ) -> list[str]:
-        """The model's answers, in order; those that are on disk are not asked again."""
-        known = [
-            self._answers.get(_key(identity, request)) if identity else None for request in requests
+        """Return the model's answers in order; stored answers are not generated again.
+
+        Args:
+            model: The lm-eval model.
+            requests: The requests to answer.
+            weights: The name of the weights, under which answers are stored; None to store none.
+            padding: How many requests to add, so that all ranks generate equally many.
+        """
+        stored = [
+            self._answers.get(_cache_key(weights, request)) if weights else None
+            for request in requests
         ]
-        wanted = [
-            r for r, answer in zip(requests, known, strict=True) if not isinstance(answer, str)
+        pending = [
+            request
+            for request, answer in zip(requests, stored, strict=True)
+            if not isinstance(answer, str)
         ]
-        fresh: list[str] = []
-        if wanted:
-            log.info("%s: generating %d first turns", self.config.task, len(wanted))
-            fresh = model.generate_until([*wanted, *[wanted[-1]] * padding])[: len(wanted)]
-        if identity:
-            for request, answer in zip(wanted, fresh, strict=True):
-                self._answers.put(_key(identity, request), answer)
-        new = iter(fresh)
-        return [answer if isinstance(answer, str) else next(new) for answer in known]
+        answers: list[str] = []
+        if pending:
+            log.info("%s: generating %d first turns", self.config.task, len(pending))
+            answers = model.generate_until([*pending, *[pending[-1]] * padding])[: len(pending)]
+        if weights:
+            for request, answer in zip(pending, answers, strict=True):
+                self._answers.put(_cache_key(weights, request), answer)
+        generated = iter(answers)
+        return [answer if isinstance(answer, str) else next(generated) for answer in stored]
 
     # Scoring
 
     def apply_filters(self) -> None:
-        """Take the second answers, store them, and have both turns graded."""
+        """Store the second answers and have the judge grade both turns."""
         super().apply_filters()
         questions, prompts = [], []
         for instance in self._instances:
             doc, second = instance.doc, instance.filtered_resps["none"]
-            if self._stored[doc["question_id"]] is not None and instance.repeats:
-                self._answers.put(self._stored[doc["question_id"]], second)
-            answers = [self._first[doc["question_id"]], second]
+            key = self._second_keys[doc["question_id"]]
+            if key is not None and instance.repeats:
+                self._answers.put(key, second)
+            answers = [self._first_answers[doc["question_id"]], second]
             questions.append(doc["question_id"])
             prompts += [
                 mtbench.judge_messages(self._prompts, doc, answers, turn) for turn in (0, 1)
             ]
-        grades = self._judge.grade_all(prompts)
+        judgments = self._judge.grade_all(prompts)
         self._judgments = {
-            question: grades[2 * index : 2 * index + 2] for index, question in enumerate(questions)
+            question: judgments[2 * index : 2 * index + 2]
+            for index, question in enumerate(questions)
         }
-        missing = sum(grade.rating is None for grade in grades)
+        missing = sum(judgment.rating is None for judgment in judgments)
         if missing:
-            log.warning("%s: %d of %d turns have no rating", self.config.task, missing, len(grades))
+            total = len(judgments)
+            log.warning("%s: %d of %d turns have no rating", self.config.task, missing, total)
 
     def process_results(self, doc: Row, results: list[str]) -> dict[str, Any]:
-        """One question's judgments, from which every metric is aggregated."""
+        """Return one question's judgments, from which every metric is aggregated."""
         return mtbench.metric_values(self._judgments[doc["question_id"]])
 
     def higher_is_better(self) -> dict[str, bool]:
-        """Failures and costs are better low; counts and scores high."""
+        """Return for each metric whether higher is better: not for failures and tokens."""
         low = {"failed", "prompt_tokens", "completion_tokens"}
         return {metric.__name__: metric.__name__ not in low for metric in mtbench.METRICS}
 
 
-def _key(identity: str | None, request: Instance) -> Any:
-    return None if identity is None else {"weights": identity, "request": list(request.arguments)}
+def _cache_key(weights: str | None, request: Instance) -> Any:
+    """Return the key under which a request's answer is stored; None without a name of weights."""
+    return None if weights is None else {"weights": weights, "request": list(request.arguments)}
 
 
 def _model_under_evaluation() -> Any:
-    """The model that lm-eval is evaluating.
+    """Return the model that lm-eval is evaluating.
 
-    No task method is handed it, so it is read from the local variable `lm` of `evaluate`, the
-    caller of `build_all_requests`.
+    lm-eval does not pass it to any task method, so it is read from the local variable `lm` of
+    `evaluate`, the caller of `build_all_requests`.
     """
     frame = sys._getframe(1)
     while frame is not None:
@@ -209,23 +244,23 @@ def _model_under_evaluation() -> Any:
     raise RuntimeError("dmt_general_mtbench: lm-eval's evaluate() no longer has a local `lm`")
 
 
-def _weights(model: Any, metadata: dict[str, Any]) -> str | None:
-    """A name for the weights, so that stored answers are never taken for another model's.
+def _weights_name(model: Any, metadata: dict[str, Any]) -> str | None:
+    """Return a name of the weights, so that stored answers are never used for another model.
 
-    `dmt_mtbench_run` names them; else a hash of every parameter's shape, sum and some values does;
-    None, and answers are not stored, for a model whose parameters are out of sight.
+    It is the value of `dmt_mtbench_run`, else a hash of the shape, the sum and some values of every
+    parameter. It is None, and answers are not stored, if the parameters are not accessible.
     """
-    named = setting("dmt_mtbench_run", metadata)
-    if named is not None:
-        return str(named)
+    run = setting("dmt_mtbench_run", metadata)
+    if run is not None:
+        return str(run)
     parameters = getattr(getattr(model, "model", None), "named_parameters", None)
     if parameters is None:
         return None
     digest = hashlib.sha256()
     for name, parameter in parameters():
         values = parameter.detach().flatten()
-        some = values[:: max(1, len(values) // 256)].float().cpu().numpy().tobytes()
+        sample = values[:: max(1, len(values) // 256)].float().cpu().numpy().tobytes()
         digest.update(
-            f"{name} {tuple(parameter.shape)} {float(values.double().sum())}".encode() + some
+            f"{name} {tuple(parameter.shape)} {float(values.double().sum())}".encode() + sample
         )
     return digest.hexdigest()

@@ -1,11 +1,11 @@
-"""Where a task's rows, its prompt and its settings come from.
+"""Load a task's settings, rows and prompt template.
 
-Every setting is looked up in the same order: lm-eval's metadata (`--metadata
-dmt_math_data=my.jsonl`, or `TaskManager(metadata=...)`), then the environment
-(`DMT_MATH_DATA=my.jsonl`), then a default; for rows the default is the public dataset on the hub.
+Every setting is looked up in the same order: in lm-eval's metadata (`--metadata
+dmt_math_data=my.jsonl`, or `TaskManager(metadata=...)`), then in the environment
+(`DMT_MATH_DATA=my.jsonl`). Otherwise a default applies: for rows, the public dataset on the hub.
 
-A task's `custom_dataset` function is the one place where lm-eval hands a task its metadata, so it
-does all of this at once:
+lm-eval passes a task its metadata in one place only, the task's `custom_dataset` function. That
+function therefore does all of this at once:
 
     def dataset(generation=None, **metadata):
         set_generation(generation, metadata)
@@ -29,9 +29,9 @@ Metadata = Mapping[str, Any]
 Row = dict[str, Any]
 
 RENDERED = "rendered_prompt"
-"""The field of a document that holds its question inside the prompt template."""
+"""The field of a document that holds its question, rendered into the prompt template."""
 TARGET = "target"
-"""The field that holds its answer as it follows that prompt, when it serves as an example."""
+"""The field that holds the answer as it follows that prompt, for few-shot examples."""
 
 _SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. The assistant gives "
@@ -44,12 +44,12 @@ _INSTRUCT = (
 
 
 def env_name(name: str) -> str:
-    """The environment variable of a setting: `dmt_math_data` is DMT_MATH_DATA."""
+    """Return the environment variable of a setting: DMT_MATH_DATA for `dmt_math_data`."""
     return name.upper() if name.startswith("dmt_") else f"DMT_{name.upper()}"
 
 
 def setting(name: str, metadata: Metadata) -> Any | None:
-    """A setting's value from the metadata or else the environment; None where neither has it."""
+    """Return a setting's value from the metadata, else the environment; None if neither has it."""
     value = metadata.get(name)
     if value is None or value == "":
         value = os.environ.get(env_name(name)) or None
@@ -57,10 +57,10 @@ def setting(name: str, metadata: Metadata) -> Any | None:
 
 
 def flag(name: str, metadata: Metadata) -> bool:
-    """A yes-or-no setting; unset means no.
+    """Return the value of a boolean setting; False if it is unset.
 
     Raises:
-        DMTError: the value is neither.
+        DMTError: If the value is not a boolean.
     """
     value = setting(name, metadata)
     if value is None or isinstance(value, bool):
@@ -70,32 +70,35 @@ def flag(name: str, metadata: Metadata) -> bool:
         return True
     if text in {"0", "false", "no", "off"}:
         return False
-    raise DMTError(name, f"{value!r} is neither yes nor no", "give true or false")
+    raise DMTError(name, f"{value!r} is not a boolean", "use true or false")
 
 
 def integer(name: str, metadata: Metadata, default: int | None = None) -> int | None:
-    """A positive whole number.
+    """Return the value of a setting that is a positive whole number; `default` if it is unset.
 
     Raises:
-        DMTError: the value is something else.
+        DMTError: If the value is not a positive whole number.
     """
     value = setting(name, metadata)
     if value is None:
         return default
     text = str(value).strip()
     if isinstance(value, bool) or not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise DMTError(name, f"{value!r} is not a positive whole number", "give one, such as 512")
+        raise DMTError(name, f"{value!r} is not a positive whole number", "use one, such as 512")
     return int(text)
 
 
 def set_generation(generation: MutableMapping[str, Any] | None, metadata: Metadata) -> None:
-    """Let `dmt_max_gen_toks` replace the answer length that a task's YAML gives.
+    """Set the maximum answer length in a task's generation settings from `dmt_max_gen_toks`.
 
     Args:
-        generation: the task's own `generation_kwargs`, handed over through a YAML alias in
-            `dataset_kwargs`, so that a change is seen by the task. lm-eval's `--gen_kwargs` is
-            applied later and wins.
-        metadata: where to look for the setting.
+        generation: The task's own `generation_kwargs`, which is changed in place. The task's YAML
+            passes it through an alias in `dataset_kwargs`. lm-eval applies `--gen_kwargs` later, so
+            that option wins.
+        metadata: The task's metadata.
+
+    Raises:
+        DMTError: If the setting is not a positive whole number.
     """
     tokens = integer("dmt_max_gen_toks", metadata)
     if generation is not None and tokens is not None:
@@ -107,20 +110,26 @@ def set_generation(generation: MutableMapping[str, Any] | None, metadata: Metada
 
 @dataclass(frozen=True, kw_only=True)
 class Hub:
-    """A public dataset: the rows of one split of each of its configurations, one after another."""
+    """A public dataset on the hub.
+
+    Attributes:
+        path: Its name on the hub.
+        split: The split whose rows are read.
+        configs: Its configurations; their rows are read one after another.
+    """
 
     path: str
     split: str = "test"
     configs: tuple[str | None, ...] = (None,)
 
     def rows(self, name: str) -> list[Row]:
-        """Read it through `datasets`.
+        """Read the rows through `datasets`.
 
         Args:
-            name: the setting that would have named a local file, for the error.
+            name: The setting that can name a local file instead, for the error message.
 
         Raises:
-            DMTError: the hub, or its cache when offline, does not give it.
+            DMTError: If the dataset cannot be read from the hub or, offline, from its cache.
         """
         import datasets
 
@@ -135,51 +144,81 @@ class Hub:
             raise DMTError(
                 name,
                 f"{self.path} cannot be read from the hub ({reason[0][:200]})",
-                f"go online once, or name a local .jsonl file in {name} or {env_name(name)}",
+                f"go online once, or set {name} or {env_name(name)} to a local .jsonl file",
             ) from error
 
 
 def read_rows(name: str, path: str | os.PathLike[str], fields: Mapping[str, type]) -> list[Row]:
-    """The rows of a local file: JSON objects, one a line or in one array.
+    """Read the rows of a local file: one JSON object per line, or one array of objects.
 
     Args:
-        name: the setting that named the file, for errors.
-        path: the file; a relative one is taken from the current folder.
-        fields: the fields each row must have, with their types.
+        name: The setting that names the file, for error messages.
+        path: The file; a relative path starts at the current folder.
+        fields: The fields that each row must have, with their types.
 
     Raises:
-        DMTError: no such file, not JSON, no rows, or a row without a field.
+        DMTError: If the file cannot be read, is not JSON, or is empty, or if a row lacks a field.
     """
     file = Path(path).expanduser()
-    shape = "{" + ", ".join(f'"{field}": ...' for field in fields) + "}"
+    row_format = "a line is {" + ", ".join(f'"{field}": ...' for field in fields) + "}"
     try:
         numbered = read_json_rows(file)
     except json.JSONDecodeError as error:
-        raise DMTError(name, f"{file} is not JSON lines ({error})", f"a line is {shape}") from error
+        raise DMTError(name, f"{file} is not JSON lines ({error})", row_format) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise DMTError(name, f"cannot read {file} ({error})", "name a .jsonl file") from error
+        fix = "give the path of a .jsonl file"
+        raise DMTError(name, f"cannot read {file} ({error})", fix) from error
     if not numbered:
-        raise DMTError(name, f"{file} holds no rows", f"a line is {shape}")
+        raise DMTError(name, f"{file} has no rows", row_format)
     for number, row in numbered:
         if not isinstance(row, dict):
-            raise DMTError(name, f"row {number} of {file} is no object", f"a line is {shape}")
+            raise DMTError(name, f"row {number} of {file} is not an object", row_format)
         for field, kind in fields.items():
             if not isinstance(row.get(field), kind):
                 problem = f"row {number} of {file} has no {kind.__name__} `{field}`"
-                raise DMTError(name, problem, f"a line is {shape}")
+                raise DMTError(name, problem, row_format)
     return [row for _, row in numbered]
 
 
 def load_rows(name: str, metadata: Metadata, *, fields: Mapping[str, type], hub: Hub) -> list[Row]:
-    """A task's rows: the local file that setting `name` gives, else the public dataset."""
+    """Return a task's rows: those of the file that setting `name` names, else the public dataset.
+
+    Raises:
+        DMTError: If the file or the dataset cannot be read, or a row of the file lacks a field.
+    """
     path = setting(name, metadata)
     return hub.rows(name) if path is None else read_rows(name, path, fields)
 
 
-def splits(**rows: Iterable[Row]) -> Any:
-    """The `DatasetDict` that lm-eval expects from a `custom_dataset` function.
+def load_examples(
+    name: str,
+    metadata: Metadata,
+    *,
+    fields: Mapping[str, type],
+    built_in: Iterable[tuple[str, str]],
+) -> list[Row]:
+    """Return a task's few-shot examples: those of the file that setting `name` names, if it is set.
 
-    Rows are cut to the fields that all rows of the split share, as Arrow wants one shape.
+    Args:
+        name: The setting.
+        metadata: The task's metadata.
+        fields: The fields that each row of a file must have, with their types.
+        built_in: The questions and answers to use if the setting is unset.
+
+    Raises:
+        DMTError: If the file cannot be read, or a row of it lacks a field.
+    """
+    path = setting(name, metadata)
+    if path is not None:
+        return read_rows(name, path, fields)
+    return [{"question": question, "answer": answer} for question, answer in built_in]
+
+
+def splits(**rows: Iterable[Row]) -> Any:
+    """Return the `DatasetDict` that lm-eval expects from a `custom_dataset` function.
+
+    Arrow needs the same fields in every row, so only the fields that all rows of a split have are
+    included.
     """
     import datasets
 
@@ -196,38 +235,40 @@ def splits(**rows: Iterable[Row]) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """A training prompt: what stands around a question.
+    """The prompt format that a model was trained with.
 
-    `first` opens a conversation and `later` continues one after an answer; both hold `{question}`.
+    Attributes:
+        first: The text around the first question of a conversation, which contains `{question}`.
+        later: The text around a later question, after an answer; it contains `{question}` too.
     """
 
     first: str
     later: str
 
     def render(self, question: str, history: Sequence[tuple[str, str]] = ()) -> str:
-        """The prompt for a question, after earlier (question, answer) turns."""
+        """Return the prompt for a question that follows earlier (question, answer) turns."""
         text = ""
-        for asked, answered in history:
-            prompt = text + self._turn(asked, text)
-            text = f"{prompt}{self.gap(prompt)}{answered.strip()}"
+        for earlier_question, answer in history:
+            prompt = text + self._turn(earlier_question, text)
+            text = f"{prompt}{self.gap(prompt)}{answer.strip()}"
         return text + self._turn(question, text)
 
     def _turn(self, question: str, before: str) -> str:
         turn = self.later if before else self.first
-        # A question that ends its own line (a function's head, say) gets no empty line after it.
+        # A question that ends with a newline (a `def` line, say) gets no empty line after it.
         if question.endswith("\n") and "{question}\n" in turn:
             question = question[:-1]
         return turn.replace("{question}", question)
 
     @staticmethod
     def gap(prompt: str) -> str:
-        """What separates a prompt from its answer: a space where the prompt ends in a word."""
+        """Return what separates a prompt from its answer: a space, or nothing after white space."""
         return "" if prompt[-1:].isspace() else " "
 
 
 TEMPLATES: Mapping[str, Template] = {
     "plain": Template(first="{question}\n", later="\n\n{question}\n"),
-    # FastChat's vicuna_v1.1, which the paper trains with.
+    # FastChat's vicuna_v1.1, the prompt that the paper trains with.
     "vicuna": Template(
         first=f"{_SYSTEM} USER: {{question}} ASSISTANT:", later="</s>USER: {question} ASSISTANT:"
     ),
@@ -239,13 +280,13 @@ TEMPLATES: Mapping[str, Template] = {
 
 
 def prompt_template(metadata: Metadata) -> Template:
-    r"""The template that `dmt_prompt` names or spells out; `plain` where it is unset.
+    r"""Return the template that `dmt_prompt` names or contains; `plain` if it is unset.
 
-    In a spelled-out template a backslash and `n` stand for a new line, so that one fits in a shell
-    variable; later turns repeat it after an empty line.
+    In a template, a backslash followed by `n` stands for a newline, so that the template fits in a
+    shell variable. Later turns repeat the template after an empty line.
 
     Raises:
-        DMTError: neither a known name nor a text with `{question}`.
+        DMTError: If the value is neither a template's name nor a text with `{question}`.
     """
     value = str(setting("dmt_prompt", metadata) or "plain")
     if value in TEMPLATES:
@@ -254,7 +295,7 @@ def prompt_template(metadata: Metadata) -> Template:
         raise DMTError(
             "dmt_prompt",
             f"{value!r} holds no {{question}}",
-            f"give one of {', '.join(TEMPLATES)}, or a template such as 'Q: {{question}}\\nA:'",
+            f"use one of {', '.join(TEMPLATES)}, or a template such as 'Q: {{question}}\\nA:'",
         )
     text = value.replace("\\n", "\n")
     return Template(first=text, later=f"\n\n{text}")
@@ -263,13 +304,13 @@ def prompt_template(metadata: Metadata) -> Template:
 def with_prompts(
     rows: Iterable[Row], question: str, template: Template, *, answer: str | None = None
 ) -> list[Row]:
-    """Rows with their prompt, and where `answer` names a field their target, as new fields.
+    """Add the prompt to each row, and the target if `answer` is given, as new fields.
 
     Args:
-        rows: the documents.
-        question: the field that holds the bare question.
-        template: what to render it into.
-        answer: the field with the answer, for tasks with few-shot examples.
+        rows: The documents.
+        question: The field that holds the bare question.
+        template: The template to render the question into.
+        answer: The field that holds the answer, for tasks with few-shot examples.
     """
     prompted = []
     for row in rows:
@@ -280,11 +321,11 @@ def with_prompts(
 
 
 class Prompt(str):
-    """A question that becomes its rendered prompt where lm-eval writes plain text.
+    """A question that turns into its rendered prompt where lm-eval builds plain text.
 
-    lm-eval makes one message of a question before it decides between a chat, for which it hands the
-    contents to the tokenizer's chat template, and a text, for which it adds a delimiter to each
-    content. A chat template replaces ours, so the string itself is the bare question; adding the
+    lm-eval turns a question into a message before it decides between a chat, where the tokenizer's
+    chat template receives the message's content, and plain text, where a delimiter is added to the
+    content. A chat template replaces ours, so the string itself is the bare question. Adding the
     empty delimiter, which our tasks use, gives the rendered prompt.
     """
 
@@ -292,16 +333,16 @@ class Prompt(str):
     rendered: str
 
     def __new__(cls, question: str, rendered: str) -> Prompt:
-        """Make it from the bare question and the rendered prompt."""
+        """Create the string from the bare question, and attach the rendered prompt."""
         self = super().__new__(cls, question)
         self.rendered = rendered
         return self
 
     def __add__(self, other: str) -> str:
-        """The rendered prompt if `other` is empty; chat templates may well add something else."""
+        """Return the rendered prompt if `other` is empty; chat templates may add other text."""
         return self.rendered if other == "" else super().__add__(other)
 
 
 def prompt_of(doc: Row, field: str) -> Prompt:
-    """The prompt of a document that `with_prompts` made; for `doc_to_text`."""
+    """Return the prompt of a document that `with_prompts` made; for `doc_to_text`."""
     return Prompt(doc[field], doc[RENDERED])

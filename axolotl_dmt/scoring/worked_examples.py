@@ -1,7 +1,8 @@
-"""Eight worked problems for few-shot prompts, written for this project in GSM8K's form.
+"""Worked problems for few-shot prompts, written for this project.
 
-They stand in for GSM8K's training rows, so that a few-shot run needs no second file, is the same
-on every machine, and shows a model the answer format that the strict score reads.
+`WORKED_EXAMPLES` are eight problems in GSM8K's form, `HARD_EXAMPLES` four in MATH's form. They
+replace training rows of those data sets, so that a few-shot run needs no second file, is the same
+on every machine, and shows the model the answer format that the strict score reads.
 """
 
 from __future__ import annotations

@@ -1,14 +1,28 @@
-"""Small data for three skills, and a tiny model to learn them: what the quickstart trains on.
+"""Make small data sets for three skills, and a tiny model that can learn them in minutes.
+
+The command that the quickstart starts with,
 
     python -m axolotl_dmt.toy outputs/quickstart-data
 
-writes, in a few seconds and byte for byte the same for the same seed:
+takes a few seconds. The same seed gives the same bytes:
 
     outputs/quickstart-data/
       data/{math,code,general}.jsonl       training rows
       data/{math,code,general}_test.jsonl  held-out items, in the formats of the three scorers
-      data/chats.jsonl                     general rows with some math and code among them, tagged
-      base/                                a tiny Llama, untrained, and its tokenizer
+      data/chats.jsonl                     general rows mixed with some math and code rows, tagged
+      base/                                a tiny untrained Llama and its tokenizer
 
-`skills` makes the rows and needs nothing but Python; `model` makes the folder `base`.
+The rows alone need nothing but Python:
+
+    from axolotl_dmt.toy import make_rows
+
+    train, test = make_rows("math", train=8000, test=100, seed=0)
+
+    skills       makes the rows
+    model        makes the folder `base`
+    real_small   prepares real data for a small model, with a command of its own
 """
+
+from axolotl_dmt.toy.skills import SKILLS, make_rows
+
+__all__ = ["SKILLS", "make_rows"]

@@ -1,4 +1,4 @@
-"""`python -m axolotl_dmt.toy FOLDER`: write the quickstart's data and its tiny model."""
+"""`python -m axolotl_dmt.toy FOLDER`: write the data and the tiny model of the quickstart."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from axolotl_dmt.toy.skills import SKILLS, Row, make_rows
 
 TRAIN = {"math": 8000, "code": 4000, "general": 6000}
 TEST = 100
-CHATS = 20
-"""In `chats.jsonl`: one more row of a skill for so many rows of its own file."""
-FIELDS = {
+ROWS_PER_CHAT = 20
+"""`chats.jsonl` has one additional row of a skill for this many rows in the skill's own file."""
+PROMPT_AND_RESPONSE = {
     "math": ("question", "answer"),
     "code": ("prompt", "completion"),
     "general": ("prompt", "response"),
@@ -22,13 +22,17 @@ FIELDS = {
 
 
 def write_jsonl(path: Path, rows: Iterable[Row]) -> None:
-    """Write one JSON object a line."""
+    """Write one JSON object per line.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
 
 
 def as_chats(skill: str, rows: Iterable[Row]) -> list[Row]:
-    """Rows of a skill as general rows are written, tagged with the skill."""
-    prompt, response = FIELDS[skill]
+    """Return rows of a skill in the format of general rows, tagged with the skill."""
+    prompt, response = PROMPT_AND_RESPONSE[skill]
     return [
         {"prompt": row[prompt].rstrip("\n"), "response": row[response], "tag": skill}
         for row in rows
@@ -38,15 +42,18 @@ def as_chats(skill: str, rows: Iterable[Row]) -> list[Row]:
 def make(
     folder: Path, seed: int, *, sizes: Mapping[str, int] = TRAIN, held_out: int = TEST
 ) -> None:
-    """Write `data` and `base` under a folder.
+    """Write `data` and `base` into a folder.
 
     Args:
-        folder: made if it is missing; files of an earlier call are written over.
-        seed: the same seed gives the same files.
-        sizes: training rows of each skill.
-        held_out: items of each skill to score on.
+        folder: The folder, which is created if it is missing. Existing files are overwritten.
+        seed: The same seed gives the same files.
+        sizes: The number of training rows of each skill.
+        held_out: The number of held-out items of each skill.
+
+    Raises:
+        OSError: If the folder or a file cannot be written.
     """
-    from axolotl_dmt.toy.model import save_base  # loads transformers: some seconds
+    from axolotl_dmt.toy.model import save_base  # imports transformers, which takes some seconds
 
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
@@ -54,8 +61,8 @@ def make(
     chats: list[Row] = []
     for skill in SKILLS:
         size = sizes[skill]
-        # The last rows, which no other file holds, are for the chats.
-        train, test = make_rows(skill, train=size + size // CHATS, test=held_out, seed=seed)
+        # The rows after the first `size` are written to the chats only.
+        train, test = make_rows(skill, train=size + size // ROWS_PER_CHAT, test=held_out, seed=seed)
         chats += as_chats(skill, train if skill == "general" else train[size:])
         train = train[:size]
         write_jsonl(data / f"{skill}.jsonl", train)
@@ -67,29 +74,35 @@ def make(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the command line and write the files."""
+    """Read the command line and write the files.
+
+    Raises:
+        SystemExit: With code 2 if an option is wrong or the folder cannot be written.
+    """
     parser = argparse.ArgumentParser(prog="python -m axolotl_dmt.toy", description=__doc__)
     parser.add_argument(
         "folder",
         metavar="FOLDER",
         type=Path,
-        help="where to write, such as outputs/quickstart-data",
+        help="the folder to write, such as outputs/quickstart-data",
     )
-    parser.add_argument("--seed", type=int, default=0, help="which data (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the data (default: %(default)s)"
+    )
     for skill, rows in TRAIN.items():
         parser.add_argument(
             f"--{skill}",
             type=int,
             default=rows,
             metavar="ROWS",
-            help="training rows (default: %(default)s)",
+            help="number of training rows (default: %(default)s)",
         )
     parser.add_argument(
         "--test",
         type=int,
         default=TEST,
         metavar="ITEMS",
-        help="held-out items of each skill (default: %(default)s)",
+        help="number of held-out items of each skill (default: %(default)s)",
     )
     options = parser.parse_args(arguments)
     sizes = {skill: getattr(options, skill) for skill in TRAIN}

@@ -1,4 +1,4 @@
-"""The tiny Llama of the quickstart, untrained, and its tokenizer."""
+"""Make small untrained Llama models and their tokenizers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,16 @@ CONTEXT = 256  # tokens; the longest training row is under 80
 def make_tokenizer(
     texts: Iterable[str], *, vocabulary: int = VOCABULARY, context: int = CONTEXT
 ) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE tokenizer whose tokens are the words of `texts`.
+    """Train a byte-level BPE tokenizer on some texts.
 
-    Like Llama 3's it writes any text without loss, puts the beginning-of-text token in front and
-    none behind. Each digit is a token of its own: arithmetic is learned sooner so.
+    Like Llama 3's tokenizer it encodes any text without loss, and adds the beginning-of-text token
+    but no end-of-text token. Each digit is a separate token, with which a model learns arithmetic
+    faster.
+
+    Args:
+        texts: The texts to train on.
+        vocabulary: The number of tokens.
+        context: The model's context length in tokens.
     """
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -55,9 +61,12 @@ def save_base(folder: Path, texts: Iterable[str], *, seed: int = 0) -> None:
     """Write an untrained Llama of about 0.5 million parameters, and its tokenizer.
 
     Args:
-        folder: where to; made if it is missing.
-        texts: what the tokenizer is trained on.
-        seed: of the weights.
+        folder: The folder to write, which is created if it is missing.
+        texts: The texts to train the tokenizer on.
+        seed: The seed of the weights.
+
+    Raises:
+        OSError: If the folder cannot be written.
     """
     save_untrained(folder, make_tokenizer(texts), layers=3, hidden=128, inner=256, seed=seed)
 
@@ -73,16 +82,19 @@ def save_untrained(
 ) -> None:
     """Write a Llama with random weights, and its tokenizer, as `from_pretrained` loads them.
 
-    The weights are drawn here and not by Axolotl's `reinit_weights`, which is not seeded: the same
-    seed gives the same run.
+    The weights are drawn here because Axolotl's `reinit_weights` has no seed. Here the same seed
+    gives the same run.
 
     Args:
-        folder: where to; made if it is missing.
-        tokenizer: gives the vocabulary and the context length.
-        layers: number of layers.
-        hidden: width.
-        inner: width of the feed-forward layers.
-        seed: of the weights.
+        folder: The folder to write, which is created if it is missing.
+        tokenizer: The tokenizer; it sets the model's vocabulary and context length.
+        layers: The number of layers.
+        hidden: The width of the hidden states.
+        inner: The width of the feed-forward layers.
+        seed: The seed of the weights.
+
+    Raises:
+        OSError: If the folder cannot be written.
     """
     config = LlamaConfig(
         architectures=["LlamaForCausalLM"],

@@ -1,14 +1,14 @@
-"""Real rows for a small model: `python -m axolotl_dmt.toy.real_small DATA FOLDER`.
+"""`python -m axolotl_dmt.toy.real_small DATA FOLDER`: prepare real data for a small model.
 
-DATA holds files as their projects publish them:
+DATA is a folder with these files, as their projects publish them:
 
     gsm8k_train.jsonl, gsm8k_test.jsonl   openai/grade-school-math
     humaneval.jsonl                       openai/human-eval
     codealpaca_2k.json                    sahil280114/codealpaca
     oasst_en_trees.jsonl                  LAION-AI/Open-Assistant, English trees
 
-FOLDER gets what `yaml_templates/real_small.yaml` trains and scores on: the files, the trees as
-chats, and a small Llama's configuration with a tokenizer trained on them.
+The command writes into FOLDER what `yaml_templates/real_small.yaml` trains and scores on: the
+files, the trees as chats, and a small untrained Llama with a tokenizer trained on these texts.
 """
 
 from __future__ import annotations
@@ -43,10 +43,13 @@ CHAT_TEMPLATE = (
 
 
 def chats(tree: dict[str, Any]) -> Iterator[list[dict[str, str]]]:
-    """Every conversation of a tree that ends with an answer, as messages of role and content.
+    """Yield every conversation of a tree that ends with an answer, as messages.
 
     Args:
-        tree: one Open-Assistant tree; `prompt` is its first message, `replies` nest below.
+        tree: An Open-Assistant tree: `prompt` is its first message, and `replies` nest below it.
+
+    Yields:
+        Lists of messages with `role` and `content`.
     """
 
     def walk(message: dict[str, Any], before: list[dict[str, str]]) -> Iterator[Any]:
@@ -65,12 +68,17 @@ def chats(tree: dict[str, Any]) -> Iterator[list[dict[str, str]]]:
 def prepare(data: Path, folder: Path) -> None:
     """Write everything that `real_small.yaml` reads.
 
+    Args:
+        data: The folder with the published files.
+        folder: The folder to write, which is created if it is missing.
+
     Raises:
-        DMTError: a file of `data` is missing.
+        DMTError: If a file in `data` is missing.
+        OSError: If a file cannot be written.
     """
     for name in FILES:
         if not (data / name).is_file():
-            raise DMTError("DATA", f"no file {data / name}", f"put {name} there")
+            raise DMTError("DATA", f"there is no file {data / name}", f"put {name} there")
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES[:-1]:
         shutil.copyfile(data / name, folder / name)
@@ -101,12 +109,12 @@ def _save_base(folder: Path) -> None:
 @click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 def main(data: Path, folder: Path) -> None:
-    """Prepare real rows from DATA and a small base model in FOLDER."""
+    """Write data from the files in DATA, and a small base model, into FOLDER."""
     try:
         prepare(data, folder)
     except DMTError as error:
         raise click.ClickException(str(error)) from None
-    click.echo(f"Wrote real rows and a small base model to {folder}")
+    click.echo(f"Wrote real data and a small base model to {folder}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Three skills that a tiny model can learn in minutes and a program can check.
+"""Generate rows of three skills that a tiny model can learn in minutes and a program can check.
 
-* math: worded problems of two steps, answered as GSM8K answers them: the steps, then `#### N`;
-* code: the body of a tiny Python function, from its `def` line and docstring, as in HumanEval;
-* general: an instruction about a handful of words, as in IFEval.
+* math: word problems of two steps, answered as in GSM8K: the steps, then `#### N`;
+* code: the body of a tiny Python function, given its `def` line and docstring, as in HumanEval;
+* general: an instruction about four words, as in IFEval.
 
-They share one short vocabulary, so that learning one overwrites another, as in a large model.
-A held-out item is new in what it asks, not merely in the names that it asks about: its numbers
-(math, code) or its words (general) occur in no training row together.
+The skills share one small vocabulary, so that learning one skill degrades another, as in a large
+model. A held-out item differs from every training row in its question, not only in the names in it:
+no training row has the same combination of numbers (math, code) or words (general).
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Item(NamedTuple):
     """One item of a skill.
 
     Attributes:
-        key: what is asked, without the decoration; no key is both trained on and tested.
-        prompt: the text that the model is given.
-        train: the row as training reads it.
-        test: the row as the scorer reads it.
+        key: The question without its wording and names; no key is in both training and test rows.
+        prompt: The text that the model continues.
+        train: The row in the format of the training data.
+        test: The row in the format of the scorer.
     """
 
     key: tuple[object, ...]
@@ -39,7 +39,7 @@ class Item(NamedTuple):
 
 
 def math_item(rng: random.Random) -> Item:
-    """Draw a worded problem of two steps with its worked answer, in GSM8K's format."""
+    """Draw a word problem of two steps and its worked answer, in GSM8K's format."""
     name, other = rng.sample(NAMES, 2)
     thing = rng.choice(THINGS)
     boxes = rng.random() < 0.3
@@ -64,15 +64,15 @@ def math_item(rng: random.Random) -> Item:
 
 
 class _Function(NamedTuple):
-    """A kind of function: what the docstring says, the expression that does it, and its meaning."""
+    """A kind of function: its docstring, its expression, and a separate implementation."""
 
     doc: str
     expression: str
     meaning: Callable[[Any, int, int], object]
-    of_list: bool = False
+    takes_list: bool = False
 
 
-# `meaning` is written apart from `expression`: the tests check the text that is trained on.
+# `meaning` is written independently of `expression`, so that tests can check the training text.
 FUNCTIONS = (
     _Function(
         "Add {a} to {x}, then multiply by {b}.",
@@ -103,7 +103,7 @@ FUNCTIONS = (
         "Give the last {a} {x}, then the first {b}.",
         "{x}[-{a}:] + {x}[:{b}]",
         lambda x, a, b: [x[i] for i in [*range(len(x) - a, len(x)), *range(b)]],
-        of_list=True,
+        takes_list=True,
     ),
 )
 
@@ -115,7 +115,7 @@ def code_item(rng: random.Random) -> Item:
     thing = rng.choice(THINGS)
     name = f"{rng.choice(VERBS)}_{thing}"
     cases: list[Any]
-    if kind.of_list:
+    if kind.takes_list:
         x, a, b = "items", rng.randint(2, 9), rng.randint(2, 9)
         cases = [[*range(length)] for length in (9, 12)]
     else:
@@ -167,19 +167,19 @@ SKILLS: dict[str, Callable[[random.Random], Item]] = {
 
 
 def make_rows(skill: str, *, train: int, test: int, seed: int) -> tuple[list[Row], list[Row]]:
-    """Make a skill's training rows and held-out items.
+    """Make the training rows and held-out items of a skill.
 
     Args:
-        skill: a key of `SKILLS`.
-        train: number of training rows; no two have the same prompt.
-        test: number of held-out items; no two ask the same, and no training row asks what one asks.
-        seed: the same seed gives the same rows, on every machine.
+        skill: A key of `SKILLS`.
+        train: The number of training rows; no two of them have the same prompt.
+        test: The number of held-out items; no two of them, and no training row, ask the same.
+        seed: The same seed gives the same rows on every machine.
 
     Returns:
         The training rows and the held-out items.
     """
     draw = SKILLS[skill]
-    rng = random.Random(f"{skill} {seed}")  # a string's digest: seeds the same way in every process
+    rng = random.Random(f"{skill} {seed}")  # Random hashes a string the same way in every process
     held_out: dict[tuple[object, ...], Row] = {}
     while len(held_out) < test:
         item = draw(rng)
