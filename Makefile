@@ -72,7 +72,6 @@ docs: $(VENV)/ready ## Build the site into site/; a warning is an error
 
 docs-reference: $(VENV)/ready ## Regenerate docs/yaml_reference.md
 	$(BIN)/python docs/reference.py > docs/yaml_reference.md
-	$(BIN)/python docs/house_map.py
 
 check: lint types docs test ## All of CI
 
