@@ -42,7 +42,7 @@ def make_data(folder: Path, rows: int) -> None:
 
 def write_in_plan_order(folder: Path) -> None:
     """The rows for plain Axolotl, which then trains them as they come."""
-    from axolotl_dmt.training_plan import TrainingPlan
+    from axolotl_dmt.api import TrainingPlan
 
     rows = (folder / "math.jsonl").read_text().splitlines(keepends=True)
     order = TrainingPlan.load(folder / "out/dmt/plan").order
