@@ -1,4 +1,4 @@
-"""What the YAML files of this folder name; lm-eval runs this file anew for each `!function`."""
+"""Functions for the YAML files in this folder; lm-eval runs this file for each `!function`."""
 
 from axolotl_dmt.scoring.code import (
     dataset,

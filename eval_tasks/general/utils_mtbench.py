@@ -1,4 +1,4 @@
-"""What `dmt_general_mtbench.yaml` names; lm-eval runs this file anew for each `!function`."""
+"""Functions for `dmt_general_mtbench.yaml`; lm-eval runs this file for each `!function`."""
 
 from axolotl_dmt.scoring.mtbench_task import MTBench, dataset
 

@@ -1,4 +1,4 @@
-"""What `dmt_math_hard.yaml` names; lm-eval runs this file anew for each `!function`."""
+"""Functions for `dmt_math_hard.yaml`; lm-eval runs this file for each `!function`."""
 
 from axolotl_dmt.scoring.math_hard import dataset, process_results
 
