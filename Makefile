@@ -70,9 +70,8 @@ types: $(VENV)/ready ## Check the types
 docs: $(VENV)/ready ## Build the site into site/; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-docs-reference: $(VENV)/ready ## Write the generated files that are committed
-	$(BIN)/python -m axolotl_dmt.reference > docs/yaml_reference.md
-	$(BIN)/python docs/house_map.py
+docs-reference: $(VENV)/ready ## Regenerate docs/yaml_reference.md
+	$(BIN)/python docs/reference.py > docs/yaml_reference.md
 
 check: lint types docs test ## All of CI
 

@@ -29,6 +29,8 @@ from axolotl_dmt.hooks import registered_amounts
 
 DEFAULT_K = "1/256"
 DEFAULT_SEED = 42
+INTERNAL = frozenset({"dataset_domains", "k_file"})
+"""Keys of the `dmt:` block that the plugin sets itself; they are not part of the user's YAML."""
 SUITE_ABILITIES = ("math", "math_hard", "code", "code_mbpp", "general", "mtbench")
 """What `evaluate.data` may name: each is read by a task of ours, from `dmt_<ability>_data`."""
 

@@ -1,23 +1,24 @@
-"""The same mixture through this package and through other mixers, side by side.
+"""Compare the speed and memory of this package with other mixers on the same mixture.
 
     python benchmarks/mixers.py                        # ours and datasets.interleave_datasets
     python benchmarks/mixers.py --install peers        # first install the others into ./peers
     python benchmarks/mixers.py --peers peers          # use what was installed before
     python benchmarks/mixers.py --rows 1e6             # fewer rows
 
-One epoch of N rows of three domains in the proportions 3 : 2 : 1. Every mixer runs in a process of
-its own, one after another, and is timed from domain sizes to the finished index of the epoch; the
-growth of peak memory is divided by the rows it gave. `--install` uses pip's --target and --no-deps,
-because left alone the others replace a CPU build of torch by gigabytes of CUDA.
+The mixture is one epoch of N rows of three domains in the proportions 3 : 2 : 1. The mixers run one
+after another, each in its own process, and are timed from the domain sizes to the finished index of
+the epoch. The growth of peak memory is divided by the number of rows in the index. `--install` uses
+pip's --target and --no-deps, because otherwise the other mixers would replace a CPU build of torch
+by gigabytes of CUDA libraries.
 
-What is compared:
-- ours: exact counts, nested selection, a shuffle over the whole epoch. Once with every row of each
-  domain, once with 4/5 of domains that are larger by 5/4, so that each row is also selected.
-- ours, round_robin: as above, but evenly interleaved, which is what Megatron's builder does.
-- datasets.interleave_datasets, rows of a domain in their stored order: in turn (three domains of
-  N / 3 rows, no ratios), and with probabilities (at most 10^6 rows of the mixture).
+The mixers:
+- ours: exact counts, nested selection, and a shuffle over the whole epoch; once with every row of
+  each domain, and once with 4/5 of domains that are larger by 5/4, so that rows are also selected.
+- ours, round_robin: the same, but evenly interleaved, like Megatron's builder.
+- datasets.interleave_datasets, with the rows of a domain in their stored order: in turn (three
+  domains of N / 3 rows, no ratios), and with probabilities (at most 10^6 rows of the mixture).
 - MosaicML Streaming: random batching over three streams of 65,536-row shards, shuffled (py1e).
-- Megatron-Core: the C++ builder of blended indices; greedy interleaving, no shuffle.
+- Megatron-Core: the C++ builder of blended indices, with greedy interleaving and no shuffle.
 """
 
 from __future__ import annotations
@@ -44,11 +45,11 @@ PACKAGES = {
 SHARE = np.array([3, 2, 1]) / 6
 SHARD = 1 << 16
 SLOW = 10**6
-"""Most rows for the mixer that takes half a minute for a million; its rate stays the same."""
+"""Maximum rows for the mixer that takes half a minute per million; its rate does not change."""
 
 
 class Missing(Exception):
-    """A peer that cannot be loaded here, and why."""
+    """A mixer cannot be loaded; the message says why."""
 
 
 def sizes_of(rows: int) -> list[int]:
@@ -58,7 +59,7 @@ def sizes_of(rows: int) -> list[int]:
 
 def ours(rows: int, amount: str, order: str) -> Callable[[], int]:
     from axolotl_dmt.amounts import parse_amount
-    from axolotl_dmt.plan import Domain, Stage, compile_plan
+    from axolotl_dmt.api import Domain, Stage, compile_plan
 
     def pools(total: int) -> list[Domain]:
         return [Domain(name=f"d{i}", rows=size) for i, size in enumerate(sizes_of(total))]
@@ -85,10 +86,10 @@ def interleave(rows: int, by_probability: bool) -> Callable[[], int]:
 
 def streaming(rows: int) -> Callable[[], int]:
     root = _find("streaming")
-    # The package's face imports torchvision for its vision datasets, which mixing does not need.
-    face = types.ModuleType("streaming")
-    face.__path__ = [str(root)]
-    sys.modules["streaming"] = face
+    # Its __init__ imports torchvision for the vision datasets, which mixing does not need.
+    package = types.ModuleType("streaming")
+    package.__path__ = [str(root)]
+    sys.modules["streaming"] = package
     try:
         from streaming.base.batching.random import generate_work_random_batching
         from streaming.base.dataset import StreamingDataset
@@ -133,7 +134,7 @@ def megatron(rows: int) -> Callable[[], int]:
     library = next(folder.glob("helpers_cpp*.so"), None)
     spec = importlib.util.spec_from_file_location("helpers_cpp", library) if library else None
     if spec is None or spec.loader is None:
-        raise Missing("megatron-core has no compiled helpers here")
+        raise Missing("megatron-core has no compiled helpers on this platform")
     try:
         helpers = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(helpers)
@@ -176,9 +177,9 @@ def measure(name: str, rows: int) -> dict[str, Any]:
     except Missing as missing:
         return {"skipped": str(missing)}
     before, start = _peak_bytes(), time.perf_counter()
-    given = mixer()
+    indexed = mixer()
     seconds = time.perf_counter() - start
-    return {"rows": given, "seconds": seconds, "bytes": (_peak_bytes() - before) / given}
+    return {"rows": indexed, "seconds": seconds, "bytes": (_peak_bytes() - before) / indexed}
 
 
 def install(folder: str) -> None:
@@ -191,8 +192,8 @@ def install(folder: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=float, default=1e7)
-    parser.add_argument("--peers", metavar="FOLDER", help="where the other mixers are installed")
-    parser.add_argument("--install", metavar="FOLDER", help="install the other mixers there first")
+    parser.add_argument("--peers", metavar="FOLDER", help="folder of the installed mixers")
+    parser.add_argument("--install", metavar="FOLDER", help="first install the mixers there")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     rows = int(arguments.rows)

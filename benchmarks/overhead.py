@@ -1,12 +1,12 @@
-"""What following a plan costs: the same rows in the same order, plain Axolotl and the plan in turn.
+"""Measure the overhead of training by a plan, compared with plain Axolotl on the same rows.
 
     python benchmarks/overhead.py [--steps 200] [--rounds 3]
 
-Each run is an `axolotl train` of its own on prepared data. Start-up is the time from the start of
-the process to the first step; speed is counted from the 10th step to the last, before anything is
-saved. Both are measured in wall time and in the CPU time of the training process, which other work
-on the machine disturbs less. Ratios above 1 mean that the plan is faster. The order of the two runs
-changes from round to round.
+Each run is a separate `axolotl train` on prepared data, with the same rows in the same order.
+Start-up is the time from the start of the process to the first step. Speed is measured from the
+10th step to the last, before anything is saved. Both are measured in wall time and in CPU time of
+the training process, which is less sensitive to other work on the machine. A ratio above 1 means
+that the plan is faster. The order of the two runs alternates between rounds.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def make_data(folder: Path, rows: int) -> None:
 
 
 def write_in_plan_order(folder: Path) -> None:
-    """The rows for plain Axolotl, which then trains them as they come."""
-    from axolotl_dmt.training_plan import TrainingPlan
+    """Write the rows for plain Axolotl, which trains them in this order."""
+    from axolotl_dmt.api import TrainingPlan
 
     rows = (folder / "math.jsonl").read_text().splitlines(keepends=True)
     order = TrainingPlan.load(folder / "out/dmt/plan").order

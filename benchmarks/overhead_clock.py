@@ -1,4 +1,4 @@
-"""The clock of overhead.py: an Axolotl plugin that writes down when steps end."""
+"""An Axolotl plugin for overhead.py that records when each step ends."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Packing efficiency of a two-stage plan beside plain Axolotl on the same rows.
+"""Compare the packing efficiency of a two-stage plan with plain Axolotl on the same rows.
 
     python benchmarks/packing.py
 
-Plain Axolotl is its `MultipackBatchSampler` over each stage's rows in random order, an epoch at a
-time, as two separate trainings would pack them; it drops what does not fill its last batch. The
-plan packs with the same first-fit function, epoch by epoch, fills the last step of a stage with
-blanks, and drops nothing: blanks count as empty room. Lengths are log-normal, sizes a tenth of the
-paper's (math 11,014, code 2,002, general 8,606).
+Plain Axolotl is its `MultipackBatchSampler` on each stage's rows in random order, one epoch at a
+time, as two separate trainings would pack them; it drops the rows that do not fill its last batch.
+The plan packs with the same first-fit function, epoch by epoch. It fills the last step of a stage
+with blanks and drops nothing; blanks count as unused capacity. Row lengths are log-normal, and the
+domains have a tenth of the paper's sizes (math 11,014, code 2,002, general 8,606).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from axolotl.utils.samplers.multipack import MultipackBatchSampler, pack_paralle
 from torch.utils.data import RandomSampler
 
 from axolotl_dmt.amounts import parse_amount
-from axolotl_dmt.plan import Domain, Packing, Stage, TrainingPlan, compile_plan
+from axolotl_dmt.api import Domain, Packing, Stage, TrainingPlan, compile_plan
 
 CAPACITY, PACKS_PER_STEP, EPOCHS = 2048, 16, 3
 SIZES = {"math": (11_014, 180), "code": (2_002, 120), "general": (8_606, 700)}

@@ -1,13 +1,13 @@
-"""Rows per second and peak memory of compiling a plan.
+"""Measure the speed and the peak memory of compiling a plan.
 
     python benchmarks/plan.py                  # 10^5 to 10^8 rows, 3 and 100 domains
     python benchmarks/plan.py --max-rows 1e6   # a quick look
 
-Each case runs in a process of its own. One epoch of N rows is drawn: 4/5 of every domain, so that
-each row goes through the selection and through the order. `B/row` is the growth of the process's
-peak resident memory over its size with everything imported, divided by N. `CPU s` adds up all
-threads, and so tells what a machine that is busy with other things hides. `fingerprint`, `save`
-and `load` (which checks the fingerprint) are timed by themselves.
+Each case runs in its own process. The plan is one epoch of N rows with 4/5 of every domain, so that
+each row passes through both the selection and the ordering. `B/row` is the growth of the process's
+peak resident memory, compared with its size after all imports, divided by N. `CPU s` is the sum
+over all threads, which is less sensitive to other work on the machine. `fingerprint`, `save` and
+`load` (which checks the fingerprint) are timed separately.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ def measure(rows: int, domains: int, order: str, lengths: bool) -> dict[str, flo
     """Compile one plan in this process.
 
     Args:
-        rows: to be drawn.
-        domains: number of domains, of unequal sizes: the i-th is proportional to 1 / i.
-        order: of the rows.
-        lengths: whether lengths and trained lengths are known, and counted. Held before the
-            measurement starts, as the tokenised data is.
+        rows: number of rows in the plan.
+        domains: number of domains; the size of the i-th is proportional to 1 / i.
+        order: the order of the rows, as under `dmt.order`.
+        lengths: whether the domains have lengths and trained lengths, which the plan then counts.
+            They are allocated before the measurement starts, as tokenised data would be.
     """
     import numpy as np
 
     from axolotl_dmt.amounts import parse_amount
-    from axolotl_dmt.plan import Domain, Stage, TrainingPlan, compile_plan
+    from axolotl_dmt.api import Domain, Stage, TrainingPlan, compile_plan
 
     weights = 1 / np.arange(1, domains + 1)
     sizes = np.maximum(5, (rows * 1.25 * weights / weights.sum()).astype(np.int64))

@@ -1,10 +1,10 @@
-"""What the sandbox costs per program, at each level that works here, beside a bare Python.
+"""Measure the sandbox's cost per program at each available level, compared with plain Python.
 
     python benchmarks/sandbox.py [--rounds 40]
 
-The levels take turns, so that whatever else the machine does weighs on all of them alike. Times are
-wall time of one program that does next to nothing, one program at a time; the last column is how
-many such programs a second all cores get through.
+The levels alternate, so that other work on the machine affects all of them equally. The times are
+the wall times of a trivial program, one program at a time. The last column is the number of such
+programs per second on all cores.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main() -> None:
     runs: dict[str, Callable[[], None]] = {"bare Python": bare}
     for level in Level:
         if reason := why_not(level):
-            print(f"{level.value}: not here ({reason})")
+            print(f"{level.value}: not available ({reason})")
         else:
             runs[level.value] = lambda level=level: at(level)
     times: dict[str, list[float]] = {name: [] for name in runs}
@@ -55,9 +55,9 @@ def main() -> None:
     load = os.getloadavg()[0]
     print(f"{rounds} rounds, {os.cpu_count()} cores, load {load:.1f}, {interpreter()}")
     print(f"{'':14}{'median ms':>10}{'10%':>8}{'90%':>8}{'per second':>12}")
-    for name, found in times.items():
-        cuts = statistics.quantiles(found, n=10)
-        row = f"{name:14}{statistics.median(found):10.1f}{cuts[0]:8.1f}{cuts[-1]:8.1f}"
+    for name, measured in times.items():
+        cuts = statistics.quantiles(measured, n=10)
+        row = f"{name:14}{statistics.median(measured):10.1f}{cuts[0]:8.1f}{cuts[-1]:8.1f}"
         if name in (level.value for level in Level):
             whole = milliseconds(lambda name=name: at(Level(name), rounds, None))
             row += f"{1000 * rounds / whole:12.1f}"

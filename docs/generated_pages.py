@@ -1,6 +1,6 @@
-"""Pages written from the code while mkdocs builds the site, so that they cannot fall behind it.
+"""Generate pages from the code while mkdocs builds the site, so that they are always up to date.
 
-mkdocs loads this file by the `hooks` entry of mkdocs.yml.
+mkdocs loads this file through the `hooks` entry of mkdocs.yml, with docs/ on the import path.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from axolotl_dmt.json_schema import yaml_schema
-from axolotl_dmt.reference_commands import command_reference
-from axolotl_dmt.reference_hooks import hook_reference
+from reference_commands import command_reference
+from reference_hooks import hook_reference
 
 ROOT = Path(__file__).parents[1]
 REPOSITORY = "https://github.com/axolotl-dmt/axolotl-dmt"
@@ -24,7 +24,7 @@ _BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def generated() -> dict[str, str]:
-    """Path in the site -> text, for every page and file that docs/ does not hold."""
+    """Return the text of every generated page and file by its path in the site."""
     return {
         "commands.md": command_reference(),
         "hooks.md": hook_reference(),
@@ -38,15 +38,15 @@ def generated() -> dict[str, str]:
 
 
 def _into_repository(page: str) -> str:
-    """A page whose relative links lead to files of the repository."""
+    """Return a page with its relative links pointed at the files in the repository."""
     text, folder = (ROOT / page).read_text(encoding="utf-8"), page.rpartition("/")[0]
     return re.sub(r"\]\((?!https?:|#)", f"]({REPOSITORY}/blob/main/{folder}/", text)
 
 
 def with_readme_blocks(markdown: str) -> str:
-    """`<!-- README: words -->` replaced by the block of README.md that starts with the words.
+    """Replace `<!-- README: words -->` by the code block of README.md that starts with the words.
 
-    Figures of a run stand in one place so.
+    This keeps the output of a run in one place only.
 
     Raises:
         ValueError: README.md has no such block.
@@ -63,12 +63,12 @@ def with_readme_blocks(markdown: str) -> str:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """mkdocs' event: add the generated pages to the files it found."""
+    """Add the generated pages to the files that mkdocs found (an mkdocs event)."""
     for path, text in generated().items():
         files.append(File.generated(config, path, content=text))
     return files
 
 
 def on_page_markdown(markdown: str, **event: Any) -> str:
-    """mkdocs' event: fill in what a page takes from README.md."""
+    """Insert the blocks that a page takes from README.md (an mkdocs event)."""
     return with_readme_blocks(markdown)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from axolotl_dmt import hookimpl
-from axolotl_dmt.hookspecs import Section
-from axolotl_dmt.inputs import Rows
-from axolotl_dmt.orders import Epoch, Order
-from axolotl_dmt.results import Results
-from axolotl_dmt.strategies import Setting, StageMixes, Strategy
+from axolotl_dmt.api import (
+    Epoch,
+    Order,
+    Results,
+    Rows,
+    Section,
+    Setting,
+    StageMixes,
+    Strategy,
+)
 
 
 def rehearse(setting: Setting) -> StageMixes:
-    """Specialise, generalise with a replay of k, then rehearse k of everything."""
+    """Return dmt's two stages and a third one that trains on a fraction k of every domain."""
     replay = dict.fromkeys(setting.specialised, setting.k)
     return [
         ("specialise", dict.fromkeys(setting.specialised, "all")),
@@ -23,26 +28,26 @@ def rehearse(setting: Setting) -> StageMixes:
 
 
 def short_first(epoch: Epoch) -> Rows:
-    """The epoch's rows by length, short ones first."""
+    """Return the epoch's rows ordered by length, the shortest first."""
     return epoch.rows[np.argsort(epoch.lengths(epoch.rows), kind="stable")]
 
 
 @hookimpl
 def register_strategies() -> list[Strategy]:
-    """One more strategy."""
+    """Offer the strategy `rehearse`."""
     summary = "dmt, and a third stage that rehearses k of every domain"
     return [Strategy(name="rehearse", summary=summary, stages=rehearse)]
 
 
 @hookimpl
 def register_orders() -> dict[str, Order]:
-    """One more order."""
+    """Offer the order `short_first`."""
     return {"short_first": short_first}
 
 
 @hookimpl
 def report_sections(results: Results) -> list[Section]:
-    """Rows per optimiser step of each stage."""
+    """Add a section with the rows per optimiser step of each stage."""
     lines, done = ["| stage | rows a step |", "| :-- | --: |"], 0
     for stage in results.stages:
         steps, done = stage.end_step - done, stage.end_step

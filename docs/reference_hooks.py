@@ -1,4 +1,4 @@
-"""The reference of every hook, written from the hook specifications and their docstrings."""
+"""Generate the reference of every hook from the hook specifications and their docstrings."""
 
 from __future__ import annotations
 
@@ -16,32 +16,31 @@ from axolotl_dmt.hook_loading import hook_names
 INTRODUCTION = """\
 # Every hook
 
-Written from `axolotl_dmt/hookspecs.py` when the site is built.
+Generated from `axolotl_dmt/hookspecs.py` when the site is built.
 """
 _SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Example):$", re.MULTILINE)
-_WORDS = {"Args": "Arguments", "Attributes": "It has"}
 
 
 def hooks() -> dict[str, FunctionType]:
-    """Every hook specification by name, in the order of the file."""
+    """Return every hook specification by name, in the order of the file."""
     return {name: getattr(hookspecs, name) for name in hook_names()}
 
 
 def hook_reference() -> str:
-    """The whole page, as Markdown."""
+    """Return the whole page as Markdown."""
     parts = [INTRODUCTION, f"{_after_title(hookspecs).strip()}\n"]
     for name, hook in hooks().items():
         parts += [f"## `{name}`\n", f"```python\n{signature(hook)}\n```\n", _markdown(hook)]
-    told = [given for given in vars(hookspecs).values() if _own_class(given)]
-    if told:
-        parts.append("## What hooks are given and give\n")
-    for given in told:
-        parts += [f"### `{given.__name__}`\n", _markdown(given)]
+    classes = [value for value in vars(hookspecs).values() if _is_dataclass_of_hookspecs(value)]
+    if classes:
+        parts.append("## Classes that hooks receive or return\n")
+    for dataclass in classes:
+        parts += [f"### `{dataclass.__name__}`\n", _markdown(dataclass)]
     return "\n".join(parts)
 
 
 def signature(hook: FunctionType) -> str:
-    """A hook as its implementation would write it: `def name(arguments) -> type: ...`."""
+    """Return a hook's signature as an implementation writes it: `def name(arguments): ...`."""
     return f"def {hook.__name__}{_plain(str(inspect.signature(hook)))}: ..."
 
 
@@ -50,8 +49,8 @@ def _plain(text: str) -> str:
     return text.replace("'", "")
 
 
-def _own_class(given: Any) -> bool:
-    return dataclasses.is_dataclass(given) and given.__module__ == hookspecs.__name__
+def _is_dataclass_of_hookspecs(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and value.__module__ == hookspecs.__name__
 
 
 def _after_title(documented: Any) -> str:
@@ -59,7 +58,7 @@ def _after_title(documented: Any) -> str:
 
 
 def _markdown(documented: Any) -> str:
-    """A Google docstring as Markdown: its sections as headed lists, its example as a block."""
+    """Convert a Google docstring to Markdown: sections to lists, the example to a code block."""
     text, *sections = _SECTION.split(inspect.getdoc(documented) or "")
     parts = [text.strip()]
     for name, body in zip(sections[::2], sections[1::2], strict=True):
@@ -69,7 +68,8 @@ def _markdown(documented: Any) -> str:
         elif name == "Returns":
             parts.append(f"**Returns.** {_joined(body)}")
         else:
-            parts.append(f"**{_WORDS.get(name, name)}**")
+            heading = name.replace("Args", "Arguments")
+            parts.append(f"**{heading}**")
             parts.append("\n".join(_items(body)))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -81,7 +81,7 @@ def _example(body: str) -> Iterator[str]:
 
 
 def _items(body: str) -> Iterator[str]:
-    """`name: text` entries, continued on deeper lines, as a list."""
+    """Convert `name: text` entries, whose continuation lines are indented, to list items."""
     for entry in re.split(r"\n(?=\S)", body.strip()):
         name, _, text = entry.partition(":")
         yield f"- `{name}`: {_joined(text)}"

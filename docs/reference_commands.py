@@ -1,4 +1,4 @@
-"""The reference of every command, written from the click group that runs it."""
+"""Generate the reference of every command from the click group that runs it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from axolotl_dmt.cli import dmt
 INTRODUCTION = """\
 # Every command
 
-Written from the code when the site is built. `axolotl dmt ...` and `axolotl-dmt ...` are the same
-commands; the second prints no banner of Axolotl's. A user's mistake ends a command with one line a
-mistake and exit code 2; `check` ends with 1 where it finds any.
+Generated from the code when the site is built. `axolotl dmt ...` and `axolotl-dmt ...` are the
+same commands; the second does not print Axolotl's banner. If the input has mistakes, a command
+prints one line per mistake and exits with code 2; `check` exits with code 1 if it finds any.
 """
 
 
 def commands(
     group: click.Group = dmt, path: str = "axolotl dmt"
 ) -> Iterator[tuple[str, click.Command]]:
-    """Each command that does something, with the words that call it, those of groups too."""
+    """Yield every command that is not hidden, in subgroups too, with its full name."""
     for name, command in sorted(group.commands.items()):
         if isinstance(command, click.Group):
             yield from commands(command, f"{path} {name}")
@@ -31,17 +31,17 @@ def commands(
 
 
 def command_reference() -> str:
-    """The whole page, as Markdown."""
+    """Return the whole page as Markdown."""
     parts = [INTRODUCTION]
-    for words, command in commands():
-        parts += _entry(words, command)
+    for name, command in commands():
+        parts += _entry(name, command)
     return "\n".join(parts)
 
 
-def _entry(words: str, command: click.Command) -> Iterator[str]:
-    context = click.Context(command, info_name=words)
-    usage = " ".join([words, *command.collect_usage_pieces(context)])
-    yield f"## `{words}`\n"
+def _entry(name: str, command: click.Command) -> Iterator[str]:
+    context = click.Context(command, info_name=name)
+    usage = " ".join([name, *command.collect_usage_pieces(context)])
+    yield f"## `{name}`\n"
     yield f"```\n{usage}\n```\n"
     yield f"{cleandoc(command.help or '').replace(chr(8), '')}\n"
     for option in command.params:
@@ -53,8 +53,8 @@ def _entry(words: str, command: click.Command) -> Iterator[str]:
 def _option(option: click.Option) -> str:
     names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
     kind = "" if option.is_flag or option.count else f" {_kind(option)}"
-    more = " May be given several times." if option.multiple else ""
-    return f"- {names}{kind}: {option.help or ''}{more}{_default(option)}"
+    repeat = " May be given several times." if option.multiple else ""
+    return f"- {names}{kind}: {option.help or ''}{repeat}{_default(option)}"
 
 
 def _kind(option: click.Option) -> str:
@@ -69,8 +69,8 @@ def _default(option: click.Option) -> str:
     value: Any = option.get_default(click.Context(dmt), call=False)
     if option.is_flag and isinstance(value, bool):
         return " On by default." if value else ""
-    plain = isinstance(value, str | int | float) and str(value)
-    return f" Default: `{value}`." if plain else ""
+    printable = isinstance(value, str | int | float) and str(value)
+    return f" Default: `{value}`." if printable else ""
 
 
 if __name__ == "__main__":

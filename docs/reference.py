@@ -1,4 +1,7 @@
-"""The reference of every YAML key, written from the pydantic models that check it."""
+"""Generate the reference of every YAML key from the pydantic models that check it.
+
+`make docs-reference` writes it to docs/yaml_reference.md.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from axolotl_dmt.args import (
     AUTO,
+    INTERNAL,
     AmountValue,
     AutoKConfig,
     DMTConfig,
@@ -24,60 +28,64 @@ from axolotl_dmt.args import (
 )
 
 SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
-    ("dmt", DMTConfig, "The block itself. Give either `strategy` or `stages`."),
+    ("dmt", DMTConfig, "The block itself. Set either `strategy` or `stages`."),
     (
         "dmt.stages[*]",
         StageConfig,
-        "One stage of an explicit schedule. Give either `mix` or `weights`.",
+        "One stage of an explicit schedule. Set either `mix` or `weights`.",
     ),
     (
         "dmt.overrides.<stage>",
         ScheduleConfig,
-        "Changes to a stage of a named strategy; the same keys without name and mix.",
+        "Changes to one stage of a named strategy: the same keys, except `name` and `mix`.",
     ),
-    ("dmt.auto_k", AutoKConfig, "How `axolotl dmt choose-k` chooses k, where `k: auto`."),
+    ("dmt.auto_k", AutoKConfig, "How `axolotl dmt choose-k` chooses k when `k: auto` is set."),
     ("dmt.replay", ReplayConfig, "Which rows are replayed."),
     ("dmt.evaluate", EvaluateConfig, "How each ability is scored."),
 )
-INTERNAL = frozenset({"dataset_domains", "k_file"})
-"""Keys that the plugin fills in and nobody writes."""
 
 AMOUNTS = """\
 ## Amounts
 
-An amount says how much of a domain a stage takes. A bare number or `a/b` is always a fraction of
-the domain's rows; everything else names its unit.
+An amount sets how much of a domain a stage takes. A bare number or `a/b` is always a fraction of
+the domain's rows; every other amount names its unit.
 
-| amount | means |
+| amount | meaning |
 | :-- | :-- |
 | `all` | every row of the domain |
 | `1/256`, `0.25` | this fraction of the domain's rows, to the nearest row |
-| `{fraction: 1/256}` | the same, spelled out |
+| `{fraction: 1/256}` | the same, with the unit written out |
 | `{rows: 500}` | this many rows |
-| `{tokens: 200000}` | rows that hold this many tokens, to within one row |
-| `{share: 0.01}` | this share of the rows of the stage |
-| `{token_share: 0.01}` | this share of the tokens of the stage |
-| `{weight: 2}` | relative to the other weights of the stage |
+| `{tokens: 200000}` | rows that together hold this many tokens, to within one row |
+| `{share: 0.01}` | this share of the stage's rows |
+| `{token_share: 0.01}` | this share of the stage's tokens |
+| `{weight: 2}` | a share of the stage's rows, in proportion to its other weights |
 """
 
 
 def yaml_reference() -> str:
-    """The whole page, as Markdown."""
+    """Return the whole page as Markdown."""
     parts = [
         "# Every key of the YAML",
         "",
-        "Written from the code by `make docs-reference`; edit `axolotl_dmt/args.py` instead.",
+        "Generated from the code by `make docs-reference`. To change a description, edit "
+        f"`{_source(DMTConfig)}`.",
         "",
-        "Beside the `dmt:` block there is one key more, on each entry of Axolotl's `datasets`:",
-        "`domain`, the name of the kind of data it holds. Several entries may share a domain.",
+        "Besides the `dmt:` block, the plugin adds one key to each entry of Axolotl's `datasets`:",
+        "`domain`, the name of the kind of data that the entry holds. Several entries may share a",
+        "domain.",
         "",
     ]
-    for key, model, words in SECTIONS:
-        parts += [f"## `{key}`", "", words, ""]
+    for key, model, introduction in SECTIONS:
+        parts += [f"## `{key}`", "", introduction, ""]
         for name, field in model.model_fields.items():
             if name not in INTERNAL:
                 parts += _entry(name, field)
     return "\n".join([*parts, AMOUNTS.rstrip(), ""])
+
+
+def _source(model: type[BaseModel]) -> str:
+    return f"{model.__module__.replace('.', '/')}.py"
 
 
 def _entry(name: str, field: FieldInfo) -> Iterator[str]:
@@ -85,7 +93,7 @@ def _entry(name: str, field: FieldInfo) -> Iterator[str]:
     yield ""
     yield f"{field.description}"
     yield ""
-    yield f"Takes {_words(field.annotation, field)}. {_default(field)}"
+    yield f"Takes {_type_name(field.annotation, field)}. {_default(field)}"
     yield ""
     yield "```yaml"
     yield _example(name, field)
@@ -110,7 +118,7 @@ def _example(name: str, field: FieldInfo) -> str:
     return f"{name}: {_inline(field.examples[0])}"
 
 
-def _words(annotation: Any, field: FieldInfo | None = None) -> str:
+def _type_name(annotation: Any, field: FieldInfo | None = None) -> str:
     if annotation is Any and field is not None:
         return f"a fraction from 0 to 1, or `{AUTO}`"
     if annotation == FractionOfDomain:
@@ -123,18 +131,18 @@ def _words(annotation: Any, field: FieldInfo | None = None) -> str:
         return "a number or fraction"
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
-        kinds = [_words(kind) for kind in arguments if kind is not type(None)]
+        kinds = [_type_name(kind) for kind in arguments if kind is not type(None)]
         return " or ".join(dict.fromkeys(kinds))
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in arguments)
     if origin is list:
-        return f"a list of {_words(arguments[0]).removeprefix('a ')}s"
+        return f"a list of {_type_name(arguments[0]).removeprefix('a ')}s"
     if origin is dict:
-        return f"a mapping of name to {_words(arguments[1])}"
+        return f"a mapping of name to {_type_name(arguments[1])}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "a block"
-    known = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
-    return known.get(annotation, "any value")
+    names = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
+    return names.get(annotation, "any value")
 
 
 if __name__ == "__main__":
