@@ -139,7 +139,7 @@ def _show_report(output_dir: Path) -> None:
 def choose_k(config: Path, launcher_args: str | None, train: bool) -> None:
     """Find the smallest replay k that keeps the specialised scores, by short trials."""
     with one_clear_error():
-        from axolotl_dmt.choose_k import choose_k
+        from axolotl_dmt.k_trials import choose_k
 
         choose_k(config, launcher_args=launcher_args or "", train=train)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from axolotl_dmt.args import AUTO
-from axolotl_dmt.chosen_k import choice_file
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.k_choice import choice_file
 from axolotl_dmt.loadable import loading
 from axolotl_dmt.yaml_file import YamlFile
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from axolotl_dmt import versions
 from axolotl_dmt.args import AUTO, DEFAULT_K, DEFAULT_SEED, DMTConfig
-from axolotl_dmt.chosen_k import ChosenK, choice_of, trial_stages
 from axolotl_dmt.data_files import may_be_gone, missing_files, wrong_columns
 from axolotl_dmt.earlier_run import NEXT_PLAN
 from axolotl_dmt.errors import DMTError, DMTErrors
@@ -22,6 +21,7 @@ from axolotl_dmt.hooks import (
 )
 from axolotl_dmt.inputs import Packing, Stage
 from axolotl_dmt.interruption import last_words
+from axolotl_dmt.k_choice import KChoice, choice_of, trial_stages
 from axolotl_dmt.kept_config import raw_config
 from axolotl_dmt.plan import compile_plan
 from axolotl_dmt.raw_checks import (
@@ -62,7 +62,7 @@ class Run:
         self.composing = False
         self.raw: dict[str, Any] = {}
         self.reported: dict[str, Any] = {}
-        self.choice: tuple[ChosenK, Path] | None = None
+        self.choice: tuple[KChoice, Path] | None = None
 
     @classmethod
     def from_raw(cls, cfg: dict[str, Any]) -> Run:

@@ -32,7 +32,7 @@ RULE: Final = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class ScoredRun:
     """A run that was scored.
 
     Attributes:
@@ -54,14 +54,14 @@ class Trained:
         return {**vars(self), "scores": scores}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Trained:
+    def from_json(cls, data: Mapping[str, Any]) -> ScoredRun:
         """The inverse of `to_json`."""
         scores = {name: Score.from_json(score) for name, score in data["scores"].items()}
         return cls(folder=data["folder"], plan_fingerprint=data["plan_fingerprint"], scores=scores)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChosenK:
+class KChoice:
     """The trials of a ladder, in the order in which they were made.
 
     Attributes:
@@ -79,8 +79,8 @@ class ChosenK:
     loss: float
     max_steps: int | None
     ladder: tuple[str, ...]
-    stage_1: Trained
-    trials: Mapping[str, Trained]
+    stage_1: ScoredRun
+    trials: Mapping[str, ScoredRun]
 
     def lost(self, k: str, ability: str) -> tuple[float, float | None]:
         """How far a score fell below stage 1's, and the standard error where both have one."""
@@ -163,7 +163,7 @@ class ChosenK:
         os.replace(temporary, path)
 
     @classmethod
-    def load(cls, path: Path) -> ChosenK:
+    def load(cls, path: Path) -> KChoice:
         """Read what `save` wrote.
 
         Raises:
@@ -179,8 +179,8 @@ class ChosenK:
                 loss=data["loss"],
                 max_steps=data["max_steps"],
                 ladder=tuple(data["ladder"]),
-                stage_1=Trained.from_json(data["stage_1"]),
-                trials={trial["k"]: Trained.from_json(trial) for trial in data["trials"]},
+                stage_1=ScoredRun.from_json(data["stage_1"]),
+                trials={trial["k"]: ScoredRun.from_json(trial) for trial in data["trials"]},
             )
         except OSError:
             raise DMTError(KEY, f"auto, and there is no {path}", COMMAND) from None
@@ -194,7 +194,7 @@ def choice_file(cfg: Mapping[str, Any]) -> Path:
     return Path(str(cfg.get("output_dir") or "model-out")) / "dmt" / FILE
 
 
-def choice_of(cfg: Mapping[str, Any], config: DMTConfig) -> tuple[ChosenK, Path]:
+def choice_of(cfg: Mapping[str, Any], config: DMTConfig) -> tuple[KChoice, Path]:
     """The choice that was made for a YAML.
 
     Args:
@@ -205,7 +205,7 @@ def choice_of(cfg: Mapping[str, Any], config: DMTConfig) -> tuple[ChosenK, Path]
         DMTError: there is none, or it was made for another base model.
     """
     path = Path(config.k_file or choice_file(cfg))
-    choice = ChosenK.load(path)
+    choice = KChoice.load(path)
     base = cfg.get("base_model")
     # a run that starts at a stage names that stage's weights
     if config.start_stage is None and base != choice.base_model:

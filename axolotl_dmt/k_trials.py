@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from axolotl_dmt.args import AUTO, DEFAULT_SEED, AutoKConfig, DMTConfig, read_config
-from axolotl_dmt.chosen_k import KEY, ChosenK, Trained, choice_file
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.k_choice import KEY, KChoice, ScoredRun, choice_file
 from axolotl_dmt.results import Results
 from axolotl_dmt.study import Study
 from axolotl_dmt.study_cells import Cell, StudyRun, expand
@@ -136,12 +136,12 @@ def _try(
     abilities: tuple[str, ...],
     cells: Sequence[Cell],
     runner: StudyRunner,
-) -> ChosenK:
+) -> KChoice:
     stage_1 = _trained(cells[0].run.chain()[0], abilities, runner)
-    trials: dict[str, Trained] = {}
+    trials: dict[str, ScoredRun] = {}
     for cell in cells:
         trials[cell.settings["k"]] = _trained(cell.run, abilities, runner)
-        choice = ChosenK(
+        choice = KChoice(
             base_model=str(raw.get("base_model")),
             abilities=abilities,
             loss=auto.loss,
@@ -155,7 +155,7 @@ def _try(
     return choice
 
 
-def _trained(run: StudyRun, abilities: Sequence[str], runner: StudyRunner) -> Trained:
+def _trained(run: StudyRun, abilities: Sequence[str], runner: StudyRunner) -> ScoredRun:
     """Train a run where it is not trained yet, and read what came of it."""
     if not runner.folder.is_done(run):
         runner.train(run.chain())
@@ -174,14 +174,14 @@ def _trained(run: StudyRun, abilities: Sequence[str], runner: StudyRunner) -> Tr
                 f"no score is called {ability!r}",
                 f"name those that must hold; there are: {known}",
             )
-    return Trained(
+    return ScoredRun(
         folder=str(folder),
         plan_fingerprint=TrainingPlan.load(folder / "dmt" / "plan").fingerprint,
         scores=last.scores,
     )
 
 
-def choice_table(choice: ChosenK) -> Table:
+def choice_table(choice: KChoice) -> Table:
     """Stage 1 and each trial, with what it lost of each ability that must hold."""
     table = Table("", title="Trials of k", title_justify="left")
     for ability in choice.abilities:
@@ -203,7 +203,7 @@ def choice_table(choice: ChosenK) -> Table:
 
 def _train_stage_2(
     raw: Mapping[str, Any],
-    choice: ChosenK,
+    choice: KChoice,
     trial: StudyRun,
     folder: StudyFolder,
     launcher_args: str,

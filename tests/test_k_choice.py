@@ -14,25 +14,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axolotl_dmt.args import AutoKConfig, read_config
-from axolotl_dmt.choose_k import abilities_of, choice_table, choose_k, trial_cells
-from axolotl_dmt.chosen_k import ChosenK, Trained
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.k_choice import KChoice, ScoredRun
+from axolotl_dmt.k_trials import abilities_of, choice_table, choose_k, trial_cells
 from axolotl_dmt.results import Score
 from axolotl_dmt.run import Run
 from tests.test_run import GOOD, in_a_folder_of_its_own, raw, refusal  # noqa: F401
 
 
-def trained(fingerprint: str, **values: float) -> Trained:
+def trained(fingerprint: str, **values: float) -> ScoredRun:
     scores = {
         name: Score(task="t", metric="m", value=value, stderr=0.03, n=100)
         for name, value in values.items()
     }
-    return Trained(folder=f"runs/{fingerprint}", plan_fingerprint=fingerprint, scores=scores)
+    return ScoredRun(folder=f"runs/{fingerprint}", plan_fingerprint=fingerprint, scores=scores)
 
 
-def chosen(*trials: tuple[float, float], loss: float = 0.05, stage_1: str = "one") -> ChosenK:
+def chosen(*trials: tuple[float, float], loss: float = 0.05, stage_1: str = "one") -> KChoice:
     ladder = ("1/64", "1/16", "1/4", "1")
-    return ChosenK(
+    return KChoice(
         base_model="some/model",
         abilities=("math", "code"),
         loss=loss,
@@ -79,7 +79,7 @@ def test_what_is_saved_is_what_is_loaded_and_is_strict_json(tmp_path: Path) -> N
     assert [trial["holds"] for trial in data["trials"]] == [False, True]
     assert data["trials"][0]["lost"]["math"]["value"] == pytest.approx(0.2)
     assert "from the smallest up" in data["rule"]
-    loaded = ChosenK.load(path)
+    loaded = KChoice.load(path)
     assert (loaded.k, loaded.ladder, loaded.stage_1) == (choice.k, choice.ladder, choice.stage_1)
     loaded.save(path)
     assert json.loads(path.read_text()) == data
