@@ -52,8 +52,7 @@ class Amount:
             return "all"
         if self.unit == "fraction":
             return str(self.value)
-        whole = self.value.denominator == 1
-        return {self.unit: int(self.value) if whole else str(self.value)}
+        return {self.unit: plain_number(self.value)}
 
     def __str__(self) -> str:
         if self.unit in ("all", "fraction"):
@@ -64,6 +63,11 @@ class Amount:
 
 
 ALL: Final = Amount("all")
+
+
+def plain_number(value: Fraction) -> int | str:
+    """Return a number in the form that a YAML or JSON file holds; `parse_fraction` reads it."""
+    return int(value) if value.denominator == 1 else str(value)
 
 
 def parse_fraction(value: object, key: str) -> Fraction:

@@ -8,121 +8,64 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from fractions import Fraction
+from typing import Any, Final, Literal
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     NonNegativeInt,
     ValidationError,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
-from axolotl_dmt.amounts import parse_amount, parse_fraction
+from axolotl_dmt.amount_fields import (
+    AUTO,
+    AmountValue,
+    FractionOfDomain,
+    ReplayFraction,
+    Weight,
+)
 from axolotl_dmt.errors import DMTError, DMTErrors
+from axolotl_dmt.evaluate_args import (
+    SUITE_ABILITIES,
+    Block,
+    EvaluateConfig,
+    EverySteps,
+    JudgeConfig,
+)
 from axolotl_dmt.explain import explain
-from axolotl_dmt.hooks import registered_amounts
+from axolotl_dmt.replay_args import AutoKConfig, ReplayConfig
 
-DEFAULT_K = "1/256"
-DEFAULT_SEED = 42
-SUITE_ABILITIES = ("math", "math_hard", "code", "code_mbpp", "general", "mtbench")
-"""What `evaluate.data` may name: each is read by a task of ours, from `dmt_<ability>_data`."""
-
-
-def _check_amount(value: Any) -> Any:
-    parse_amount(value, "", registered_amounts())
-    return value
-
-
-def _check_weight(value: Any) -> Any:
-    parse_fraction(value, "")
-    return value
-
-
-def _check_when(value: Any) -> Any:
-    # One mistake in the mapping would otherwise be told for each form that `when` takes.
-    if isinstance(value, Mapping):
-        steps = value.get("every_steps")
-        whole = isinstance(steps, int) and not isinstance(steps, bool) and steps > 0
-        if set(value) != {"every_steps"} or not whole:
-            fix = "write each_stage, end, never, or {every_steps: n} with n from 1 up"
-            raise DMTError("", f"{dict(value)!r} is not accepted", fix)
-    return value
-
-
-def _check_fraction_of_domain(value: Any) -> Any:
-    fraction = parse_fraction(value, "")
-    if not 0 <= fraction <= 1:
-        raise DMTError("", f"{value} is outside [0, 1]", "write a fraction such as 1/256 or 0.25")
-    return value
-
-
-AmountValue: TypeAlias = Annotated[
-    Any,
-    BeforeValidator(_check_amount),
-    WithJsonSchema(
-        {
-            "description": "all, a fraction of the domain's rows (1/256 or 0.25), or a named unit",
-            "anyOf": [
-                {"const": "all"},
-                {"type": "number", "minimum": 0},
-                {"type": "string", "pattern": "^[0-9.]+(/[0-9.]+)?$"},
-                {
-                    "type": "object",
-                    "minProperties": 1,
-                    "maxProperties": 1,
-                    "additionalProperties": False,
-                    "properties": {
-                        "rows": {"type": "integer", "minimum": 0},
-                        "tokens": {"type": "integer", "minimum": 0},
-                        "fraction": {"type": ["number", "string"]},
-                        "share": {"type": ["number", "string"]},
-                        "token_share": {"type": ["number", "string"]},
-                        "weight": {"type": "number", "minimum": 0},
-                    },
-                },
-            ],
-        }
-    ),
-]
-FractionOfDomain: TypeAlias = Annotated[
-    Any,
-    BeforeValidator(_check_fraction_of_domain),
-    WithJsonSchema({"type": ["number", "string"], "examples": ["1/256", 0.25]}),
+__all__ = [
+    "AUTO",
+    "DEFAULT_K",
+    "DEFAULT_SEED",
+    "INTERNAL",
+    "SUITE_ABILITIES",
+    "AmountValue",
+    "AutoKConfig",
+    "DMTArgs",
+    "DMTConfig",
+    "EvaluateConfig",
+    "EverySteps",
+    "FractionOfDomain",
+    "JudgeConfig",
+    "ReplayConfig",
+    "ScheduleConfig",
+    "StageConfig",
+    "Weight",
+    "read_config",
 ]
 
-
-Weight: TypeAlias = Annotated[
-    Any,
-    BeforeValidator(_check_weight),
-    WithJsonSchema({"type": ["number", "string"], "examples": [2, "1/3"]}),
-]
+DEFAULT_K: Final = Fraction(1, 256)
+DEFAULT_SEED: Final = 42
+INTERNAL: Final = frozenset({"dataset_domains", "k_file"})
+"""Keys that the plugin fills in and nobody writes."""
 
 
-AUTO = "auto"
-"""`dmt.k` where `axolotl dmt choose-k` is to choose it."""
-
-
-def _check_k(value: Any) -> Any:
-    return value if value == AUTO else _check_fraction_of_domain(value)
-
-
-ReplayFraction: TypeAlias = Annotated[
-    Any,
-    BeforeValidator(_check_k),
-    WithJsonSchema({"type": ["number", "string"], "examples": ["1/256", 0.25, AUTO]}),
-]
-
-
-class _Block(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class ScheduleConfig(_Block):
+class ScheduleConfig(Block):
     """What can be said of one stage besides its mix; the defaults are Axolotl's own keys."""
 
     epochs: float | None = Field(
@@ -275,182 +218,7 @@ class StageConfig(ScheduleConfig):
         return self
 
 
-class EverySteps(_Block):
-    """Score every so many optimiser steps besides each stage's end."""
-
-    every_steps: int = Field(
-        gt=0, description="Optimiser steps between two evaluations.", examples=[500]
-    )
-
-
-class JudgeConfig(_Block):
-    """The judge of `dmt_general_mtbench`, behind any OpenAI-compatible server."""
-
-    model: str = Field(description="The judge's name at its server.", examples=["gpt-4o"])
-    base_url: str | None = Field(
-        None,
-        description="The server. The key comes from the environment (DMT_JUDGE_API_KEY, else "
-        "OPENAI_API_KEY) and is written nowhere. Default: OpenAI's own.",
-        examples=["http://localhost:8000/v1"],
-    )
-
-
-class EvaluateConfig(_Block):
-    """How each ability is scored by lm-evaluation-harness: `dmt.evaluate`."""
-
-    tasks: list[str] = Field(
-        default_factory=lambda: ["dmt_suite"],
-        min_length=1,
-        description="lm-eval tasks or groups; `dmt_suite` is math, code and general ability.",
-        examples=[["dmt_suite"]],
-    )
-    when: Annotated[
-        Literal["each_stage", "end", "never"] | EverySteps, BeforeValidator(_check_when)
-    ] = Field(
-        "each_stage",
-        description="each_stage, end, never, or {every_steps: n}.",
-        examples=["each_stage"],
-    )
-    before: bool = Field(
-        False, description="Also score the model before the first stage.", examples=[True]
-    )
-    data: dict[str, str] | None = Field(
-        None,
-        description="Local files in place of the public datasets, by ability: "
-        "{math: test.jsonl, code: ..., general: ...}.",
-        examples=[{"math": "gsm8k_test.jsonl"}],
-    )
-    prompt: str | None = Field(
-        None,
-        description="Prompt of the generative tasks: plain, vicuna, alpaca, or a template that "
-        "holds {question}. Use the one you train with.",
-        examples=["vicuna"],
-    )
-    limit: float | None = Field(
-        None,
-        gt=0,
-        description="Items per task (a number), or a fraction of them (below 1).",
-        examples=[200],
-    )
-    num_fewshot: int | None = Field(None, ge=0, description="Examples in the prompt.", examples=[0])
-    batch_size: int | Literal["auto"] = Field(
-        8,
-        description="Items generated at once, or auto. vLLM makes its own batches.",
-        examples=[32],
-    )
-    apply_chat_template: bool = Field(
-        False,
-        description="Ask through the tokenizer's chat template.",
-        examples=[True],
-    )
-    max_new_tokens: int | None = Field(
-        None, gt=0, description="Longest answer, in tokens.", examples=[512]
-    )
-    gen_kwargs: dict[str, Any] | None = Field(
-        None,
-        description="Generation settings passed on to lm-eval.",
-        examples=[{"temperature": 0.0}],
-    )
-    include_path: str | None = Field(
-        None, description="A folder with lm-eval tasks of your own.", examples=["my_tasks"]
-    )
-    runner: Literal["in_process", "subprocess"] = Field(
-        "in_process",
-        description="in_process scores the live model, every rank takes its part; subprocess "
-        "scores the saved stage in a process of its own, as ZeRO-3 and FSDP weights need.",
-        examples=["subprocess"],
-    )
-    model: Literal["hf", "vllm"] = Field(
-        "hf",
-        description="What generates; vllm needs `runner: subprocess`.",
-        examples=["hf"],
-    )
-    model_args: dict[str, Any] | None = Field(
-        None,
-        description="With `runner: subprocess`: arguments of lm-eval's model, such as how much of "
-        "the GPU vLLM may take beside the training.",
-        examples=[{"gpu_memory_utilization": 0.4}],
-    )
-    judge: JudgeConfig | None = Field(
-        None,
-        description="The judge of dmt_general_mtbench.",
-        examples=[{"model": "gpt-4o"}],
-    )
-    allow_unsafe_code: bool = Field(
-        False,
-        description="Run generated code even where no namespaces can wall it off.",
-        examples=[True],
-    )
-    samples: int = Field(
-        3, ge=0, description="Answers per ability and stage kept for the report.", examples=[3]
-    )
-
-    @model_validator(mode="after")
-    def _known_abilities(self) -> EvaluateConfig:
-        # Tasks of one's own may read data of any name.
-        for ability in self.data or {} if self.include_path is None else {}:
-            if ability not in SUITE_ABILITIES:
-                known = f"known abilities: {', '.join(SUITE_ABILITIES)}"
-                raise DMTError(f"data.{ability}", "no task of dmt_suite reads it", known)
-        return self
-
-    @model_validator(mode="after")
-    def _vllm_needs_a_process(self) -> EvaluateConfig:
-        if self.model == "vllm" and self.runner != "subprocess":
-            raise DMTError("model", "vllm scores saved stages only", "write runner: subprocess too")
-        return self
-
-
-class ReplayConfig(_Block):
-    """Which rows are replayed: `dmt.replay`."""
-
-    select: Literal["random", "hardest", "easiest"] = Field(
-        "random",
-        description="random, or the rows of the highest (hardest) or the lowest (easiest) loss "
-        "first. Only rows that an earlier stage chose are taken, as long as there are any.",
-        examples=["hardest"],
-    )
-    losses: str | None = Field(
-        None,
-        min_length=1,
-        description="For hardest and easiest: the file of each row's loss that `axolotl dmt "
-        "row-losses CONFIG --model STAGE_FOLDER` writes. A file of other rows is refused.",
-        examples=["outputs/stage-1/dmt/row_losses.parquet"],
-    )
-
-
-class AutoKConfig(_Block):
-    """How `axolotl dmt choose-k` chooses k: `dmt.auto_k`."""
-
-    ladder: list[FractionOfDomain] = Field(
-        default_factory=lambda: ["1/256", "1/64", "1/16", "1/4"],
-        min_length=1,
-        description="The values to try, from the smallest up, until one holds.",
-        examples=[["1/64", "1/16", "1/4"]],
-    )
-    loss: float = Field(
-        0.05,
-        ge=0,
-        description="A k holds where no specialised score is more than this below stage 1's, in "
-        "the score's own unit (0.05 is 5 points of accuracy).",
-        examples=[0.05],
-    )
-    max_steps: int | None = Field(
-        200,
-        gt=0,
-        description="Length of a trial in optimiser steps; null tries the whole of stage 2. Longer "
-        "trials see more of the forgetting.",
-        examples=[500],
-    )
-    abilities: list[str] | None = Field(
-        None,
-        min_length=1,
-        description="The scores that must hold. Default: those named as the specialised domains.",
-        examples=[["math", "code"]],
-    )
-
-
-class DMTConfig(_Block):
+class DMTConfig(Block):
     """The `dmt:` block."""
 
     strategy: str | None = Field(

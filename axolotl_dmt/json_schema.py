@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from axolotl_dmt.args import DMTConfig
+from axolotl_dmt.args import INTERNAL, DMTConfig
 from axolotl_dmt.hooks import known_strategies, registered_amounts
 from axolotl_dmt.orders import ORDERS
-from axolotl_dmt.reference import INTERNAL
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -11,9 +11,11 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
+from axolotl_dmt.amounts import parse_fraction
 from axolotl_dmt.args import DMTConfig
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.inputs import Stage
@@ -78,22 +80,22 @@ class KChoice:
     abilities: tuple[str, ...]
     loss: float
     max_steps: int | None
-    ladder: tuple[str, ...]
+    ladder: tuple[Fraction, ...]
     stage_1: ScoredRun
-    trials: Mapping[str, ScoredRun]
+    trials: Mapping[Fraction, ScoredRun]
 
-    def lost(self, k: str, ability: str) -> tuple[float, float | None]:
+    def lost(self, k: Fraction, ability: str) -> tuple[float, float | None]:
         """How far a score fell below stage 1's, and the standard error where both have one."""
         before, after = self.stage_1.scores[ability], self.trials[k].scores[ability]
         errors = (before.stderr, after.stderr)
         known = [error for error in errors if error is not None]
         return before.value - after.value, math.hypot(*known) if len(known) == 2 else None
 
-    def worst(self, k: str) -> float:
+    def worst(self, k: Fraction) -> float:
         """The largest loss of any ability."""
         return max(self.lost(k, ability)[0] for ability in self.abilities)
 
-    def holds_at(self, k: str) -> bool:
+    def holds_at(self, k: Fraction) -> bool:
         """Whether every ability stays within the loss; 0.95 - 0.90 is within 0.05."""
         return self.worst(k) <= self.loss + 1e-9
 
@@ -103,7 +105,7 @@ class KChoice:
         return any(map(self.holds_at, self.trials))
 
     @property
-    def k(self) -> str:
+    def k(self) -> Fraction:
         """The choice."""
         held = [k for k in self.trials if self.holds_at(k)]
         return held[0] if held else min(self.trials, key=self.worst)
@@ -138,7 +140,7 @@ class KChoice:
         """Write the file, whole or not at all."""
         trials = [
             {
-                "k": k,
+                "k": str(k),
                 "holds": self.holds_at(k),
                 "lost": {
                     ability: dict(zip(("value", "stderr"), self.lost(k, ability), strict=True))
@@ -150,10 +152,11 @@ class KChoice:
         ]
         data = {
             "schema": SCHEMA,
-            "k": self.k,
+            "k": str(self.k),
             "holds": self.holds,
             "rule": RULE,
             **vars(self),
+            "ladder": [str(k) for k in self.ladder],
             "stage_1": self.stage_1.to_json(),
             "trials": trials,
         }
@@ -178,9 +181,12 @@ class KChoice:
                 abilities=tuple(data["abilities"]),
                 loss=data["loss"],
                 max_steps=data["max_steps"],
-                ladder=tuple(data["ladder"]),
+                ladder=tuple(parse_fraction(k, "ladder") for k in data["ladder"]),
                 stage_1=ScoredRun.from_json(data["stage_1"]),
-                trials={trial["k"]: ScoredRun.from_json(trial) for trial in data["trials"]},
+                trials={
+                    parse_fraction(trial["k"], "k"): ScoredRun.from_json(trial)
+                    for trial in data["trials"]
+                },
             )
         except OSError:
             raise DMTError(KEY, f"auto, and there is no {path}", COMMAND) from None

@@ -86,7 +86,7 @@ def _check(raw: Mapping[str, Any], config: DMTConfig, auto: AutoKConfig) -> None
     if config.start_stage:
         raise DMTError("dmt.start_stage", "stage 1 is trained here", "remove it")
     checked = copy.deepcopy(dict(raw))
-    checked["dmt"]["k"] = auto.ladder[0]
+    checked["dmt"]["k"] = str(auto.ladder[0])
     Run.from_raw(checked)
 
 
@@ -106,7 +106,7 @@ def trial_cells(raw: Mapping[str, Any], config: DMTConfig, auto: AutoKConfig) ->
         output_dir=str(_output_dir(raw) / "dmt" / TRIALS),
         seeds=[DEFAULT_SEED if seed is None else int(seed)],
         strategy=config.strategy,
-        k=sorted({str(k): k for k in auto.ladder}.values(), key=lambda k: Fraction(str(k))),
+        k=sorted(set(auto.ladder)),
     )
     whole = expand(study, base)
     last = whole[0].run
@@ -138,7 +138,7 @@ def _try(
     runner: StudyRunner,
 ) -> KChoice:
     stage_1 = _trained(cells[0].run.chain()[0], abilities, runner)
-    trials: dict[str, ScoredRun] = {}
+    trials: dict[Fraction, ScoredRun] = {}
     for cell in cells:
         trials[cell.settings["k"]] = _trained(cell.run, abilities, runner)
         choice = KChoice(
@@ -216,7 +216,7 @@ def _train_stage_2(
     # a trial's own YAML says how a run starts from stage 1's weights
     of_trial = folder.config(trial)
     started = {name: of_trial[name] for name in _START if name in of_trial}
-    block = {**raw["dmt"], "k": choice.k, "start_stage": trial.stages[0]}
+    block = {**raw["dmt"], "k": str(choice.k), "start_stage": trial.stages[0]}
     output_dir = _output_dir(raw)
     path = folder.root / "stage_2.yaml"
     config = {**raw, **started, "output_dir": str(output_dir), "dmt": block}

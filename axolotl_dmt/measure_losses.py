@@ -53,7 +53,7 @@ def write_row_losses(
         fix = "name a stage's folder, such as OUTPUT_DIR/stages/01-specialise"
         raise DMTError("--model", f"{model_folder} holds no model", fix)
     # the file that replay names may well be the one to write, and k changes no row
-    block = {**raw["dmt"], "replay": None, "k": DEFAULT_K}
+    block = {**raw["dmt"], "replay": None, "k": str(DEFAULT_K)}
     with quiet_logs():
         cfg, run = load_run(str(config), dmt=block)
         chosen = _chosen(domains, run.dataset_domains, checked.general_domains)

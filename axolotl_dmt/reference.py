@@ -9,9 +9,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from axolotl_dmt.args import (
-    AUTO,
+    INTERNAL,
     AmountValue,
     AutoKConfig,
     DMTConfig,
@@ -39,8 +40,6 @@ SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("dmt.replay", ReplayConfig, "Which rows are replayed."),
     ("dmt.evaluate", EvaluateConfig, "How each ability is scored."),
 )
-INTERNAL = frozenset({"dataset_domains", "k_file"})
-"""Keys that the plugin fills in and nobody writes."""
 
 AMOUNTS = """\
 ## Amounts
@@ -85,7 +84,7 @@ def _entry(name: str, field: FieldInfo) -> Iterator[str]:
     yield ""
     yield f"{field.description}"
     yield ""
-    yield f"Takes {_words(field.annotation, field)}. {_default(field)}"
+    yield f"Takes {_words(field.annotation)}. {_default(field)}"
     yield ""
     yield "```yaml"
     yield _example(name, field)
@@ -101,7 +100,8 @@ def _default(field: FieldInfo) -> str:
 
 
 def _inline(value: Any) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, width=1000, sort_keys=False).strip()
+    plain = to_jsonable_python(value, fallback=str)
+    text = yaml.safe_dump(plain, default_flow_style=True, width=1000, sort_keys=False).strip()
     return text.removesuffix("...").strip()
 
 
@@ -110,9 +110,7 @@ def _example(name: str, field: FieldInfo) -> str:
     return f"{name}: {_inline(field.examples[0])}"
 
 
-def _words(annotation: Any, field: FieldInfo | None = None) -> str:
-    if annotation is Any and field is not None:
-        return f"a fraction from 0 to 1, or `{AUTO}`"
+def _words(annotation: Any) -> str:
     if annotation == FractionOfDomain:
         return "a fraction from 0 to 1"
     if annotation == list[FractionOfDomain]:

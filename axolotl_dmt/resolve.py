@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
-from axolotl_dmt.amounts import parse_amount
-from axolotl_dmt.args import DMTConfig, ScheduleConfig, StageConfig
+from axolotl_dmt.amounts import Amount, parse_amount
+from axolotl_dmt.args import AUTO, DEFAULT_K, DMTConfig, ScheduleConfig, StageConfig
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.hooks import (
     adjusted_stages,
@@ -21,7 +22,7 @@ from axolotl_dmt.inputs import Stage
 from axolotl_dmt.mixing import BY_LOSS, SELECTIONS
 from axolotl_dmt.orders import ORDERS
 from axolotl_dmt.replay import select_replay
-from axolotl_dmt.strategies import Setting
+from axolotl_dmt.strategies import Setting, Strategy, depends_on_k
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class _Draft:
 
     name: str
     key: str
-    mix: Mapping[str, Any]
+    mix: Mapping[str, Amount]
     schedule: ScheduleConfig
 
 
@@ -71,10 +72,9 @@ def resolve_stages(
                 errors.append(
                     DMTError(f"{draft.key}.{domain}", "no dataset has this domain", known)
                 )
-    units = registered_amounts()
     stages = select_replay(
         config,
-        [_stage(config, defaults, draft, units) for draft in drafts],
+        [_stage(config, defaults, draft) for draft in drafts],
         [draft.schedule.select for draft in drafts],
     )
     for draft, stage in zip(drafts, stages, strict=True):
@@ -133,7 +133,9 @@ def _explicit(stages: Sequence[StageConfig]) -> list[_Draft]:
     drafts = []
     for index, stage in enumerate(stages):
         word = "mix" if stage.mix else "weights"
-        mix = stage.mix or {name: {"weight": w} for name, w in (stage.weights or {}).items()}
+        mix = stage.mix or {
+            name: Amount("weight", weight) for name, weight in (stage.weights or {}).items()
+        }
         key = f"dmt.stages[{index}].{word}"
         drafts.append(_Draft(name=stage.name, key=key, mix=mix, schedule=stage))
     return drafts
@@ -146,14 +148,11 @@ def _from_strategy(config: DMTConfig, domains: Sequence[str]) -> list[_Draft]:
         raise DMTError(
             "dmt.strategy", f"{config.strategy!r} is unknown", f"known: {', '.join(known)}"
         )
-    setting = Setting(
-        domains=tuple(domains),
-        general=config.general_domains,
-        k=config.k,
-        sequence=tuple(config.sequence or ()),
-        domain=config.domain,
-    )
-    stages = strategy.stages(setting)
+    setting = strategy_setting(config, domains)
+    if config.k == AUTO and depends_on_k(strategy, setting):
+        fix = "write a fraction, such as the one that `axolotl dmt choose-k` chooses"
+        raise DMTError("dmt.k", f"{AUTO} stands for no value here", fix)
+    stages = strategy_stages(strategy, setting)
     overrides = config.overrides or {}
     names = [name for name, _ in stages]
     for name in overrides:
@@ -162,7 +161,7 @@ def _from_strategy(config: DMTConfig, domains: Sequence[str]) -> list[_Draft]:
     return [
         _Draft(
             name=name,
-            key=f"dmt.strategy {strategy.name}: stage {name}",
+            key=_stage_label(strategy, name),
             mix=mix,
             schedule=overrides.get(name, ScheduleConfig()),
         )
@@ -170,17 +169,46 @@ def _from_strategy(config: DMTConfig, domains: Sequence[str]) -> list[_Draft]:
     ]
 
 
-def _stage(
-    config: DMTConfig, defaults: StageDefaults, draft: _Draft, units: Collection[str]
-) -> Stage:
+def strategy_setting(config: DMTConfig, domains: Sequence[str]) -> Setting:
+    """Return what a strategy may look at; where k is `auto`, it sees the default k."""
+    return Setting(
+        domains=tuple(domains),
+        general=config.general_domains,
+        k=config.k if isinstance(config.k, Fraction) else DEFAULT_K,
+        sequence=tuple(config.sequence or ()),
+        domain=config.domain,
+    )
+
+
+def strategy_stages(strategy: Strategy, setting: Setting) -> list[tuple[str, dict[str, Amount]]]:
+    """Return the stages that a strategy makes in a setting: the name and the mix of each.
+
+    Raises:
+        DMTError: the setting does not fit the strategy, or an amount that it returned is not valid.
+    """
+    units = registered_amounts()
+    return [
+        (
+            name,
+            {
+                domain: parse_amount(value, f"{_stage_label(strategy, name)}.{domain}", units)
+                for domain, value in mix.items()
+            },
+        )
+        for name, mix in strategy.stages(setting)
+    ]
+
+
+def _stage_label(strategy: Strategy, stage: str) -> str:
+    return f"dmt.strategy {strategy.name}: stage {stage}"
+
+
+def _stage(config: DMTConfig, defaults: StageDefaults, draft: _Draft) -> Stage:
     own = draft.schedule
     own_warmup = own.warmup_steps is not None or own.warmup_ratio is not None
     return Stage(
         name=draft.name,
-        mix={
-            domain: parse_amount(value, f"{draft.key}.{domain}", units)
-            for domain, value in draft.mix.items()
-        },
+        mix=dict(draft.mix),
         epochs=_first(own.epochs, defaults.epochs),
         max_steps=own.max_steps,
         learning_rate=_first(own.learning_rate, defaults.learning_rate),
