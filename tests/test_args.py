@@ -53,7 +53,7 @@ def test_a_malformed_amount_names_stage_and_domain(amount: Any) -> None:
 
 
 def test_strategy_beside_stages_is_refused() -> None:
-    assert message({"strategy": "dmt", **stages()}).startswith("dmt.strategy: stands beside")
+    assert message({"strategy": "dmt", **stages()}).startswith("dmt.strategy: ")
 
 
 def test_no_schedule_is_refused() -> None:
@@ -78,7 +78,9 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 def test_two_stages_of_one_name_are_refused() -> None:
     stage = {"name": "one", "mix": {"math": "all"}}
-    assert message({"stages": [stage, stage]}).startswith("dmt.stages[1].name: 'one' is taken")
+    assert message({"stages": [stage, stage]}).startswith(
+        "dmt.stages[1].name: two stages are called 'one'"
+    )
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../up", " one", None])
@@ -99,7 +101,7 @@ def test_when_refuses_anything_else(when: Any) -> None:
 
 
 def test_a_block_that_is_no_mapping_is_refused() -> None:
-    assert message("dmt").startswith("dmt: 'dmt' is no block")
+    assert message("dmt").startswith("dmt: 'dmt' is not a block")
 
 
 def test_a_checked_block_survives_axolotls_second_validation() -> None:
@@ -114,7 +116,7 @@ def test_a_checked_block_survives_axolotls_second_validation() -> None:
     ("evaluate", "said"),
     [
         ({"data": {"maths": "a.jsonl"}}, "dmt.evaluate.data.maths: no task of dmt_suite reads it"),
-        ({"model": "vllm"}, "dmt.evaluate.model: vllm scores saved stages only; write runner: sub"),
+        ({"model": "vllm"}, "dmt.evaluate.model: vllm scores only saved stages"),
         ({"when": {"every_steps": 0}}, "dmt.evaluate.when: {'every_steps': 0} is not accepted"),
         ({"when": {"every_steps": 3, "x": 1}}, "dmt.evaluate.when: {'every_steps': 3, 'x': 1} is"),
     ],

@@ -159,7 +159,7 @@ def test_a_saved_plan_with_a_plugins_unit_loads_without_the_plugin(tmp_path: Pat
 
 @pytest.mark.parametrize("rows", [0, -1, 2.5, True, None])
 def test_a_unit_that_gives_no_whole_number_of_rows_is_refused(rows: Any) -> None:
-    with pytest.raises(DMTError, match=r"dmt.stages\[0\].mix.math: the unit odd gave"):
+    with pytest.raises(DMTError, match=r"dmt.stages\[0\].mix.math: the unit odd"):
         compile_plan(
             stages=[Stage(name="a", mix={"math": Amount("odd")}, learning_rate=1.0)],
             domains=[Domain(name="math", rows=10)],

@@ -227,10 +227,10 @@ def test_datasets_that_are_no_list_of_entries_are_refused(datasets: Any) -> None
         ),
         (
             overrides(adapter="new", reset_optimizer=False),
-            "dmt.overrides.generalise.reset_optimizer: false stands beside adapter: new",
+            "dmt.overrides.generalise.reset_optimizer: false cannot be",
         ),
         ({"save_strategy": "best"}, "save_strategy: best is not supported with dmt"),
-        (overrides(freeze=["layers.["]), "dmt.overrides.generalise.freeze: 'layers.[' is no regul"),
+        (overrides(freeze=["layers.["]), "dmt.overrides.generalise.freeze: 'layers.[' is"),
         (
             {**overrides(freeze=["embed"]), "deepspeed": "zero2.json"},
             "freeze (stage generalise): is not supported with deepspeed",
