@@ -1,7 +1,7 @@
 """How much of a domain a stage takes, in the unit the user named.
 
-Units are named, never guessed from a number's type: a bare number or "a/b" is always a fraction of
-the domain, everything else says its unit:
+Units are named, never guessed from the type of a number: a bare number or "a/b" is always a
+fraction of the domain, and every other amount names its unit:
 
     math: all                      # every row once
     math: 1/256                    # a fraction of the domain's rows; 0.25 and 1 are fractions too
@@ -12,7 +12,7 @@ the domain, everything else says its unit:
     math: {token_share: 0.01}      # this share of the tokens of the stage
     math: {weight: 2}              # relative to the other weights of the stage
 
-Numbers are kept exact: 0.1 means 1/10, as it was typed, and not the nearest binary number.
+Numbers are exact: 0.1 means 1/10, as it was typed, and not the nearest binary number.
 """
 
 from __future__ import annotations
@@ -47,13 +47,12 @@ class Amount:
     value: Fraction = Fraction(1)
 
     def to_plain(self) -> str | dict[str, int | str]:
-        """The form a YAML or JSON file holds; `parse_amount` gives this amount back."""
+        """Return the form that a YAML or JSON file holds; `parse_amount` reads it."""
         if self.unit == "all":
             return "all"
         if self.unit == "fraction":
             return str(self.value)
-        whole = self.value.denominator == 1
-        return {self.unit: int(self.value) if whole else str(self.value)}
+        return {self.unit: plain_number(self.value)}
 
     def __str__(self) -> str:
         if self.unit in ("all", "fraction"):
@@ -66,18 +65,23 @@ class Amount:
 ALL: Final = Amount("all")
 
 
+def plain_number(value: Fraction) -> int | str:
+    """Return a number in the form that a YAML or JSON file holds; `parse_fraction` reads it."""
+    return int(value) if value.denominator == 1 else str(value)
+
+
 def parse_fraction(value: object, key: str) -> Fraction:
     """Read a number, or "a/b", exactly.
 
     Args:
-        value: an int, a float, or a string holding a number or "a/b".
-        key: the YAML key, for the error.
+        value: an int, a float, a `Fraction`, or a string that holds a number or "a/b".
+        key: the YAML key that an error names.
 
     Returns:
-        The exact value, zero or more. A float means the decimal number it prints as.
+        The exact value, zero or more. A float means the decimal number that it prints as.
 
     Raises:
-        DMTError: it is none of these, not finite, or negative.
+        DMTError: the value is none of these, not finite, or negative.
     """
     fix = "write a number or a fraction such as 0.25 or 1/256"
     if isinstance(value, Fraction):
@@ -105,14 +109,16 @@ def parse_amount(value: object, key: str, units: Collection[str] | None = ()) ->
 
     Args:
         value: "all", a number or "a/b", a mapping of one unit to a number, or an `Amount`.
-        key: the YAML key (`dmt.stages[0].mix.math`), for the error.
-        units: further units that hooks register; None takes any, as in a plan that was checked.
+        key: the YAML key that an error names, such as `dmt.stages[0].mix.math`.
+        units: further units that hooks register; None accepts any unit, for a plan that was
+            checked before it was saved.
 
     Returns:
-        The amount. A fraction above 1 is read: only the stage knows whether rows may repeat.
+        The amount. A fraction above 1 is valid: only the stage knows whether rows may repeat.
 
     Raises:
-        DMTError: anything else, a share above 1, or rows or tokens that are not whole numbers.
+        DMTError: the value has another form, a share is above 1, or rows or tokens are not whole
+            numbers.
     """
     if isinstance(value, Amount):
         return value
@@ -124,12 +130,12 @@ def parse_amount(value: object, key: str, units: Collection[str] | None = ()) ->
         except DMTError as error:
             raise DMTError(key, error.problem, FORMS) from None
     if len(value) != 1:
-        given = ", ".join(map(str, value)) or "nothing"
-        raise DMTError(key, f"an amount has one unit, this one has {given}", FORMS)
+        units_given = ", ".join(map(str, value)) or "none"
+        raise DMTError(key, f"an amount has one unit, and this one has {units_given}", FORMS)
     unit, number = cast("tuple[Any, object]", next(iter(value.items())))
     if unit not in UNITS and units is not None and unit not in units:
-        more = f"; registered: {', '.join(units)}" if units else ""
-        raise DMTError(key, f"unknown unit {unit!r}", f"{FORMS}{more}")
+        registered = f"; registered: {', '.join(units)}" if units else ""
+        raise DMTError(key, f"unknown unit {unit!r}", f"{FORMS}{registered}")
     exact = parse_fraction(number, f"{key}.{unit}")
     if unit in WHOLE and exact.denominator != 1:
         raise DMTError(f"{key}.{unit}", f"{number!r} is not a whole number", "write a whole number")

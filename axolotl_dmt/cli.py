@@ -136,7 +136,7 @@ def choose_k(config: Path, launcher_args: str | None, train: bool) -> None:
 
     Trains stage 1 once, then a short trial of stage 2 for each candidate k.
     """
-    from axolotl_dmt.choose_k import choose_k
+    from axolotl_dmt.k_trials import choose_k
 
     choose_k(config, launcher_args=launcher_args or "", train=train)
 

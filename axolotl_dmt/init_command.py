@@ -49,7 +49,7 @@ class Answers:
     data: Sequence[tuple[str, str]]
     gpu_memory: float
     strategy: str = "dmt"
-    k: str = DEFAULT_K
+    k: str = str(DEFAULT_K)
     general: str | None = None
     output_dir: str = "outputs/dmt"
 

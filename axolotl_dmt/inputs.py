@@ -1,4 +1,4 @@
-"""What a plan is compiled from: the domains' pools, the stages, and how rows are packed."""
+"""The inputs of a plan: the pools of the domains, the stages, and how rows are packed."""
 
 from __future__ import annotations
 
@@ -18,21 +18,26 @@ Lengths = NDArray[np.int32]
 
 @dataclass(frozen=True, kw_only=True)
 class Domain:
-    """A domain's pool: all rows of all its datasets, laid one after another.
+    """The pool of a domain: the rows of all its datasets, one dataset after another.
 
     Args:
-        name: as the YAML names it. It keys the random selection.
-        rows: number of rows of the pool.
-        lengths: tokens of each row, shape (rows,). None: unknown, and token amounts are an error.
-        trained: tokens of each row that the loss sees (label is not -100), shape (rows,), or None.
-        trained_otherwise: the same where inputs are masked otherwise than Axolotl's
-            `train_on_inputs` says; None where no stage wants that.
-        datasets: (label, rows) of each dataset in pool order; sums to `rows`.
+        name: the domain's name in the YAML. The random selection depends on it.
+        rows: number of rows in the pool.
+        lengths: tokens of each row, shape (rows,). None if unknown: token amounts are then an
+            error.
+        trained: tokens of each row that count in the loss (label is not -100), shape (rows,), or
+            None if unknown.
+        trained_otherwise: the same for the opposite of Axolotl's `train_on_inputs`; None if no
+            stage trains that way.
+        datasets: (label, rows) of each dataset in pool order; the rows sum to `rows`.
         scores: columns for `select: score:<column>`, each of shape (rows,).
-        losses: a model's loss on each row, shape (rows,), for `dmt.replay`; None where no stage
-            wants them.
-        numbers: each row's number within its dataset, shape (rows,), where the pool leaves some
-            rows out; None where it holds them all in order.
+        losses: a model's loss on each row, shape (rows,), for `dmt.replay`; None if no stage
+            needs them.
+        numbers: the number of each row within its dataset, shape (rows,), if the pool leaves some
+            rows out; None if it holds all rows in order.
+
+    Raises:
+        ValueError: the datasets or a column do not fit the number of rows.
     """
 
     name: str
@@ -61,29 +66,30 @@ class Domain:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One part of the schedule, with every default filled in.
+    """One stage of the schedule, with every default filled in.
 
     Args:
-        name: shown to people and used for folders; it changes nothing that is trained.
-        mix: how much of each domain. A zero amount takes nothing of it.
-        epochs: passes over the mix; 1.5 is one pass and the first half of the next one's order.
-        max_steps: end the stage after this many optimiser steps at the latest.
-        learning_rate: the peak.
-        lr_scheduler: a name that the trainer knows.
-        warmup_steps: optimiser steps of warm-up; wins over `warmup_ratio`.
-        warmup_ratio: warm-up as a part of the stage's steps.
-        weight_decay: None keeps the trainer's.
-        reset_optimizer: start the stage with a fresh optimiser state.
-        order: shuffle, round_robin, blocks, length_grouped, or one that a hook gives.
+        name: name of the stage in reports and folders; it does not affect the training.
+        mix: how much of each domain the stage takes. A zero amount takes nothing.
+        epochs: passes over the mix; 1.5 is one pass and the first half of the next one.
+        max_steps: optimiser steps after which the stage ends at the latest; None is no limit.
+        learning_rate: the peak learning rate.
+        lr_scheduler: name of the learning-rate schedule, as the trainer knows it.
+        warmup_steps: optimiser steps of warm-up; takes precedence over `warmup_ratio`.
+        warmup_ratio: warm-up as a fraction of the stage's steps.
+        weight_decay: weight decay of the stage; None keeps the trainer's.
+        reset_optimizer: whether the optimiser state is reset at the start of the stage.
+        order: shuffle, round_robin, blocks, length_grouped, or one that a hook registers.
         select: random, first, longest, shortest, score:<column>, loss:hardest, loss:easiest, or
-            one that a hook gives; for all domains, or by domain (the others are random).
-        redraw: each epoch takes the next rows of the selection, going round when all were used,
-            and not the same ones again.
+            one that a hook registers; for all domains, or by domain (the others are random).
+        redraw: whether each epoch takes the next rows of the selection, and starts again at its
+            beginning when all rows were used. Otherwise every epoch takes the same rows.
         max_repeats: how often a row may occur in one epoch; None means once.
         temperature: for weights only: shares are proportional to weight ** (1 / temperature).
-        train_on_inputs: where it is not what Axolotl's `train_on_inputs` says; else None.
-        new_adapter: train a fresh adapter on top of the earlier ones; None goes on with the same.
-        freeze: regular expressions of parameters that are held still in this stage.
+        train_on_inputs: the stage's own value, if it differs from Axolotl's; else None.
+        new_adapter: True to train a fresh adapter on top of the earlier ones; None continues with
+            the same adapter.
+        freeze: regular expressions of parameters that are frozen in this stage.
     """
 
     name: str
@@ -106,10 +112,10 @@ class Stage:
     train_on_inputs: bool | None = None
 
     def warmup(self, steps: int) -> int:
-        """Warm-up steps of a stage of `steps` optimiser steps, by Axolotl's rule.
+        """Return the warm-up steps of a stage of `steps` optimiser steps, by Axolotl's rule.
 
-        Steps win over a ratio; with neither it is 3% and at most 100; 1 becomes 2, because the
-        first step of a warm-up of one has a learning rate of zero.
+        Steps take precedence over a ratio. With neither, the warm-up is 3% of the steps and at
+        most 100. A warm-up of 1 becomes 2, because its only step has a learning rate of zero.
         """
         if self.warmup_steps is not None:
             warmup = self.warmup_steps
@@ -120,18 +126,18 @@ class Stage:
         return 2 if warmup == 1 else warmup
 
     def method(self, domain: str) -> str:
-        """How rows of a domain are selected."""
+        """Return how rows of a domain are selected."""
         return self.select if isinstance(self.select, str) else self.select.get(domain, "random")
 
     def to_plain(self) -> dict[str, Any]:
-        """The stage as JSON holds it; `from_plain` gives it back."""
+        """Return the stage as JSON holds it; `from_plain` reads it."""
         select = self.select if isinstance(self.select, str) else dict(self.select)
         mix = {name: amount.to_plain() for name, amount in self.mix.items()}
         return {**vars(self), "mix": mix, "select": select, "freeze": list(self.freeze)}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Stage:
-        """Read what `to_plain` gave."""
+        """Read what `to_plain` returned."""
         mix = {
             name: parse_amount(value, f"mix.{name}", units=None)
             for name, value in plain["mix"].items()
@@ -141,13 +147,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class Packing:
-    """How rows are packed, where the unit that is dealt is a pack and not a row.
+    """How rows are packed, if an optimiser step trains packs and not single rows.
 
     Args:
-        capacity: most tokens of a pack.
+        capacity: maximum number of tokens in a pack.
         packs_per_step: packs of one optimiser step, over all ranks and micro batches.
-        pack: is given the lengths of the rows of one epoch of a stage, in training order, and
-            returns the packs as lists of positions: each position once, no pack above `capacity`.
+        pack: takes the lengths of the rows of one epoch of a stage, in training order, and returns
+            the packs as lists of positions: each position once, no pack above `capacity`.
     """
 
     capacity: int

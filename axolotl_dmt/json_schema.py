@@ -1,4 +1,4 @@
-"""The YAML's JSON Schema, for editors: completion, descriptions and warnings as one types."""
+"""The JSON Schema of the YAML, with which editors complete, describe and check keys."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def yaml_schema() -> dict[str, Any]:
-    """The schema of a whole Axolotl YAML with a `dmt:` block.
+    """Return the schema of a whole Axolotl YAML with a `dmt:` block.
 
-    Axolotl's own keys are left open. What installed plugins register is offered too.
+    Axolotl's own keys may have any value. Names that installed plugins register are included.
     """
     block = DMTConfig.model_json_schema()
     definitions = block.pop("$defs")
@@ -22,7 +22,7 @@ def yaml_schema() -> dict[str, Any]:
         del block["properties"][name]
     block["description"] = "Stages, data mixing and scores: axolotl-dmt."
     properties = block["properties"]
-    # Offered, and not required: a YAML may name hooks of its own.
+    # These are examples and not the only valid names: a YAML may load hooks of its own.
     properties["strategy"]["examples"] = list(known_strategies())
     properties["order"]["examples"] = list(ORDERS)
     unit = {"type": ["number", "string"]}
@@ -46,11 +46,11 @@ def yaml_schema() -> dict[str, Any]:
 
 
 def _amounts(schema: Any) -> list[dict[str, Any]]:
-    """The objects in a schema that list the units of an amount."""
+    """Return the objects in a schema that list the units of an amount."""
     if isinstance(schema, list):
-        return [found for item in schema for found in _amounts(item)]
+        return [amount for item in schema for amount in _amounts(item)]
     if not isinstance(schema, dict):
         return []
     if "token_share" in schema.get("properties", {}):
         return [schema]
-    return [found for item in schema.values() for found in _amounts(item)]
+    return [amount for item in schema.values() for amount in _amounts(item)]

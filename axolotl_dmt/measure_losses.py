@@ -53,7 +53,7 @@ def write_row_losses(
         fix = "name a stage's folder, such as OUTPUT_DIR/stages/01-specialise"
         raise DMTError("--model", f"{model_folder} holds no model", fix)
     # The file that replay names may be the one to write, and k does not change the pool.
-    block = {**raw["dmt"], "replay": None, "k": DEFAULT_K}
+    block = {**raw["dmt"], "replay": None, "k": str(DEFAULT_K)}
     with quiet_axolotl():
         cfg, run = load_run(str(config), dmt=block)
         chosen = _chosen_domains(domains, run.schedule.domains, dmt_config.general_domains)

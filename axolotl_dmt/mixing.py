@@ -1,9 +1,9 @@
-"""Which rows of a domain are taken: a ranking of all its rows, of which the first n are chosen.
+"""Rank all rows of a domain; a part of the domain is the first n rows of the ranking.
 
-Taking the first n of one ranking makes subsets nested: the 1/256 subset lies within the 1/64 one.
-The random ranking depends on the seed, the domain's name and its number of rows alone, so other
-domains, the batch size and the number of devices cannot change what a domain gives, and every
-stage that selects alike draws from the same ranking.
+Subsets are therefore nested: the 1/256 subset lies within the 1/64 subset. The random ranking
+depends only on the seed, the domain's name and its number of rows. Other domains, the batch size
+and the number of devices cannot change which rows are taken, and all stages with the same selection
+draw from the same ranking.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from axolotl_dmt.inputs import Domain, Lengths, Rows
 from axolotl_dmt.permutation import Permutation, derive_key, for_chunks
 
 Selector = Callable[[Domain, int], NDArray[Any]]
-"""Given a domain and a 64-bit key, ranks its rows: every row once, the first chosen first."""
+"""Takes a domain and a 64-bit key and ranks the rows: every row once, the best row first."""
 
 SELECTIONS = ("random", "first", "longest", "shortest")
 BY_LOSS = ("loss:hardest", "loss:easiest")
-"""What `dmt.replay` becomes; ties go to the lower row number, rows without a loss come last."""
+"""The selections of `dmt.replay`. At a tie the lower row number comes first; rows without a loss
+come last."""
 _BLOCK = 1 << 18
 
 
@@ -35,10 +36,10 @@ class Ranking:
         method: random, first, longest, shortest, score:<column>, loss:hardest, loss:easiest, or a
             key of `selectors`.
         seed: the plan's seed.
-        key: the YAML key of the selection, for errors.
+        key: the YAML key that an error names.
         selectors: further methods by name.
-        learned: whether an earlier stage chose each row, shape (rows,), for the methods by loss:
-            they take those rows first. None: no row was chosen yet.
+        learned: whether an earlier stage chose each row, shape (rows,). The methods by loss take
+            these rows first. None if no row was chosen before.
 
     Raises:
         DMTError: the method is unknown, or needs lengths, losses or a column that the domain lacks.
@@ -69,7 +70,7 @@ class Ranking:
             self._table = np.argsort(_descending(domain, method, key, selectors), kind="stable")
 
     def rows(self, start: int, stop: int) -> NDArray[Any]:
-        """Local row numbers at ranks start .. stop-1, all within 0 .. size."""
+        """Return the local row numbers at ranks start .. stop-1; 0 <= start <= stop <= size."""
         if self._permutation is not None:
             return self._permutation.range(start, stop)
         if self._table is not None:
@@ -77,12 +78,12 @@ class Ranking:
         return np.arange(start, stop)
 
     def fill(self, out: Rows, start: int, offset: int) -> None:
-        """Write the rows at ranks start, start+1, ..., going round at the end of the ranking.
+        """Write the rows at ranks start, start+1, ... into `out`, and wrap around at the end.
 
         Args:
-            out: filled in place, any length. A whole pass is written in pool order.
+            out: array of any length to fill. A whole pass is written in pool order.
             start: the first rank, zero or more.
-            offset: added to each local row number.
+            offset: number that is added to each local row number.
         """
         done, rank = 0, start % self.size
         while done < len(out):
@@ -100,34 +101,35 @@ class Ranking:
             done, rank = done + take, 0
 
     def tokens(self, count: int) -> int:
-        """Tokens of the first `count` draws; after `size` draws the ranking starts again."""
+        """Return the tokens of the first `count` draws; after `size` draws the ranking restarts."""
         sums = self._sums()
-        passes, rest = divmod(count, self.size)
-        block = rest // _BLOCK
-        tail = self._lengths()[self.rows(block * _BLOCK, rest)].sum(dtype=np.int64)
+        passes, remainder = divmod(count, self.size)
+        block = remainder // _BLOCK
+        tail = self._lengths()[self.rows(block * _BLOCK, remainder)].sum(dtype=np.int64)
         return passes * int(sums[-1]) + int(sums[block]) + int(tail)
 
     def count_for(self, tokens: float) -> int:
-        """The number of draws whose tokens come nearest to a budget, the smaller one at a tie."""
+        """Return the number of draws whose tokens are closest to a budget, at a tie the smaller."""
         sums = self._sums()
         total = int(sums[-1])
         if total == 0:
             return 0
-        passes, rest = divmod(tokens, total)
-        block = min(int(np.searchsorted(sums, rest, side="right")) - 1, len(sums) - 2)
+        passes, remainder = divmod(tokens, total)
+        block = min(int(np.searchsorted(sums, remainder, side="right")) - 1, len(sums) - 2)
         start, stop = block * _BLOCK, min((block + 1) * _BLOCK, self.size)
         reached = sums[block] + np.cumsum(self._lengths()[self.rows(start, stop)], dtype=np.int64)
-        index = int(np.searchsorted(reached, rest, side="left"))
+        index = int(np.searchsorted(reached, remainder, side="left"))
         below = int(reached[index - 1]) if index else int(sums[block])
         above = int(reached[index]) if index < len(reached) else below
-        return int(passes) * self.size + start + index + (above - rest < rest - below)
+        nearer_above = above - remainder < remainder - below
+        return int(passes) * self.size + start + index + nearer_above
 
     def _lengths(self) -> Lengths:
         assert self.domain.lengths is not None, "callers check that lengths are known"
         return self.domain.lengths
 
     def _sums(self) -> NDArray[np.int64]:
-        """Tokens before each block of ranks, and the total last; small, whatever the size."""
+        """Return the tokens before each block of ranks, and the total as the last element."""
         if self._token_sums is None:
             lengths = self._lengths()
 
@@ -142,7 +144,11 @@ class Ranking:
 def _descending(
     domain: Domain, method: str, key: str, selectors: Mapping[str, Selector] | None
 ) -> NDArray[Any]:
-    """What to sort by, smallest first, for the methods that sort."""
+    """Return the column by which a sorting method ranks the rows, smallest first.
+
+    Raises:
+        DMTError: the method is unknown, or the domain lacks the column.
+    """
     if method in ("longest", "shortest"):
         if domain.lengths is None:
             raise DMTError(
@@ -154,29 +160,36 @@ def _descending(
     if kind == "score" and column in domain.scores:
         return -domain.scores[column].astype(np.float64)  # NaN sorts last either way
     if kind == "score":
-        have = ", ".join(sorted(domain.scores)) or "none"
-        raise DMTError(
-            key, f"domain {domain.name} has no column {column!r}", f"its number columns: {have}"
-        )
-    known = ", ".join([*SELECTIONS, "score:<column>", *sorted(selectors or {})])
-    raise DMTError(key, f"unknown selection {method!r}", f"use one of {known}")
+        columns = ", ".join(sorted(domain.scores)) or "none"
+        problem = f"domain {domain.name} has no column {column!r}"
+        raise DMTError(key, problem, f"its number columns: {columns}")
+    methods = ", ".join([*SELECTIONS, "score:<column>", *sorted(selectors or {})])
+    raise DMTError(key, f"unknown selection {method!r}", f"use one of {methods}")
 
 
 def _by_loss(
     domain: Domain, method: str, key: str, learned: NDArray[np.bool_] | None
 ) -> NDArray[Any]:
-    """Rows that were learned come first, each kind sorted by its losses."""
+    """Return the rows by their loss, those that an earlier stage chose before all others.
+
+    Raises:
+        DMTError: the domain has no losses.
+    """
     if domain.losses is None:
         raise DMTError(key, f"{method} needs the rows' losses", "name them in dmt.replay.losses")
     signed = -domain.losses if method == "loss:hardest" else domain.losses
-    unknown = np.zeros(domain.rows, bool) if learned is None else ~learned
-    # the last key is sorted by first, and NaN counts as the largest number
-    ranked: NDArray[Any] = np.lexsort((signed, unknown))
+    not_learned = np.zeros(domain.rows, bool) if learned is None else ~learned
+    # lexsort takes its last key as the first criterion, and sorts NaN to the end.
+    ranked: NDArray[Any] = np.lexsort((signed, not_learned))
     return ranked
 
 
 def _checked(table: NDArray[Any], domain: Domain, method: str, key: str) -> NDArray[Any]:
-    """A hook's ranking, made sure to hold every row once."""
+    """Return a hook's ranking after checking that it holds every row once.
+
+    Raises:
+        DMTError: it does not.
+    """
     if table.shape != (domain.rows,) or not np.array_equal(np.sort(table), np.arange(domain.rows)):
         raise DMTError(
             key,

@@ -1,4 +1,4 @@
-"""In what order an epoch's rows are trained."""
+"""The orders in which the rows of an epoch are trained."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from axolotl_dmt.inputs import Lengths, Rows
 from axolotl_dmt.permutation import Permutation, derive_key, for_chunks
 
 SHUFFLE_BATCHES = 50
-"""Global batches that `length_grouped` sorts together; more is less padding and less chance."""
+"""Global batches that `length_grouped` sorts together; more means less padding and less chance."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """The rows of one epoch of one stage, waiting for an order.
+    """The rows of one epoch of one stage, before they are ordered.
 
     Args:
-        rows: global row ids, shape (draws,), domain after domain. Not to be changed.
-        counts: how many of `rows` each domain has, in that order, shape (domains,). Only domains
-            with rows are here, in the order of the pool; for `blocks`, in the order of the mix.
-        domains: their names.
+        rows: global row ids, shape (draws,), one domain after another. An order must not change
+            this array.
+        counts: number of rows of each domain, in the same sequence, shape (domains,). It holds only
+            domains with rows, in the order of the pool; for `blocks`, in the order of the mix.
+        domains: names of these domains.
         key: a 64-bit key for this stage and epoch.
         global_batch: rows of an optimiser step.
-        offset: rows that the step in which the epoch starts already holds.
-        lengths: gives the lengths of global row ids; a ValueError where they are unknown.
-        out: an array like `rows` in which an order may write what it returns, to spare memory.
+        offset: rows of the previous epoch in the optimiser step in which this epoch starts.
+        lengths: returns the lengths of global row ids; raises ValueError if they are unknown.
+        out: an array like `rows` to which an order may write its result, to save memory.
     """
 
     rows: Rows
@@ -44,22 +45,22 @@ class Epoch:
     out: Rows
 
     def permutation(self, purpose: str, size: int) -> Permutation:
-        """A random permutation for one use within this epoch."""
+        """Return a random permutation for one purpose within this epoch."""
         return Permutation(size, derive_key(self.key, purpose))
 
 
 Order = Callable[[Epoch], Rows]
-"""Gives the epoch's rows in training order: the same rows, each as often."""
+"""Returns the rows of an epoch in training order: the same rows, each as often."""
 
 
 def shuffle(epoch: Epoch) -> Rows:
-    """All rows in random order."""
+    """Return all rows in random order."""
     _shuffle(epoch.rows, epoch.permutation("shuffle", len(epoch.rows)), epoch.out)
     return epoch.out
 
 
 def blocks(epoch: Epoch) -> Rows:
-    """Domain after domain, in the order of the mix, shuffled within each."""
+    """Return one domain after another, in the order of the mix, each of them shuffled."""
     ends = np.cumsum(epoch.counts)
     for name, start, end in zip(epoch.domains, ends - epoch.counts, ends, strict=True):
         permutation = epoch.permutation(f"domain {name}", int(end - start))
@@ -68,7 +69,7 @@ def blocks(epoch: Epoch) -> Rows:
 
 
 def round_robin(epoch: Epoch) -> Rows:
-    """Domains interleaved evenly, shuffled within each.
+    """Return the domains evenly interleaved, each of them shuffled.
 
     After any number of rows each domain is less than one row away from its exact share.
     """
@@ -77,11 +78,14 @@ def round_robin(epoch: Epoch) -> Rows:
 
 
 def length_grouped(epoch: Epoch) -> Rows:
-    """Rows of similar length share an optimiser step; the steps come in random order.
+    """Return the rows so that those of an optimiser step have similar lengths.
 
-    The shuffled epoch is cut into groups of `SHUFFLE_BATCHES` global batches, each sorted by
-    length, and the batches shuffled. The rows that fill the step in which the epoch starts and
-    the one in which it ends are left as they were shuffled.
+    The shuffled epoch is cut into groups of `SHUFFLE_BATCHES` global batches, each group is sorted
+    by length, and the batches are shuffled. The rows of the first and the last step stay shuffled
+    if the epoch does not fill these steps alone.
+
+    Raises:
+        ValueError: the lengths are unknown.
     """
     rows, batch = shuffle(epoch), epoch.global_batch
     head = min(-epoch.offset % batch, len(rows))
@@ -106,15 +110,20 @@ ORDERS: Mapping[str, Order] = {
 
 
 def find_order(name: str, key: str, orders: Mapping[str, Order] | None = None) -> Order:
-    """The order of that name, a hook's or one of `ORDERS`.
+    """Return the order of that name: a hook's, or one of `ORDERS`.
+
+    Args:
+        name: of the order.
+        key: the YAML key that an error names.
+        orders: further orders, by name.
 
     Raises:
-        DMTError: there is none.
+        DMTError: no order has this name.
     """
-    known = {**ORDERS, **(orders or {})}
-    if name not in known:
-        raise DMTError(key, f"unknown order {name!r}", f"use one of {', '.join(known)}")
-    return known[name]
+    by_name = {**ORDERS, **(orders or {})}
+    if name not in by_name:
+        raise DMTError(key, f"unknown order {name!r}", f"use one of {', '.join(by_name)}")
+    return by_name[name]
 
 
 def _shuffle(rows: Rows, permutation: Permutation, out: Rows) -> None:
@@ -126,27 +135,30 @@ def _shuffle(rows: Rows, permutation: Permutation, out: Rows) -> None:
 
 
 def interleave(rows: Rows, counts: NDArray[np.int64], out: Rows) -> None:
-    """Interleave several queues as evenly as can be.
+    """Interleave several queues as evenly as possible.
 
-    Unit j of a queue with n of the N units may come from position floor(j N / n) on and must have
-    come by position ceil((j + 1) N / n); serving the earliest deadline among those that may come
-    always meets all deadlines (Tijdeman, 1980; Steiner and Yeomans, 1993), and then every queue is
-    less than one unit away from p n / N after p units, for every p.
+    Unit j of a queue with n of the N units is released at position floor(j N / n), and its deadline
+    is position ceil((j + 1) N / n). Serving the released unit with the earliest deadline always
+    meets all deadlines (Tijdeman, 1980; Steiner and Yeomans, 1993). After p units, for every p,
+    each queue is then less than one unit away from p n / N.
 
     Args:
-        rows: the queues laid one after another, shape (N,).
+        rows: the queues, one after another, shape (N,).
         counts: units of each queue, each at least 1, shape (queues,).
-        out: the units in the order served, shape (N,).
+        out: the array to fill with the units in the order in which they are served, shape (N,).
     """
     _serve_earliest_deadline()(rows, np.asarray(counts, np.int64), out)
 
 
 @cache
 def _serve_earliest_deadline() -> Callable[[Rows, NDArray[np.int64], Rows], Any]:
-    """Compiled on first use, where numba is there: each position depends on all before it."""
+    """Return `_serve`, compiled if numba is installed.
+
+    The loop cannot be vectorised, since each position depends on all earlier ones.
+    """
     try:
         from numba import njit
-    except ImportError:  # as right, but slow
+    except ImportError:  # the same result, but slower
         return _serve
     compiled: Callable[[Rows, NDArray[np.int64], Rows], Any] = njit(nogil=True)(_serve)
     return compiled

@@ -1,10 +1,10 @@
-"""Keyed random permutations of any size, computed an element at a time.
+"""Keyed random permutations of any size, whose elements are computed one by one.
 
-A permutation of 10^8 rows needs no array of 10^8 numbers: each element is computed from the key
-alone, so selections are nested, the same in every process, and parallel. Small sizes are sorted by
-a 64-bit hash instead, which is uniform by construction where few bits would mix badly.
+A permutation of 10^8 rows needs no array of 10^8 numbers: each element follows from the key alone.
+Selections are therefore nested, the same in every process, and computed in parallel. Small
+permutations are sorted by a 64-bit hash instead, because the rounds mix few bits badly.
 
-Everything is fixed integer arithmetic, so that a plan is the same with any version of numpy.
+All arithmetic is on integers of fixed width, so that a plan is the same with any version of numpy.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 CHUNK: Final = 1 << 17
-"""Elements worked on at a time: small enough for a core's cache, large enough for numpy."""
+"""Elements that are computed at a time: few enough for a core's cache, enough for numpy's speed."""
 SMALL: Final = 1 << 16
-"""Up to this size a permutation is sorted by hash and kept."""
+"""Up to this size a permutation is sorted by hash and held in memory."""
 ROUNDS: Final = 6
 
 
 def derive_key(seed: int, *purpose: str | int) -> int:
-    """A 64-bit key for one purpose, unrelated to the key of any other purpose or seed.
+    """Return a 64-bit key that is unrelated to the key of any other purpose or seed.
 
     Args:
         seed: the user's seed.
-        purpose: what the key is for, such as ("select", "math") or ("order", stage, epoch).
+        purpose: the use of the key, such as ("select", "math") or ("order", stage, epoch).
     """
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in (seed, *purpose))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def splitmix64(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64's finaliser (Steele, Lea and Flood, 2014), a bijection on 64 bits."""
+    """Apply SplitMix64's finaliser (Steele, Lea and Flood, 2014), a bijection on 64 bits."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     mixed: NDArray[np.uint64] = x ^ (x >> np.uint64(31))
@@ -46,7 +46,7 @@ def splitmix64(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def hashes(key: int, count: int) -> NDArray[np.uint64]:
-    """The first `count` numbers of SplitMix64's stream for a key, shape (count,)."""
+    """Return the first `count` numbers of SplitMix64's stream for a key, shape (count,)."""
     steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     return splitmix64(steps + np.uint64(key & (2**64 - 1)))
 
@@ -54,10 +54,10 @@ def hashes(key: int, count: int) -> NDArray[np.uint64]:
 class Permutation:
     """A keyed permutation of 0 .. size-1.
 
-    Above `SMALL` it is a bijection on the enclosing power of two, `ROUNDS` rounds of xor with a
-    key, multiplication by an odd key and a right xorshift; a value outside the range is mapped
-    again until it falls inside (cycle walking, Black and Rogaway, 2002), which keeps it a
-    bijection.
+    Above `SMALL` it is a bijection on the next power of two, made of `ROUNDS` rounds of xor with a
+    key, multiplication by an odd key and a right xorshift. A value outside the range is mapped
+    again until it falls inside (cycle walking, Black and Rogaway, 2002), so the map on the range
+    is a bijection too.
 
     Args:
         size: number of elements, at least 1.
@@ -81,7 +81,7 @@ class Permutation:
         return np.argsort(hashes(self.key, self.size), kind="stable")
 
     def range(self, start: int, stop: int) -> NDArray[np.int64] | NDArray[np.int32]:
-        """Elements start .. stop-1 of the permutation; int32 where the size fits."""
+        """Return elements start .. stop-1 of the permutation; int32 if the size fits."""
         if self.size <= SMALL:
             return self._table[start:stop]
         x = np.arange(start, stop, dtype=self.dtype)
@@ -95,6 +95,7 @@ class Permutation:
         return x.view(np.int32 if self.dtype is np.uint32 else np.int64)
 
     def _mix(self, x: NDArray[Any]) -> None:
+        """Apply all rounds to an array in place."""
         shifted = np.empty_like(x)
         for add, multiply in self._rounds:
             np.bitwise_xor(x, add, out=x)
@@ -105,16 +106,16 @@ class Permutation:
 
 
 def chunks(size: int, chunk: int = CHUNK) -> Iterator[tuple[int, int]]:
-    """Half-open ranges that cover 0 .. size-1 in order."""
+    """Yield half-open ranges that cover 0 .. size-1 in order."""
     for start in range(0, size, chunk):
         yield start, min(start + chunk, size)
 
 
 def for_chunks(work: Callable[[int, int], Any], size: int, chunk: int = CHUNK) -> list[Any]:
-    """Run `work(start, stop)` over all chunks on a few threads; results in order.
+    """Run `work(start, stop)` over all chunks on a few threads, and return the results in order.
 
-    Threads help because numpy releases the interpreter lock inside its loops. The work must write
-    to places of its own, so that the result does not depend on the number of threads.
+    Threads help because numpy releases the interpreter lock inside its loops. No two calls may
+    write to the same place, so that the result does not depend on the number of threads.
     """
     if size <= chunk:
         return [work(0, size)] if size else []

@@ -2,9 +2,9 @@
 
 `compile_plan` is a pure function: the same stages, pools, seed and global batch give the same plan
 in every process, whatever the number of devices. Each optimiser step trains `global_batch` rows (or
-`packs_per_step` packs). The last step of a stage, where its rows do not fill it, is filled with
-blanks: rows whose every label is masked, which add nothing to the loss or the gradient. So no row
-is dropped, none is trained twice, and no step and no pack holds rows of two stages.
+`packs_per_step` packs). If the rows of a stage do not fill its last step, blanks fill it: rows with
+every label masked, which add nothing to the loss or the gradient. So no row is dropped, no row is
+trained twice, and no step and no pack holds rows of two stages.
 """
 
 from __future__ import annotations
@@ -28,7 +28,14 @@ from axolotl_dmt.permutation import derive_key
 from axolotl_dmt.rows import write_rows
 from axolotl_dmt.solve import AmountRows, solve_counts
 from axolotl_dmt.tally import tally
-from axolotl_dmt.training_plan import BLANK, DomainDraw, Pool, StagePlan, TrainingPlan, row_dtype
+from axolotl_dmt.training_plan import (
+    BLANK,
+    DomainDraw,
+    PoolRecord,
+    StagePlan,
+    TrainingPlan,
+    row_dtype,
+)
 
 __all__ = [
     "BLANK",
@@ -59,9 +66,9 @@ def compile_plan(
     Args:
         stages: in training order.
         domains: the pools, in the order in which their rows are numbered.
-        seed: of the selection and the order.
+        seed: seed of the selection and the order.
         global_batch: rows of an optimiser step, over all ranks and micro batches.
-        packing: deal packs of rows and not rows.
+        packing: how rows are packed; None trains single rows.
         selectors: further values of `select`, by name.
         orders: further values of `order`, by name.
         amounts: further units of amounts, by name.
@@ -70,8 +77,8 @@ def compile_plan(
         The plan.
 
     Raises:
-        DMTError: a mistake in a stage, with its key `dmt.stages[i]...`; several at once where
-            several stages have one.
+        DMTError: a stage has a mistake; the key is `dmt.stages[i]...`. If several stages have
+            mistakes, the error lists one for each of them.
     """
     _check_names(stages, domains)
     compiler = _Compiler(
@@ -89,7 +96,11 @@ def compile_plan(
 
 
 class _Solved:
-    """A stage with the draws of each domain in one epoch, and how many rows it deals in all."""
+    """A stage with the draws of each domain in one epoch, and the rows that it trains in all.
+
+    Raises:
+        DMTError: the amounts of the stage have no solution.
+    """
 
     def __init__(
         self,
@@ -110,7 +121,7 @@ class _Solved:
         )
 
     def chosen(self, name: str) -> NDArray[Any]:
-        """The rows of a domain that the stage takes, local numbers in no special order."""
+        """Return the rows of a domain that the stage takes, as local numbers in any order."""
         count = self.counts[name]
         if self.stage.redraw:
             count *= -(-self.draws // self.epoch_draws)
@@ -119,6 +130,8 @@ class _Solved:
 
 
 class _Compiler:
+    """The compilation of one plan: `solve` each stage in turn, then `lay_out` all of them."""
+
     def __init__(
         self,
         domains: Sequence[Domain],
@@ -138,7 +151,11 @@ class _Compiler:
         self.solved: list[_Solved] = []
 
     def solve(self, index: int, stage: Stage) -> _Solved:
-        """Check a stage and count its rows."""
+        """Check a stage and count its rows.
+
+        Raises:
+            DMTError: the stage has a mistake.
+        """
         key = f"dmt.stages[{index}]"
         for name in stage.mix:
             if name not in self.domains:
@@ -174,7 +191,7 @@ class _Compiler:
         return _Solved(index, stage, key, rankings, order, self.amounts)
 
     def _learned(self, name: str) -> NDArray[np.bool_]:
-        """Whether an earlier stage chose each row of a domain."""
+        """Return whether an earlier stage chose each row of a domain, shape (rows,)."""
         learned = np.zeros(self.domains[name].rows, bool)
         for earlier in self.solved:
             if name in earlier.counts:
@@ -182,7 +199,7 @@ class _Compiler:
         return learned
 
     def lay_out(self, solved: Sequence[_Solved]) -> TrainingPlan:
-        """Order the rows of all stages and count what they became."""
+        """Order the rows of all stages, and count the rows and tokens of each domain."""
         if self.packing is None:
             order, offsets, steps = self._rows(solved)
             bounds = [self.global_batch * step for step in np.cumsum([0, *steps]).tolist()]
@@ -217,13 +234,13 @@ class _Compiler:
             seed=self.seed,
             global_batch=self.global_batch,
             packs_per_step=self.packing.packs_per_step if self.packing else None,
-            pools=tuple(Pool.of(domain) for domain in self.domains.values()),
+            pools=tuple(PoolRecord.of(domain) for domain in self.domains.values()),
             order=order,
             pack_offsets=offsets if self.packing else None,
         )
 
     def _masked_for(self, stage: Stage) -> Mapping[str, Domain]:
-        """The domains with the trained tokens that this stage has."""
+        """Return the domains with the trained tokens under this stage's masking of inputs."""
         if stage.train_on_inputs is None:
             return self.domains
         return {
@@ -232,7 +249,10 @@ class _Compiler:
         }
 
     def _rows(self, solved: Sequence[_Solved]) -> tuple[Rows, NDArray[np.int64], list[int]]:
-        """Unpacked: the whole order is allocated once, and every epoch written in its place."""
+        """Return the order, no pack offsets and the steps of each stage, without packing.
+
+        The whole order is allocated once, and every epoch is written to its place in it.
+        """
         batch, steps = self.global_batch, []
         for stage in solved:
             needed = -(-stage.draws // batch)
@@ -252,7 +272,13 @@ class _Compiler:
     def _packs(
         self, solved: Sequence[_Solved], packing: Packing
     ) -> tuple[Rows, NDArray[np.int64], list[int]]:
-        """Packed: an epoch at a time is ordered and packed; blanks are packs of their own."""
+        """Return the order, the pack offsets and the steps of each stage, with packing.
+
+        Each epoch is ordered and packed on its own; every blank is a pack of its own.
+
+        Raises:
+            DMTError: lengths are unknown, or a row is longer than a pack.
+        """
         if self.lengths is None:
             raise DMTError(
                 "sample_packing", "the rows' lengths are unknown", "prepare the data again"
@@ -279,7 +305,12 @@ class _Compiler:
         return np.concatenate(rows), offsets, steps
 
     def _pack(self, rows: Rows, packing: Packing) -> tuple[Rows, NDArray[np.int64]]:
-        """Rows pack after pack, and the number of rows of each pack."""
+        """Return the rows pack by pack, and the number of rows of each pack.
+
+        Raises:
+            DMTError: a row is longer than a pack.
+            ValueError: the packer lost or repeated a row, or overfilled a pack.
+        """
         lengths = self._lengths_of(rows)
         longest = int(lengths.max())
         if longest > packing.capacity:
@@ -299,14 +330,18 @@ class _Compiler:
         return rows[positions], sizes
 
     def _epochs(self, solved: _Solved, draws: int, out: Rows | None) -> Iterator[Rows]:
-        """The rows of each epoch in training order, the last one cut off after `draws` in all.
+        """Yield the rows of each epoch in training order, and stop after `draws` rows in all.
 
         Args:
             solved: the stage.
-            draws: rows to give in all.
-            out: where they are written one after another; None: each epoch gets its own array.
+            draws: total number of rows.
+            out: the array to which the epochs are written one after another; None allocates an
+                array for each epoch.
+
+        Raises:
+            DMTError: a hook's order lost or repeated a row.
         """
-        size, given = solved.epoch_draws, 0
+        size, written = solved.epoch_draws, 0
         rows = np.empty(size, self.dtype)
         names = list(solved.counts)
         if solved.stage.order == "blocks":
@@ -315,33 +350,33 @@ class _Compiler:
         for epoch in range(-(-draws // size)):
             if epoch == 0 or solved.stage.redraw:
                 self._select(solved, names, epoch, rows)
-            take = min(size, draws - given)
-            place = out[given : given + take] if out is not None else np.empty(take, self.dtype)
+            take = min(size, draws - written)
+            place = out[written : written + take] if out is not None else np.empty(take, self.dtype)
             scratch = place if take == size else np.empty(size, self.dtype)
-            wanted = Epoch(
+            unordered = Epoch(
                 rows=rows,
                 counts=counts,
                 domains=tuple(names),
                 key=derive_key(self.seed, "order", solved.index, epoch),
                 global_batch=self.global_batch,
-                offset=given % self.global_batch,
+                offset=written % self.global_batch,
                 lengths=self._lengths_of,
                 out=scratch,
             )
-            ordered = solved.order(wanted)
+            ordered = solved.order(unordered)
             if solved.stage.order not in ORDERS and not _same_rows(ordered, rows):
                 raise DMTError(
                     f"{solved.key}.order",
-                    f"order {solved.stage.order!r} must give each row it was given once",
+                    f"order {solved.stage.order!r} must return each row that it was given once",
                     "repair the hook that registers it",
                 )
             if ordered is not place:
                 place[:] = ordered[:take]
-            given += take
+            written += take
             yield place
 
     def _select(self, solved: _Solved, names: Sequence[str], epoch: int, rows: Rows) -> None:
-        """Write the epoch's rows, domain after domain."""
+        """Write the rows of an epoch into `rows`, one domain after another."""
         start = 0
         for name in names:
             count = solved.counts[name]
@@ -351,7 +386,7 @@ class _Compiler:
 
     @cached_property
     def lengths(self) -> Lengths | None:
-        """Lengths by global row id, or None where they are not all known."""
+        """Lengths by global row id, or None if some are unknown."""
         lengths = [domain.lengths for domain in self.domains.values() if domain.rows]
         known = [part for part in lengths if part is not None]
         return np.concatenate(known) if known and len(known) == len(lengths) else None
@@ -364,17 +399,18 @@ class _Compiler:
 
 
 def _check_names(stages: Sequence[Stage], domains: Sequence[Domain]) -> None:
+    """Check that there is a stage, and that no two stages or domains share a name."""
     if not stages:
         raise DMTError("dmt.stages", "there are no stages", "write at least one")
-    for what, names in (("domain", [d.name for d in domains]), ("stage", [s.name for s in stages])):
+    for kind, names in (("domain", [d.name for d in domains]), ("stage", [s.name for s in stages])):
         double = next((name for name in names if names.count(name) > 1), None)
         if double is not None:
             key = (
                 "datasets"
-                if what == "domain"
+                if kind == "domain"
                 else f"dmt.stages[{len(names) - 1 - names[::-1].index(double)}].name"
             )
-            raise DMTError(key, f"two {what}s are called {double!r}", "give each its own name")
+            raise DMTError(key, f"two {kind}s are called {double!r}", "give each its own name")
 
 
 def _same_rows(ordered: Any, rows: Rows) -> bool:

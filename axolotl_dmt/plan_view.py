@@ -1,4 +1,4 @@
-"""A plan for people: tables for the terminal and a bar picture of the stages."""
+"""Show a plan: tables for the terminal, and a bar chart of the stages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from axolotl_dmt.training_plan import TrainingPlan
 
 
 def plan_tables(plan: TrainingPlan) -> Iterator[Any]:
-    """The parts of the terminal view: the stages, then each stage's domains."""
+    """Yield the parts of the terminal view: the stages, then the domains of each stage."""
     stages = Table(title="Plan", title_justify="left", box=None, pad_edge=False)
     stages.add_column("stage", no_wrap=True)
     for name in (
@@ -68,8 +68,8 @@ def plan_tables(plan: TrainingPlan) -> Iterator[Any]:
     yield domains
     yield Text("")
     for stage in plan.stages:
-        if said := _special(stage.stage):
-            yield Text(f"{stage.name}: {', '.join(said)}")
+        if special := _special(stage.stage):
+            yield Text(f"{stage.name}: {', '.join(special)}")
     unit = f"packs of {plan.packs_per_step} a step" if plan.packs_per_step else "rows a step"
     batch = f"{unit}" if plan.packs_per_step else f"{plan.global_batch:,} {unit}"
     yield Text(
@@ -78,13 +78,13 @@ def plan_tables(plan: TrainingPlan) -> Iterator[Any]:
 
 
 def _special(stage: Stage) -> list[str]:
-    """What a stage does that most do not."""
-    said = [f"frozen {pattern}" for pattern in stage.freeze]
+    """Return the unusual settings of a stage in words."""
+    special = [f"frozen {pattern}" for pattern in stage.freeze]
     if stage.new_adapter:
-        said.append("a fresh adapter on top")
+        special.append("a fresh adapter on top")
     if stage.train_on_inputs is not None:
-        said.append("trains on inputs" if stage.train_on_inputs else "inputs are masked")
-    return said
+        special.append("trains on inputs" if stage.train_on_inputs else "inputs are masked")
+    return special
 
 
 def _count(value: int | None) -> str:
@@ -92,11 +92,11 @@ def _count(value: int | None) -> str:
 
 
 def plot_plan(plan: TrainingPlan, path: Path) -> None:
-    """One bar a stage, as long as its steps, parted by each domain's share of the loss.
+    """Draw one bar per stage, as long as its steps and divided by each domain's share of the loss.
 
     Args:
-        plan: what to draw.
-        path: where to; the suffix gives the format.
+        plan: the plan to draw.
+        path: the file to write; its suffix determines the format.
     """
     import matplotlib
 

@@ -17,7 +17,6 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from axolotl_dmt.args import AUTO, DEFAULT_K, DEFAULT_SEED, DMTConfig, read_config
-from axolotl_dmt.chosen_k import ChosenK, choice_of, trial_stages
 from axolotl_dmt.errors import DMTError, DMTErrors, Problems
 from axolotl_dmt.hooks import (
     load_hooks,
@@ -26,6 +25,7 @@ from axolotl_dmt.hooks import (
     registered_selectors,
 )
 from axolotl_dmt.inputs import Domain, Packing, Stage
+from axolotl_dmt.k_choice import KChoice, choice_of, trial_stages
 from axolotl_dmt.plan import TrainingPlan, compile_plan
 from axolotl_dmt.resolve import StageDefaults, resolve_stages
 
@@ -55,7 +55,7 @@ class Schedule:
     defaults: StageDefaults
     stages: tuple[Stage, ...]
     seed: int
-    choice: tuple[ChosenK, Path] | None = None
+    choice: tuple[KChoice, Path] | None = None
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -121,7 +121,7 @@ class Reading:
     defaults: StageDefaults
     stages: tuple[Stage, ...]
     seed: int
-    choice: tuple[ChosenK, Path] | None
+    choice: tuple[KChoice, Path] | None
     block_problems: tuple[DMTError, ...]
     problems: tuple[DMTError, ...]
 

@@ -1,9 +1,9 @@
-"""Which rows are replayed: `dmt.replay` as a selection of the mixer.
+"""Which rows are replayed: `dmt.replay` as a selection of rows.
 
-A part of a domain is a replay where the domain is not general and an earlier stage takes some of
-it. Such a part is selected as `dmt.replay.select` says, unless its stage says `select` itself:
-`hardest` is the mixer's `loss:hardest`, which takes the rows of the highest loss first, out of
-those that the earlier stages chose.
+A stage replays a domain if the domain is not general and an earlier stage uses it too. The rows are
+selected by `dmt.replay.select`, unless the stage has a `select` of its own. `hardest` is the
+selection `loss:hardest`, which takes the rows with the highest loss first, out of those that the
+earlier stages chose.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from axolotl_dmt.mixing import BY_LOSS
 from axolotl_dmt.row_losses import COMMAND, KEY, no_losses, read_header
 
 METHODS = {"random": "random", "hardest": "loss:hardest", "easiest": "loss:easiest"}
-"""`dmt.replay.select` -> a selection of the mixer."""
+"""`dmt.replay.select` -> a selection of `Ranking`."""
 
 OwnSelect = str | Mapping[str, str] | None
 
@@ -27,51 +27,52 @@ OwnSelect = str | Mapping[str, str] | None
 def select_replay(
     config: DMTConfig, stages: Sequence[Stage], own: Sequence[OwnSelect]
 ) -> tuple[Stage, ...]:
-    """The stages with `dmt.replay.select` on each of their replays.
+    """Return the stages with `dmt.replay.select` applied to each domain that they replay.
 
     Args:
         config: the checked block.
-        stages: in training order, selecting as the block says.
-        own: what each of them says under `select` itself.
+        stages: in training order, with the block's own selection.
+        own: the `select` of each stage itself, or None.
     """
     if config.replay is None:
         return tuple(stages)
     method = METHODS[config.replay.select]
     general, learned = {*config.general_domains}, set[str]()
     selected = []
-    for stage, said in zip(stages, own, strict=True):
-        taken = [name for name, amount in stage.mix.items() if amount.value]
-        kept = {*stage.mix} if isinstance(said, str) else {*(said or ())}
-        replayed = [name for name in taken if name in learned and name not in general | kept]
+    for stage, own_select in zip(stages, own, strict=True):
+        used = [name for name, amount in stage.mix.items() if amount.value]
+        selected_by_stage = {*stage.mix} if isinstance(own_select, str) else {*(own_select or ())}
+        not_replayed = general | selected_by_stage
+        replayed = [name for name in used if name in learned and name not in not_replayed]
         if replayed:
             select = {name: stage.method(name) for name in stage.mix}
             stage = replace(stage, select=select | dict.fromkeys(replayed, method))
         selected.append(stage)
-        learned.update(taken)
+        learned.update(used)
     return tuple(selected)
 
 
 def domains_by_loss(stages: Sequence[Stage]) -> tuple[str, ...]:
-    """The domains of which a stage takes rows by their loss."""
-    found = {
+    """Return the domains whose rows a stage selects by their loss."""
+    names = {
         name: None
         for stage in stages
         for name, amount in stage.mix.items()
         if amount.value and stage.method(name) in BY_LOSS
     }
-    return tuple(found)
+    return tuple(names)
 
 
 def check_losses(config: DMTConfig, stages: Sequence[Stage], *, files: bool = True) -> None:
-    """Refuse a file of losses that cannot be the right one, before data is loaded.
+    """Check the file of row losses as far as that is possible before data is loaded.
 
     Args:
         config: the checked block.
         stages: the resolved stages.
-        files: whether to look for the file.
+        files: whether to open the file.
 
     Raises:
-        DMTError: no file is named, it is not there, or it lacks a domain.
+        DMTError: no file is named, it does not exist, or it lacks a domain.
     """
     domains = domains_by_loss(stages)
     if not domains:
@@ -79,17 +80,17 @@ def check_losses(config: DMTConfig, stages: Sequence[Stage], *, files: bool = Tr
     path = losses_path(config)
     if not files:
         return
-    known = [entry["name"] for entry in read_header(path)["domains"]]
+    measured = [entry["name"] for entry in read_header(path)["domains"]]
     for domain in domains:
-        if domain not in known:
+        if domain not in measured:
             raise no_losses(domain, path)
 
 
 def losses_path(config: DMTConfig) -> Path:
-    """The file of row losses.
+    """Return the path of the file of row losses.
 
     Raises:
-        DMTError: none is named.
+        DMTError: no file is named.
     """
     if config.replay is None or config.replay.losses is None:
         raise DMTError(KEY, "is missing", f"name the file that `{COMMAND}` wrote")

@@ -1,14 +1,15 @@
-"""From the `dmt:` block to resolved stages: strategy or explicit stages, defaults filled in."""
+"""Resolve the `dmt:` block: turn a strategy or explicit stages into stages with all defaults."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
-from axolotl_dmt.amounts import parse_amount
-from axolotl_dmt.args import DMTConfig, ScheduleConfig, StageConfig
+from axolotl_dmt.amounts import Amount, parse_amount
+from axolotl_dmt.args import AUTO, DEFAULT_K, DMTConfig, ScheduleConfig, StageConfig
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.hooks import (
     adjusted_stages,
@@ -21,12 +22,12 @@ from axolotl_dmt.inputs import Stage
 from axolotl_dmt.mixing import BY_LOSS, SELECTIONS
 from axolotl_dmt.orders import ORDERS
 from axolotl_dmt.replay import select_replay
-from axolotl_dmt.strategies import Setting
+from axolotl_dmt.strategies import Setting, Strategy, depends_on_k
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageDefaults:
-    """What a stage takes from Axolotl's own keys where the YAML says nothing for the stage."""
+    """Axolotl's own settings, which hold where the YAML sets nothing for a stage."""
 
     epochs: float
     learning_rate: float
@@ -39,18 +40,18 @@ class StageDefaults:
 
 @dataclass(frozen=True, kw_only=True)
 class _Draft:
-    """A stage before its defaults are filled in, and the YAML key its mix stands under."""
+    """A stage before its defaults are filled in; `key` is the YAML key of its mix."""
 
     name: str
     key: str
-    mix: Mapping[str, Any]
+    mix: Mapping[str, Amount]
     schedule: ScheduleConfig
 
 
 def resolve_stages(
     config: DMTConfig, domains: Sequence[str], defaults: StageDefaults
 ) -> tuple[Stage, ...]:
-    """The stages of a run, in order.
+    """Resolve the stages of a run, in training order.
 
     Args:
         config: the checked `dmt:` block.
@@ -58,7 +59,7 @@ def resolve_stages(
         defaults: Axolotl's own settings.
 
     Raises:
-        DMTError: an unknown strategy, domain or stage name, or a hook that failed.
+        DMTError: a strategy, a domain or a stage is unknown, or a hook failed.
     """
     drafts = _explicit(config.stages) if config.stages else _from_strategy(config, domains)
     errors = []
@@ -67,14 +68,11 @@ def resolve_stages(
             if domain not in domains:
                 close = difflib.get_close_matches(domain, domains, n=1)
                 hint = f"did you mean {close[0]}? " if close else ""
-                known = f"{hint}known domains: {', '.join(domains)}"
-                errors.append(
-                    DMTError(f"{draft.key}.{domain}", "no dataset has this domain", known)
-                )
-    units = registered_amounts()
+                fix = f"{hint}known domains: {', '.join(domains)}"
+                errors.append(DMTError(f"{draft.key}.{domain}", "no dataset has this domain", fix))
     stages = select_replay(
         config,
-        [_stage(config, defaults, draft, units) for draft in drafts],
+        [_stage(config, defaults, draft) for draft in drafts],
         [draft.schedule.select for draft in drafts],
     )
     for draft, stage in zip(drafts, stages, strict=True):
@@ -89,13 +87,13 @@ def resolve_stages(
 
 
 def stage_key(block: Mapping[str, Any], stage: str, word: str, elsewhere: str) -> str:
-    """The key under which a setting of a stage was written.
+    """Return the YAML key that sets a setting of a stage.
 
     Args:
         block: the `dmt:` block as plain values.
         stage: the stage's name.
         word: the setting.
-        elsewhere: the key that holds for stages which do not say it themselves.
+        elsewhere: the key that holds for stages without a value of their own.
     """
     for index, entry in enumerate(block.get("stages") or ()):
         if entry.get("name") == stage and entry.get(word) is not None:
@@ -107,25 +105,26 @@ def stage_key(block: Mapping[str, Any], stage: str, word: str, elsewhere: str) -
 def _unknown_names(
     block: Mapping[str, Any], stages: Sequence[Stage], domains: Sequence[str]
 ) -> list[DMTError]:
-    """Orders and selections that nobody offers, and selections for domains that are not there."""
+    """Return an error for each unknown order, selection, and domain of a selection."""
     orders, selectors = [*ORDERS, *registered_orders()], [*SELECTIONS, *registered_selectors()]
     errors: dict[tuple[str, str], DMTError] = {}
-    for stage in reversed(stages):  # the first stage that says it is the one to name
+    for stage in reversed(stages):  # so that the error names the first stage that has it
         if stage.order not in orders:
             problem = f"{stage.order!r} (stage {stage.name}) is unknown"
             key = stage_key(block, stage.name, "order", "dmt.order")
-            errors["order", stage.order] = DMTError(key, problem, f"known: {', '.join(orders)}")
+            fix = f"known: {', '.join(orders)}"
+            errors["order", stage.order] = DMTError(key, problem, fix)
         select = stage.select if isinstance(stage.select, Mapping) else {"": stage.select}
         for domain, method in select.items():
             key = stage_key(block, stage.name, "select", "dmt.select")
             key = f"{key}.{domain}" if domain else key
             if domain and domain not in domains:
-                known = f"known domains: {', '.join(domains)}"
-                errors[key, ""] = DMTError(key, "no dataset has this domain", known)
+                fix = f"known domains: {', '.join(domains)}"
+                errors[key, ""] = DMTError(key, "no dataset has this domain", fix)
             if method not in (*selectors, *BY_LOSS) and not method.startswith("score:"):
                 problem = f"{method!r} (stage {stage.name}) is unknown"
-                known = f"known: {', '.join([*selectors, 'score:<column>'])}"
-                errors[key, method] = DMTError(key, problem, known)
+                fix = f"known: {', '.join([*selectors, 'score:<column>'])}"
+                errors[key, method] = DMTError(key, problem, fix)
     return list(errors.values())
 
 
@@ -133,27 +132,25 @@ def _explicit(stages: Sequence[StageConfig]) -> list[_Draft]:
     drafts = []
     for index, stage in enumerate(stages):
         word = "mix" if stage.mix else "weights"
-        mix = stage.mix or {name: {"weight": w} for name, w in (stage.weights or {}).items()}
+        mix = stage.mix or {
+            name: Amount("weight", weight) for name, weight in (stage.weights or {}).items()
+        }
         key = f"dmt.stages[{index}].{word}"
         drafts.append(_Draft(name=stage.name, key=key, mix=mix, schedule=stage))
     return drafts
 
 
 def _from_strategy(config: DMTConfig, domains: Sequence[str]) -> list[_Draft]:
-    known = known_strategies()
-    strategy = known.get(config.strategy or "")
+    strategies = known_strategies()
+    strategy = strategies.get(config.strategy or "")
     if strategy is None:
-        raise DMTError(
-            "dmt.strategy", f"{config.strategy!r} is unknown", f"known: {', '.join(known)}"
-        )
-    setting = Setting(
-        domains=tuple(domains),
-        general=config.general_domains,
-        k=config.k,
-        sequence=tuple(config.sequence or ()),
-        domain=config.domain,
-    )
-    stages = strategy.stages(setting)
+        fix = f"known: {', '.join(strategies)}"
+        raise DMTError("dmt.strategy", f"{config.strategy!r} is unknown", fix)
+    setting = strategy_setting(config, domains)
+    if config.k == AUTO and depends_on_k(strategy, setting):
+        fix = "write a fraction, such as the one that `axolotl dmt choose-k` chooses"
+        raise DMTError("dmt.k", f"{AUTO} stands for no value here", fix)
+    stages = strategy_stages(strategy, setting)
     overrides = config.overrides or {}
     names = [name for name, _ in stages]
     for name in overrides:
@@ -162,7 +159,7 @@ def _from_strategy(config: DMTConfig, domains: Sequence[str]) -> list[_Draft]:
     return [
         _Draft(
             name=name,
-            key=f"dmt.strategy {strategy.name}: stage {name}",
+            key=_stage_label(strategy, name),
             mix=mix,
             schedule=overrides.get(name, ScheduleConfig()),
         )
@@ -170,17 +167,46 @@ def _from_strategy(config: DMTConfig, domains: Sequence[str]) -> list[_Draft]:
     ]
 
 
-def _stage(
-    config: DMTConfig, defaults: StageDefaults, draft: _Draft, units: Collection[str]
-) -> Stage:
+def strategy_setting(config: DMTConfig, domains: Sequence[str]) -> Setting:
+    """Return what a strategy may look at; where k is `auto`, it sees the default k."""
+    return Setting(
+        domains=tuple(domains),
+        general=config.general_domains,
+        k=config.k if isinstance(config.k, Fraction) else DEFAULT_K,
+        sequence=tuple(config.sequence or ()),
+        domain=config.domain,
+    )
+
+
+def strategy_stages(strategy: Strategy, setting: Setting) -> list[tuple[str, dict[str, Amount]]]:
+    """Return the stages that a strategy makes in a setting: the name and the mix of each.
+
+    Raises:
+        DMTError: the setting does not fit the strategy, or an amount that it returned is not valid.
+    """
+    units = registered_amounts()
+    return [
+        (
+            name,
+            {
+                domain: parse_amount(value, f"{_stage_label(strategy, name)}.{domain}", units)
+                for domain, value in mix.items()
+            },
+        )
+        for name, mix in strategy.stages(setting)
+    ]
+
+
+def _stage_label(strategy: Strategy, stage: str) -> str:
+    return f"dmt.strategy {strategy.name}: stage {stage}"
+
+
+def _stage(config: DMTConfig, defaults: StageDefaults, draft: _Draft) -> Stage:
     own = draft.schedule
     own_warmup = own.warmup_steps is not None or own.warmup_ratio is not None
     return Stage(
         name=draft.name,
-        mix={
-            domain: parse_amount(value, f"{draft.key}.{domain}", units)
-            for domain, value in draft.mix.items()
-        },
+        mix=dict(draft.mix),
         epochs=_first(own.epochs, defaults.epochs),
         max_steps=own.max_steps,
         learning_rate=_first(own.learning_rate, defaults.learning_rate),
@@ -203,5 +229,5 @@ def _stage(
 
 
 def _first(*values: Any) -> Any:
-    """The first that is set."""
+    """Return the first value that is not None."""
     return next((value for value in values if value is not None), None)

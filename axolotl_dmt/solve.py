@@ -1,12 +1,11 @@
-"""From the amounts of a stage to the exact number of rows of each domain.
+"""Solve the amounts of a stage for the exact number of rows of each domain.
 
-Amounts that stand by themselves (all, fraction, rows, tokens) are counted first. Shares are then
-solved beside them: with F rows fixed and shares that sum to S, the stage has F / (1 - S) rows.
-Where nothing is fixed and the shares or weights make up the whole stage, it is as large as its
-scarcest domain allows.
+Amounts that do not depend on the other domains (all, fraction, rows, tokens) are counted first.
+Shares are then solved for the rest: with F such rows and shares that sum to S, the stage has
+F / (1 - S) rows. If shares or weights make up the whole stage, it is as large as its scarcest
+domain allows.
 
-Every count is within one row of what was asked, and an amount above zero is never rounded to
-nothing: it gives at least one row.
+Every count is within one row of the amount, and an amount above zero gives at least one row.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ from axolotl_dmt.inputs import Domain, Stage
 from axolotl_dmt.mixing import Ranking
 
 AmountRows = Callable[[Domain, Fraction], int]
-"""A hook's unit: given a domain and the number in the YAML, the rows that one epoch takes."""
+"""A hook's unit: takes a domain and the number in the YAML, returns the rows of one epoch."""
 
 _ITERATIONS = 10_000
 
 
 def largest_remainder(quotas: Sequence[Fraction]) -> list[int]:
-    """Whole numbers next to the quotas whose sum is the rounded sum of the quotas.
+    """Round quotas to whole numbers whose sum is the rounded sum of the quotas.
 
     The quotas with the largest fractional parts are rounded up, earlier ones first at a tie. A
-    quota above zero gets at least 1, even where that makes the sum larger.
+    quota above zero gets at least 1, even if that makes the sum larger.
     """
     counts = [math.floor(quota) for quota in quotas]
     missing = math.floor(sum(quotas, Fraction()) + Fraction(1, 2)) - sum(counts)
@@ -44,7 +43,15 @@ def largest_remainder(quotas: Sequence[Fraction]) -> list[int]:
 
 @dataclass
 class _Mix:
-    """One stage while it is solved. `key` is that of the mix, `limit` the passes a row may have."""
+    """A stage while it is solved.
+
+    Attributes:
+        stage: the stage.
+        key: YAML key of its mix.
+        rankings: of each domain that the mix uses.
+        amounts: of the same domains; units of hooks and weights are replaced as they are solved.
+        limit: how often a row may occur in one epoch.
+    """
 
     stage: Stage
     key: str
@@ -53,17 +60,19 @@ class _Mix:
     limit: int
 
     def of(self, *units: str) -> dict[str, Fraction]:
-        """The domains whose amounts have one of these units, and the values."""
+        """Return the values of the amounts that have one of these units, by domain."""
         return {n: a.value for n, a in self.amounts.items() if a.unit in units}
 
     def room(self, name: str) -> int:
-        """Most rows that one epoch may draw of a domain."""
+        """Return how many rows of a domain one epoch may draw at most."""
         return self.rankings[name].size * self.limit
 
     def token_room(self, name: str) -> int:
+        """Return how many tokens of a domain one epoch may draw at most."""
         return self.rankings[name].tokens(self.room(name))
 
     def error(self, name: str, problem: str, fix: str) -> DMTError:
+        """Return an error in the amount of a domain, or in the whole mix if `name` is empty."""
         return DMTError(f"{self.key}.{name}" if name else self.key, problem, fix)
 
 
@@ -73,11 +82,11 @@ def solve_counts(
     key: str,
     units: Mapping[str, AmountRows] | None = None,
 ) -> dict[str, int]:
-    """The draws of each domain in one epoch of a stage.
+    """Return the draws of each domain in one epoch of a stage.
 
     Args:
-        stage: its mix names only domains of `rankings`, and none with a zero amount is needed.
-        rankings: of each domain that the mix takes something of, in pool order.
+        stage: the stage; its mix has an amount for each domain of `rankings`.
+        rankings: of each domain of which the mix takes more than zero, in pool order.
         key: the YAML key of the stage, such as `dmt.stages[1]`.
         units: further units of amounts, by name.
 
@@ -85,7 +94,7 @@ def solve_counts(
         Draws by domain, in pool order, each at least 1.
 
     Raises:
-        DMTError: the amounts contradict each other, or need more rows than there are.
+        DMTError: the amounts contradict each other, or need more rows than the domains have.
     """
     amounts = {name: stage.mix[name] for name in rankings}
     mix = _Mix(stage, f"{key}.mix", rankings, amounts, stage.max_repeats or 1)
@@ -107,7 +116,7 @@ def solve_counts(
 
 
 def _units_to_rows(mix: _Mix, units: Mapping[str, AmountRows]) -> None:
-    """Amounts in a hook's unit become the rows that it gives for them."""
+    """Replace amounts in a hook's unit by the rows that the hook returns for them."""
     for name, amount in mix.amounts.items():
         if amount.unit in ("all", *UNITS):
             continue
@@ -115,13 +124,13 @@ def _units_to_rows(mix: _Mix, units: Mapping[str, AmountRows]) -> None:
             raise mix.error(name, f"unknown unit {amount.unit!r}", "name its plugin in dmt.hooks")
         rows = units[amount.unit](mix.rankings[name].domain, amount.value)
         if isinstance(rows, bool) or not isinstance(rows, Integral) or rows < 1:
-            problem = f"the unit {amount.unit} gave {rows!r} rows"
-            raise mix.error(name, problem, "let it give a whole number from 1 up")
+            problem = f"the unit {amount.unit} returned {rows!r} rows"
+            raise mix.error(name, problem, "return a whole number from 1 up")
         mix.amounts[name] = Amount("rows", Fraction(int(rows)))
 
 
 def _weights_to_shares(mix: _Mix, key: str) -> None:
-    """Weights divide what shares leave of a stage in which nothing is fixed."""
+    """Replace weights by shares: they divide what the other shares leave of the stage."""
     weights, shares = mix.of("weight"), mix.of("share")
     temperature = mix.stage.temperature
     if not weights:
@@ -138,7 +147,7 @@ def _weights_to_shares(mix: _Mix, key: str) -> None:
         if name not in weights and name not in shares:
             raise mix.error(
                 name,
-                f"{mix.amounts[name]} stands beside weights, which divide the whole stage",
+                f"{mix.amounts[name]} cannot be combined with weights, which divide the stage",
                 "write it as a weight or a share, or write the weights as shares",
             )
     left = 1 - _sum(shares)
@@ -152,7 +161,7 @@ def _weights_to_shares(mix: _Mix, key: str) -> None:
 
 
 def _fixed(mix: _Mix, name: str) -> int:
-    """Draws of an amount that does not depend on the other domains."""
+    """Return the draws of an amount that does not depend on the other domains."""
     amount, ranking = mix.amounts[name], mix.rankings[name]
     if amount.unit == "all":
         return ranking.size
@@ -165,8 +174,8 @@ def _fixed(mix: _Mix, name: str) -> int:
         factor = float(amount.value / room) if room else math.inf
         raise mix.error(
             name,
-            f"{amount} are {factor:.3g} times what there is: the domain's {ranking.size:,} rows "
-            f"give {room:,} tokens{_within(mix)}",
+            f"{amount} are {factor:.3g} times what the domain has: its {ranking.size:,} rows hold "
+            f"{room:,} tokens{_within(mix)}",
             _more(mix, factor),
         )
     return max(1, ranking.count_for(float(amount.value)))
@@ -175,7 +184,7 @@ def _fixed(mix: _Mix, name: str) -> int:
 def _with_shares(
     mix: _Mix, fixed: Mapping[str, int], shares: Mapping[str, Fraction]
 ) -> dict[str, int]:
-    """Draws of shares of the rows."""
+    """Return the draws of the domains whose amounts are shares of the rows."""
     whole, base = _sum(shares), sum(fixed.values())
     _check_whole(mix, whole, base, "shares")
     if base:
@@ -197,14 +206,14 @@ def _with_token_shares(
     shares: Mapping[str, Fraction],
     token_shares: Mapping[str, Fraction],
 ) -> dict[str, int]:
-    """Draws where some amounts are shares of the tokens, and others may be shares of the rows.
+    """Return the draws if some amounts are shares of the tokens; others may be shares of the rows.
 
-    Rows N and tokens T of the stage each follow from the other; going from one to the other
-    settles where there is a solution, and grows past every bound where there is none.
+    The rows and the tokens of the stage depend on each other. The iteration that computes one from
+    the other converges if there is a solution, and grows past every bound if there is none.
     """
     for name, ranking in mix.rankings.items():
         if ranking.domain.lengths is None:
-            problem = "a token share counts all tokens of the stage, and these lengths are unknown"
+            problem = "a token share needs the lengths of all rows, and these are unknown"
             raise mix.error(name, problem, "count in rows")
     rows = sum(fixed.values())
     tokens = sum(mix.rankings[name].tokens(count) for name, count in fixed.items())
@@ -242,43 +251,57 @@ def _with_token_shares(
     )
 
 
-def _check_whole(mix: _Mix, whole: Fraction, fixed: int, what: str) -> None:
-    """Shares are below 1 beside something else, and 1 where they are all."""
+def _check_whole(mix: _Mix, whole: Fraction, fixed: int, kind: str) -> None:
+    """Check that shares sum to less than 1 beside other amounts, and to 1 without them.
+
+    Args:
+        mix: the stage.
+        whole: sum of the shares.
+        fixed: rows of the other amounts.
+        kind: "shares" or "token shares".
+    """
     if whole > 1:
-        raise mix.error("", f"the {what} sum to {_number(whole)}", "let them sum to 1 or less")
+        raise mix.error("", f"the {kind} sum to {_number(whole)}", "let them sum to 1 or less")
     if whole == 1 and fixed:
         others = [n for n, a in mix.amounts.items() if a.unit not in ("share", "token_share")]
         beside = ", ".join(others) or "the other shares"
         raise mix.error(
-            "", f"the {what} sum to 1 and leave no room for {beside}", "let them sum to less than 1"
+            "", f"the {kind} sum to 1 and leave no room for {beside}", "let them sum to less than 1"
         )
     if whole < 1 and not fixed:
         raise mix.error(
             "",
-            f"the {what} sum to {_number(whole)} and nothing else makes up the rest",
+            f"the {kind} sum to {_number(whole)} and no other amount makes up the rest",
             "let them sum to 1 (write thirds as 1/3), or give another domain a fixed amount",
         )
 
 
 def _check_room(mix: _Mix, counts: Mapping[str, int], total: Fraction | None) -> None:
-    """No domain draws more rows than it may; `total` is the stage's rows where shares set them."""
+    """Check that no domain draws more rows than it may.
+
+    Args:
+        mix: the stage.
+        counts: draws by domain.
+        total: rows of the stage if shares determine them, for the error.
+    """
     excess = {name: Fraction(count, mix.room(name)) for name, count in counts.items()}
     worst = max(excess, key=lambda name: excess[name], default="")
     if not worst or excess[worst] <= 1:
         return
-    have, amount = mix.rankings[worst].size, mix.amounts[worst]
-    need = "are wanted" if amount.unit == "rows" else f"needs {counts[worst]:,} rows"
-    problem = f"{amount} {need} and the domain has {have:,}{_within(mix)}"
+    size, amount = mix.rankings[worst].size, mix.amounts[worst]
+    need = "are asked for" if amount.unit == "rows" else f"needs {counts[worst]:,} rows"
+    problem = f"{amount} {need} and the domain has {size:,}{_within(mix)}"
     if total is not None:
         best = math.floor(mix.room(worst) / amount.value)
         problem += (
-            f"; it is the worst of a stage of {round(total):,} rows, which could have at most "
-            f"{best:,} at that share"
+            f"; it is the scarcest domain of a stage of {round(total):,} rows, which could have at "
+            f"most {best:,} at that share"
         )
     raise mix.error(worst, problem, _more(mix, counts[worst] / mix.room(worst)))
 
 
 def _check_token_room(mix: _Mix, budgets: Mapping[str, float], total: float) -> None:
+    """Check that no domain draws more tokens than it may."""
     excess = {name: budget / max(mix.token_room(name), 1) for name, budget in budgets.items()}
     worst = max(excess, key=lambda name: excess[name])
     if excess[worst] <= 1 + 1e-12:
@@ -287,9 +310,9 @@ def _check_token_room(mix: _Mix, budgets: Mapping[str, float], total: float) -> 
     best = math.floor(room / mix.amounts[worst].value)
     raise mix.error(
         worst,
-        f"{mix.amounts[worst]} needs {round(budgets[worst]):,} tokens and the domain gives {room:,}"
-        f"{_within(mix)}; it is the worst of a stage of {round(total):,} tokens, which could have "
-        f"at most {best:,} at that share",
+        f"{mix.amounts[worst]} needs {round(budgets[worst]):,} tokens and the domain has {room:,}"
+        f"{_within(mix)}; it is the scarcest domain of a stage of {round(total):,} tokens, which "
+        f"could have at most {best:,} at that share",
         _more(mix, excess[worst]),
     )
 
@@ -299,6 +322,7 @@ def _within(mix: _Mix) -> str:
 
 
 def _more(mix: _Mix, factor: float) -> str:
+    """Return the fix for an amount that is `factor` times what a domain may give."""
     if not math.isfinite(factor):
         return "take another amount"
     passes = math.ceil(factor * mix.limit - 1e-9)

@@ -6,8 +6,8 @@ The built-in ones are registered through the same hook as anybody's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from axolotl_dmt import hookimpl
 from axolotl_dmt.errors import DMTError
@@ -20,14 +20,14 @@ class Setting:
     Attributes:
         domains: names of all domains, in the order of the YAML's datasets.
         general: the domains of general data.
-        k: replay, a fraction of each specialised domain, as written in the YAML.
+        k: replay, a fraction of each specialised domain.
         sequence: the order of the domains for strategies that train one after another, or empty.
         domain: the one domain of the strategy `single`, or None.
     """
 
     domains: tuple[str, ...]
     general: tuple[str, ...]
-    k: Any = 0
+    k: Fraction = Fraction(0)
     sequence: tuple[str, ...] = ()
     domain: str | None = None
 
@@ -37,8 +37,10 @@ class Setting:
         return tuple(name for name in self.domains if name not in self.general)
 
 
-StageMixes = Sequence[tuple[str, Mapping[str, Any]]]
-"""Stages in order: a name, and a mix of domain -> amount as a user would write it."""
+StageMixes = Sequence[tuple[str, Mapping[str, object]]]
+"""Stages in order: a name, and a mix of domain -> amount.
+
+An amount is a `Fraction` of the domain, or written as in a YAML: "all", "1/16", {"rows": 500}."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,15 @@ class Strategy:
     name: str
     summary: str
     stages: Callable[[Setting], StageMixes]
+
+
+def depends_on_k(strategy: Strategy, setting: Setting) -> bool:
+    """Return whether the strategy makes other stages in this setting where k is another one."""
+    few, many = (
+        [(name, dict(mix)) for name, mix in strategy.stages(replace(setting, k=k))]
+        for k in (Fraction(1, 256), Fraction(1, 3))
+    )
+    return few != many
 
 
 def _require_general(setting: Setting) -> None:

@@ -56,7 +56,7 @@ class Cell:
 
     Attributes:
         name: unique in the study.
-        settings: {axis: value} without the seed.
+        settings: {axis: value} without the seed; k and amounts are fractions.
         seed: of the cell.
         run: the last run of its schedule.
     """
@@ -65,6 +65,13 @@ class Cell:
     settings: Mapping[str, Any]
     seed: int
     run: StudyRun
+
+    def plain_settings(self) -> dict[str, Any]:
+        """Return the settings as JSON holds them; a fraction has one spelling, such as `1/4`."""
+        return {
+            axis: str(value) if isinstance(value, Fraction) else value
+            for axis, value in self.settings.items()
+        }
 
 
 def expand(study: Study, base: Mapping[str, Any]) -> list[Cell]:
@@ -117,16 +124,10 @@ def _axes(grid: Mapping[str, Any]) -> dict[str, list[Any]]:
     axes |= {f"amount.{domain}": value for domain, value in grid["amounts"].items()}
     axes |= {name: grid[name] for name in ("merge", "base_model", "variant")} | grid["set"]
     return {
-        name: [_written(name, v) for v in (value if isinstance(value, list) else [value])]
+        name: value if isinstance(value, list) else [value]
         for name, value in axes.items()
         if value is not None
     }
-
-
-def _written(axis: str, value: Any) -> Any:
-    """A fraction in its one spelling: 0.25 and 2/8 are 1/4."""
-    is_fraction = axis in ("k", "amount") or axis.startswith("amount.")
-    return str(Fraction(str(value).replace(" ", ""))) if is_fraction else value
 
 
 def _base_strategy(base: Mapping[str, Any]) -> str | None:
@@ -152,7 +153,9 @@ def _short_name(axis: str) -> str:
 def _short(axis: str, value: Any) -> str:
     if axis == "base_model" and isinstance(value, str):
         return Path(value).name
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    if isinstance(value, str | Fraction):
+        return str(value)
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _cell(

@@ -126,7 +126,7 @@ class StudyFolder:
         entries = [
             {
                 "name": cell.name,
-                "settings": dict(cell.settings),
+                "settings": cell.plain_settings(),
                 "seed": cell.seed,
                 "runs": [
                     {

@@ -11,7 +11,6 @@ from typing import Any
 
 from axolotl_dmt import paper
 from axolotl_dmt import report_view as view
-from axolotl_dmt.amounts import parse_fraction
 from axolotl_dmt.claims import NOT_MEASURED, Judged, judge
 from axolotl_dmt.outcomes import Outcome
 from axolotl_dmt.report_html import markdown_html, render
@@ -125,7 +124,7 @@ def write_study_report(
     notes: Sequence[str] = (),
     base_model: str = "",
     general: Sequence[str] = ("general",),
-    k: object = None,
+    k: Fraction | None = None,
 ) -> Path:
     """Write `study.md`, `study.html`, PNGs, `study_results.json` and `study_results.csv`.
 
@@ -150,8 +149,7 @@ def write_study_report(
     folder.mkdir(parents=True, exist_ok=True)
     treatments = group(outcomes)
     abilities = abilities_of(treatments, general)
-    declared = None if k is None else parse_fraction(k, "k")
-    compared = comparisons(treatments, general, declared) if treatments else []
+    compared = comparisons(treatments, general, k) if treatments else []
     sections = [_section(c, i, compared, base_model) for i, c in enumerate(compared)]
     for old in folder.glob("study*.png"):
         old.unlink()  # of an earlier report, whose cells may have been others

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from axolotl_dmt.amounts import parse_amount, parse_fraction
-from axolotl_dmt.args import AUTO, DEFAULT_K, DMTConfig, read_config
+from axolotl_dmt.amounts import ALL, Amount
+from axolotl_dmt.args import AUTO, DMTConfig, read_config
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.hooks import known_strategies
-from axolotl_dmt.strategies import Setting
+from axolotl_dmt.resolve import strategy_setting, strategy_stages
+from axolotl_dmt.strategies import depends_on_k
 
 SCHEDULE_KEYS = ("strategy", "k", "domain", "sequence", "overrides", "stages", "start_stage")
 """Keys of the `dmt` block that the written-out stages stand in for."""
@@ -57,14 +59,19 @@ def cell_stages(
             del whole["stages"]
     config = read_config(whole)
     if config.stages:
-        stages = [_plain(stage) for stage in config.stages]
+        # Weights are as the base has them: their spelling is part of the digest that names a run.
+        written = [{"weights": stage.get("weights")} for stage in whole["stages"]]
+        stages = [
+            {**_plain(stage), **({"mix": stage.mix} if stage.mix else weights)}
+            for stage, weights in zip(config.stages, written, strict=True)
+        ]
     else:
         # One base serves all strategies: an override counts where a stage has its name.
         overrides = config.overrides or {}
         stages = [
             {
                 "name": name,
-                "mix": dict(mix),
+                "mix": mix,
                 **(_plain(overrides[name]) if name in overrides else {}),
             }
             for name, mix in _strategy_stages(config, domains)
@@ -84,12 +91,8 @@ def uses_k(strategy: str | None, base: Mapping[str, Any], domain: str | None) ->
     if known is None:
         return True
     config = read_config({**_block(base), "strategy": strategy, "stages": None, "overrides": None})
-    domains = domains_of(base)
-    plans = []
-    for k in (DEFAULT_K, "1/3"):
-        setting = _setting(config, domains, k=k, domain=domain or config.domain)
-        plans.append([(name, dict(mix)) for name, mix in known.stages(setting)])
-    return plans[0] != plans[1]
+    setting = strategy_setting(config, domains_of(base))
+    return depends_on_k(known, replace(setting, domain=domain or config.domain))
 
 
 def _block(base: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,23 +104,16 @@ def _block(base: Mapping[str, Any]) -> dict[str, Any]:
 
 def _strategy_stages(
     config: DMTConfig, domains: Sequence[str]
-) -> Sequence[tuple[str, Mapping[str, Any]]]:
+) -> list[tuple[str, dict[str, Amount]]]:
     known = known_strategies()
     strategy = known.get(config.strategy or "")
     if strategy is None:
         problem = f"{config.strategy!r} is unknown"
         raise DMTError("study.strategy", problem, f"known: {', '.join(known)}")
-    return strategy.stages(_setting(config, domains, k=config.k, domain=config.domain))
-
-
-def _setting(config: DMTConfig, domains: Sequence[str], *, k: Any, domain: str | None) -> Setting:
-    return Setting(
-        domains=tuple(domains),
-        general=config.general_domains,
-        k=k,
-        sequence=tuple(config.sequence or ()),
-        domain=domain,
-    )
+    setting = strategy_setting(config, domains)
+    if config.k == AUTO and depends_on_k(strategy, setting):
+        raise DMTError("study.k", "the base says auto", "give the study a k, or a list of them")
+    return strategy_stages(strategy, setting)
 
 
 def _plain(model: Any) -> dict[str, Any]:
@@ -128,12 +124,11 @@ def _plain(model: Any) -> dict[str, Any]:
 def _amounts(
     settings: Mapping[str, Any], domains: Sequence[str], general: Sequence[str]
 ) -> dict[str, Fraction]:
-    """{domain: the part of it that is there}, only where a setting says so."""
+    """Return the part of each domain that is there to be trained on, where a setting says it."""
     found: dict[str, Fraction] = {}
     if "amount" in settings:
-        found |= dict.fromkeys(domains, parse_fraction(settings["amount"], "study.amount"))
-    if (of_specialised := settings.get(f"amount.{SPECIALISED}")) is not None:
-        part = parse_fraction(of_specialised, f"study.amounts.{SPECIALISED}")
+        found |= dict.fromkeys(domains, settings["amount"])
+    if (part := settings.get(f"amount.{SPECIALISED}")) is not None:
         found |= {domain: part for domain in domains if domain not in general}
     for axis, value in settings.items():
         domain = axis.removeprefix("amount.")
@@ -142,7 +137,7 @@ def _amounts(
         if domain not in domains:
             fix = f"known: {', '.join(domains)}, {SPECIALISED}"
             raise DMTError(f"study.amounts.{domain}", "no dataset has this domain", fix)
-        found[domain] = parse_fraction(value, f"study.amounts.{domain}")
+        found[domain] = value
     return found
 
 
@@ -152,16 +147,13 @@ def _cut(stage: Mapping[str, Any], amounts: Mapping[str, Fraction]) -> dict[str,
     Every mix is spelt in one way, so that schedules which train the same are seen to be the same.
     """
     mix: dict[str, Any] = {}
-    for domain, value in (stage.get("mix") or {}).items():
-        if value == AUTO:
-            raise DMTError("study.k", "the base says auto", "give the study a k, or a list of them")
+    for domain, amount in (stage.get("mix") or {}).items():
         part = amounts.get(domain, Fraction(1))
-        amount = parse_amount(value, f"stage {stage['name']}: mix.{domain}")
         if not part * amount.value:
             continue
         if amount.unit in ("all", "fraction"):
             whole = part * amount.value
-            mix[domain] = "all" if whole == 1 else str(whole)
+            mix[domain] = (ALL if whole == 1 else Amount("fraction", whole)).to_plain()
         elif part == 1:
             mix[domain] = amount.to_plain()
         else:

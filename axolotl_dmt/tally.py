@@ -1,4 +1,4 @@
-"""Count what a stage's rows became, from the rows themselves."""
+"""Count the rows and tokens that a stage takes of each domain, from its rows in training order."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def tally(
     offsets: Mapping[str, int],
     redraw: bool,
 ) -> dict[str, DomainDraw]:
-    """What a stage takes of each domain.
+    """Count what a stage takes of each domain.
 
     Args:
         order: the stage's global row ids in training order, blanks included.
@@ -31,14 +31,14 @@ def tally(
         redraw: whether each epoch takes the next rows of the selection.
 
     Returns:
-        By domain, in the order of `counts`.
+        The counts by domain, in the order of `counts`.
     """
     names = list(counts)
     starts = np.array([offsets[name] for name in names], np.int64)
     ends = starts + [domains[name].rows for name in names]
 
     def work(a: int, b: int) -> NDArray[np.int64]:
-        # Sorted, a domain's rows lie together, and their lengths are read in memory order.
+        # Sorting groups the rows by domain, and their lengths are then read in memory order.
         rows = np.sort(order[a:b])
         firsts, lasts = np.searchsorted(rows, starts), np.searchsorted(rows, ends)
         sums = np.zeros((3, len(names)), np.int64)
@@ -51,8 +51,8 @@ def tally(
         return sums
 
     draws, tokens, trained = np.sum(for_chunks(work, len(order), _CHUNK), axis=0).tolist()
-    known = all(domains[name].trained is not None for name in names)
-    weights = trained if known and sum(trained) else draws
+    all_known = all(domains[name].trained is not None for name in names)
+    weights = trained if all_known and sum(trained) else draws
     epochs = sum(draws) // sum(counts.values())
     result = {}
     for index, name in enumerate(names):
@@ -75,18 +75,18 @@ def tally(
 def _distinct(
     count: int, size: int, epochs: int, draws: int, redraw: bool
 ) -> tuple[int, int] | None:
-    """Distinct rows and most repeats, where they follow from the counts alone.
+    """Return the distinct rows and the most repeats, or None if the counts do not determine them.
 
     Args:
         count: draws of a whole epoch.
         size: rows of the domain.
-        epochs: whole epochs.
-        draws: of all epochs, the last of which may be a part of one.
+        epochs: number of whole epochs.
+        draws: draws of all epochs, of which the last may be partial.
         redraw: as in `tally`.
     """
     part = draws - epochs * count
     if redraw:
-        # Epochs take one window of the ranking after another, going round at its end.
+        # Each epoch takes the next window of the ranking, which wraps around at its end.
         if part and (epochs + 1) * count > size:
             return None
         return min(draws, size), -(-draws // size)
@@ -97,5 +97,6 @@ def _distinct(
 
 
 def _count(order: Rows, offset: int, size: int) -> tuple[int, int]:
+    """Count the distinct rows and the most repeats of a domain in the order itself."""
     times = np.bincount(order[(order >= offset) & (order < offset + size)] - offset, minlength=size)
     return int(np.count_nonzero(times)), int(times.max())

@@ -1,4 +1,4 @@
-"""The compiled schedule: what is trained at every optimiser step, as numbers and as a file."""
+"""The compiled plan: which rows are trained at each optimiser step, in memory and on disk."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SCHEMA: Final = 1
 BLANK: Final = -1
 """The row id of a blank: a row with every label masked, which adds nothing to the loss."""
 _LEARNING = ("learning_rate", "lr_scheduler", "weight_decay", "reset_optimizer", "freeze")
-_LEARNING_IF_SAID = ("new_adapter", "train_on_inputs")
-"""These leave the fingerprint of a plan whose stages do not say them as it is."""
+_LEARNING_IF_SET = ("new_adapter", "train_on_inputs")
+"""Settings that count in the fingerprint only if a stage sets them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +34,12 @@ class DomainDraw:
     Args:
         available: rows of the domain.
         rows: distinct rows that are trained on.
-        draws: times a row of the domain is trained on, over the stage's epochs.
-        tokens: tokens of all draws; None where lengths are unknown.
-        trained_tokens: those of them that the loss sees; None where unknown.
-        max_repeats: most times that any one row is trained on, over the stage's epochs.
-        share: expected part in the stage's loss: the domain's part of the trained tokens, or of
-            the draws where trained tokens are unknown. 0 to 1.
+        draws: rows that are trained on over all epochs of the stage, repeats included.
+        tokens: tokens of all draws; None if lengths are unknown.
+        trained_tokens: tokens of all draws that count in the loss; None if unknown.
+        max_repeats: how often the most frequent row is trained on over all epochs of the stage.
+        share: expected share of the stage's loss, from 0 to 1: the domain's share of the trained
+            tokens, or of the draws if trained tokens are unknown.
     """
 
     available: int
@@ -57,13 +57,13 @@ class StagePlan:
 
     Args:
         index: 0-based number of the stage.
-        name: of the stage.
+        name: name of the stage.
         start_step: the first step of the stage.
         end_step: the step after its last one.
-        warmup_steps: of these steps.
+        warmup_steps: how many of these steps are warm-up.
         epoch_draws: rows of one whole epoch.
-        stage: the settings it was compiled from.
-        domains: what it takes of each domain that it takes something of.
+        stage: the settings from which the stage was compiled.
+        domains: what the stage takes of each domain that it uses.
     """
 
     index: int
@@ -82,19 +82,19 @@ class StagePlan:
 
     @property
     def draws(self) -> int:
-        """Rows trained on, without blanks."""
+        """Rows that the stage trains on, without blanks."""
         return sum(draw.draws for draw in self.domains.values())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pool:
-    """A domain's pool as a plan remembers it.
+class PoolRecord:
+    """The record of a domain's pool in a plan, by which changed data is noticed.
 
     Args:
-        name: of the domain.
+        name: name of the domain.
         rows: number of rows.
         datasets: (label, rows) of each dataset, in pool order.
-        digest: of the rows' lengths and trained lengths, so that changed data is noticed.
+        digest: digest of the rows' lengths and trained lengths.
     """
 
     name: str
@@ -103,8 +103,8 @@ class Pool:
     digest: str
 
     @classmethod
-    def of(cls, domain: Domain) -> Pool:
-        """Remember a domain."""
+    def of(cls, domain: Domain) -> PoolRecord:
+        """Return the record of a domain."""
         columns = (domain.lengths, domain.trained, domain.trained_otherwise)
         digest = _hash([digest_array(column) for column in columns if column is not None])
         return cls(name=domain.name, rows=domain.rows, datasets=domain.datasets, digest=digest)
@@ -114,14 +114,15 @@ class Pool:
 class TrainingPlan:
     """A compiled schedule.
 
-    Rows have global ids: the pools lie one after another, in the order of `pools`. -1 is a blank.
+    Rows have global ids: the pools are numbered one after another, in the order of `pools`. The id
+    -1 is a blank.
 
     Args:
         stages: in training order.
         seed: the plan's seed.
         global_batch: rows of an optimiser step, over all ranks and micro batches.
-        packs_per_step: packs of an optimiser step, where rows are packed.
-        pools: the domains' pools.
+        packs_per_step: packs of an optimiser step if rows are packed, else None.
+        pools: records of the domains' pools.
         order: row ids in training order. Without packing, step s trains
             order[s * global_batch : (s + 1) * global_batch].
         pack_offsets: with packing, pack p is order[pack_offsets[p] : pack_offsets[p + 1]], and
@@ -132,7 +133,7 @@ class TrainingPlan:
     seed: int
     global_batch: int
     packs_per_step: int | None = None
-    pools: tuple[Pool, ...]
+    pools: tuple[PoolRecord, ...]
     order: Rows
     pack_offsets: NDArray[np.int64] | None = None
 
@@ -142,23 +143,28 @@ class TrainingPlan:
         return self.stages[-1].end_step
 
     def stage_at(self, step: int) -> int:
-        """The index of the stage that trains step `step`, counted from 0; the last one's after."""
+        """Return the index of the stage that trains a step, counted from 0.
+
+        Steps after the end of the plan belong to the last stage.
+        """
         ends = [stage.end_step for stage in self.stages]
         return min(int(np.searchsorted(ends, step, side="right")), len(ends) - 1)
 
     def step_bounds(self, stage: StagePlan) -> tuple[int, int]:
-        """Where the stage's rows start and end in `order`, blanks included."""
+        """Return where the stage's rows start and end in `order`, blanks included."""
         if self.pack_offsets is None or self.packs_per_step is None:
             return stage.start_step * self.global_batch, stage.end_step * self.global_batch
         start, end = stage.start_step * self.packs_per_step, stage.end_step * self.packs_per_step
         return int(self.pack_offsets[start]), int(self.pack_offsets[end])
 
     def starting_at(self, name: str) -> TrainingPlan:
-        """The plan of this stage and those after it, for a run that starts from weights which the
-        earlier stages left. Its rows and their order are the same as in the whole plan.
+        """Return the plan of the named stage and those after it.
+
+        It is the plan of a run that starts from the weights that the earlier stages produced. Its
+        rows and their order are the same as in the whole plan.
 
         Raises:
-            KeyError: there is no stage of that name.
+            KeyError: the plan has no stage of that name.
         """
         names = [stage.name for stage in self.stages]
         if name not in names:
@@ -187,18 +193,19 @@ class TrainingPlan:
     def fingerprint(self) -> str:
         """A hex digest that changes when, and only when, what is trained changes.
 
-        These count: the seed, the rows of every step and pack in order, the global batch, where
-        each stage ends, its learning rate, schedule, warm-up steps, weight decay, optimiser reset,
-        frozen parameters, fresh adapter and masking of inputs, and of each domain that is used its
-        rows, its datasets' labels and sizes, and the lengths and trained lengths of its rows.
+        It depends on the seed, the rows of every step and pack in order, the global batch, the step
+        at which each stage ends, its learning rate, schedule, warm-up steps, weight decay,
+        optimiser reset, frozen parameters, fresh adapter and masking of inputs, and on the number
+        of rows of each domain that is used, the labels and sizes of its datasets, and the lengths
+        and trained lengths of its rows.
 
-        These do not: names of stages, how an amount or a warm-up was written (1/4 of 400 rows is
-        {rows: 100}), and domains and columns that no stage uses.
+        It does not depend on the names of stages, on how an amount or a warm-up was written (1/4 of
+        400 rows is {rows: 100}), or on domains and columns that no stage uses.
         """
         stages = [
             {"end": s.end_step, "warmup": s.warmup_steps}
             | {name: getattr(s.stage, name) for name in _LEARNING}
-            | {n: said for n in _LEARNING_IF_SAID if (said := getattr(s.stage, n)) is not None}
+            | {n: value for n in _LEARNING_IF_SET if (value := getattr(s.stage, n)) is not None}
             for s in self.stages
         ]
         used = self._used()
@@ -208,7 +215,7 @@ class TrainingPlan:
         return _hash([SCHEMA, *parts, self._order_digest(used), packs])
 
     def to_json(self) -> dict[str, Any]:
-        """The plan's documented summary, schema 1: counts and settings, no rows."""
+        """Return the plan's documented summary, schema 1: counts and settings, no rows."""
         stages = [
             {
                 "name": stage.name,
@@ -252,10 +259,10 @@ class TrainingPlan:
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> TrainingPlan:
-        """Read a saved plan; its arrays are memory-mapped, so processes of a host share them.
+        """Read a saved plan. Its arrays are memory-mapped, so that processes of a host share them.
 
         Raises:
-            DMTError: there is no whole plan in the folder, or it is not the one that was written.
+            DMTError: the folder holds no complete plan, or files of different plans.
         """
         folder, fix = Path(folder), "compile the plan again"
         try:
@@ -271,7 +278,7 @@ class TrainingPlan:
                 global_batch=plain["global_batch"],
                 packs_per_step=plain["packs_per_step"],
                 pools=tuple(
-                    Pool(**{**pool, "datasets": tuple(map(tuple, pool["datasets"]))})
+                    PoolRecord(**{**pool, "datasets": tuple(map(tuple, pool["datasets"]))})
                     for pool in plain["pools"]
                 ),
                 order=np.load(folder / "order.npy", mmap_mode="r"),
@@ -282,42 +289,43 @@ class TrainingPlan:
         except (OSError, ValueError, KeyError, TypeError) as error:
             if isinstance(error, DMTError):
                 raise
-            problem = f"no whole plan can be read here ({type(error).__name__}: {error})"
+            problem = f"holds no complete plan ({type(error).__name__}: {error})"
             raise DMTError(str(folder), problem, fix) from error
         if plan.fingerprint != plain["fingerprint"]:
             raise DMTError(str(folder), "the plan's files do not belong together", fix)
         return plan
 
     def changes(self, former: TrainingPlan) -> list[str]:
-        """What changed since a former plan, a line each; empty where the fingerprints agree."""
+        """Return what changed since a former plan, one line per change; empty if nothing did."""
         if self.fingerprint == former.fingerprint:
             return []
-        found = _differences("", self, former, ("seed", "global_batch", "packs_per_step"))
+        lines = _differences("", self, former, ("seed", "global_batch", "packs_per_step"))
         used, pools = self._used() | former._used(), {pool.name: pool for pool in former.pools}
         for pool in self.pools:
             before = pools.get(pool.name)
             if before is None or pool.name not in used:
                 continue
-            found += _differences(f"domain {pool.name}: ", pool, before, ("rows", "datasets"))
+            lines += _differences(f"domain {pool.name}: ", pool, before, ("rows", "datasets"))
             if pool.digest != before.digest and pool.rows == before.rows:
-                found.append(f"domain {pool.name}: the lengths of its rows changed")
+                lines.append(f"domain {pool.name}: the lengths of its rows changed")
         if len(self.stages) != len(former.stages):
-            found.append(f"stages: was {len(former.stages)}, is {len(self.stages)}")
+            lines.append(f"stages: was {len(former.stages)}, is {len(self.stages)}")
         for now, then in zip(self.stages, former.stages, strict=False):
             where = f"stage {now.index + 1} ({now.name}): "
-            found += _differences(where, now, then, ("steps", "warmup_steps"))
-            found += _differences(where, now.stage, then.stage, _LEARNING + _LEARNING_IF_SAID)
+            lines += _differences(where, now, then, ("steps", "warmup_steps"))
+            lines += _differences(where, now.stage, then.stage, _LEARNING + _LEARNING_IF_SET)
             for name in {**then.domains, **now.domains}:
                 counts = [s.domains[name].draws if name in s.domains else 0 for s in (now, then)]
                 if counts[0] != counts[1]:
-                    found.append(f"{where}draws of {name}: was {counts[1]:,}, is {counts[0]:,}")
-        return found or ["the selection or the order of the rows"]
+                    lines.append(f"{where}draws of {name}: was {counts[1]:,}, is {counts[0]:,}")
+        return lines or ["the selection or the order of the rows"]
 
     def _used(self) -> set[str]:
+        """Return the domains that some stage uses."""
         return {name for stage in self.stages for name in stage.domains}
 
     def _order_digest(self, used: set[str]) -> str:
-        """Of the order, in row ids that count the used pools only."""
+        """Return the digest of the order, with row ids that number only the pools in use."""
         sizes = np.array([pool.rows for pool in self.pools], np.int64)
         unused = np.array([pool.name not in used for pool in self.pools])
         starts = np.cumsum(sizes) - sizes
@@ -334,16 +342,16 @@ class TrainingPlan:
 
 
 def row_dtype(rows: int) -> type[np.int32] | type[np.int64]:
-    """The type of row ids below `rows`: 32 bits where they fit."""
+    """Return the type of row ids below `rows`: 32 bits if they fit."""
     return np.int32 if rows < 2**31 else np.int64
 
 
 def digest_array(array: NDArray[Any], change: Any = None) -> str:
-    """A hex digest of an array, hashed in blocks on a few threads.
+    """Return a hex digest of an array, hashed in blocks on a few threads.
 
     Args:
-        array: one-dimensional, of integers.
-        change: applied to each block before it is hashed.
+        array: one-dimensional array of integers.
+        change: function that is applied to each block before it is hashed.
     """
 
     def work(start: int, stop: int) -> str:

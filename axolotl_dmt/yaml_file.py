@@ -1,4 +1,4 @@
-"""A YAML file with the line of each of its keys, so that a mistake can be pointed at."""
+"""A YAML file with the line of each of its keys, so that an error can name the line."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from axolotl_dmt.errors import DMTError
 
 @dataclass(frozen=True, kw_only=True)
 class YamlFile:
-    """What a file holds, and where.
+    """The content of a YAML file, and the line of each key.
 
     Attributes:
-        path: of the file, as it was given.
-        data: its content.
-        lines: line, from 1, of each dotted and indexed key, such as `dmt.stages[0].mix.math`.
-        doubles: keys that stand twice; YAML readers take the last one without a word.
+        path: path of the file, as the caller gave it.
+        data: the content.
+        lines: line number, from 1, of each dotted and indexed key, such as
+            `dmt.stages[0].mix.math`.
+        doubles: an error for each key that occurs twice; YAML readers silently take the last one.
     """
 
     path: str
@@ -33,7 +34,8 @@ class YamlFile:
         """Read a file.
 
         Raises:
-            DMTError: it cannot be read, is not YAML, or holds no keys; with the line.
+            DMTError: the file cannot be read, is not YAML, or holds no keys. The error names the
+                line.
         """
         try:
             text = Path(path).read_text(encoding="utf-8")
@@ -56,7 +58,7 @@ class YamlFile:
         return cls(path=str(path), data=data, lines=dict(_lines(node, "")), doubles=doubles)
 
     def line(self, key: str) -> int | None:
-        """The line of a key, or of the nearest key above it that stands in the file."""
+        """Return the line of a key, or of the nearest key above it that is in the file."""
         while key not in self.lines:
             cut = max(key.rfind(mark) for mark in ".[ ")
             if cut < 1:
@@ -65,28 +67,32 @@ class YamlFile:
         return self.lines[key]
 
     def located(self, error: DMTError) -> str:
-        """The error in one line that begins with the file and the line."""
+        """Return the error in one line that begins with the file and the line number."""
         line = self.line(error.key)
         return f"{self.path}:{line}: {error}" if line else f"{self.path}: {error}"
 
     def hooks(self) -> list[str]:
-        """What `dmt.hooks` names, as far as it is a list of names."""
+        """Return the names in `dmt.hooks`; an empty list where it is not a list of names."""
         block = self.data.get("dmt")
         named = block.get("hooks") if isinstance(block, dict) else None
         return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
 
 
 def _doubles(node: yaml.Node, key: str) -> Iterator[DMTError]:
-    """Read before aliases and merges are resolved: these may name a key again."""
+    """Yield an error for each key that occurs twice.
+
+    The nodes are read before aliases and merges are resolved, since these may repeat a key.
+    """
     if isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
+        first_lines: dict[str, int] = {}
         for name, value in node.value:
             inner = f"{key}.{name.value}".lstrip(".")
             if not isinstance(name, yaml.ScalarNode):
-                continue  # no key that YAML readers for Python know
-            if name.value in seen and name.value != "<<":
-                yield DMTError(inner, f"stands on line {seen[name.value]} too", "keep one of them")
-            seen[str(name.value)] = name.start_mark.line + 1
+                continue  # Python's YAML readers accept no such key
+            if name.value in first_lines and name.value != "<<":
+                problem = f"is on line {first_lines[name.value]} too"
+                yield DMTError(inner, problem, "keep one of them")
+            first_lines[str(name.value)] = name.start_mark.line + 1
             yield from _doubles(value, inner)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):

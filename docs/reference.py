@@ -12,9 +12,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from axolotl_dmt.args import (
-    AUTO,
     INTERNAL,
     AmountValue,
     AutoKConfig,
@@ -93,7 +93,7 @@ def _entry(name: str, field: FieldInfo) -> Iterator[str]:
     yield ""
     yield f"{field.description}"
     yield ""
-    yield f"Takes {_type_name(field.annotation, field)}. {_default(field)}"
+    yield f"Takes {_type_name(field.annotation)}. {_default(field)}"
     yield ""
     yield "```yaml"
     yield _example(name, field)
@@ -109,7 +109,8 @@ def _default(field: FieldInfo) -> str:
 
 
 def _inline(value: Any) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, width=1000, sort_keys=False).strip()
+    plain = to_jsonable_python(value, fallback=str)
+    text = yaml.safe_dump(plain, default_flow_style=True, width=1000, sort_keys=False).strip()
     return text.removesuffix("...").strip()
 
 
@@ -118,9 +119,7 @@ def _example(name: str, field: FieldInfo) -> str:
     return f"{name}: {_inline(field.examples[0])}"
 
 
-def _type_name(annotation: Any, field: FieldInfo | None = None) -> str:
-    if annotation is Any and field is not None:
-        return f"a fraction from 0 to 1, or `{AUTO}`"
+def _type_name(annotation: Any) -> str:
     if annotation == FractionOfDomain:
         return "a fraction from 0 to 1"
     if annotation == list[FractionOfDomain]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from fractions import Fraction
 from typing import Any
 
 import pytest
 
+from axolotl_dmt.amounts import Amount
 from axolotl_dmt.args import DMTConfig, read_config
 from axolotl_dmt.errors import DMTError
 from tests.mistakes import assert_mistake
@@ -23,7 +26,7 @@ def stages(**stage: Any) -> dict[str, Any]:
 
 def test_defaults_are_the_papers() -> None:
     config = read_config({"strategy": "dmt"})
-    assert config.k == "1/256"
+    assert config.k == Fraction(1, 256)
     assert config.reset_optimizer
     assert config.evaluate is None
 
@@ -40,7 +43,7 @@ def test_a_malformed_fraction_names_dmt_k(k: Any) -> None:
 
 @pytest.mark.parametrize("k", [0, 1, "1/256", 0.25, "1"])
 def test_fractions_from_zero_to_one_are_accepted(k: Any) -> None:
-    assert read_config({"strategy": "dmt", "k": k}).k == k
+    assert read_config({"strategy": "dmt", "k": k}).k == Fraction(k)
 
 
 @pytest.mark.parametrize("amount", ["1/0", "1/256x", {"rows": -1}, {"rows": 1.5}, {"lines": 3}])
@@ -129,6 +132,32 @@ def test_weights_are_numbers_or_fractions() -> None:
     weights = {"math": "1/3", "code": 2, "general": 0.5}
     config = read_config({"stages": [{"name": "a", "weights": weights}]})
     assert config.stages is not None
-    assert config.stages[0].weights == weights
     said = message({"stages": [{"name": "a", "weights": {"math": "a third"}}]})
     assert_mistake(said, "dmt.stages[0].weights.math", "'a third'")
+    exact = {"math": Fraction(1, 3), "code": Fraction(2), "general": Fraction(1, 2)}
+    assert config.stages[0].weights == exact
+
+
+def test_amounts_are_exact_in_the_config_and_plain_in_its_dump() -> None:
+    mix = {"math": 0.1, "code": {"tokens": 2e5}, "general": "All", "law": {"share": "2/6"}}
+    stage = {"name": "a", "mix": mix}
+    weighed = {"name": "b", "weights": {"math": 2, "code": "1/3"}}
+    auto_k = {"ladder": [0.25, "1/64"]}
+    once = read_config({"stages": [stage, weighed], "k": "2/8", "auto_k": auto_k})
+    assert once.stages is not None and once.stages[0].mix is not None
+    assert once.stages[0].mix["law"] == Amount("share", Fraction(1, 3))
+    dumped = json.loads(json.dumps(once.model_dump(exclude_none=True)))
+    assert dumped == json.loads(once.model_dump_json(exclude_none=True))
+    assert dumped["k"] == "1/4"
+    assert dumped["auto_k"]["ladder"] == ["1/4", "1/64"]
+    assert [stage.get("mix") or stage["weights"] for stage in dumped["stages"]] == [
+        {"math": "1/10", "code": {"tokens": 200000}, "general": "all", "law": {"share": "1/3"}},
+        {"math": 2, "code": "1/3"},
+    ]
+    assert read_config(dumped) == once
+
+
+def test_k_may_be_auto() -> None:
+    config = read_config({"strategy": "dmt", "k": "auto"})
+    assert config.k == "auto"
+    assert config.model_dump()["k"] == "auto"

@@ -169,7 +169,7 @@ def test_hooks_may_select_and_order():
 
 
 def test_a_hook_that_loses_a_row_is_caught():
-    with pytest.raises(ValueError, match="must give each row"):
+    with pytest.raises(ValueError, match="order 'bad'"):
         plan_of(
             stage({"code": 0.1}, order="bad"),
             orders={"bad": lambda epoch: epoch.rows[:1].repeat(30)},
@@ -327,7 +327,7 @@ def test_the_json_keeps_its_contract():
 
 
 def test_a_broken_or_missing_plan_does_not_load(tmp_path):
-    with pytest.raises(DMTError, match="no whole plan"):
+    with pytest.raises(DMTError, match=r"plan\.json"):
         TrainingPlan.load(tmp_path / "nothing")
     plan_of(*DMT).save(tmp_path)
     order = np.load(tmp_path / "order.npy")

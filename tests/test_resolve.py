@@ -12,6 +12,7 @@ from axolotl_dmt.args import read_config
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.inputs import Stage
 from axolotl_dmt.resolve import StageDefaults, resolve_stages
+from axolotl_dmt.strategies import Setting, StageMixes, Strategy
 from tests.mistakes import assert_mistake
 
 DEFAULTS = StageDefaults(
@@ -167,3 +168,30 @@ def test_names_that_nobody_knows_are_refused(
     block: dict[str, Any], expected: tuple[str, ...]
 ) -> None:
     assert_mistake(refusal(block), *expected)
+
+
+def test_auto_is_no_value_of_k_for_a_strategy_that_replays() -> None:
+    assert refusal({"strategy": "dmt", "k": "auto"}).startswith("dmt.k: auto")
+    assert len(resolve({"strategy": "multi_task", "k": "auto"})) == 1
+
+
+def test_a_strategys_amounts_are_read_once_in_every_form_a_user_may_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stages(setting: Setting) -> StageMixes:
+        assert setting.k == Fraction(1, 4)
+        return [("a", {"math": setting.k, "code": {"rows": 5}, "general": mix_of_general})]
+
+    mix_of_general: object = "1/8"
+    strategy = Strategy(name="mine", summary="", stages=stages)
+    monkeypatch.setattr("axolotl_dmt.resolve.known_strategies", lambda: {"mine": strategy})
+    block = {"strategy": "mine", "k": 0.25}
+    (stage,) = resolve(block)
+    assert {name: str(amount) for name, amount in stage.mix.items()} == {
+        "math": "1/4",
+        "code": "5 rows",
+        "general": "1/8",
+    }
+    mix_of_general = "an eighth"
+    said = refusal(block)
+    assert said.startswith("dmt.strategy mine: stage a.general: 'an eighth' is not a fraction")

@@ -62,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Holds the report of the whole study, made once."""
     folder = tmp_path_factory.mktemp("study") / "deep" / "report"
     notes = ["Cell x failed."]
-    report(FULL, folder, notes=notes, k="1/16", base_model="meta-llama/Llama-2-7b-hf")
+    report(FULL, folder, notes=notes, k=Fraction(1, 16), base_model="meta-llama/Llama-2-7b-hf")
     return folder
 
 

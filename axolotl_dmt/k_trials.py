@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from axolotl_dmt.args import AUTO, DEFAULT_SEED, AutoKConfig, DMTConfig, read_config
-from axolotl_dmt.chosen_k import KEY, ChosenK, Trained
 from axolotl_dmt.errors import DMTError, DMTErrors, Problems
+from axolotl_dmt.k_choice import KEY, KChoice, ScoredRun
 from axolotl_dmt.raw_checks import check_output_dir
 from axolotl_dmt.run_folder import RunFolder, load_results
 from axolotl_dmt.schedule_check import check_schedule
@@ -101,7 +101,7 @@ def trial_cells(raw: Mapping[str, Any], config: DMTConfig, auto: AutoKConfig) ->
         output_dir=str(RunFolder.of_config(raw).k_trials),
         seeds=[DEFAULT_SEED if seed is None else int(seed)],
         strategy=config.strategy,
-        k=sorted({str(k): k for k in auto.ladder}.values(), key=lambda k: Fraction(str(k))),
+        k=sorted(set(auto.ladder)),
     )
     whole = expand(study, base)
     last = whole[0].run
@@ -131,12 +131,12 @@ def _try(
     abilities: tuple[str, ...],
     cells: Sequence[Cell],
     runner: StudyRunner,
-) -> ChosenK:
+) -> KChoice:
     stage_1 = _trained(cells[0].run.chain()[0], abilities, runner)
-    trials: dict[str, Trained] = {}
+    trials: dict[Fraction, ScoredRun] = {}
     for cell in cells:
         trials[cell.settings["k"]] = _trained(cell.run, abilities, runner)
-        choice = ChosenK(
+        choice = KChoice(
             base_model=str(raw.get("base_model")),
             abilities=abilities,
             loss=auto.loss,
@@ -150,7 +150,7 @@ def _try(
     return choice
 
 
-def _trained(run: StudyRun, abilities: Sequence[str], runner: StudyRunner) -> Trained:
+def _trained(run: StudyRun, abilities: Sequence[str], runner: StudyRunner) -> ScoredRun:
     """Train a run unless it is trained already, and read its results."""
     if not runner.folder.is_done(run):
         runner.train(run.chain())
@@ -171,14 +171,14 @@ def _trained(run: StudyRun, abilities: Sequence[str], runner: StudyRunner) -> Tr
                 f"no score is called {ability!r}",
                 f"name those that must hold; there are: {names}",
             )
-    return Trained(
+    return ScoredRun(
         folder=str(folder),
         plan_fingerprint=TrainingPlan.load(RunFolder(folder).plan).fingerprint,
         scores=last.scores,
     )
 
 
-def choice_table(choice: ChosenK) -> Table:
+def choice_table(choice: KChoice) -> Table:
     """Return a table of stage 1 and each trial, with the loss of each ability that must hold."""
     table = Table("", title="Trials of k", title_justify="left")
     for ability in choice.abilities:
@@ -200,7 +200,7 @@ def choice_table(choice: ChosenK) -> Table:
 
 def _train_stage_2(
     raw: Mapping[str, Any],
-    choice: ChosenK,
+    choice: KChoice,
     trial: StudyRun,
     folder: StudyFolder,
     launcher_args: str,
@@ -210,7 +210,7 @@ def _train_stage_2(
 
     trial_config = folder.config(trial)
     start = {name: trial_config[name] for name in _START if name in trial_config}
-    block = {**raw["dmt"], "k": choice.k, "start_stage": trial.stages[0]}
+    block = {**raw["dmt"], "k": str(choice.k), "start_stage": trial.stages[0]}
     run_folder = RunFolder.of_config(raw)
     path = folder.root / "stage_2.yaml"
     config = {**raw, **start, "output_dir": str(run_folder.output_dir), "dmt": block}

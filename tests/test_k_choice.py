@@ -14,26 +14,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axolotl_dmt.args import AutoKConfig, read_config
-from axolotl_dmt.choose_k import abilities_of, choice_table, choose_k, trial_cells
-from axolotl_dmt.chosen_k import ChosenK, Trained
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.k_choice import KChoice, ScoredRun
+from axolotl_dmt.k_trials import abilities_of, choice_table, choose_k, trial_cells
 from axolotl_dmt.results import Score
 from axolotl_dmt.run import Run
 from tests.mistakes import assert_mistake, expect_error
 from tests.test_run import GOOD, in_a_folder_of_its_own, raw, refusal  # noqa: F401
 
 
-def trained(fingerprint: str, **values: float) -> Trained:
+def trained(fingerprint: str, **values: float) -> ScoredRun:
     scores = {
         name: Score(task="t", metric="m", value=value, stderr=0.03, n=100)
         for name, value in values.items()
     }
-    return Trained(folder=f"runs/{fingerprint}", plan_fingerprint=fingerprint, scores=scores)
+    return ScoredRun(folder=f"runs/{fingerprint}", plan_fingerprint=fingerprint, scores=scores)
 
 
-def chosen(*trials: tuple[float, float], loss: float = 0.05, stage_1: str = "one") -> ChosenK:
-    ladder = ("1/64", "1/16", "1/4", "1")
-    return ChosenK(
+def chosen(*trials: tuple[float, float], loss: float = 0.05, stage_1: str = "one") -> KChoice:
+    ladder = tuple(Fraction(1, parts) for parts in (64, 16, 4, 1))
+    return KChoice(
         base_model="some/model",
         abilities=("math", "code"),
         loss=loss,
@@ -49,16 +49,16 @@ def chosen(*trials: tuple[float, float], loss: float = 0.05, stage_1: str = "one
 
 def test_the_smallest_k_that_loses_no_more_than_is_allowed_is_taken() -> None:
     choice = chosen((0.9, 0.7), (0.85, 0.75), (0.9, 0.8))
-    assert (choice.k, choice.holds) == ("1/16", True)
+    assert (choice.k, choice.holds) == (Fraction(1, 16), True)
     assert choice.summary() == "k = 1/16: the smallest of the ladder within 0.05 of stage 1"
-    value, error = choice.lost("1/16", "code")
+    value, error = choice.lost(Fraction(1, 16), "code")
     assert value == pytest.approx(0.05)
     assert error == pytest.approx(0.03 * math.sqrt(2))
 
 
 def test_where_none_holds_the_one_with_the_smallest_worst_loss_is_taken_and_marked() -> None:
     choice = chosen((0.9, 0.5), (0.8, 0.6), (0.6, 0.8), (0.7, 0.7))
-    assert (choice.k, choice.holds) == ("1/16", False)
+    assert (choice.k, choice.holds) == (Fraction(1, 16), False)
     assert "NO value of the ladder stays within 0.05 of stage 1; this one loses least, 0.200" in (
         choice.summary()
     )
@@ -67,7 +67,7 @@ def test_where_none_holds_the_one_with_the_smallest_worst_loss_is_taken_and_mark
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=4))
 def test_a_looser_limit_never_chooses_a_larger_k(trials: list[tuple[float, float]]) -> None:
     choices = [chosen(*trials, loss=loss) for loss in (0.01, 0.1, 0.5)]
-    held = [Fraction(choice.k) for choice in choices if choice.holds]
+    held = [choice.k for choice in choices if choice.holds]
     assert held == sorted(held, reverse=True)
     assert len({choice.k for choice in choices if not choice.holds}) <= 1
 
@@ -80,7 +80,7 @@ def test_what_is_saved_is_what_is_loaded_and_is_strict_json(tmp_path: Path) -> N
     assert [trial["holds"] for trial in data["trials"]] == [False, True]
     assert data["trials"][0]["lost"]["math"]["value"] == pytest.approx(0.2)
     assert "from the smallest up" in data["rule"]
-    loaded = ChosenK.load(path)
+    loaded = KChoice.load(path)
     assert (loaded.k, loaded.ladder, loaded.stage_1) == (choice.k, choice.ladder, choice.stage_1)
     loaded.save(path)
     assert json.loads(path.read_text()) == data
@@ -104,7 +104,7 @@ def test_a_run_takes_its_k_from_the_file() -> None:
     assert_mistake(refusal(raw(dmt=AUTO)), "dmt.k", "auto", FILE, "axolotl dmt choose-k")
     chosen((0.9, 0.8)).save(FILE)
     run = Run.from_raw(raw(dmt=AUTO))
-    assert str(run.schedule.config.k) == "1/64"
+    assert run.schedule.config.k == Fraction(1, 64)
     assert str(run.schedule.stages[1].mix["math"]) == "1/64"
     said = refusal(raw(dmt=AUTO, base_model="other/model"))
     assert_mistake(said, "dmt.k", FILE, "base_model", "some/model")
@@ -132,7 +132,7 @@ def cells(**changes: Any) -> Any:
 
 def test_the_trials_share_stage_1_and_go_from_the_smallest_k_up() -> None:
     found = cells(auto_k={"ladder": [0.25, "1/64", "1/4"], "max_steps": 30})
-    assert [cell.settings["k"] for cell in found] == ["1/64", "1/4"]
+    assert [cell.settings["k"] for cell in found] == [Fraction(1, 64), Fraction(1, 4)]
     first = found[0].run.parent
     assert first is found[1].run.parent
     assert [stage.get("max_steps") for stage in first.config["dmt"]["stages"]] == [None]

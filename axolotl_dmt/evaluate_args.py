@@ -1,0 +1,162 @@
+"""The `dmt.evaluate` block: how each ability is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from axolotl_dmt.errors import DMTError
+
+SUITE_ABILITIES = ("math", "math_hard", "code", "code_mbpp", "general", "mtbench")
+"""The keys of `evaluate.data`: a task of ours reads each of them, as `dmt_<ability>_data`."""
+
+
+class Block(BaseModel):
+    """A block of the YAML; it refuses keys that it does not have."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def _check_when(value: Any) -> Any:
+    # pydantic would report a mistake in the mapping once for each form that `when` takes.
+    if isinstance(value, Mapping):
+        steps = value.get("every_steps")
+        is_positive = isinstance(steps, int) and not isinstance(steps, bool) and steps > 0
+        if set(value) != {"every_steps"} or not is_positive:
+            fix = "write each_stage, end, never, or {every_steps: n} with n from 1 up"
+            raise DMTError("", f"{dict(value)!r} is not accepted", fix)
+    return value
+
+
+class EverySteps(Block):
+    """Score at an interval of optimiser steps, and at the end of each stage."""
+
+    every_steps: int = Field(
+        gt=0, description="Optimiser steps between two evaluations.", examples=[500]
+    )
+
+
+class JudgeConfig(Block):
+    """The judge model of `dmt_general_mtbench`, on any OpenAI-compatible server."""
+
+    model: str = Field(description="Name of the judge model on its server.", examples=["gpt-4o"])
+    base_url: str | None = Field(
+        None,
+        description="Address of the server. The API key is read from the environment "
+        "(DMT_JUDGE_API_KEY, else OPENAI_API_KEY) and is never written to a file. Default: "
+        "OpenAI's server.",
+        examples=["http://localhost:8000/v1"],
+    )
+
+
+class EvaluateConfig(Block):
+    """How each ability is scored by lm-evaluation-harness: `dmt.evaluate`."""
+
+    tasks: list[str] = Field(
+        default_factory=lambda: ["dmt_suite"],
+        min_length=1,
+        description="lm-eval tasks or groups; `dmt_suite` is math, code and general ability.",
+        examples=[["dmt_suite"]],
+    )
+    when: Annotated[
+        Literal["each_stage", "end", "never"] | EverySteps, BeforeValidator(_check_when)
+    ] = Field(
+        "each_stage",
+        description="each_stage, end, never, or {every_steps: n}.",
+        examples=["each_stage"],
+    )
+    before: bool = Field(
+        False, description="Also score the model before the first stage.", examples=[True]
+    )
+    data: dict[str, str] | None = Field(
+        None,
+        description="Local files to use instead of the public datasets, by ability: "
+        "{math: test.jsonl, code: ..., general: ...}.",
+        examples=[{"math": "gsm8k_test.jsonl"}],
+    )
+    prompt: str | None = Field(
+        None,
+        description="Prompt of the generative tasks: plain, vicuna, alpaca, or a template that "
+        "contains {question}. Use the one that you train with.",
+        examples=["vicuna"],
+    )
+    limit: float | None = Field(
+        None,
+        gt=0,
+        description="Items per task (a number), or a fraction of them (below 1).",
+        examples=[200],
+    )
+    num_fewshot: int | None = Field(
+        None, ge=0, description="Number of examples in the prompt.", examples=[0]
+    )
+    batch_size: int | Literal["auto"] = Field(
+        8,
+        description="Number of items generated at once, or auto. vLLM forms its own batches.",
+        examples=[32],
+    )
+    apply_chat_template: bool = Field(
+        False,
+        description="Format prompts with the tokenizer's chat template.",
+        examples=[True],
+    )
+    max_new_tokens: int | None = Field(
+        None, gt=0, description="Maximum length of an answer in tokens.", examples=[512]
+    )
+    gen_kwargs: dict[str, Any] | None = Field(
+        None,
+        description="Generation settings that are passed to lm-eval.",
+        examples=[{"temperature": 0.0}],
+    )
+    include_path: str | None = Field(
+        None, description="A folder with your own lm-eval tasks.", examples=["my_tasks"]
+    )
+    runner: Literal["in_process", "subprocess"] = Field(
+        "in_process",
+        description="in_process scores the live model, with the items divided among the ranks; "
+        "subprocess scores the saved stage in a separate process, which ZeRO-3 and FSDP require.",
+        examples=["subprocess"],
+    )
+    model: Literal["hf", "vllm"] = Field(
+        "hf",
+        description="Backend that generates the answers; vllm needs `runner: subprocess`.",
+        examples=["hf"],
+    )
+    model_args: dict[str, Any] | None = Field(
+        None,
+        description="With `runner: subprocess`: arguments of lm-eval's model, such as the share of "
+        "the GPU's memory that vLLM may use beside the training.",
+        examples=[{"gpu_memory_utilization": 0.4}],
+    )
+    judge: JudgeConfig | None = Field(
+        None,
+        description="The judge model of dmt_general_mtbench.",
+        examples=[{"model": "gpt-4o"}],
+    )
+    allow_unsafe_code: bool = Field(
+        False,
+        description="Run generated code even where namespaces cannot isolate it.",
+        examples=[True],
+    )
+    samples: int = Field(
+        3,
+        ge=0,
+        description="Number of answers per ability and stage that the report shows.",
+        examples=[3],
+    )
+
+    @model_validator(mode="after")
+    def _known_abilities(self) -> EvaluateConfig:
+        # A user's own tasks may read data of any name.
+        for ability in self.data or {} if self.include_path is None else {}:
+            if ability not in SUITE_ABILITIES:
+                fix = f"known abilities: {', '.join(SUITE_ABILITIES)}"
+                raise DMTError(f"data.{ability}", "no task of dmt_suite reads it", fix)
+        return self
+
+    @model_validator(mode="after")
+    def _vllm_needs_a_process(self) -> EvaluateConfig:
+        if self.model == "vllm" and self.runner != "subprocess":
+            raise DMTError("model", "vllm scores only saved stages", "write runner: subprocess too")
+        return self
