@@ -31,7 +31,8 @@ _hooks = click.option(
     "--hooks",
     multiple=True,
     metavar="MODULE_OR_FILE",
-    help="Load these hooks, named as in dmt.hooks. The run's own hooks are not loaded otherwise.",
+    help="Load these hooks, named as in dmt.hooks; repeat for more. The run's own hooks are not "
+    "loaded otherwise.",
 )
 _launcher_args = click.option(
     "--launcher-args",
@@ -43,7 +44,10 @@ _launcher_args = click.option(
 @click.group(cls=_Commands)
 @click.option("--quiet", is_flag=True, help="Show no progress bars. Same as AXOLOTL_DMT_QUIET=1.")
 def dmt(quiet: bool) -> None:
-    """Dual-stage Mixed Fine-tuning: plan a run, score its stages, report."""
+    """Dual-stage Mixed Fine-tuning: plan a run, score its stages, report.
+
+    CONFIG is an Axolotl YAML with a dmt: block. OUTPUT_DIR is the output_dir of a run.
+    """
     from axolotl_dmt.console import VARIABLE, silence_known_noise
 
     silence_known_noise()
@@ -342,7 +346,7 @@ def schema() -> None:
     "--data",
     multiple=True,
     metavar="DOMAIN=FILE",
-    help="A domain and its data: a file, or a dataset on the Hub.",
+    help="A domain and its data: a file, or a dataset on the Hub. Repeat for each dataset.",
 )
 @click.option(
     "--gpu-memory",
