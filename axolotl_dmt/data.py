@@ -35,6 +35,7 @@ from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.inputs import Domain, Packing
 from axolotl_dmt.loadable import loading
 from axolotl_dmt.permutation import Permutation, derive_key
+from axolotl_dmt.pool_layout import PoolLayout
 from axolotl_dmt.row_losses import RowLosses
 
 UNREADABLE = (OSError, ValueError, KeyError, StopIteration, DatasetGenerationError)
@@ -45,14 +46,13 @@ IGNORED = -100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pool:
-    """All rows that a run may train on.
+class RowPool:
+    """All tokenised rows that a run may train on.
 
     Attributes:
-        dataset: the tokenised rows of all domains, then the blank row; where a stage wants the
-            inputs masked otherwise, then all rows again in that way.
-        domains: what the plan needs to know, in the pool's order.
-        held_out: rows kept from training by domain, and Axolotl's `test_datasets` under "test".
+        dataset: the rows, as `layout` describes.
+        domains: what the plan needs to know of each domain, in the order of the dataset.
+        held_out: the held-out rows by domain, and Axolotl's `test_datasets` under "test".
     """
 
     dataset: Dataset
@@ -60,39 +60,43 @@ class Pool:
     held_out: Mapping[str, Dataset]
 
     @property
-    def blank(self) -> int:
-        """Position of the blank row."""
-        return sum(domain.rows for domain in self.domains)
+    def layout(self) -> PoolLayout:
+        """Where each row lies in `dataset`."""
+        return layout_of(self.domains)
 
     def rows_of(self, domain: str) -> Dataset:
-        """The tokenised rows of a domain, in pool order."""
-        names = [known.name for known in self.domains]
-        ends = np.cumsum([known.rows for known in self.domains])
-        index = names.index(domain)
-        return self.dataset.select(range(ends[index] - self.domains[index].rows, ends[index]))
+        """Return the tokenised rows of a domain, in the order of the dataset."""
+        return self.dataset.select(self.layout.range_of(domain))
 
-    def with_losses(self, recorded: RowLosses, domains: Sequence[str], path: Path) -> Pool:
-        """The pool with a model's loss on each row of these domains.
+    def with_losses(self, recorded: RowLosses, domains: Sequence[str], path: Path) -> RowPool:
+        """Return the pool with a model's loss on each row of the named domains.
 
         Args:
             recorded: the losses.
-            domains: those that want them.
-            path: where the losses were read, for the error.
+            domains: the domains that need losses.
+            path: the file that the losses were read from, for the error.
 
         Raises:
-            DMTError: they are of other rows.
+            DMTError: the losses were measured on other rows.
         """
-        found = {
-            known.name: recorded.of(
-                known.name, known.rows, content_digest(self.rows_of(known.name)), path
+        losses = {
+            domain.name: recorded.of(
+                domain.name, domain.rows, content_digest(self.rows_of(domain.name)), path
             )
-            for known in self.domains
-            if known.name in domains
+            for domain in self.domains
+            if domain.name in domains
         }
         return replace(
             self,
-            domains=tuple(replace(known, losses=found.get(known.name)) for known in self.domains),
+            domains=tuple(
+                replace(domain, losses=losses.get(domain.name)) for domain in self.domains
+            ),
         )
+
+
+def layout_of(domains: Sequence[Domain]) -> PoolLayout:
+    """Return the layout of a dataset that holds these domains in this order."""
+    return PoolLayout(rows={domain.name: domain.rows for domain in domains})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +132,7 @@ def load_pool(
     val_rows: Mapping[str, int] | None = None,
     otherwise: Mapping[str, str] | None = None,
     seed: int = 0,
-) -> Pool:
+) -> RowPool:
     """Prepare every dataset and lay the rows out as the plan expects.
 
     Args:
@@ -176,10 +180,11 @@ def load_pool(
         again += [_only(part.otherwise or part.rows, shared) for part in parts]
         domains.append(_domain(cfg, name, parts, (columns or {}).get(name, ())))
     lengths = np.concatenate([domain.lengths for domain in domains])
-    pool = concatenate_datasets(ordered)
-    blank = _blank_row(pool, int(lengths.argmin()))
-    whole = [pool, blank, *(again if otherwise else [])]
-    return Pool(dataset=concatenate_datasets(whole), domains=tuple(domains), held_out=held_out)
+    rows = concatenate_datasets(ordered)
+    blank = _blank_row(rows, int(lengths.argmin()))
+    arranged = layout_of(domains).arrange([rows], blank, again if otherwise else ())
+    dataset = concatenate_datasets(arranged)
+    return RowPool(dataset=dataset, domains=tuple(domains), held_out=held_out)
 
 
 def _prepare(

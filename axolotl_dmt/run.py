@@ -301,7 +301,7 @@ class Run:
                 "list axolotl_dmt.DMTPlugin first",
             )
         assert self.plan is not None
-        trainer.follow_plan(self.plan, self.pool.blank, self._adapters(cfg, trainer))
+        trainer.follow_plan(self.plan, self.pool.layout, self._adapters(cfg, trainer))
         self.recorder = Recorder(
             output_dir / "dmt",
             self.plan,

@@ -27,30 +27,17 @@ from axolotl_dmt.data import IGNORED
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.interruption import Tell, told
 from axolotl_dmt.model_card import update_card
+from axolotl_dmt.pool_layout import PoolLayout
 from axolotl_dmt.record import Recorder
 from axolotl_dmt.stage_checks import AXOLOTLS_SCHEDULERS
 from axolotl_dmt.training_plan import StagePlan, TrainingPlan
 
 
-def pool_positions(plan: TrainingPlan, blank: int, start: int, stop: int) -> NDArray[Any]:
-    """Where the rows order[start:stop] of a plan lie in the pool, whose blank row is at `blank`.
-
-    Rows of a stage that wants its inputs masked otherwise lie once more behind the blank row.
-    """
-    rows = np.asarray(plan.order[start:stop])
-    positions = np.where(rows < 0, blank, rows).astype(np.int64)
-    for stage in plan.stages:
-        if stage.stage.train_on_inputs is not None:
-            first, last = (max(bound - start, 0) for bound in plan.step_bounds(stage))
-            positions[first:last] += np.where(rows[first:last] < 0, 0, blank + 1)
-    return positions
-
-
 class PlanSampler(Sampler[int]):
     """Deals the plan's rows in order; blanks become the pool's blank row."""
 
-    def __init__(self, plan: TrainingPlan, blank: int) -> None:
-        self.plan, self.blank = plan, blank
+    def __init__(self, plan: TrainingPlan, layout: PoolLayout) -> None:
+        self.plan, self.layout = plan, layout
 
     def __len__(self) -> int:
         return len(self.plan.order)
@@ -58,7 +45,7 @@ class PlanSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         chunk = 65536
         for start in range(0, len(self.plan.order), chunk):
-            yield from pool_positions(self.plan, self.blank, start, start + chunk).tolist()
+            yield from self.layout.positions(self.plan, start, start + chunk).tolist()
 
 
 class PlanPackSampler(BatchSampler):
@@ -67,8 +54,8 @@ class PlanPackSampler(BatchSampler):
     The nested lists are what Axolotl's data loader expects of its own multipack sampler.
     """
 
-    def __init__(self, plan: TrainingPlan, blank: int, batch_size: int) -> None:
-        self.plan, self.blank = plan, blank
+    def __init__(self, plan: TrainingPlan, layout: PoolLayout, batch_size: int) -> None:
+        self.plan, self.layout = plan, layout
         self.batch_size, self.drop_last = batch_size, False
         assert plan.pack_offsets is not None
         self.offsets: NDArray[np.int64] = plan.pack_offsets
@@ -85,7 +72,7 @@ class PlanPackSampler(BatchSampler):
 
     def _pack(self, index: int) -> list[int]:
         first, last = self.offsets[index : index + 2].tolist()
-        return pool_positions(self.plan, self.blank, first, last).tolist()
+        return self.layout.positions(self.plan, first, last).tolist()
 
 
 class StageTrainerMixin:
@@ -93,7 +80,7 @@ class StageTrainerMixin:
 
     Attributes:
         dmt_plan: the plan to train by.
-        dmt_blank: position of the blank row in the training dataset.
+        dmt_layout: where the plan's rows lie in the training dataset.
         dmt_recorder: what the model card tells of.
         dmt_tell: makes the line that an interrupted training prints.
         dmt_decaying: which of the optimiser's groups hold parameters that decay.
@@ -101,7 +88,7 @@ class StageTrainerMixin:
     """
 
     dmt_plan: TrainingPlan | None = None
-    dmt_blank: int = -1
+    dmt_layout: PoolLayout
     dmt_adapters: StackedAdapters | None = None
     dmt_recorder: Recorder | None = None
     dmt_tell: Tell | None = None
@@ -109,10 +96,10 @@ class StageTrainerMixin:
     dmt_decaying: Sequence[bool] = ()
 
     def follow_plan(
-        self: Any, plan: TrainingPlan, blank: int, adapters: StackedAdapters | None = None
+        self: Any, plan: TrainingPlan, layout: PoolLayout, adapters: StackedAdapters | None = None
     ) -> None:
         """Train by this plan from now on."""
-        self.dmt_plan, self.dmt_blank, self.dmt_adapters = plan, blank, adapters
+        self.dmt_plan, self.dmt_layout, self.dmt_adapters = plan, layout, adapters
         self.dmt_blank_steps = steps_with_blanks(
             plan, self.args.gradient_accumulation_steps, self.args.world_size
         )
@@ -135,10 +122,10 @@ class StageTrainerMixin:
         if self.dmt_plan is None:
             return super()._get_train_sampler(train_dataset)  # type: ignore[misc]
         if self.dmt_plan.pack_offsets is None:
-            return PlanSampler(self.dmt_plan, self.dmt_blank)
+            return PlanSampler(self.dmt_plan, self.dmt_layout)
         micro_batches = self.args.gradient_accumulation_steps * self.args.world_size
         packs = self.dmt_plan.packs_per_step // micro_batches
-        return PlanPackSampler(self.dmt_plan, self.dmt_blank, packs)
+        return PlanPackSampler(self.dmt_plan, self.dmt_layout, packs)
 
     def create_optimizer(self: Any, *args: Any, **kwargs: Any) -> Any:
         """The trainer's optimiser; DeepSpeed and FSDP later swap the parameters in its groups."""

@@ -136,15 +136,13 @@ def _queries(config_file: Path, count: int) -> dict[str, list[list[int]]]:
 
     with quiet_logs():
         _, run = compile_from_yaml(str(config_file))
-    found, start = {}, 0
+    queries = {}
     for domain in run.pool.domains:
-        own = run.pool.dataset.select(range(start, start + domain.rows))
-        start += domain.rows
-        rows = run.pool.held_out.get(domain.name, own)
+        rows = run.pool.held_out.get(domain.name) or run.pool.rows_of(domain.name)
         # The same queries for every model and every call.
         chosen = np.random.default_rng(0).permutation(len(rows))[:count]
-        found[domain.name] = [_query(row) for row in rows.select(np.sort(chosen))]
-    return found
+        queries[domain.name] = [_query(row) for row in rows.select(np.sort(chosen))]
+    return queries
 
 
 def _query(row: Mapping[str, Any]) -> list[int]:
