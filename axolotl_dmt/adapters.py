@@ -149,7 +149,7 @@ def stacked_adapters(
     Raises:
         DMTError: the loaded adapter does not hold these.
     """
-    if not earlier and not any(stage.stage.new_adapter for stage in plan.stages):
+    if not earlier and not any(stage.settings.new_adapter for stage in plan.stages):
         return None
     adapters = StackedAdapters(model)
     found = model.peft_config[NAME].r
@@ -158,7 +158,7 @@ def stacked_adapters(
         raise DMTError("lora_model_dir", problem, "name the folder that the stage before left")
     if earlier:
         adapters.split(earlier)
-    if loaded and plan.stages[0].stage.new_adapter:
+    if loaded and plan.stages[0].settings.new_adapter:
         adapters.renew(plan.seed, len(plan.stages))
     return adapters
 

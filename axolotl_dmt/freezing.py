@@ -40,14 +40,14 @@ class Freezer:
         names = list(self.trainable)
         for stage in stages:
             key = f"freeze (stage {stage.name})"
-            for pattern in stage.stage.freeze:
+            for pattern in stage.settings.freeze:
                 if not any(re.search(pattern, name) for name in names):
                     raise DMTError(
                         key,
                         f"{pattern!r} matches no trainable parameter",
                         f"there are {len(names)}, such as {', '.join(_some(names))}",
                     )
-            if len(_matches(stage.stage.freeze, names)) == len(names):
+            if len(_matches(stage.settings.freeze, names)) == len(names):
                 raise DMTError(
                     key,
                     f"all {len(names)} trainable parameters are frozen",

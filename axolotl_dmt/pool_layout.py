@@ -61,7 +61,7 @@ class PoolLayout:
         rows = np.asarray(plan.order[start:stop])
         positions = np.where(rows < 0, self.blank, rows).astype(np.int64)
         for stage in plan.stages:
-            if stage.stage.train_on_inputs is not None:
+            if stage.settings.train_on_inputs is not None:
                 first, last = (max(bound - start, 0) for bound in plan.step_bounds(stage))
                 positions[first:last] += np.where(rows[first:last] < 0, 0, self.blank + 1)
         return positions

@@ -68,7 +68,7 @@ class StageCallback(TrainerCallback, ExportableState):
         self.recorder, self.tasks, self.ranks = recorder, tasks, ranks
         self.entered, self.stage_started = -1, time.monotonic()
         self.freezer: Freezer | None = None
-        if any(part.stage.freeze for part in plan.stages):
+        if any(part.settings.freeze for part in plan.stages):
             self.freezer = Freezer(trainer.model)
             self.freezer.check(plan.stages)
             if trainer.args.gradient_checkpointing:
@@ -117,10 +117,10 @@ class StageCallback(TrainerCallback, ExportableState):
             stage.end_step,
             ", ".join(f"{name} {draw.rows} rows" for name, draw in stage.domains.items()),
         )
-        if stage.stage.weight_decay is not None:
-            set_weight_decay(self.trainer, stage.stage.weight_decay)
+        if stage.settings.weight_decay is not None:
+            set_weight_decay(self.trainer, stage.settings.weight_decay)
         if self.freezer is not None:
-            self.freezer.apply(stage.stage.freeze)
+            self.freezer.apply(stage.settings.freeze)
         self._tell("stage_start", stage, state.global_step)
 
     def on_step_end(
@@ -145,10 +145,10 @@ class StageCallback(TrainerCallback, ExportableState):
         self._tell("stage_end", stage, step, folder)
         if stage.index + 1 < len(self.plan.stages):
             following = self.plan.stages[stage.index + 1]
-            if following.stage.new_adapter:
+            if following.settings.new_adapter:
                 left = len(self.plan.stages) - following.index
                 self.trainer.dmt_adapters.renew(self.plan.seed, left)
-            if following.stage.reset_optimizer:
+            if following.settings.reset_optimizer:
                 reset_optimizer(self.trainer.optimizer)
             # The checkpoint written now holds the state that the next stage starts from.
             control.should_save = args.save_strategy != SaveStrategy.NO

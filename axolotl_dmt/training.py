@@ -248,9 +248,9 @@ def stage_curve(stage: StagePlan, trainer: Any) -> NDArray[np.float64]:
     Raises:
         DMTError: the trainer does not take the scheduler.
     """
-    name = str(stage.stage.lr_scheduler)
+    name = str(stage.settings.lr_scheduler)
     key = f"lr_scheduler (stage {stage.name})"
-    peak = stage.stage.learning_rate
+    peak = stage.settings.learning_rate
     throwaway = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=peak)
     kept_args, kept_scheduler = trainer.args, trainer.lr_scheduler
     args = copy.copy(kept_args)

@@ -61,7 +61,7 @@ class StagePlan:
         end_step: the step after its last one.
         warmup_steps: of these steps.
         epoch_draws: rows of one whole epoch.
-        stage: the settings it was compiled from.
+        settings: the resolved settings that it was compiled from.
         domains: what it takes of each domain that it takes something of.
     """
 
@@ -71,7 +71,7 @@ class StagePlan:
     end_step: int
     warmup_steps: int
     epoch_draws: int
-    stage: Stage
+    settings: Stage
     domains: Mapping[str, DomainDraw]
 
     @property
@@ -196,8 +196,8 @@ class TrainingPlan:
         """
         stages = [
             {"end": s.end_step, "warmup": s.warmup_steps}
-            | {name: getattr(s.stage, name) for name in _LEARNING}
-            | {n: said for n in _LEARNING_IF_SAID if (said := getattr(s.stage, n)) is not None}
+            | {name: getattr(s.settings, name) for name in _LEARNING}
+            | {n: said for n in _LEARNING_IF_SAID if (said := getattr(s.settings, n)) is not None}
             for s in self.stages
         ]
         used = self._used()
@@ -212,8 +212,8 @@ class TrainingPlan:
             {
                 "name": stage.name,
                 "steps": stage.steps,
-                "epochs": stage.stage.epochs,
-                "learning_rate": stage.stage.learning_rate,
+                "epochs": stage.settings.epochs,
+                "learning_rate": stage.settings.learning_rate,
                 "domains": {name: asdict(draw) for name, draw in stage.domains.items()},
             }
             for stage in self.stages
@@ -242,7 +242,7 @@ class TrainingPlan:
         plain["packs_per_step"] = self.packs_per_step
         plain["pools"] = [asdict(pool) for pool in self.pools]
         for summary, stage in zip(plain["stages"], self.stages, strict=True):
-            summary["settings"] = stage.stage.to_plain()
+            summary["settings"] = stage.settings.to_plain()
             for name in ("start_step", "end_step", "warmup_steps", "epoch_draws"):
                 summary[name] = getattr(stage, name)
         temporary = folder / f".plan.json.{os.getpid()}"
@@ -307,7 +307,7 @@ class TrainingPlan:
         for now, then in zip(self.stages, former.stages, strict=False):
             where = f"stage {now.index + 1} ({now.name}): "
             found += _differences(where, now, then, ("steps", "warmup_steps"))
-            found += _differences(where, now.stage, then.stage, _LEARNING + _LEARNING_IF_SAID)
+            found += _differences(where, now.settings, then.settings, _LEARNING + _LEARNING_IF_SAID)
             for name in {**then.domains, **now.domains}:
                 counts = [s.domains[name].draws if name in s.domains else 0 for s in (now, then)]
                 if counts[0] != counts[1]:
@@ -370,7 +370,7 @@ def _stage_from_plain(index: int, plain: Mapping[str, Any]) -> StagePlan:
     names = ("name", "start_step", "end_step", "warmup_steps", "epoch_draws")
     return StagePlan(
         index=index,
-        stage=Stage.from_plain(plain["settings"]),
+        settings=Stage.from_plain(plain["settings"]),
         domains={name: DomainDraw(**draw) for name, draw in plain["domains"].items()},
         **{name: plain[name] for name in names},
     )

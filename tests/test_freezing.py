@@ -29,7 +29,7 @@ class Watch(TrainerCallback):
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         now = self.plan.stages[self.plan.stage_at(state.global_step)]
         if state.global_step == now.start_step:
-            self.freezer.apply(now.stage.freeze)
+            self.freezer.apply(now.settings.freeze)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step in [part.end_step for part in self.plan.stages]:

@@ -277,8 +277,8 @@ def test_each_stage_has_the_curve_of_a_run_of_its_own(
     composed = rates(composed_scheduler(plan, staged, optimizer), optimizer, plan.total_steps)
     alone = []
     for part in plan.stages:
-        plain = made(part.stage.learning_rate)
-        optimizer = torch.optim.AdamW(plain.model.parameters(), lr=part.stage.learning_rate)
+        plain = made(part.settings.learning_rate)
+        optimizer = torch.optim.AdamW(plain.model.parameters(), lr=part.settings.learning_rate)
         alone += rates(plain.create_scheduler(part.steps, optimizer), optimizer, part.steps)
     np.testing.assert_allclose(composed, alone, rtol=1e-9)
     assert name.startswith("constant") or len(set(composed)) > 4
