@@ -209,8 +209,8 @@ def _train_stage_2(
     launcher_args: str,
 ) -> None:
     """Train the whole of stage 2 into the YAML's own output folder."""
-    from axolotl_dmt.record import RESULTS_FILE
     from axolotl_dmt.report import write_report
+    from axolotl_dmt.results import RESULTS_FILE
     from axolotl_dmt.run_folder import load_results
 
     # a trial's own YAML says how a run starts from stage 1's weights

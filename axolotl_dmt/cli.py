@@ -108,7 +108,7 @@ def report(output_dir: Path, hooks: tuple[str, ...]) -> None:
 def _load_hooks(named: tuple[str, ...], output_dir: Path) -> None:
     """Those that were asked for. A folder may be a stranger's, and hooks are code."""
     from axolotl_dmt.hook_loading import load_hooks
-    from axolotl_dmt.record import HOOKS
+    from axolotl_dmt.results import HOOKS
     from axolotl_dmt.run_folder import load_results
 
     load_hooks(named)

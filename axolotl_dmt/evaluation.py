@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from axolotl_dmt.ranks import Ranks
-from axolotl_dmt.scored import Scored, described
+from axolotl_dmt.scored import Evaluation, described
 from axolotl_dmt.tasks import Tasks
 
 
-def score_live_model(trainer: Any, tasks: Tasks, ranks: Ranks) -> Scored:
+def score_live_model(trainer: Any, tasks: Tasks, ranks: Ranks) -> Evaluation:
     """Score the trainer's model; all ranks call this together, share the work and get the scores.
 
     A failure is returned, never raised: hours of training are worth more than one score.
@@ -31,7 +31,7 @@ def score_live_model(trainer: Any, tasks: Tasks, ranks: Ranks) -> Scored:
         return ranks.from_first(_shared(model, trainer.processing_class, tasks, ranks))
 
 
-def _shared(model: Any, tokenizer: Any, tasks: Tasks, ranks: Ranks) -> Scored:
+def _shared(model: Any, tokenizer: Any, tasks: Tasks, ranks: Ranks) -> Evaluation:
     """The scores on rank 0; nothing on the others, unless the model cannot be asked at all."""
     started = time.monotonic()
     shared, error = None, None
@@ -43,17 +43,17 @@ def _shared(model: Any, tokenizer: Any, tasks: Tasks, ranks: Ranks) -> Scored:
         error = described(caught)
     failures = [failure for failure in ranks.gathered(error) if failure]
     if failures or shared is None:
-        return Scored(error=failures[0], seconds=time.monotonic() - started)
+        return Evaluation(error=failures[0], seconds=time.monotonic() - started)
     if ranks.index > 0:
         shared.serve()
-        return Scored()
+        return Evaluation()
     try:
         output = tasks.evaluate(shared)
         assert output is not None
         seconds = time.monotonic() - started
-        return Scored.of(output, samples=tasks.config.samples, seconds=seconds)
+        return Evaluation.of(output, samples=tasks.config.samples, seconds=seconds)
     except Exception as caught:
-        return Scored(error=described(caught), seconds=time.monotonic() - started)
+        return Evaluation(error=described(caught), seconds=time.monotonic() - started)
     finally:
         shared.dismiss()
 

@@ -57,7 +57,7 @@ class DMTPlugin(BasePlugin):
         """Axolotl's trainer, or the one another plugin asks for, able to follow a plan."""
         if self.run is None:
             return None
-        from axolotl_dmt.training import stage_trainer
+        from axolotl_dmt.trainer import stage_trainer
 
         others = list(PluginManager.get_instance().plugins.values())
         answers = (plugin.get_trainer_cls(cfg) for plugin in others if plugin is not self)

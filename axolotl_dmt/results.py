@@ -21,8 +21,13 @@ from axolotl_dmt.metrics import ScoreMatrix
 
 SCHEMA = 1
 BASELINE = "baseline"
+RESULTS_FILE = "results.json"
+EVALUATE = "evaluate"
+"""The key of the file that holds the `dmt.evaluate` block of the run."""
+HOOKS = "hooks"
+"""The key of the file that lists the hooks of the run."""
 HARDWARE = "hardware"
-"""Where the file says what was trained on: {part: words}."""
+"""The key of the file that describes what the run was trained on: {part: description}."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,7 +323,7 @@ class Results:
         """
         path = Path(path)
         if path.is_dir():
-            path = path / "results.json"
+            path = path / RESULTS_FILE
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:

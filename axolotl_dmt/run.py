@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from axolotl_dmt import versions
 from axolotl_dmt.args import AUTO, DEFAULT_K, DEFAULT_SEED, DMTConfig
 from axolotl_dmt.chosen_k import ChosenK, choice_of, trial_stages
 from axolotl_dmt.data_files import may_be_gone, missing_files, wrong_columns
 from axolotl_dmt.earlier_run import NEXT_PLAN
+from axolotl_dmt.environment import check_axolotl, hardware, installed_versions
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.hooks import (
     registered_amounts,
@@ -21,7 +21,7 @@ from axolotl_dmt.hooks import (
     registered_selectors,
 )
 from axolotl_dmt.inputs import Packing, Stage
-from axolotl_dmt.interruption import last_words
+from axolotl_dmt.interruption import interruption_message
 from axolotl_dmt.kept_config import raw_config
 from axolotl_dmt.plan import compile_plan
 from axolotl_dmt.raw_checks import (
@@ -38,7 +38,7 @@ from axolotl_dmt.raw_checks import (
     take_domains,
     within,
 )
-from axolotl_dmt.record import Recorder
+from axolotl_dmt.recorder import Recorder
 from axolotl_dmt.replay import check_losses, domains_by_loss, losses_path
 from axolotl_dmt.resolve import resolve_stages
 from axolotl_dmt.row_losses import RowLosses
@@ -74,7 +74,7 @@ class Run:
         Raises:
             DMTError: with every mistake found.
         """
-        versions.check_axolotl()
+        check_axolotl()
         run, problems = cls.checked(cfg)
         try:
             check_output_dir(cfg)
@@ -264,7 +264,7 @@ class Run:
 
     def compose_scheduler(self, trainer: Any, optimizer: Any) -> Any:
         """The learning rate of all stages as one scheduler."""
-        from axolotl_dmt.training import composed_scheduler
+        from axolotl_dmt.learning_rate import composed_scheduler
 
         assert self.plan is not None
         # Building a stage's curve asks the trainer for a scheduler, which asks the plugins.
@@ -289,10 +289,9 @@ class Run:
 
     def callbacks(self, cfg: Any, trainer: Any, output_dir: Path) -> list[Any]:
         """Make the trainer follow the plan; returns the callback that acts at stage ends."""
-        from axolotl_dmt.hardware import hardware
+        from axolotl_dmt.callback import StageCallback
         from axolotl_dmt.progress import StageProgress
-        from axolotl_dmt.stages import StageCallback
-        from axolotl_dmt.training import StageTrainerMixin
+        from axolotl_dmt.trainer import StageTrainerMixin
 
         if not isinstance(trainer, StageTrainerMixin):
             raise DMTError(
@@ -306,7 +305,7 @@ class Run:
             output_dir / "dmt",
             self.plan,
             writes=trainer.is_world_process_zero(),  # type: ignore[attr-defined]
-            versions=versions.installed_versions(),
+            versions=installed_versions(),
             settings=_reported_settings(cfg) | self.reported,
             evaluate=self.config.evaluate,
             config=self.raw,
@@ -315,7 +314,7 @@ class Run:
             hardware=hardware(trainer.args.world_size),  # type: ignore[attr-defined]
         )
         trainer.dmt_recorder = self.recorder
-        trainer.dmt_tell = partial(last_words, trainer, self.plan, self.raw)
+        trainer.dmt_interruption_message = partial(interruption_message, trainer, self.plan)
         return [
             StageProgress(trainer, self.plan),
             StageCallback(

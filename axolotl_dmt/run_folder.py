@@ -10,8 +10,8 @@ from axolotl_dmt.args import EvaluateConfig
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.kept_config import CONFIG_FILE, load_config, save_config, without_secrets
 from axolotl_dmt.model_card import update_card
-from axolotl_dmt.record import EVALUATE, RESULTS_FILE, with_scores
-from axolotl_dmt.results import Results
+from axolotl_dmt.results import EVALUATE, RESULTS_FILE, Results
+from axolotl_dmt.scored import with_scores
 
 
 def load_results(output_dir: Path) -> Results:

@@ -16,14 +16,14 @@ from typing import Any
 
 from axolotl_dmt.args import EvaluateConfig
 from axolotl_dmt.hook_loading import load_hooks, loaded_hooks
-from axolotl_dmt.scored import Scored, described
+from axolotl_dmt.scored import Evaluation, described
 from axolotl_dmt.tasks import Tasks
 
 LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
 """Beginnings of what launchers set, which would make the new process look for its peers."""
 
 
-def score_saved_stage(folder: Path, config: EvaluateConfig) -> Scored:
+def score_saved_stage(folder: Path, config: EvaluateConfig) -> Evaluation:
     """Score the model in a folder, a whole one or a PEFT adapter.
 
     Args:
@@ -47,9 +47,9 @@ def score_saved_stage(folder: Path, config: EvaluateConfig) -> Scored:
             device=_device() if config.model == "hf" else None,
         )
     except Exception as error:
-        return Scored(error=described(error), seconds=time.monotonic() - started)
+        return Evaluation(error=described(error), seconds=time.monotonic() - started)
     assert output is not None
-    return Scored.of(output, samples=config.samples, seconds=time.monotonic() - started)
+    return Evaluation.of(output, samples=config.samples, seconds=time.monotonic() - started)
 
 
 def _model_arguments(folder: Path, config: EvaluateConfig) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def score_in_subprocess(folder: Path, config: EvaluateConfig) -> Scored:
+def score_in_subprocess(folder: Path, config: EvaluateConfig) -> Evaluation:
     """Score a saved stage in a process of its own.
 
     Training state stays out of it, so that weights sharded by ZeRO-3 or FSDP, or vLLM, can be
@@ -100,8 +100,8 @@ def score_in_subprocess(folder: Path, config: EvaluateConfig) -> Scored:
             check=False,
         )
         if done.returncode == 0 and out_file.is_file():
-            return Scored.from_json(json.loads(out_file.read_text(encoding="utf-8")))
-    return Scored(
+            return Evaluation.from_json(json.loads(out_file.read_text(encoding="utf-8")))
+    return Evaluation(
         error=f"the evaluation process ended with code {done.returncode}",
         seconds=time.monotonic() - started,
     )

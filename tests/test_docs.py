@@ -29,12 +29,11 @@ from axolotl_dmt.cli import dmt
 from axolotl_dmt.hooks import hook_manager, known_strategies
 from axolotl_dmt.kept_config import SOURCES
 from axolotl_dmt.plan import compile_plan
-from axolotl_dmt.record import EVALUATE, HOOKS
 from axolotl_dmt.reference import INTERNAL, SECTIONS
 from axolotl_dmt.reference_commands import commands
 from axolotl_dmt.reference_hooks import hooks
 from axolotl_dmt.resolve import resolve_stages
-from axolotl_dmt.results import HARDWARE, Results, Sample, Score, StageResult
+from axolotl_dmt.results import EVALUATE, HARDWARE, HOOKS, Results, Sample, Score, StageResult
 from axolotl_dmt.study import Study
 from axolotl_dmt.training_plan import DomainDraw
 from tests.pools import domain, stage

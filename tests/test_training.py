@@ -14,19 +14,15 @@ from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArgumen
 from transformers.trainer_utils import SchedulerType
 
 from axolotl_dmt.amounts import parse_amount
+from axolotl_dmt.blank_steps import steps_with_blanks
 from axolotl_dmt.inputs import Domain, Packing, Stage
-from axolotl_dmt.optimizers import reset_optimizer
+from axolotl_dmt.learning_rate import composed_scheduler
+from axolotl_dmt.optimizer import reset_optimizer, set_weight_decay
 from axolotl_dmt.plan import compile_plan
 from axolotl_dmt.pool_layout import PoolLayout
+from axolotl_dmt.samplers import PlanPackSampler, PlanSampler
 from axolotl_dmt.stage_checks import AXOLOTLS_SCHEDULERS, CURVELESS_SCHEDULERS
-from axolotl_dmt.training import (
-    PlanPackSampler,
-    PlanSampler,
-    StageTrainerMixin,
-    composed_scheduler,
-    set_weight_decay,
-    steps_with_blanks,
-)
+from axolotl_dmt.trainer import StageTrainerMixin
 from axolotl_dmt.training_plan import TrainingPlan
 
 LENGTH = 6
