@@ -159,7 +159,7 @@ class Run:
             self.dataset_domains,
             columns=score_columns(stages),
             val_rows=self._val_rows(),
-            otherwise=masked_otherwise(stages),
+            remasked=masked_otherwise(stages),
             seed=self._seed(cfg),
         )
         if by_loss := domains_by_loss(stages):
@@ -351,7 +351,7 @@ def masked_otherwise(stages: Sequence[Stage]) -> dict[str, str]:
 
 
 def _packing(cfg: Any) -> Packing:
-    from axolotl_dmt.data import packing
+    from axolotl_dmt.packing import packing
 
     return packing(cfg)
 

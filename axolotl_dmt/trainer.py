@@ -16,12 +16,12 @@ from transformers import Trainer
 
 from axolotl_dmt.adapters import StackedAdapters, is_stacked
 from axolotl_dmt.blank_steps import BlankStep, steps_with_blanks
-from axolotl_dmt.data import IGNORED
 from axolotl_dmt.interruption import MakeMessage, line_on_signal
 from axolotl_dmt.model_card import update_card
 from axolotl_dmt.pool_layout import PoolLayout
 from axolotl_dmt.recorder import Recorder
 from axolotl_dmt.samplers import PlanPackSampler, PlanSampler
+from axolotl_dmt.tokenised_rows import IGNORED
 from axolotl_dmt.training_plan import TrainingPlan
 
 

@@ -62,7 +62,7 @@ def test_a_pattern_that_matches_nothing_names_what_there_is() -> None:
     with pytest.raises(DMTError) as caught:
         Freezer(model()).check(plan.stages)
     said = str(caught.value)
-    assert said.startswith("freeze (stage one): 'encoder' matches no trainable parameter; there")
+    assert said.startswith("freeze (stage one): 'encoder' matches no trainable parameter; ")
     assert EMBEDDING in said
 
 
