@@ -1,10 +1,12 @@
-"""A fresh LoRA adapter at a stage, on top of the frozen ones of the stages before it.
+"""Starts a fresh LoRA adapter at a stage, on top of the frozen adapters of earlier stages.
 
-The adapter that is trained keeps its parameters, so that the optimiser, DDP and the checkpoints
-never see another one; what it learned so far is copied, added to each layer's output, and the
-adapter starts anew. On disk the earlier adapters and the present one are one adapter whose rank is
-the sum of theirs, which is the same function of the untouched base: it loads anywhere, can be
-merged by `axolotl merge-lora`, and holds all that is needed to go on from it.
+The trained adapter keeps its parameter tensors, so that the optimiser, DDP and the checkpoints
+always see the same ones. At the start of a stage its values are copied to a frozen adapter, which
+adds to each layer's output, and the trained adapter is initialised again.
+
+On disk, the earlier adapters and the current one form a single adapter whose rank is the sum of
+theirs. It computes the same function of the unchanged base model, loads wherever a LoRA adapter
+does, can be merged by `axolotl merge-lora`, and is sufficient to continue training.
 """
 
 from __future__ import annotations
@@ -26,21 +28,21 @@ from axolotl_dmt.permutation import derive_key
 from axolotl_dmt.training_plan import TrainingPlan
 
 NAME = "default"
-"""PEFT's name of the one adapter that Axolotl trains."""
+"""PEFT's name for the one adapter that Axolotl trains."""
 
 
 class StackedAdapters:
-    """The LoRA layers of a model, and what earlier adapters left in each."""
+    """The LoRA layers of a model, each with the frozen adapters of earlier stages."""
 
     def __init__(self, model: Any) -> None:
-        """Get ready to keep earlier adapters.
+        """Prepare each LoRA layer to hold earlier adapters.
 
         Args:
-            model: a PEFT model with one LoRA adapter, without any wrapper. Its `save_pretrained`
-                is replaced by one that saves the earlier adapters too.
+            model: an unwrapped PEFT model with one LoRA adapter. Its `save_pretrained` is replaced
+                by a method that also saves the earlier adapters.
 
         Raises:
-            DMTError: a LoRA layer is not on a linear one.
+            DMTError: a LoRA layer does not wrap a linear layer, or the adapter uses DoRA or rsLoRA.
         """
         self.model = model
         self.layers: dict[str, Any] = {
@@ -52,29 +54,31 @@ class StackedAdapters:
                 raise DMTError(
                     "adapter: new",
                     f"needs LoRA on linear layers only, and {name} is {kind}",
-                    "take it out of lora_target_modules, or let one adapter go through all stages",
+                    "remove it from lora_target_modules, or train one adapter in all stages",
                 )
             layer.dmt_earlier_A = layer.dmt_earlier_B = None
             layer.register_forward_hook(_add_earlier)
         config = model.peft_config[NAME]
         if config.use_dora or config.use_rslora:
             kind = "DoRA" if config.use_dora else "rsLoRA"
-            problem = f"holds {kind}, on which no fresh adapter can be stacked"
+            problem = f"holds a {kind} adapter, on which no fresh adapter can be stacked"
             raise DMTError("lora_model_dir", problem, "merge it into the base model first")
         self._save_plain = model.save_pretrained
         model.save_pretrained = self.save
 
     @property
     def earlier(self) -> int:
-        """Number of earlier adapters."""
+        """The number of earlier adapters."""
         layer = next(iter(self.layers.values()))
         return 0 if layer.dmt_earlier_A is None else len(layer.dmt_earlier_A) // layer.r[NAME]
 
     def split(self, earlier: int) -> None:
-        """Part an adapter that was saved with earlier ones, before the optimiser is made.
+        """Split an adapter that was saved with earlier ones into these and the current one.
+
+        This must happen before the optimiser is created.
 
         Args:
-            earlier: how many of these it holds before the present one.
+            earlier: number of earlier adapters that it holds.
         """
         for layer in self.layers.values():
             rank = layer.r[NAME] // (earlier + 1)
@@ -89,12 +93,13 @@ class StackedAdapters:
         configs[NAME] = _resized(configs[NAME], Fraction(1, earlier + 1))
 
     def renew(self, seed: int, left: int) -> None:
-        """Keep what the adapter has learned, and start a fresh one.
+        """Freeze a copy of the current adapter and initialise the current one again.
 
         Args:
-            seed: the plan's.
-            left: stages from here to the plan's end; with the seed it gives the same fresh adapter
-                on every rank, and in a run that starts at this stage.
+            seed: the plan's seed.
+            left: number of stages from this one to the plan's end. With the seed it determines the
+                fresh adapter, which is the same on every rank and in a run that starts at this
+                stage.
         """
         with torch.no_grad(), torch.random.fork_rng():
             torch.manual_seed(derive_key(seed, "adapter", left) % 2**63)
@@ -103,7 +108,7 @@ class StackedAdapters:
                 layer.reset_lora_parameters(NAME, True)
 
     def save(self, save_directory: str | os.PathLike[str], **options: Any) -> None:
-        """Save earlier and present adapters as one, as `PeftModel.save_pretrained` does."""
+        """Save the earlier and current adapters as one, as `PeftModel.save_pretrained` does."""
         if not self.earlier:
             self._save_plain(save_directory, **options)
             return
@@ -113,58 +118,61 @@ class StackedAdapters:
             for part, tensor in zip("AB", _joined(layer), strict=True)
         }
         configs = self.model.peft_config
-        present = configs[NAME]
+        current = configs[NAME]
         try:
-            configs[NAME] = _resized(present, Fraction(self.earlier + 1))
+            configs[NAME] = _resized(current, Fraction(self.earlier + 1))
             self._save_plain(save_directory, **options)
         finally:
-            configs[NAME] = present
+            configs[NAME] = current
 
     def load(self, folder: Path) -> None:
-        """Take earlier and present adapters from a folder that `save` wrote."""
+        """Load the earlier and current adapters from a folder that `save` wrote."""
         saved = load_file(folder / "adapter_model.safetensors")
         with torch.no_grad():
             for name, layer in self.layers.items():
                 a, b = (saved[f"{name}.lora_{part}.weight"] for part in "AB")
-                present_a, present_b = layer.lora_A[NAME].weight, layer.lora_B[NAME].weight
+                current_a, current_b = layer.lora_A[NAME].weight, layer.lora_B[NAME].weight
                 earlier = len(a) - layer.r[NAME]
-                present_a.copy_(a[earlier:])
-                present_b.copy_(b[:, earlier:])
+                current_a.copy_(a[earlier:])
+                current_b.copy_(b[:, earlier:])
                 if earlier:
-                    _keep(layer, a[:earlier].to(present_a), b[:, :earlier].to(present_b))
+                    _keep(layer, a[:earlier].to(current_a), b[:, :earlier].to(current_b))
 
 
 def stacked_adapters(
     model: Any, plan: TrainingPlan, *, loaded: bool, earlier: int, rank: int | None
 ) -> StackedAdapters | None:
-    """What the stages need to start fresh adapters, or None where none does.
+    """Return the stacked adapters of a model, or None where no stage starts a fresh adapter.
 
     Args:
-        model: as Axolotl made it.
+        model: the model as Axolotl loaded it.
         plan: the plan.
-        loaded: whether its adapter comes from `lora_model_dir`.
-        earlier: how many earlier adapters that one must hold, for the stages that are left out.
-        rank: of one adapter, where the YAML says it.
+        loaded: whether the model's adapter comes from `lora_model_dir`.
+        earlier: number of earlier adapters that the loaded adapter must hold, one for each fresh
+            adapter of the stages before the plan's first one.
+        rank: the rank of one adapter, if the YAML sets it.
 
     Raises:
-        DMTError: the loaded adapter does not hold these.
+        DMTError: the loaded adapter does not hold that number of adapters, or adapters cannot be
+            stacked on the model.
     """
-    if not earlier and not any(stage.stage.new_adapter for stage in plan.stages):
+    if not earlier and not any(stage.settings.new_adapter for stage in plan.stages):
         return None
     adapters = StackedAdapters(model)
-    found = model.peft_config[NAME].r
-    if found % (earlier + 1) or (earlier and rank and found != rank * (earlier + 1)):
-        problem = f"holds rank {found}, and the stages before leave {earlier + 1} adapters in one"
-        raise DMTError("lora_model_dir", problem, "name the folder that the stage before left")
+    loaded_rank = model.peft_config[NAME].r
+    count = earlier + 1
+    if loaded_rank % count or (earlier and rank and loaded_rank != rank * count):
+        problem = f"holds rank {loaded_rank}, and the previous stages stack {count} adapters"
+        raise DMTError("lora_model_dir", problem, "name the folder of the previous stage")
     if earlier:
         adapters.split(earlier)
-    if loaded and plan.stages[0].stage.new_adapter:
+    if loaded and plan.stages[0].settings.new_adapter:
         adapters.renew(plan.seed, len(plan.stages))
     return adapters
 
 
 def is_stacked(folder: Path, model: Any) -> bool:
-    """Whether a folder holds more than the adapter of this model, by its rank."""
+    """Whether the adapter in a folder has a larger rank than this model's current adapter."""
     try:
         saved = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     except OSError:
@@ -173,7 +181,7 @@ def is_stacked(folder: Path, model: Any) -> bool:
 
 
 def _joined(layer: Any) -> tuple[Tensor, Tensor]:
-    """A, shape (sum of ranks, in), and B, shape (out, sum of ranks), of all its adapters."""
+    """Return A, shape (sum of ranks, in), and B, shape (out, sum of ranks), of all adapters."""
     a, b = layer.lora_A[NAME].weight, layer.lora_B[NAME].weight
     if layer.dmt_earlier_A is None:
         return a, b
@@ -181,14 +189,15 @@ def _joined(layer: Any) -> tuple[Tensor, Tensor]:
 
 
 def _keep(layer: Any, a: Tensor, b: Tensor) -> None:
-    # Buffers move with the model, and these are in no state dict.
+    """Make copies of these matrices the layer's earlier adapters."""
+    # Buffers move with the model; non-persistent ones are in no state dict.
     for name, tensor in (("dmt_earlier_A", a), ("dmt_earlier_B", b)):
         delattr(layer, name)
         layer.register_buffer(name, tensor.detach().clone(), persistent=False)
 
 
 def _add_earlier(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-    """The forward hook of a LoRA layer."""
+    """Add the earlier adapters to the output of a LoRA layer; its forward hook."""
     a, b = layer.dmt_earlier_A, layer.dmt_earlier_B
     if a is None:
         return None
@@ -199,7 +208,7 @@ def _add_earlier(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tens
 
 
 def _resized(config: Any, times: Fraction) -> Any:
-    """The configuration of that many times the rank; alpha / r, the scaling, stays."""
+    """Return the configuration with a multiple of the rank and the same scaling, alpha / r."""
     other = copy.deepcopy(config)
     other.r, other.lora_alpha = int(times * config.r), int(times * config.lora_alpha)
     for name in ("rank_pattern", "alpha_pattern"):

@@ -1,4 +1,4 @@
-"""What a run took: tokens and time, by stage and in all."""
+"""The tokens and the time that a run took, by stage and in total."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from axolotl_dmt.results import Results
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Of a stage, or of a whole run. What is unknown is None.
+    """The cost of a stage or of a whole run; unknown values are None.
 
     Attributes:
-        name: of the stage.
-        tokens: read, padding aside.
-        trained_tokens: those of them that the loss saw.
-        training: seconds.
-        scoring: seconds.
+        name: the stage's name.
+        tokens: tokens that the model read, without padding.
+        trained_tokens: those of them that entered the loss.
+        training: seconds of training.
+        scoring: seconds of scoring.
     """
 
     name: str
@@ -28,12 +28,12 @@ class Cost:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """While training."""
+        """Tokens per second of training."""
         return self.tokens / self.training if self.tokens and self.training else None
 
 
 def stage_costs(results: Results) -> list[Cost]:
-    """Of each stage that has ended."""
+    """Return the cost of each stage that has ended."""
     planned = {str(s.get("name")): s for s in (results.plan or {}).get("stages", ())}
     costs = []
     for stage in results.stages:
@@ -51,9 +51,13 @@ def stage_costs(results: Results) -> list[Cost]:
 
 
 def total_costs(results: Results) -> Cost:
-    """Of all stages; a part that is unknown of one stage is unknown of all, scoring aside."""
+    """Return the cost of all stages together.
+
+    A value that is unknown for one stage is unknown for all, but `scoring` is the sum over the
+    stages that were scored.
+    """
     costs = stage_costs(results)
-    scored = [cost.scoring for cost in costs if cost.scoring is not None]
+    scoring = [cost.scoring for cost in costs if cost.scoring is not None]
     training = [cost.training for cost in costs]
     known = [seconds for seconds in training if seconds is not None]
     return Cost(
@@ -61,11 +65,12 @@ def total_costs(results: Results) -> Cost:
         tokens=_sum(cost.tokens for cost in costs),
         trained_tokens=_sum(cost.trained_tokens for cost in costs),
         training=sum(known) if known and len(known) == len(training) else None,
-        scoring=sum(scored) if scored else None,
+        scoring=sum(scoring) if scoring else None,
     )
 
 
 def _sum(counts: Iterable[int | None]) -> int | None:
-    found = list(counts)
-    known = [count for count in found if count is not None]
-    return sum(known) if known and len(known) == len(found) else None
+    """Return the sum, or None where a count is unknown or there is none."""
+    every = list(counts)
+    known = [count for count in every if count is not None]
+    return sum(known) if known and len(known) == len(every) else None

@@ -11,10 +11,9 @@ from axolotl_dmt.config_secrets import without_secrets
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.kept_config import load_config, save_config
 from axolotl_dmt.model_card import update_card
-from axolotl_dmt.record import with_scores
 from axolotl_dmt.results import EVALUATE, Results
 from axolotl_dmt.run_folder import RunFolder, load_results
-from axolotl_dmt.scored import Scored
+from axolotl_dmt.scored import Evaluation, with_scores
 
 
 def evaluate_config(results: Results, config_file: Path | None) -> EvaluateConfig:
@@ -93,7 +92,7 @@ def score_stages(
     update_card(output_dir, results)
 
 
-def _in_one_line(scored: Scored) -> str:
+def _in_one_line(scored: Evaluation) -> str:
     return ", ".join(f"{name} {score.value:.3f}" for name, score in scored.scores.items())
 
 

@@ -1,6 +1,6 @@
-"""Scores the model that is being trained, without disturbing the training.
+"""Scores the model that is being trained, without affecting the training.
 
-Everything that an evaluation touches is put back: the train flag of every module, the generation
+Everything that an evaluation changes is restored: the training flag of every module, the generation
 settings, the key-value cache flag and the states of all random generators.
 """
 
@@ -17,22 +17,23 @@ import numpy as np
 import torch
 
 from axolotl_dmt.ranks import Ranks
-from axolotl_dmt.scored import Scored, described
+from axolotl_dmt.scored import Evaluation, described
 from axolotl_dmt.tasks import Tasks
 
 
-def score_live_model(trainer: Any, tasks: Tasks, ranks: Ranks) -> Scored:
-    """Score the trainer's model; all ranks call this together, share the work and get the scores.
+def score_live_model(trainer: Any, tasks: Tasks, ranks: Ranks) -> Evaluation:
+    """Score the trainer's model.
 
-    A failure is returned, never raised: hours of training are worth more than one score.
+    Every rank must call this. The ranks share the work, and each gets the scores. A failure is
+    returned as the evaluation's error, never raised, so that the training continues.
     """
     model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
     with undisturbed(model):
         return ranks.from_first(_shared(model, trainer.processing_class, tasks, ranks))
 
 
-def _shared(model: Any, tokenizer: Any, tasks: Tasks, ranks: Ranks) -> Scored:
-    """The scores on rank 0; nothing on the others, unless the model cannot be asked at all."""
+def _shared(model: Any, tokenizer: Any, tasks: Tasks, ranks: Ranks) -> Evaluation:
+    """Return the evaluation on rank 0, and an empty one, or the set-up's error, on the others."""
     started = time.monotonic()
     shared, error = None, None
     try:
@@ -43,23 +44,26 @@ def _shared(model: Any, tokenizer: Any, tasks: Tasks, ranks: Ranks) -> Scored:
         error = described(caught)
     failures = [failure for failure in ranks.gathered(error) if failure]
     if failures or shared is None:
-        return Scored(error=failures[0], seconds=time.monotonic() - started)
+        return Evaluation(error=failures[0], seconds=time.monotonic() - started)
     if ranks.index > 0:
         shared.serve()
-        return Scored()
+        return Evaluation()
     try:
         output = tasks.evaluate(shared)
         assert output is not None
         seconds = time.monotonic() - started
-        return Scored.of(output, samples=tasks.config.samples, seconds=seconds)
+        return Evaluation.of(output, samples=tasks.config.samples, seconds=seconds)
     except Exception as caught:
-        return Scored(error=described(caught), seconds=time.monotonic() - started)
+        return Evaluation(error=described(caught), seconds=time.monotonic() - started)
     finally:
         shared.dismiss()
 
 
 def held_out_losses(trainer: Any) -> dict[str, float]:
-    """The loss on each domain's held-out rows, logged by the trainer as `eval_<domain>_loss`."""
+    """Return the loss on each domain's held-out rows.
+
+    The trainer logs the losses as `eval_<domain>_loss`.
+    """
     if not isinstance(trainer.eval_dataset, dict):
         return {}
     with undisturbed(trainer.accelerator.unwrap_model(trainer.model_wrapped)):
@@ -70,7 +74,7 @@ def held_out_losses(trainer: Any) -> dict[str, float]:
 
 @contextlib.contextmanager
 def undisturbed(model: Any) -> Iterator[None]:
-    """Puts back what scoring a model changes about it and about the random generators."""
+    """On exit, restore what scoring changes in the model and in the random generators."""
     training = [(module, module.training) for module in model.modules()]
     generation = copy.deepcopy(getattr(model, "generation_config", None))
     use_cache = getattr(getattr(model, "config", None), "use_cache", None)

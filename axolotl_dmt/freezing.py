@@ -1,4 +1,4 @@
-"""Holds parameters still in the stages that say so, and gives them back afterwards."""
+"""Freezes parameters in the stages that say so, and unfreezes them afterwards."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from axolotl_dmt.training_plan import StagePlan
 
 
 class Freezer:
-    """The trainable parameters of a model, and which of them a stage holds still.
+    """Freezes and unfreezes the trainable parameters of a model.
 
-    A frozen parameter has no gradient, so that an optimiser leaves it as it is: neither weight
-    decay nor Adam's moments of an earlier stage move it. Which parameters the optimiser and its
-    checkpoints know does not change, so that a run can be resumed in the middle of such a stage.
+    A frozen parameter has no gradient, so the optimiser does not update it: neither weight decay
+    nor Adam's moments from an earlier stage change it. The optimiser and its checkpoints hold the
+    same parameters in every stage, so a run can be resumed in the middle of such a stage.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        """Remember what is trained where nothing is frozen.
+        """Record the parameters that are trained where nothing is frozen.
 
         Args:
-            model: as it is before the first step, without any wrapper.
+            model: the unwrapped model, before the first step.
         """
         self.trainable = {
             name: parameter
@@ -32,22 +32,23 @@ class Freezer:
         }
 
     def check(self, stages: Iterable[StagePlan]) -> None:
-        """Refuse patterns that match nothing, or all there is to train.
+        """Check the `freeze` patterns of all stages.
 
         Raises:
-            DMTError: with some of the model's names.
+            DMTError: a pattern matches no trainable parameter, or a stage freezes all of them; the
+                error names some of the model's parameters.
         """
         names = list(self.trainable)
         for stage in stages:
             key = f"freeze (stage {stage.name})"
-            for pattern in stage.stage.freeze:
+            for pattern in stage.settings.freeze:
                 if not any(re.search(pattern, name) for name in names):
                     raise DMTError(
                         key,
                         f"{pattern!r} matches no trainable parameter",
-                        f"there are {len(names)}, such as {', '.join(_some(names))}",
+                        f"the model has {len(names)}, such as {', '.join(_examples(names))}",
                     )
-            if len(_matches(stage.stage.freeze, names)) == len(names):
+            if len(_matches(stage.settings.freeze, names)) == len(names):
                 raise DMTError(
                     key,
                     f"all {len(names)} trainable parameters are frozen",
@@ -56,7 +57,7 @@ class Freezer:
                 )
 
     def apply(self, patterns: Sequence[str]) -> None:
-        """Freeze what these patterns match, and nothing else."""
+        """Freeze the parameters that these patterns match, and unfreeze all others."""
         frozen = set(_matches(patterns, self.trainable))
         for name, parameter in self.trainable.items():
             parameter.requires_grad_(name not in frozen)
@@ -68,6 +69,6 @@ def _matches(patterns: Sequence[str], names: Iterable[str]) -> list[str]:
     return [name for name in names if any(re.search(pattern, name) for pattern in patterns)]
 
 
-def _some(names: Sequence[str]) -> list[str]:
-    """Up to three names from the start, the middle and the end."""
+def _examples(names: Sequence[str]) -> list[str]:
+    """Return up to three names: the first, the middle and the last one."""
     return list(dict.fromkeys([names[0], names[len(names) // 2], names[-1]]))

@@ -22,6 +22,7 @@ from axolotl_dmt.strategies import Strategy
 __all__ = [
     "adjusted_scores",
     "adjusted_stages",
+    "call_stage_hook",
     "hook_manager",
     "known_strategies",
     "load_hooks",
@@ -30,7 +31,6 @@ __all__ = [
     "registered_recipes",
     "registered_selectors",
     "report_sections",
-    "tell_stage",
 ]
 
 
@@ -133,7 +133,7 @@ def adjusted_scores(scores: Mapping[str, Score], output: Mapping[str, Any]) -> d
     return now
 
 
-def tell_stage(hook: str, context: StageContext) -> None:
+def call_stage_hook(hook: str, context: StageContext) -> None:
     """Call every plugin's `stage_start` or `stage_end`.
 
     Raises:

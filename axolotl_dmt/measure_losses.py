@@ -59,7 +59,7 @@ def write_row_losses(
         chosen = _chosen_domains(domains, run.schedule.domains, dmt_config.general_domains)
         pool = run.load_pool(cfg)
         model = load_model(model_folder, trust_remote_code=bool(cfg.trust_remote_code))
-    from axolotl_dmt.data import content_digest
+    from axolotl_dmt.tokenised_rows import content_digest
 
     measured = [domain for domain in pool.domains if domain.name in chosen]
     losses, digests = {}, {}
@@ -139,7 +139,7 @@ def row_losses(
     """
     import torch
 
-    from axolotl_dmt.data import token_counts
+    from axolotl_dmt.tokenised_rows import token_counts
 
     lengths = token_counts(rows)
     losses = np.full(len(rows), np.nan, np.float32)

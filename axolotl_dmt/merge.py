@@ -1,4 +1,4 @@
-"""Merge the models of two stages into one, tensor by tensor: a baseline that trains nothing.
+"""Merges the models of two stages into one, tensor by tensor: a baseline without training.
 
 Linear: (1 - w) first + w second (model soups, Wortsman et al., 2022). SLERP: the same two tensors
 combined along the arc between them (Shoemake, 1985), each tensor as one vector.
@@ -21,6 +21,7 @@ from axolotl_dmt.files import replacing
 from axolotl_dmt.run_folder import RunFolder, load_results
 
 METHODS = ("linear", "slerp")
+_FIX = "name two models of the same architecture"
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", _INDEX)
 
@@ -30,32 +31,32 @@ def merge_stages(
 ) -> None:
     """Write the merge of two stages as a model that transformers loads.
 
-    One shard of the first model is in memory at a time. Tensors are combined in 32-bit floats and
+    One shard of the first model is in memory at a time. Tensors are combined as 32-bit floats and
     written in the first model's data type and shards; everything else (configuration, tokenizer)
-    is copied from the second.
+    is copied from the second model.
 
     Args:
-        output_dir: of the run.
-        stages: two names of its stages, or folders of models.
+        output_dir: the run's folder.
+        stages: two names of the run's stages, or folders of models.
         method: "linear" or "slerp".
-        weight: of the second model, from 0 to 1.
-        to: the folder to make.
+        weight: the weight of the second model, from 0 to 1.
+        to: the folder to create.
 
     Raises:
-        DMTError: a stage or folder that is not there or is no full model, models that differ in
-            their tensors, a weight out of range, or `to` exists.
+        DMTError: a stage or folder does not exist or holds no full model, the models have different
+            tensors, the weight is out of range, or `to` exists.
     """
     if len(stages) != 2:
         raise DMTError("--stages", f"names {len(stages)} stages", "name two: specialise,generalise")
     if not 0 <= weight <= 1:
         raise DMTError("--weight", f"{weight:g} is not from 0 to 1", "write for example 0.5")
     if to.exists():
-        raise DMTError("--to", f"{to} exists", "name a new folder: nothing is overwritten")
+        raise DMTError("--to", f"{to} exists and is not overwritten", "name a new folder")
     first, second = (_folder(output_dir, name) for name in stages)
     places, others = _weight_map(first), _weight_map(second)
     if places.keys() != others.keys():
         lone = min(places.keys() ^ others.keys())
-        raise DMTError("--stages", f"only one of the models has {lone}", "merge like models")
+        raise DMTError("--stages", f"only one of the models has the tensor {lone}", _FIX)
     to.parent.mkdir(parents=True, exist_ok=True)
     with replacing(to) as partial:
         partial.mkdir()
@@ -68,7 +69,7 @@ def merge_stages(
                         pair = source.get_tensor(name), other.get_tensor(name)
                     merged[name] = merge_tensors(name, *pair, method=method, weight=weight)
             save_file(merged, partial / shard, metadata={"format": "pt"})
-        _copy_the_rest(first, second, partial)
+        _copy_other_files(first, second, partial)
         record = {"stages": list(stages), "method": method, "weight": weight}
         (partial / "dmt_merge.json").write_text(json.dumps(record, indent=2) + "\n")
 
@@ -78,18 +79,18 @@ def merge_tensors(
 ) -> torch.Tensor:
     """Combine two tensors of one shape; the result has the first's data type.
 
-    Integers must be equal. SLERP takes the line instead where there is no arc: a tensor of zeros,
-    or two that point the same or the opposite way.
+    Integer tensors must be equal. SLERP falls back to linear where the arc is undefined: for a
+    tensor of zeros, and for two tensors of the same or opposite direction.
 
     Raises:
-        DMTError: shapes differ, or integers do.
+        DMTError: the shapes differ, or integer tensors do.
     """
     if first.shape != second.shape:
         shapes = f"{tuple(first.shape)} and {tuple(second.shape)}"
-        raise DMTError("--stages", f"{name} has the shapes {shapes}", "merge like models")
+        raise DMTError("--stages", f"{name} has the shapes {shapes}", _FIX)
     if not first.is_floating_point():
         if not torch.equal(first, second):
-            raise DMTError("--stages", f"{name} holds integers that differ", "merge like models")
+            raise DMTError("--stages", f"the integers of {name} differ", _FIX)
         return first
     a, b = first.float(), second.float()
     near, far = 1 - weight, weight
@@ -104,39 +105,47 @@ def merge_tensors(
 
 
 def _folder(output_dir: Path, name: str) -> Path:
-    """The model of a stage, or the folder of that name."""
-    stages = load_results(output_dir).stages
-    run = RunFolder(output_dir)
-    found = [run.stage(i, name) for i, stage in enumerate(stages) if stage.name == name]
-    folder = found[0] if found else Path(name)
-    if found and not folder.is_dir():
+    """Return the folder of a stage's model, or the folder of that name.
+
+    Raises:
+        DMTError: there is neither, or the folder holds an adapter.
+    """
+    names = [stage.name for stage in load_results(output_dir).stages]
+    is_stage = name in names
+    folder = RunFolder(output_dir).stage(names.index(name), name) if is_stage else Path(name)
+    if is_stage and not folder.is_dir():
         raise DMTError("OUTPUT_DIR", f"no folder {folder}", "the stage's model is needed")
     if not folder.is_dir():
-        known = ", ".join(stage.name for stage in stages)
-        raise DMTError("--stages", f"{name} is no stage and no folder", f"known stages: {known}")
+        fix = f"the stages are {', '.join(names)}"
+        raise DMTError("--stages", f"{name} is neither a stage nor a folder", fix)
     if (folder / "adapter_config.json").is_file():
         raise DMTError(
             "--stages",
-            f"{folder} holds an adapter, and a merge of adapters is not that of their models",
+            f"{folder} holds an adapter, and merging adapters does not merge their models",
             "merge each into its base with `axolotl merge-lora` and name the two folders",
         )
     return folder
 
 
 def _weight_map(folder: Path) -> Mapping[str, str]:
-    """{tensor: file that holds it}."""
+    """Return {tensor: file that holds it}.
+
+    Raises:
+        DMTError: the folder holds no readable safetensors.
+    """
     try:
         if (folder / _INDEX).is_file():
-            found: Any = json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"]
-            return dict(found)
+            index: Any = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+            return dict(index["weight_map"])
         with safe_open(folder / _SINGLE, framework="pt") as weights:
             return dict.fromkeys(weights.keys(), _SINGLE)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        what = f"{folder} holds no readable model.safetensors ({error})"
-        raise DMTError("--stages", what, "name a stage that was saved whole") from None
+        problem = f"{folder} holds no readable model.safetensors ({error})"
+        raise DMTError("--stages", problem, "name a stage whose model is complete") from None
 
 
-def _copy_the_rest(first: Path, second: Path, to: Path) -> None:
+def _copy_other_files(first: Path, second: Path, to: Path) -> None:
+    """Copy the first model's index of tensors, and all of the second's files except weights."""
     if (first / _INDEX).is_file():
         shutil.copy2(first / _INDEX, to)
     for path in second.iterdir():

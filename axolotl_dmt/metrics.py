@@ -1,8 +1,8 @@
-"""What the schedule did to each ability, from the whole stage-by-ability matrix.
+"""Forgetting, retention and transfer, computed from the scores of all abilities after each stage.
 
-Every measure here is derived from `ScoreMatrix`; nothing else is stored. A missing score (an
-evaluation that failed, a task added later) is `None`, and so is a measure that needs it: undefined
-is never reported as 0. "Higher is better" is assumed of every score.
+Every measure is derived from a `ScoreMatrix`. A missing score (an evaluation that failed, a task
+added later) is `None`, and so is every measure that needs it: an undefined measure is never
+reported as 0. All scores are assumed to be better the higher they are.
 """
 
 from __future__ import annotations
@@ -33,77 +33,78 @@ class ScoreMatrix:
         stages: Sequence[tuple[str, Mapping[str, float | None]]],
         abilities: Iterable[str] = (),
     ) -> ScoreMatrix:
-        """Lay scores out as a matrix; what is absent or not finite is missing.
+        """Build a matrix from scores; an absent or non-finite score is missing.
 
         Args:
             stages: (stage name, {ability: score}) in training order.
-            abilities: the abilities that come first, in this order; others follow as they appear.
+            abilities: the abilities that come first, in this order; others follow in the order of
+                their first score.
 
         Returns:
-            The matrix over all abilities, named or seen.
+            The matrix of all abilities, named or scored.
         """
-        # A dict keeps the first place of each name: an ordered set.
+        # A dict serves as an ordered set.
         names = tuple(dict.fromkeys([*abilities, *(a for _, row in stages for a in row)]))
         values = tuple(tuple(finite(row.get(name)) for name in names) for _, row in stages)
         return cls(stages=tuple(name for name, _ in stages), abilities=names, values=values)
 
     def column(self, ability: str) -> tuple[float | None, ...]:
-        """The scores of one ability, stage by stage."""
+        """Return the scores of one ability, stage by stage."""
         index = self.abilities.index(ability)
         return tuple(row[index] for row in self.values)
 
     def last(self, ability: str) -> float | None:
-        """The score after the last stage; None where missing."""
+        """Return the score after the last stage; None where missing."""
         column = self.column(ability)
         return column[-1] if column else None
 
     def best_earlier_stage(self, ability: str) -> int | None:
-        """The index of the stage, before the last, with the best score; the first of equals."""
+        """Return the index of the best stage before the last one; the first of equal stages."""
         earlier = [
             (value, -i) for i, value in enumerate(self.column(ability)[:-1]) if value is not None
         ]
         return -max(earlier)[1] if earlier else None
 
     def best_earlier(self, ability: str) -> float | None:
-        """The best score after any stage before the last; None where there is none."""
+        """Return the best score after any stage before the last one; None where there is none."""
         index = self.best_earlier_stage(ability)
         return None if index is None else self.column(ability)[index]
 
 
 def finite(value: float | None) -> float | None:
-    """The value, or None where it is missing, NaN or infinite."""
+    """Return the value, or None where it is missing, NaN or infinite."""
     return float(value) if value is not None and math.isfinite(value) else None
 
 
 def difference(after: float | None, before: float | None) -> float | None:
-    """`after - before`; None where either is missing."""
+    """Return `after - before`; None where either is missing."""
     return None if after is None or before is None else after - before
 
 
 def difference_stderr(after: float | None, before: float | None) -> float | None:
-    """The standard error of a difference of two independently measured scores, from theirs.
+    """Return the standard error of a difference of two scores from the scores' standard errors.
 
-    Two stages answer the same questions, so their errors are as a rule positively correlated and
-    this is an upper estimate.
+    The scores are treated as independent. Two stages answer the same questions, so their errors are
+    usually positively correlated, and this is an upper estimate.
     """
     return None if after is None or before is None else math.hypot(after, before)
 
 
 def forgetting(matrix: ScoreMatrix) -> dict[str, float | None]:
-    """Best score after any earlier stage minus the score after the last stage, per ability.
+    """Return the best score after any earlier stage minus the last score, per ability.
 
-    Positive: the ability was lost again; negative: the last stage still improved it. This is *best
-    minus last*; other libraries take *first trained minus last*, which `backward_transfer` gives
-    (negated). The score before training is not a stage and does not count.
+    A positive value means that the ability was partly lost; a negative one, that the last stage
+    improved it. This is *best minus last*; other libraries use *first trained minus last*, which is
+    the negated `backward_transfer`. The score before training does not count as a stage.
     """
     return {a: difference(matrix.best_earlier(a), matrix.last(a)) for a in matrix.abilities}
 
 
 def retention(matrix: ScoreMatrix) -> dict[str, float | None]:
-    """Score after the last stage over the best after any earlier stage, per ability.
+    """Return the score after the last stage divided by the best earlier one, per ability.
 
-    1 means nothing was lost. Undefined (None) where there is no earlier score or the best is not
-    above 0: a share of nothing says nothing.
+    1 means that nothing was lost. The value is None where there is no earlier score, or where the
+    best one is not above 0, so that the ratio has no meaning.
     """
     return {a: _ratio(matrix.last(a), matrix.best_earlier(a)) for a in matrix.abilities}
 
@@ -115,7 +116,7 @@ def _ratio(last: float | None, best: float | None) -> float | None:
 
 
 def first_trained(rows: Sequence[tuple[str, Mapping[str, int]]]) -> dict[str, str]:
-    """The stage in which each domain was first trained on.
+    """Return the stage in which each domain was first trained on.
 
     Args:
         rows: (stage name, {domain: rows}) in training order.
@@ -132,10 +133,11 @@ def first_trained(rows: Sequence[tuple[str, Mapping[str, int]]]) -> dict[str, st
 
 
 def backward_transfer(matrix: ScoreMatrix, learned: Mapping[str, str]) -> dict[str, float | None]:
-    """Score after the last stage minus the score right after the stage that taught the ability.
+    """Return the last score minus the score right after the stage that taught the ability.
 
-    Lopez-Paz and Ranzato, "Gradient Episodic Memory for Continual Learning", NeurIPS 2017, before
-    their mean over tasks (`mean` takes it). Negative: later stages hurt the ability.
+    Lopez-Paz and Ranzato, "Gradient Episodic Memory for Continual Learning", NeurIPS 2017, without
+    their mean over tasks, for which there is `mean`. A negative value means that later stages
+    reduced the ability.
 
     Args:
         matrix: the scores.
@@ -156,10 +158,11 @@ def backward_transfer(matrix: ScoreMatrix, learned: Mapping[str, str]) -> dict[s
 def conflict(
     mixed: Mapping[str, float | None], single: Mapping[str, float | None]
 ) -> dict[str, float | None]:
-    """Score when trained on all domains together minus when trained on its own domain alone.
+    """Return an ability's score from mixed training minus that from its own domain alone.
 
     Dong et al., ACL 2024 (arXiv 2310.05492). Both runs use the same amount of the ability's own
-    data. Negative: the other domains cost the ability something; positive: they helped.
+    data. A negative value means that the other domains reduced the ability; a positive one, that
+    they improved it.
 
     Args:
         mixed: {ability: score} of the run on the mixture.
@@ -172,6 +175,6 @@ def conflict(
 
 
 def mean(values: Iterable[float | None]) -> float | None:
-    """The mean of what is defined; None where nothing is."""
-    known = [value for value in values if value is not None]
-    return math.fsum(known) / len(known) if known else None
+    """Return the mean of the defined values; None where there are none."""
+    defined = [value for value in values if value is not None]
+    return math.fsum(defined) / len(defined) if defined else None

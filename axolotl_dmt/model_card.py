@@ -1,4 +1,4 @@
-"""The section on stages and scores in the model card that Axolotl writes."""
+"""Adds a section on stages and scores to the model card that Axolotl writes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from axolotl_dmt.results import Results
 from axolotl_dmt.run_folder import RunFolder
 
 START, END = "<!-- axolotl-dmt: start -->", "<!-- axolotl-dmt: end -->"
-"""What is between them is written anew; what the user writes around them stays."""
+"""The text between these marks is replaced; the text around them stays."""
 
 
 def update_card(output_dir: Path, results: Results) -> None:
-    """Write the section into `OUTPUT_DIR/README.md`, where there is one."""
+    """Write the section into `OUTPUT_DIR/README.md`, if that file exists."""
     card = RunFolder(output_dir).model_card
     if card.is_file():
         text = card.read_text(encoding="utf-8", errors="replace")
@@ -24,11 +24,11 @@ def update_card(output_dir: Path, results: Results) -> None:
 
 
 def section(results: Results, picture: str | None = None) -> str:
-    """The section as Markdown.
+    """Return the section as Markdown.
 
     Args:
-        results: the run.
-        picture: path of the plot, from the card.
+        results: the run's results.
+        picture: path of the plot, relative to the card.
     """
     parts = [
         "## Abilities by training stage",
@@ -44,10 +44,10 @@ def section(results: Results, picture: str | None = None) -> str:
 
 
 def with_section(card: str, text: str) -> str:
-    """The card with this section: in place of the one it has, or at its end."""
+    """Return the card with this section in place of an earlier one, else at its end."""
     block = f"{START}\n\n{text}\n\n{END}"
-    before, start, rest = card.partition(START)
-    _, end, after = rest.partition(END)
+    before, start, from_start = card.partition(START)
+    _, end, after = from_start.partition(END)
     if start and end:
         return f"{before}{block}{after}"
     return f"{card.rstrip()}\n\n{block}\n"

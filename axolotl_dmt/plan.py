@@ -111,7 +111,7 @@ class _Solved:
         order: Order,
         amounts: Mapping[str, AmountRows],
     ) -> None:
-        self.index, self.stage, self.key = index, stage, key
+        self.index, self.settings, self.key = index, stage, key
         self.rankings, self.order = rankings, order
         self.counts = solve_counts(stage, rankings, key, amounts)
         self.epoch_draws = sum(self.counts.values())
@@ -123,7 +123,7 @@ class _Solved:
     def chosen(self, name: str) -> NDArray[Any]:
         """Return the rows of a domain that the stage takes, as local numbers in any order."""
         count = self.counts[name]
-        if self.stage.redraw:
+        if self.settings.redraw:
             count *= -(-self.draws // self.epoch_draws)
         ranking = self.rankings[name]
         return ranking.rows(0, min(count, ranking.size))
@@ -211,18 +211,18 @@ class _Compiler:
         stages = tuple(
             StagePlan(
                 index=stage.index,
-                name=stage.stage.name,
+                name=stage.settings.name,
                 start_step=end - count,
                 end_step=end,
-                warmup_steps=stage.stage.warmup(count),
+                warmup_steps=stage.settings.warmup(count),
                 epoch_draws=stage.epoch_draws,
-                stage=stage.stage,
+                settings=stage.settings,
                 domains=tally(
                     order[start:stop],
                     stage.counts,
-                    self._masked_for(stage.stage),
+                    self._masked_for(stage.settings),
                     self.offsets,
-                    stage.stage.redraw,
+                    stage.settings.redraw,
                 ),
             )
             for stage, count, end, start, stop in zip(
@@ -256,7 +256,7 @@ class _Compiler:
         batch, steps = self.global_batch, []
         for stage in solved:
             needed = -(-stage.draws // batch)
-            steps.append(min(needed, stage.stage.max_steps or needed))
+            steps.append(min(needed, stage.settings.max_steps or needed))
         order = np.empty(sum(steps) * batch, self.dtype)
         start = 0
         for stage, count in zip(solved, steps, strict=True):
@@ -287,7 +287,7 @@ class _Compiler:
         sizes: list[NDArray[np.int64]] = []
         steps: list[int] = []
         for stage in solved:
-            limit = (stage.stage.max_steps or 2**62) * packing.packs_per_step
+            limit = (stage.settings.max_steps or 2**62) * packing.packs_per_step
             count = 0
             for epoch in self._epochs(stage, stage.draws, None):
                 packed, widths = self._pack(epoch, packing)
@@ -344,11 +344,11 @@ class _Compiler:
         size, written = solved.epoch_draws, 0
         rows = np.empty(size, self.dtype)
         names = list(solved.counts)
-        if solved.stage.order == "blocks":
-            names = [name for name in solved.stage.mix if name in solved.counts]
+        if solved.settings.order == "blocks":
+            names = [name for name in solved.settings.mix if name in solved.counts]
         counts = np.array([solved.counts[name] for name in names], np.int64)
         for epoch in range(-(-draws // size)):
-            if epoch == 0 or solved.stage.redraw:
+            if epoch == 0 or solved.settings.redraw:
                 self._select(solved, names, epoch, rows)
             take = min(size, draws - written)
             place = out[written : written + take] if out is not None else np.empty(take, self.dtype)
@@ -364,10 +364,10 @@ class _Compiler:
                 out=scratch,
             )
             ordered = solved.order(unordered)
-            if solved.stage.order not in ORDERS and not _same_rows(ordered, rows):
+            if solved.settings.order not in ORDERS and not _same_rows(ordered, rows):
                 raise DMTError(
                     f"{solved.key}.order",
-                    f"order {solved.stage.order!r} must return each row that it was given once",
+                    f"order {solved.settings.order!r} must return each row that it was given once",
                     "repair the hook that registers it",
                 )
             if ordered is not place:
@@ -380,7 +380,7 @@ class _Compiler:
         start = 0
         for name in names:
             count = solved.counts[name]
-            first = epoch * count if solved.stage.redraw else 0
+            first = epoch * count if solved.settings.redraw else 0
             solved.rankings[name].fill(rows[start : start + count], first, self.offsets[name])
             start += count
 

@@ -29,7 +29,7 @@ def plan_tables(plan: TrainingPlan) -> Iterator[Any]:
     ):
         stages.add_column(name, justify="right")
     for stage in plan.stages:
-        settings = stage.stage
+        settings = stage.settings
         tokens = [draw.tokens for draw in stage.domains.values()]
         reset = settings.reset_optimizer and stage.index > 0
         stages.add_row(
@@ -68,7 +68,7 @@ def plan_tables(plan: TrainingPlan) -> Iterator[Any]:
     yield domains
     yield Text("")
     for stage in plan.stages:
-        if special := _special(stage.stage):
+        if special := _special(stage.settings):
             yield Text(f"{stage.name}: {', '.join(special)}")
     unit = f"packs of {plan.packs_per_step} a step" if plan.packs_per_step else "rows a step"
     batch = f"{unit}" if plan.packs_per_step else f"{plan.global_batch:,} {unit}"

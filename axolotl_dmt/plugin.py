@@ -13,7 +13,7 @@ from axolotl_dmt.run import Run
 
 if TYPE_CHECKING:
     from axolotl_dmt.prepare import PreparedRun
-    from axolotl_dmt.record import Recorder
+    from axolotl_dmt.recorder import Recorder
 
 
 class DMTPlugin(BasePlugin):
@@ -71,7 +71,7 @@ class DMTPlugin(BasePlugin):
         """Return Axolotl's trainer, or the one another plugin asks for, able to follow a plan."""
         if self.run is None:
             return None
-        from axolotl_dmt.training import stage_trainer
+        from axolotl_dmt.trainer import stage_trainer
 
         plugins = list(PluginManager.get_instance().plugins.values())
         answers = (plugin.get_trainer_cls(cfg) for plugin in plugins if plugin is not self)
@@ -84,7 +84,7 @@ class DMTPlugin(BasePlugin):
         plan = getattr(trainer, "dmt_plan", None)
         if plan is None or self._composes_scheduler:
             return None
-        from axolotl_dmt.training import composed_scheduler
+        from axolotl_dmt.learning_rate import composed_scheduler
 
         # The trainer is asked for each stage's own curve, and asks the plugins again for that.
         self._composes_scheduler = True

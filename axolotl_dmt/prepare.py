@@ -10,20 +10,20 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from axolotl_dmt import resume, versions
+from axolotl_dmt import resume
 from axolotl_dmt.adapters import StackedAdapters, stacked_adapters
-from axolotl_dmt.data import Pool
+from axolotl_dmt.callback import StageCallback
+from axolotl_dmt.data import RowPool
+from axolotl_dmt.environment import hardware, installed_versions
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.hardware import hardware
-from axolotl_dmt.interruption import last_words
+from axolotl_dmt.interruption import interruption_message
 from axolotl_dmt.progress import StageProgress
 from axolotl_dmt.ranks import Ranks
 from axolotl_dmt.reading import stage_defaults
-from axolotl_dmt.record import Recorder
+from axolotl_dmt.recorder import Recorder
 from axolotl_dmt.run import Run
 from axolotl_dmt.run_folder import RunFolder
-from axolotl_dmt.stages import StageCallback
-from axolotl_dmt.training import StageTrainerMixin
+from axolotl_dmt.trainer import StageTrainerMixin
 from axolotl_dmt.training_plan import TrainingPlan
 
 
@@ -39,7 +39,7 @@ class PreparedRun:
     """
 
     run: Run
-    pool: Pool
+    pool: RowPool
     plan: TrainingPlan
     ranks: Ranks
 
@@ -127,12 +127,12 @@ def follow_plan(
             "list axolotl_dmt.DMTPlugin first",
         )
     run, plan, pool = prepared.run, prepared.plan, prepared.pool
-    trainer.follow_plan(plan, pool.blank, _adapters(prepared, cfg, trainer))
+    trainer.follow_plan(plan, pool.layout, _adapters(prepared, cfg, trainer))
     recorder = Recorder(
         Path(cfg.output_dir),
         plan,
         writes=trainer.is_world_process_zero(),  # type: ignore[attr-defined]
-        versions=versions.installed_versions(),
+        versions=installed_versions(),
         settings=run.settings(cfg),
         evaluate=run.schedule.config.evaluate,
         config=run.raw,
@@ -141,7 +141,7 @@ def follow_plan(
         hardware=hardware(trainer.args.world_size),  # type: ignore[attr-defined]
     )
     trainer.dmt_recorder = recorder
-    trainer.dmt_tell = partial(last_words, trainer, plan, run.raw)
+    trainer.dmt_interruption_message = partial(interruption_message, trainer, plan)
     callbacks = [
         StageProgress(trainer, plan),
         StageCallback(

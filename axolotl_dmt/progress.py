@@ -1,4 +1,4 @@
-"""Says which stage is trained and how long it will take: in the trainer's bar and in the log."""
+"""Shows the current stage in the progress bar and logs how long it will take."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from axolotl_dmt.training_plan import StagePlan, TrainingPlan
 
 LOG = get_logger("axolotl_dmt")
 
-WORTH_SAYING = 30.0
-"""Seconds: a stage that is over sooner needs no estimate."""
+SHORTEST_ESTIMATE = 30.0
+"""Seconds; a shorter estimate is not logged."""
 
 
 class StageProgress(TrainerCallback):
     """Names the stage in the bar of the trainer's `ProgressCallback`, and logs estimates.
 
-    Stands before `StageCallback`, which saves and scores in the same events: that takes its own
-    time and has its own bar.
+    It must precede `StageCallback`, which saves and scores in the same events: that takes time of
+    its own and has a bar of its own.
     """
 
     def __init__(self, trainer: Any, plan: TrainingPlan) -> None:
-        """Keeps what is shown.
+        """Start with no stage entered.
 
         Args:
-            trainer: whose bar to write on.
-            plan: the plan it follows.
+            trainer: the trainer whose progress bar is used.
+            plan: the plan that the trainer follows.
         """
         self.trainer, self.plan = trainer, plan
         self.entered, self.first_step, self.started = -1, 0, 0.0
@@ -41,7 +41,7 @@ class StageProgress(TrainerCallback):
     def on_train_begin(
         self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Take the bar away where nobody watches it."""
+        """Hide the progress bar if nobody watches it (see `is_quiet`)."""
         bar = self._bar()
         if bar is not None and is_quiet():
             bar.clear()
@@ -50,7 +50,7 @@ class StageProgress(TrainerCallback):
     def on_step_begin(
         self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Name the stage where it starts, and where a run resumes."""
+        """Name the stage in the bar where it starts, and where a run resumes."""
         stage = self.plan.stages[self.plan.stage_at(state.global_step)]
         if stage.index == self.entered:
             return
@@ -58,19 +58,19 @@ class StageProgress(TrainerCallback):
         self.started, self.estimated = time.monotonic(), False
         bar = self._bar()
         if bar is not None:
-            bar.set_description(self._words(stage))
+            bar.set_description(self._label(stage))
         if self.pace is not None:
-            self._estimate(stage, state.global_step, self.pace, "at the pace of the stage before")
+            self._estimate(stage, state.global_step, self.pace, "at the previous stage's pace")
 
     def on_step_end(
         self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Estimate the stage once its pace is known, and say at its end how long it took."""
+        """Log an estimate once the stage's pace is known, and its duration when it ends."""
         stage = self.plan.stages[self.plan.stage_at(state.global_step - 1)]
         done, seconds = state.global_step - self.first_step, time.monotonic() - self.started
         if state.global_step == stage.end_step:
             self.pace = seconds / self._work(stage, done)
-            LOG.info("%s: trained in %s", self._words(stage), duration(seconds))
+            LOG.info("%s: trained in %s", self._label(stage), duration(seconds))
         # The first steps also compile and allocate.
         elif not self.estimated and done >= 5 and done * 20 >= stage.steps:
             pace = seconds / self._work(stage, done)
@@ -80,21 +80,21 @@ class StageProgress(TrainerCallback):
         self.estimated = True
         left = stage.end_step - step
         seconds = pace * self._work(stage, left)
-        if seconds >= WORTH_SAYING:
-            words = "%s: about %s for its %d steps left, %s"
-            LOG.info(words, self._words(stage), duration(seconds), left, why)
+        if seconds >= SHORTEST_ESTIMATE:
+            message = "%s: about %s for its remaining %d steps, %s"
+            LOG.info(message, self._label(stage), duration(seconds), left, why)
 
     def _work(self, stage: StagePlan, steps: int) -> float:
-        """Tokens of so many steps of a stage, or the steps themselves where these are unknown."""
+        """Return the tokens of a number of steps, or that number where tokens are unknown."""
         tokens = [draw.tokens for draw in stage.domains.values()]
-        known = sum(count for count in tokens if count is not None)
-        return steps * known / stage.steps if known and None not in tokens else float(steps)
+        total = sum(count for count in tokens if count is not None)
+        return steps * total / stage.steps if total and None not in tokens else float(steps)
 
-    def _words(self, stage: StagePlan) -> str:
+    def _label(self, stage: StagePlan) -> str:
         return f"stage {stage.index + 1}/{len(self.plan.stages)} {stage.name}"
 
     def _bar(self) -> Any:
-        """The trainer's bar; None on ranks without one, and with `disable_tqdm: true`."""
+        """Return the trainer's bar; None on ranks without one and with `disable_tqdm: true`."""
         for callback in self.trainer.callback_handler.callbacks:
             if isinstance(callback, ProgressCallback):
                 return callback.training_bar

@@ -104,10 +104,12 @@ def refuse_unsupported(cfg: Mapping[str, Any]) -> None:
         raise DMTErrors(problems)
 
 
+RESETTABLE = frozenset({"adamw_torch", "adamw_torch_fused", "sgd", "rmsprop"})
+"""Axolotl's names of the optimisers whose state starts at zero, so that it can be reset."""
+
+
 def refuse_optimizer(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> None:
     """Raise DMTError if a stage resets the optimiser and its state cannot be reset."""
-    from axolotl_dmt.optimizers import RESETTABLE
-
     name = cfg.get("optimizer") or "adamw_torch_fused"
     if name in RESETTABLE:
         return

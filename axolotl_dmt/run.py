@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from axolotl_dmt import versions
+from axolotl_dmt.environment import check_axolotl
 from axolotl_dmt.errors import DMTErrors, Problems
 from axolotl_dmt.inputs import Domain, Stage
 from axolotl_dmt.kept_config import raw_config
@@ -22,7 +22,7 @@ from axolotl_dmt.tasks import Tasks
 from axolotl_dmt.training_plan import TrainingPlan
 
 if TYPE_CHECKING:
-    from axolotl_dmt.data import Pool
+    from axolotl_dmt.data import RowPool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Run:
         Raises:
             DMTError: with every mistake in the YAML.
         """
-        versions.check_axolotl()
+        check_axolotl()
         schedule, mistakes = check_schedule(cfg)
         problems = Problems(mistakes)
         problems.attempt(check_output_dir, cfg)
@@ -81,7 +81,7 @@ class Run:
             return None
         return RowLosses.load(losses_path(self.schedule.config))
 
-    def load_pool(self, cfg: Any) -> Pool:
+    def load_pool(self, cfg: Any) -> RowPool:
         """Tokenise every dataset, or read it from Axolotl's cache.
 
         Args:
@@ -98,7 +98,7 @@ class Run:
             self.schedule.dataset_domains,
             columns=score_columns(stages),
             val_rows=self._val_rows(),
-            otherwise=differently_masked(stages),
+            remasked=differently_masked(stages),
             seed=self.schedule.seed,
         )
         if self.row_losses is None:
@@ -112,7 +112,7 @@ class Run:
         Raises:
             DMTError: a mistake that only the rows show, or k was chosen for another plan.
         """
-        from axolotl_dmt.data import packing
+        from axolotl_dmt.packing import packing
 
         return self.schedule.compile_plan(
             domains,

@@ -1,6 +1,6 @@
-"""Scores a saved stage: in this process, or in one of its own that holds nothing of the training.
+"""Scores the saved model of a stage, in this process or in a separate one.
 
-`python -m axolotl_dmt.saved_stage FOLDER CONFIG.json OUT.json` is the process of its own.
+The separate process is `python -m axolotl_dmt.saved_stage FOLDER CONFIG.json OUT.json`.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from typing import Any
 
 from axolotl_dmt.args import EvaluateConfig
 from axolotl_dmt.hook_loading import load_hooks, loaded_hooks
-from axolotl_dmt.scored import Scored, described
+from axolotl_dmt.scored import Evaluation, described
 from axolotl_dmt.tasks import Tasks
 
 LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
-"""Beginnings of what launchers set, which would make the new process look for its peers."""
+"""Prefixes of launchers' variables, because of which the new process would wait for its peers."""
 
 
-def score_saved_stage(folder: Path, config: EvaluateConfig) -> Scored:
-    """Score the model in a folder, a whole one or a PEFT adapter.
+def score_saved_stage(folder: Path, config: EvaluateConfig) -> Evaluation:
+    """Score the model in a folder, a full model or a PEFT adapter.
 
     Args:
         folder: a stage folder, or any folder that `from_pretrained` or PEFT loads.
-        config: how to score.
+        config: the `dmt.evaluate` block.
 
     Returns:
-        The scores; a failure is in it as `error`.
+        The evaluation; a failure is its `error`.
 
     Raises:
         DMTError: a mistake in `config`.
@@ -42,18 +42,18 @@ def score_saved_stage(folder: Path, config: EvaluateConfig) -> Scored:
         output = tasks.evaluate(
             config.model,
             model_args=_model_arguments(folder, config),
-            # vLLM makes its own batches; a number here would only hold it back
+            # vLLM forms batches itself; a number would only limit it.
             batch_size="auto" if config.model == "vllm" else config.batch_size,
             device=_device() if config.model == "hf" else None,
         )
     except Exception as error:
-        return Scored(error=described(error), seconds=time.monotonic() - started)
+        return Evaluation(error=described(error), seconds=time.monotonic() - started)
     assert output is not None
-    return Scored.of(output, samples=config.samples, seconds=time.monotonic() - started)
+    return Evaluation.of(output, samples=config.samples, seconds=time.monotonic() - started)
 
 
 def _model_arguments(folder: Path, config: EvaluateConfig) -> dict[str, Any]:
-    """What lm-eval's `hf` or `vllm` model takes to load a stage, whole or as an adapter."""
+    """Return the arguments with which lm-eval's `hf` or `vllm` model loads the folder."""
     arguments: dict[str, Any] = {"pretrained": str(folder)}
     file = folder / "adapter_config.json"
     if file.is_file():
@@ -67,7 +67,7 @@ def _model_arguments(folder: Path, config: EvaluateConfig) -> dict[str, Any]:
 
 
 def _vllm_rank(rank: int) -> int:
-    """The rank to reserve in vLLM, which takes powers of two and by itself no more than 16."""
+    """Return the `max_lora_rank` for vLLM: a power of two, and at least its default of 16."""
     return max(16, 1 << (rank - 1).bit_length())
 
 
@@ -77,17 +77,20 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def score_in_subprocess(folder: Path, config: EvaluateConfig) -> Scored:
-    """Score a saved stage in a process of its own.
+def score_in_subprocess(folder: Path, config: EvaluateConfig) -> Evaluation:
+    """Score a saved stage in a separate process.
 
-    Training state stays out of it, so that weights sharded by ZeRO-3 or FSDP, or vLLM, can be
-    scored; the new process needs memory of its own beside the training.
+    The process holds no training state, so it can score models that the training shards with ZeRO-3
+    or FSDP, and can use vLLM. It needs memory in addition to that of the training.
+
+    Raises:
+        OSError: the process cannot be started.
     """
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="axolotl-dmt-") as scratch:
         config_file, out_file = Path(scratch) / "config.json", Path(scratch) / "scored.json"
-        told = {"evaluate": config.model_dump(exclude_none=True), "hooks": loaded_hooks()}
-        config_file.write_text(json.dumps(told), encoding="utf-8")
+        settings = {"evaluate": config.model_dump(exclude_none=True), "hooks": loaded_hooks()}
+        config_file.write_text(json.dumps(settings), encoding="utf-8")
         environment = {
             name: value
             for name, value in os.environ.items()
@@ -100,20 +103,20 @@ def score_in_subprocess(folder: Path, config: EvaluateConfig) -> Scored:
             check=False,
         )
         if done.returncode == 0 and out_file.is_file():
-            return Scored.from_json(json.loads(out_file.read_text(encoding="utf-8")))
-    return Scored(
+            return Evaluation.from_json(json.loads(out_file.read_text(encoding="utf-8")))
+    return Evaluation(
         error=f"the evaluation process ended with code {done.returncode}",
         seconds=time.monotonic() - started,
     )
 
 
 def main(folder: str, config_file: str, out_file: str) -> None:
-    """The process of its own: read the configuration, score, write the scores."""
-    told = json.loads(Path(config_file).read_text(encoding="utf-8"))
-    load_hooks(told["hooks"])
-    config = EvaluateConfig.model_validate(told["evaluate"])
-    scored = score_saved_stage(Path(folder), config)
-    Path(out_file).write_text(json.dumps(scored.to_json()), encoding="utf-8")
+    """Run the separate process: read the configuration, score the model, write the evaluation."""
+    settings = json.loads(Path(config_file).read_text(encoding="utf-8"))
+    load_hooks(settings["hooks"])
+    config = EvaluateConfig.model_validate(settings["evaluate"])
+    evaluation = score_saved_stage(Path(folder), config)
+    Path(out_file).write_text(json.dumps(evaluation.to_json()), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,31 +1,32 @@
-"""What lm-evaluation-harness gives back, as scores and samples of abilities."""
+"""Scores and samples by ability, read from the output of lm-evaluation-harness."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.hooks import adjusted_scores
-from axolotl_dmt.results import Sample, Score
+from axolotl_dmt.results import Sample, Score, StageResult
 
 COMMON_METRIC = "dmt_score"
 PREFERRED_METRICS = (COMMON_METRIC, "exact_match", "pass@1", "acc_norm", "acc")
-"""Metric taken as a task's score, the first that it has; else its first one."""
+"""A task's score is the first of these metrics that it has, else its alphabetically first one."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
-    """What one evaluation gave.
+class Evaluation:
+    """The outcome of one evaluation.
 
     Attributes:
-        scores: by ability; empty on ranks other than 0 and where the evaluation failed.
+        scores: the score of each ability; empty on ranks other than 0 and where the evaluation
+            failed.
         samples: answers for the report.
         seconds: wall time.
-        error: why it failed, or None.
-        details: anything the tasks say of how they scored, such as the sandbox level.
+        error: why the evaluation failed, or None.
+        details: what the tasks record of how they scored, such as the sandbox level.
     """
 
     scores: Mapping[str, Score] = field(default_factory=dict)
@@ -35,16 +36,17 @@ class Scored:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, output: Mapping[str, Any], *, samples: int, seconds: float) -> Scored:
-        """Read what `lm_eval.simple_evaluate` returned.
+    def of(cls, output: Mapping[str, Any], *, samples: int, seconds: float) -> Evaluation:
+        """Read the output of `lm_eval.simple_evaluate`.
 
         Args:
-            output: its result.
-            samples: answers to keep per task.
-            seconds: wall time it took.
+            output: the output.
+            samples: number of answers to keep for each task.
+            seconds: wall time of the evaluation.
 
         Returns:
-            The scores as the plugins want them; where one fails, none and its error.
+            The evaluation with the scores that the plugins adjusted; where a plugin fails, it has
+            no scores and the plugin's error.
         """
         scores, error = read_scores(output), None
         try:
@@ -60,7 +62,7 @@ class Scored:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, for handing it from one process to another."""
+        """Return plain values, which another process can read with `from_json`."""
         return {
             "scores": {name: score.to_json() for name, score in self.scores.items()},
             "samples": [vars(sample) for sample in self.samples],
@@ -70,8 +72,8 @@ class Scored:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Scored:
-        """The inverse of `to_json`."""
+    def from_json(cls, data: Mapping[str, Any]) -> Evaluation:
+        """Return the evaluation that `to_json` wrote."""
         return cls(
             scores={name: Score.from_json(score) for name, score in data["scores"].items()},
             samples=tuple(Sample(**sample) for sample in data["samples"]),
@@ -81,18 +83,30 @@ class Scored:
         )
 
 
+def with_scores(result: StageResult, evaluation: Evaluation) -> StageResult:
+    """Return a stage's result with the scores, samples and error of an evaluation."""
+    details = {"scored_with": dict(evaluation.details)} if evaluation.details else {}
+    return replace(
+        result,
+        scores=evaluation.scores,
+        error=evaluation.error,
+        samples=evaluation.samples,
+        extra={**result.extra, **details},
+    )
+
+
 def described(error: Exception) -> str:
-    """A failure in one string, as results and logs say it."""
+    """Return a failure as one string for results and logs."""
     return f"{type(error).__name__}: {error}"
 
 
 def ability_of(task: str) -> str:
-    """`dmt_math` scores `math`; any other task is an ability under its own name."""
+    """Return the ability that a task scores: `math` for `dmt_math`, else the task's own name."""
     return task.removeprefix("dmt_")
 
 
 def read_scores(output: Mapping[str, Any]) -> dict[str, Score]:
-    """One score per ability from lm-eval's results; groups are left to their tasks."""
+    """Return one score per ability from lm-eval's output; a group's own rows are skipped."""
     scores = {}
     for task, row in output["results"].items():
         if output.get("group_subtasks", {}).get(task):
@@ -118,12 +132,12 @@ def read_scores(output: Mapping[str, Any]) -> dict[str, Score]:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether lm-eval gave a number: it writes "N/A" for none, and NaN where nothing was judged."""
+    """Whether a value is a finite number; lm-eval writes "N/A", or NaN where nothing was judged."""
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def _read_details(output: Mapping[str, Any]) -> dict[str, Any]:
-    """What the tasks record of how they scored, such as the sandbox's level."""
+    """Return what the tasks record of how they scored, such as the sandbox level."""
     details: dict[str, Any] = {}
     for config in output.get("configs", {}).values():
         details |= (config.get("dataset_kwargs") or {}).get("record") or {}

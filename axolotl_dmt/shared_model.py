@@ -1,8 +1,8 @@
-"""The model that is being trained, as lm-eval's model on all ranks at once.
+"""An lm-eval model that spreads its requests over all ranks of the training.
 
-Rank 0 alone runs lm-eval: tasks, sandbox and judge. What lm-eval asks of the model there, every
-rank answers a share of. lm-eval's own way has each rank run everything and gather in a dozen
-places, where a rank that fails leaves the others waiting.
+Only rank 0 runs lm-eval with its tasks, sandbox and judge; each rank answers a share of the
+requests to the model. In lm-eval's own data parallelism each rank runs everything and the ranks
+gather in a dozen places, where a rank that fails leaves the others waiting.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from axolotl_dmt.scored import described
 
 
 class SharedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
-    """All ranks make one; rank 0 asks it, then dismisses the others, which serve until then."""
+    """The live model on all ranks: rank 0 sends requests, the others `serve` until dismissed."""
 
     def __init__(self, model: Any, tokenizer: Any, batch_size: Any, ranks: Ranks) -> None:
-        # lm-eval sets padding on the tokenizer it is given
+        # A copy, because lm-eval changes the tokenizer's padding.
         super().__init__(
             pretrained=model, tokenizer=copy.deepcopy(tokenizer), batch_size=batch_size
         )
@@ -30,45 +30,46 @@ class SharedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         self._rank = ranks.index  # only rank 0 shows progress
 
     def loglikelihood(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> Any:
-        """Share the requests out."""
+        """Answer the requests on all ranks."""
         return self._ask("loglikelihood", requests)
 
     def loglikelihood_rolling(
         self, requests: Sequence[Instance], disable_tqdm: bool = False
     ) -> Any:
-        """Share the requests out."""
+        """Answer the requests on all ranks."""
         return self._ask("loglikelihood_rolling", requests)
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> Any:
-        """Share the requests out."""
+        """Answer the requests on all ranks."""
         return self._ask("generate_until", requests)
 
     def serve(self) -> None:
-        """On every rank but 0: answer shares until dismissed."""
-        while (asked := self.ranks.from_first(None)) is not None:
-            self._shares(*asked)
+        """Answer shares of requests until rank 0 dismisses the others; for every rank but 0."""
+        while (request := self.ranks.from_first(None)) is not None:
+            self._shares(*request)
 
     def dismiss(self) -> None:
-        """On rank 0: no more will be asked."""
+        """Let the other ranks return from `serve`; for rank 0."""
         self.ranks.from_first(None)
 
     def _ask(self, kind: str, requests: Sequence[Instance]) -> list[Any]:
         if self.ranks.count == 1:
             answers: list[Any] = getattr(super(), kind)(requests)
             return answers
-        questions = [request.args for request in requests]
-        self.ranks.from_first((kind, questions))
-        answers = [None] * len(questions)
-        for rank, (share, error) in enumerate(self._shares(kind, questions)):
+        arguments = [request.args for request in requests]
+        self.ranks.from_first((kind, arguments))
+        answers = [None] * len(arguments)
+        for rank, (share, error) in enumerate(self._shares(kind, arguments)):
             if error:
                 raise RuntimeError(f"rank {rank}: {error}")
             answers[rank :: self.ranks.count] = share
         return answers
 
-    def _shares(self, kind: str, questions: Sequence[Any]) -> list[tuple[list[Any], str | None]]:
+    def _shares(self, kind: str, arguments: Sequence[Any]) -> list[tuple[list[Any], str | None]]:
+        """Answer this rank's share and return the answers, or the error, of every rank."""
         mine = [
-            Instance(request_type=kind, doc={}, arguments=arguments, idx=index)
-            for index, arguments in enumerate(questions[self.ranks.index :: self.ranks.count])
+            Instance(request_type=kind, doc={}, arguments=of_request, idx=index)
+            for index, of_request in enumerate(arguments[self.ranks.index :: self.ranks.count])
         ]
         answers: list[Any] = []
         error = None

@@ -16,11 +16,11 @@ from axolotl_dmt.args import read_config
 from axolotl_dmt.errors import one_clear_error
 from axolotl_dmt.hook_loading import load_hooks
 from axolotl_dmt.merge import merge_stages
-from axolotl_dmt.record import with_scores
 from axolotl_dmt.report import write_report
 from axolotl_dmt.results import EVALUATE, Results, StageResult
 from axolotl_dmt.run_folder import RunFolder
 from axolotl_dmt.saved_stage import score_saved_stage
+from axolotl_dmt.scored import with_scores
 from axolotl_dmt.study_folder import FINISHED
 
 

@@ -1,4 +1,4 @@
-"""The lm-eval tasks of `dmt.evaluate`: found, checked and given their settings."""
+"""Finds, checks and configures the lm-eval tasks of `dmt.evaluate`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ SUITE = "dmt_suite"
 
 
 def check_evaluate(config: EvaluateConfig, *, files: bool = True) -> None:
-    """Check all that can be checked without a model, in a second.
+    """Check everything that needs no model, which takes about a second.
 
     Args:
         config: the `dmt.evaluate` block.
-        files: whether to look for the files that it names.
+        files: whether to check that the files it names exist.
 
     Raises:
-        DMTError: with every mistake found: a task that lm-eval does not know, a data file that is
-            not there, code to run where nothing can wall it off.
+        DMTError: with every mistake: a task that lm-eval does not know, a data file that does not
+            exist, code to run where no sandbox can isolate it.
     """
     problems: list[DMTError] = []
     for ability, path in (config.data or {}).items():
@@ -60,7 +60,10 @@ def check_evaluate(config: EvaluateConfig, *, files: bool = True) -> None:
 
 
 def _unknown_tasks(config: EvaluateConfig) -> set[str]:
-    """Tasks that no YAML names. lm-eval's own index of them all takes seconds to build."""
+    """Return the tasks that no task file names.
+
+    lm-eval's own index of all tasks would take seconds to build.
+    """
     import lm_eval
 
     folders = [suite_folder(), Path(lm_eval.__file__).parent / "tasks"]
@@ -77,17 +80,17 @@ def _unknown_tasks(config: EvaluateConfig) -> set[str]:
 
 
 _NAMES = r"(?m)^[\s-]*(?:(?:task|group|tag)\s*:\s*)?[\"']?{}[\"']?\s*(?:#.*)?$"
-"""A line that gives a task, a group or a tag this name, on its own or in a list."""
+"""Matches a line that names a task, a group or a tag, alone or in a list."""
 
 
 class Tasks:
-    """The tasks to score on, looked up once."""
+    """The tasks to score on, which are looked up once."""
 
     def __init__(self, config: EvaluateConfig) -> None:
-        """Looks the tasks up, so that an unknown one is refused before any model is loaded.
+        """Look the tasks up, so that an unknown one is refused before any model is loaded.
 
         Raises:
-            DMTError: with every mistake that `check_evaluate` finds.
+            DMTError: with every mistake that `check_evaluate` reports.
         """
         check_evaluate(config)
         self.config, self.settings = config, task_settings(config)
@@ -97,11 +100,11 @@ class Tasks:
         """Score a model.
 
         Args:
-            model: an lm-eval model, or the name of one of its kinds.
-            **model_arguments: for a name, what `simple_evaluate` takes beside it.
+            model: an lm-eval model, or the name of one of its model types.
+            **model_arguments: with a name, further arguments of `simple_evaluate`.
 
         Returns:
-            lm-eval's result; None on ranks other than 0.
+            lm-eval's output; None on ranks other than 0.
         """
         import lm_eval
 
@@ -129,7 +132,7 @@ class Tasks:
 
 
 def task_settings(config: EvaluateConfig) -> dict[str, Any]:
-    """The task metadata that carries our settings through lm-eval to the tasks."""
+    """Return the task metadata by which lm-eval hands our settings to the tasks."""
     settings: dict[str, Any] = {
         f"dmt_{ability}_data": str(Path(path).resolve())
         for ability, path in (config.data or {}).items()
@@ -149,14 +152,17 @@ def task_settings(config: EvaluateConfig) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _environment(settings: Mapping[str, Any]) -> Iterator[None]:
-    """The settings as environment variables: tasks that are classes get no metadata."""
-    named = {env_name(name): str(value) for name, value in settings.items()}
-    kept = {name: os.environ.get(name) for name in named}
-    os.environ.update(named)
+    """On entry, set the settings as environment variables; on exit, restore the former values.
+
+    Tasks that are classes get no metadata and read these variables instead.
+    """
+    variables = {env_name(name): str(value) for name, value in settings.items()}
+    former = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        for name, value in kept.items():
+        for name, value in former.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
@@ -164,10 +170,10 @@ def _environment(settings: Mapping[str, Any]) -> Iterator[None]:
 
 
 def suite_folder() -> Path:
-    """Where the suite's tasks lie: in the checkout, else inside lm-eval, where the wheel puts them.
+    """Return the folder of the suite's tasks: the checkout's, else the wheel's inside lm-eval.
 
-    An editable install leaves a copy inside lm-eval that does not follow later changes, so the
-    checkout comes first.
+    The checkout comes first because the copy that an editable install places inside lm-eval does
+    not follow later changes.
     """
     import lm_eval
 
@@ -176,14 +182,14 @@ def suite_folder() -> Path:
 
 
 def task_manager(config: EvaluateConfig, metadata: Mapping[str, Any]) -> Any:
-    """A task manager that knows the suite, and all of lm-eval's tasks only where asked for."""
+    """Return a task manager with the suite, and with all of lm-eval's tasks only if needed."""
     from lm_eval.tasks import TaskManager
 
     folders = [str(suite_folder())] + ([config.include_path] if config.include_path else [])
-    own = TaskManager(include_path=folders, include_defaults=False, metadata={**metadata} or None)
-    if set(config.tasks) <= set(own.all_tasks):
-        return own
-    # Indexing everything takes seconds; the wheel's copy of the suite is in there already.
+    suite = TaskManager(include_path=folders, include_defaults=False, metadata={**metadata} or None)
+    if set(config.tasks) <= set(suite.all_tasks):
+        return suite
+    # Indexing all tasks takes seconds; they include the wheel's copy of the suite.
     return TaskManager(
         include_path=config.include_path if "lm_eval" in folders[0] else folders,
         metadata={**metadata} or None,

@@ -62,7 +62,7 @@ class StagePlan:
         end_step: the step after its last one.
         warmup_steps: how many of these steps are warm-up.
         epoch_draws: rows of one whole epoch.
-        stage: the settings from which the stage was compiled.
+        settings: the resolved settings from which the stage was compiled.
         domains: what the stage takes of each domain that it uses.
     """
 
@@ -72,7 +72,7 @@ class StagePlan:
     end_step: int
     warmup_steps: int
     epoch_draws: int
-    stage: Stage
+    settings: Stage
     domains: Mapping[str, DomainDraw]
 
     @property
@@ -204,8 +204,8 @@ class TrainingPlan:
         """
         stages = [
             {"end": s.end_step, "warmup": s.warmup_steps}
-            | {name: getattr(s.stage, name) for name in _LEARNING}
-            | {n: value for n in _LEARNING_IF_SET if (value := getattr(s.stage, n)) is not None}
+            | {name: getattr(s.settings, name) for name in _LEARNING}
+            | {n: value for n in _LEARNING_IF_SET if (value := getattr(s.settings, n)) is not None}
             for s in self.stages
         ]
         used = self._used()
@@ -220,8 +220,8 @@ class TrainingPlan:
             {
                 "name": stage.name,
                 "steps": stage.steps,
-                "epochs": stage.stage.epochs,
-                "learning_rate": stage.stage.learning_rate,
+                "epochs": stage.settings.epochs,
+                "learning_rate": stage.settings.learning_rate,
                 "domains": {name: asdict(draw) for name, draw in stage.domains.items()},
             }
             for stage in self.stages
@@ -250,7 +250,7 @@ class TrainingPlan:
         plain["packs_per_step"] = self.packs_per_step
         plain["pools"] = [asdict(pool) for pool in self.pools]
         for summary, stage in zip(plain["stages"], self.stages, strict=True):
-            summary["settings"] = stage.stage.to_plain()
+            summary["settings"] = stage.settings.to_plain()
             for name in ("start_step", "end_step", "warmup_steps", "epoch_draws"):
                 summary[name] = getattr(stage, name)
         write_json(folder / "plan.json", plain)
@@ -313,7 +313,7 @@ class TrainingPlan:
         for now, then in zip(self.stages, former.stages, strict=False):
             where = f"stage {now.index + 1} ({now.name}): "
             lines += _differences(where, now, then, ("steps", "warmup_steps"))
-            lines += _differences(where, now.stage, then.stage, _LEARNING + _LEARNING_IF_SET)
+            lines += _differences(where, now.settings, then.settings, _LEARNING + _LEARNING_IF_SET)
             for name in {**then.domains, **now.domains}:
                 counts = [s.domains[name].draws if name in s.domains else 0 for s in (now, then)]
                 if counts[0] != counts[1]:
@@ -376,7 +376,7 @@ def _stage_from_plain(index: int, plain: Mapping[str, Any]) -> StagePlan:
     names = ("name", "start_step", "end_step", "warmup_steps", "epoch_draws")
     return StagePlan(
         index=index,
-        stage=Stage.from_plain(plain["settings"]),
+        settings=Stage.from_plain(plain["settings"]),
         domains={name: DomainDraw(**draw) for name, draw in plain["domains"].items()},
         **{name: plain[name] for name in names},
     )

@@ -1,7 +1,7 @@
-"""`axolotl dmt visualise`: where a model's layer puts the queries of each domain, stage by stage.
+"""`axolotl dmt visualise`: plot a layer's hidden states of each domain's queries after each stage.
 
-After the figure of Dong et al. (ACL 2024, arXiv 2310.05492) on the semantic representations of
-math, code and general queries: hidden states of some queries a domain, in two dimensions.
+The plot follows the figure of Dong et al. (ACL 2024, arXiv 2310.05492) on the semantic
+representations of math, code and general queries.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Panel:
-    """One model's queries in two dimensions.
+class ModelView:
+    """The hidden states of one model's queries, projected to two dimensions.
 
     Attributes:
-        title: of the model.
-        points: shape (queries, 2).
-        silhouette: mean silhouette of the domains in the hidden states themselves: near 1 they lie
-            apart, near 0 they overlap; None with fewer than two domains.
+        title: the model's name in the picture.
+        points: the projected states, shape (queries, 2).
+        silhouette: the mean silhouette of the domains, computed on the hidden states: near 1 the
+            domains are separate, near 0 they overlap; None with fewer than two domains.
     """
 
     title: str
@@ -55,26 +55,27 @@ def visualise(
     token: str,
     queries: int,
     to: Path,
-) -> list[Panel]:
-    """Draw the picture of a run: a panel for the starting model and one after each stage.
+) -> list[ModelView]:
+    """Draw the picture of a run, with a panel for the starting model and one for each stage.
 
     Args:
-        output_dir: of the run.
-        config_file: its YAML; left out, the one that it kept.
-        layer: 1 to the number of layers, or 0 for the embeddings; left out, the middle one.
-        method: "tsne" or "pca", each fitted to each model on its own.
-        token: "mean" over the query's tokens, or its "last".
-        queries: of each domain; held-out rows where the run has any.
-        to: the PNG.
+        output_dir: the run's folder.
+        config_file: the run's YAML; None for the one saved in the folder.
+        layer: 1 to the number of layers, or 0 for the embeddings; None for the middle layer.
+        method: "tsne" or "pca", fitted to each model separately.
+        token: "mean" for the mean over the query's tokens, or "last" for the last token.
+        queries: number of queries of each domain, from its held-out rows if it has any.
+        to: the PNG file.
 
     Returns:
-        The panels.
+        What each panel shows.
 
     Raises:
-        DMTError: no run there, a stage's folder is gone, or an argument out of range.
+        DMTError: the folder holds no run, a stage's folder is missing, an argument is out of range
+            or the picture cannot be written.
     """
     if queries < 2:
-        raise DMTError("--queries", f"{queries} is too few", "write 100")
+        raise DMTError("--queries", f"{queries} is too few", "use at least 2, such as 100")
     names = [stage.name for stage in load_results(output_dir).stages]
     run = RunFolder(output_dir)
     folders = [(f"after {name}", run.stage(i, name)) for i, name in enumerate(names)]
@@ -84,39 +85,52 @@ def visualise(
     config_file = config_file or _kept_config(output_dir)
     raw = YamlFile.read(config_file).data
     base = str(raw.get("base_model"))
-    if not raw.get("reinit_weights"):  # else the starting weights were drawn anew, and not kept
+    if not raw.get("reinit_weights"):  # else the starting weights were random and not saved
         folders.insert(0, ("before training", Path(base)))
     if not folders:
         raise DMTError("OUTPUT_DIR", "no stage has ended", "train at least one stage")
     remote = bool(raw.get("trust_remote_code"))
     layer = _layer(layer, str(folders[-1][1]), base, remote)
-    asked = _queries(config_file, queries)
-    labels = np.repeat(np.arange(len(asked)), [len(rows) for rows in asked.values()])
-    rows = [row for of_domain in asked.values() for row in of_domain]
+    by_domain = _queries(config_file, queries)
+    labels = np.repeat(np.arange(len(by_domain)), [len(rows) for rows in by_domain.values()])
+    rows = [row for of_domain in by_domain.values() for row in of_domain]
     panels = []
     for title, folder in folders:
         states = hidden_states(str(folder), rows, layer=layer, token=token, remote=remote)
         panels.append(
-            Panel(title=title, points=project(states, method), silhouette=_apart(states, labels))
+            ModelView(
+                title=title,
+                points=project(states, method),
+                silhouette=_silhouette(states, labels),
+            )
         )
-    words = {"tsne": "t-SNE", "pca": "PCA"}[method]
-    caption = f"Hidden states at layer {layer}, {token} of the query's tokens, {words}"
-    draw(panels, list(asked), labels, caption, to)
+    name = {"tsne": "t-SNE", "pca": "PCA"}[method]
+    caption = f"Hidden states at layer {layer}, {token} of the query's tokens, {name}"
+    draw(panels, list(by_domain), labels, caption, to)
     return panels
 
 
 def _kept_config(output_dir: Path) -> Path:
+    """Return the YAML that is saved in a run's folder.
+
+    Raises:
+        DMTError: there is none, or it names hooks.
+    """
     path = RunFolder(output_dir).config
     if not path.is_file():
-        raise DMTError("--config", f"the run kept no {path}", "name the YAML it was trained with")
-    # A folder may be a stranger's, and hooks are code.
+        raise DMTError("--config", f"there is no {path}", "name the YAML of the run")
+    # The folder may come from somebody else, and hooks are code.
     if YamlFile.read(path).hooks():
-        raise DMTError("--config", f"{path} names hooks, which are code", f"say --config {path}")
+        raise DMTError("--config", f"{path} names hooks, which are code", f"use --config {path}")
     return path
 
 
 def _layer(layer: int | None, folder: str, base: str, remote: bool) -> int:
-    """The layer to look at, checked against the model before any weight is loaded."""
+    """Return the layer to plot, checked against the model before any weights are loaded.
+
+    Raises:
+        DMTError: the model has no such layer.
+    """
     from transformers import AutoConfig
 
     # An adapter's folder holds no configuration of the model.
@@ -131,25 +145,23 @@ def _layer(layer: int | None, folder: str, base: str, remote: bool) -> int:
 
 
 def _queries(config_file: Path, count: int) -> dict[str, list[list[int]]]:
-    """{domain: token ids of the part of each chosen row before the answer}."""
+    """Return {domain: token ids of the query of each chosen row}."""
     from axolotl_dmt.console import quiet_axolotl
     from axolotl_dmt.load_run import compile_from_yaml
 
     with quiet_axolotl():
         pool = compile_from_yaml(str(config_file)).pool
-    found, start = {}, 0
+    queries = {}
     for domain in pool.domains:
-        own = pool.dataset.select(range(start, start + domain.rows))
-        start += domain.rows
-        rows = pool.held_out.get(domain.name, own)
+        rows = pool.held_out.get(domain.name) or pool.rows_of(domain.name)
         # The same queries for every model and every call.
         chosen = np.random.default_rng(0).permutation(len(rows))[:count]
-        found[domain.name] = [_query(row) for row in rows.select(np.sort(chosen))]
-    return found
+        queries[domain.name] = [_query(row) for row in rows.select(np.sort(chosen))]
+    return queries
 
 
 def _query(row: Mapping[str, Any]) -> list[int]:
-    """What comes before the first trained token; the whole row where that is all of it."""
+    """Return the tokens before the first trained token; the whole row where there are none."""
     trained = (i for i, label in enumerate(row["labels"]) if label >= 0)
     return list(row["input_ids"][: next(trained, 0) or None])
 
@@ -157,14 +169,14 @@ def _query(row: Mapping[str, Any]) -> list[int]:
 def hidden_states(
     folder: str, rows: Sequence[Sequence[int]], *, layer: int, token: str, remote: bool = False
 ) -> Floats:
-    """The state of each row at a layer.
+    """Return the hidden state of each row at a layer.
 
     Args:
         folder: a model or an adapter that transformers loads.
-        rows: token ids.
-        layer: 0 are the embeddings, 1 is the first layer's output.
-        token: "mean" over the row's tokens, or its "last".
-        remote: whether to trust the model's own code.
+        rows: token ids of each row.
+        layer: 0 for the embeddings, 1 for the output of the first layer.
+        token: "mean" for the mean over the row's tokens, or "last" for its last token.
+        remote: whether to run the model's own code (`trust_remote_code`).
 
     Returns:
         Shape (rows, hidden size).
@@ -176,8 +188,8 @@ def hidden_states(
         folder, dtype="auto", trust_remote_code=remote
     )
     model.to(device).eval()
-    found: list[Any] = [None] * len(rows)
-    # Rows of like length together: less padding.
+    of_rows: list[Any] = [None] * len(rows)
+    # Rows of similar length share a batch, which saves padding.
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     with torch.inference_mode():
         for begin in range(0, len(order), _BATCH):
@@ -191,17 +203,17 @@ def hidden_states(
             )
             states = output.hidden_states[layer].float().cpu()
             for i, state, length in zip(batch, states, lengths.tolist(), strict=True):
-                own = state[:length]
-                found[i] = (own.mean(dim=0) if token == "mean" else own[-1]).numpy()
+                tokens = state[:length]
+                of_rows[i] = (tokens.mean(dim=0) if token == "mean" else tokens[-1]).numpy()
     del model
     gc.collect()
     if device == "cuda":
         torch.cuda.empty_cache()
-    return np.stack(found)
+    return np.stack(of_rows)
 
 
 def project(states: Floats, method: str) -> Floats:
-    """The states in two dimensions; the same every time.
+    """Project the states to two dimensions, deterministically.
 
     Args:
         states: shape (rows, hidden size).
@@ -222,14 +234,15 @@ def project(states: Floats, method: str) -> Floats:
     return points
 
 
-def _apart(states: Floats, labels: NDArray[np.int64]) -> float | None:
+def _silhouette(states: Floats, labels: NDArray[np.int64]) -> float | None:
+    """Return the mean silhouette of the domains; None with fewer than two."""
     from sklearn.metrics import silhouette_score
 
     return float(silhouette_score(states, labels)) if len(set(labels.tolist())) > 1 else None
 
 
 def draw(
-    panels: Sequence[Panel],
+    panels: Sequence[ModelView],
     domains: Sequence[str],
     labels: NDArray[np.int64],
     caption: str,
@@ -238,11 +251,14 @@ def draw(
     """Draw a panel for each model.
 
     Args:
-        panels: in order.
-        domains: names.
+        panels: what each panel shows, in order.
+        domains: the domains' names.
         labels: index of each query's domain, shape (queries,).
-        caption: above the panels.
-        to: the PNG.
+        caption: the text above the panels.
+        to: the PNG file.
+
+    Raises:
+        DMTError: the picture cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -252,11 +268,11 @@ def draw(
     axes = list(figure.subplots(height, columns, squeeze=False).flat)
     for axis, panel in zip(axes, panels, strict=False):
         for i, domain in enumerate(domains):
-            own = panel.points[labels == i]
+            points = panel.points[labels == i]
             style = {"s": 14, "alpha": 0.75, "linewidths": 0}
             axis.scatter(
-                own[:, 0],
-                own[:, 1],
+                points[:, 0],
+                points[:, 1],
                 color=COLOURS[i % len(COLOURS)],
                 marker=_MARKERS[i % len(_MARKERS)],
                 label=domain.replace("$", r"\$"),

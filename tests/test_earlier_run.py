@@ -10,7 +10,7 @@ import pytest
 from axolotl_dmt.earlier_run import set_aside, take_next_plan
 from axolotl_dmt.model_card import with_section
 from axolotl_dmt.plan import TrainingPlan, compile_plan
-from axolotl_dmt.record import Recorder
+from axolotl_dmt.recorder import Recorder
 from axolotl_dmt.report import write_report
 from axolotl_dmt.results import Results
 from axolotl_dmt.run_folder import RunFolder

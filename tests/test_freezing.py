@@ -29,7 +29,7 @@ class Watch(TrainerCallback):
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         now = self.plan.stages[self.plan.stage_at(state.global_step)]
         if state.global_step == now.start_step:
-            self.freezer.apply(now.stage.freeze)
+            self.freezer.apply(now.settings.freeze)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step in [part.end_step for part in self.plan.stages]:
@@ -62,7 +62,7 @@ def test_a_pattern_that_matches_nothing_names_what_there_is() -> None:
     with pytest.raises(DMTError) as caught:
         Freezer(model()).check(plan.stages)
     said = str(caught.value)
-    assert said.startswith("freeze (stage one): 'encoder' matches no trainable parameter; there")
+    assert said.startswith("freeze (stage one): 'encoder' matches no trainable parameter; ")
     assert EMBEDDING in said
 
 

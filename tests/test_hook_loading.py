@@ -23,20 +23,20 @@ from axolotl_dmt.hook_loading import hook_names, implementations, load_hooks, lo
 from axolotl_dmt.hooks import (
     adjusted_scores,
     adjusted_stages,
+    call_stage_hook,
     known_strategies,
     registered_amounts,
     registered_orders,
     registered_recipes,
     registered_selectors,
     report_sections,
-    tell_stage,
 )
 from axolotl_dmt.hookspecs import StageContext
 from axolotl_dmt.inputs import Domain
 from axolotl_dmt.report import write_report
 from axolotl_dmt.resolve import resolve_stages
 from axolotl_dmt.results import Results, Score
-from axolotl_dmt.scored import Scored
+from axolotl_dmt.scored import Evaluation
 from axolotl_dmt.strategies import Setting
 from tests.mistakes import assert_mistake, expect_error
 from tests.test_resolve import DEFAULTS
@@ -103,10 +103,10 @@ DO = {
         registered_orders()["short_first"](epoch([3, 1, 2])).tolist() == [1, 2, 0]
     ),
     "adjust_stages": lambda folder: [stage.learning_rate for stage in stages()] == [1.0, 0.5],
-    "stage_start": lambda folder: tell_stage("stage_start", context(folder)) is None,
+    "stage_start": lambda folder: call_stage_hook("stage_start", context(folder)) is None,
     "stage_end": lambda folder: (
         [
-            tell_stage("stage_end", context(folder)),
+            call_stage_hook("stage_end", context(folder)),
             (folder / "stages.txt").read_text(),
         ]
         == [None, "7 specialise\n"]
@@ -234,7 +234,7 @@ def test_adjusting_hooks_build_on_one_another(tmp_path: Path) -> None:
 def test_a_score_hook_that_fails_costs_the_score_and_not_the_run(tmp_path: Path) -> None:
     load_hooks([hooks_file(tmp_path, "\n@hookimpl\ndef adjust_scores(scores):\n    1 / 0\n")])
     output = {"results": {"dmt_math": {"dmt_score,none": 0.5}}}
-    scored = Scored.of(output, samples=0, seconds=1.0)
+    scored = Evaluation.of(output, samples=0, seconds=1.0)
     assert scored.scores == {}
     assert scored.error is not None
     assert_mistake(scored.error, "hook adjust_scores of my_hooks.py", "ZeroDivisionError")

@@ -154,7 +154,7 @@ def test_a_saved_plan_with_a_plugins_unit_loads_without_the_plugin(tmp_path: Pat
         amounts={"at_most": lambda domain, value: int(value)},
     )
     plan.save(tmp_path)
-    assert TrainingPlan.load(tmp_path).stages[0].stage.mix == mix
+    assert TrainingPlan.load(tmp_path).stages[0].settings.mix == mix
 
 
 @pytest.mark.parametrize("rows", [0, -1, 2.5, True, None])

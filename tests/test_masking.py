@@ -36,10 +36,10 @@ def test_a_type_that_decides_by_itself_is_refused(labels: list[list[int]], wante
     with pytest.raises(DMTError) as caught:
         check(rows(labels), rows(labels), train_on_inputs=wanted)
     assert str(caught.value).startswith(
-        "train_on_inputs (stage end): changes nothing for a.jsonl: completion says by itself"
+        "train_on_inputs (stage end): changes nothing for a.jsonl: completion "
     )
 
 
 def test_rows_that_are_dropped_under_one_of_the_two_are_refused() -> None:
-    with pytest.raises(DMTError, match=r"a.jsonl becomes other rows \(2 and 1\) under it"):
+    with pytest.raises(DMTError, match=r"train_on_inputs .*a.jsonl \(2 without it, 1 with it\)"):
         check(rows(ANSWERS), rows([[5, 6, 7]], [[5, 6, 7]]), train_on_inputs=True)

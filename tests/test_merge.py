@@ -132,7 +132,7 @@ def altered(run: Path, folder: Path, change: Any) -> Path:
 
 def test_models_that_differ_in_their_tensors_are_refused(run: Path, tmp_path: Path) -> None:
     more = altered(run, tmp_path / "more", lambda t: t.update(extra=torch.zeros(1)))
-    with pytest.raises(DMTError, match="only one of the models has extra"):
+    with pytest.raises(DMTError, match=r"only one of the models has .*extra"):
         merge(run, tmp_path / "to", stages=["specialise", str(more)])
     name = "model.norm.weight"
     wide = altered(run, tmp_path / "wide", lambda t: t.update({name: torch.zeros(3)}))
@@ -152,7 +152,7 @@ def test_an_adapter_is_refused_with_what_to_do(run: Path, tmp_path: Path) -> Non
     ("changes", "message"),
     [
         ({"stages": ["specialise"]}, "names 1 stages"),
-        ({"stages": ["specialise", "other"]}, "known stages: specialise, generalise"),
+        ({"stages": ["specialise", "other"]}, "other is neither.*specialise, generalise"),
         ({"weight": 1.5}, "1.5 is not from 0 to 1"),
         ({"weight": float("nan")}, "nan is not from 0 to 1"),
     ],

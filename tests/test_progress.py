@@ -88,9 +88,9 @@ def test_each_stage_is_estimated_once_its_pace_is_known(
     watched(monkeypatch)
     run(monkeypatch, 3.0)
     assert log() == [
-        "stage 1/2 one: about 1 min 45 s for its 35 steps left, at its pace so far",
+        "stage 1/2 one: about 1 min 45 s for its remaining 35 steps, at its pace so far",
         "stage 1/2 one: trained in 2 min 00 s",
-        "stage 2/2 two: about 2 min 00 s for its 40 steps left, at the pace of the stage before",
+        "stage 2/2 two: about 2 min 00 s for its remaining 40 steps, at the previous stage's pace",
         "stage 2/2 two: trained in 2 min 00 s",
     ]
 

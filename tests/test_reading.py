@@ -111,7 +111,7 @@ def test_the_stages_are_adjusted_once_for_a_run() -> None:
     cfg = DictDefault({"batch_size": 4})
     pools = [domain(name, 20) for name in run.schedule.domains]
     plan = run.compile(cfg, pools)
-    assert [stage.stage.learning_rate for stage in plan.stages] == [1e-5, 1e-5]
+    assert [stage.settings.learning_rate for stage in plan.stages] == [1e-5, 1e-5]
     assert Path("calls.txt").read_text() == "called\n"
     assert run.schedule.config.hooks == [str(Path("my_hooks.py").resolve())]
 

@@ -251,7 +251,7 @@ def test_what_the_yaml_alone_shows_is_refused_before_data(
 
 
 def test_an_axolotl_outside_the_tested_range_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("axolotl_dmt.versions.version", lambda name: "0.21.0")
+    monkeypatch.setattr("axolotl_dmt.environment.version", lambda name: "0.21.0")
     said = refusal(raw())
     assert_mistake(said, "plugins", "axolotl-dmt ", "0.21.0", "pip install 'axolotl")
 

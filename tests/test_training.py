@@ -14,18 +14,15 @@ from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArgumen
 from transformers.trainer_utils import SchedulerType
 
 from axolotl_dmt.amounts import parse_amount
+from axolotl_dmt.blank_steps import steps_with_blanks
 from axolotl_dmt.inputs import Domain, Packing, Stage
-from axolotl_dmt.optimizers import reset_optimizer
+from axolotl_dmt.learning_rate import composed_scheduler
+from axolotl_dmt.optimizer import reset_optimizer, set_weight_decay
 from axolotl_dmt.plan import compile_plan
+from axolotl_dmt.pool_layout import PoolLayout
+from axolotl_dmt.samplers import PlanPackSampler, PlanSampler
 from axolotl_dmt.stage_checks import AXOLOTLS_SCHEDULERS, CURVELESS_SCHEDULERS
-from axolotl_dmt.training import (
-    PlanPackSampler,
-    PlanSampler,
-    StageTrainerMixin,
-    composed_scheduler,
-    set_weight_decay,
-    steps_with_blanks,
-)
+from axolotl_dmt.trainer import StageTrainerMixin
 from axolotl_dmt.training_plan import TrainingPlan
 
 LENGTH = 6
@@ -104,13 +101,13 @@ def trainer(folder: Path, plan: TrainingPlan, rows: int, **arguments: Any) -> St
         ),
         train_dataset=Rows(rows),
     )
-    made.follow_plan(plan, blank=rows)
+    made.follow_plan(plan, PoolLayout(rows={"math": rows}))
     return made
 
 
 def test_rows_are_dealt_in_plan_order_and_blanks_are_the_blank_row() -> None:
     plan = plan_of(stage("one", 6), stage("two", 3))
-    dealt = list(PlanSampler(plan, blank=99))
+    dealt = list(PlanSampler(plan, PoolLayout(rows={"math": 99})))
     expected = [99 if row < 0 else row for row in plan.order.tolist()]
     assert dealt == expected
     assert dealt.count(99) == 2 + 1
@@ -124,7 +121,7 @@ def test_packs_are_dealt_in_plan_order() -> None:
         pack=lambda lengths: [[i, i + 1] for i in range(0, len(lengths) - 1, 2)],
     )
     plan = plan_of(stage("one", 12), packing=packing)
-    batches = list(PlanPackSampler(plan, blank=99, batch_size=2))
+    batches = list(PlanPackSampler(plan, PoolLayout(rows={"math": 99}), batch_size=2))
     assert [len(batch) for batch in batches] == [2, 2, 2, 2]
     flat = [row for batch in batches for pack in batch for row in pack]
     assert [row for row in flat if row != 99] == [row for row in plan.order.tolist() if row >= 0]
@@ -132,7 +129,7 @@ def test_packs_are_dealt_in_plan_order() -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_rows_whose_inputs_are_masked_otherwise_lie_behind_the_blank_row(packed: bool) -> None:
+def test_rows_whose_inputs_are_masked_differently_lie_behind_the_blank_row(packed: bool) -> None:
     packing = Packing(
         capacity=LENGTH, packs_per_step=4, pack=lambda lengths: [[i] for i in range(len(lengths))]
     )
@@ -142,16 +139,27 @@ def test_rows_whose_inputs_are_masked_otherwise_lie_behind_the_blank_row(packed:
         stage("three", 4),
         packing=packing if packed else None,
     )
+    layout = PoolLayout(rows={"math": 40})
     if packed:
-        batches = PlanPackSampler(plan, blank=40, batch_size=1)
+        batches = PlanPackSampler(plan, layout, batch_size=1)
         dealt = [row for (pack,) in batches for row in pack]
     else:
-        dealt = list(PlanSampler(plan, blank=40))
+        dealt = list(PlanSampler(plan, layout))
     rows = plan.order.tolist()
     assert dealt[:8] == [40 if row < 0 else row for row in rows[:8]]
     assert dealt[8:12] == [40 if row < 0 else row + 41 for row in rows[8:12]]
     assert dealt[12:] == rows[12:]
     assert dealt.count(40) == 2 + 1
+
+
+def test_the_layout_says_where_each_domain_and_the_blank_row_lie() -> None:
+    layout = PoolLayout(rows={"math": 3, "none": 0, "code": 2})
+    domains = ["m0", "m1", "m2", "c0", "c1"]
+    dataset = layout.arrange(domains, "blank", [name.upper() for name in domains])
+    assert dataset[layout.blank] == "blank"
+    assert [dataset[i] for i in layout.range_of("code")] == ["c0", "c1"]
+    assert list(layout.range_of("none")) == []
+    assert dataset[layout.blank + 1 :] == ["M0", "M1", "M2", "C0", "C1"]
 
 
 @pytest.mark.parametrize("by_tokens", [True, False])
@@ -265,8 +273,8 @@ def test_each_stage_has_the_curve_of_a_run_of_its_own(
     composed = rates(composed_scheduler(plan, staged, optimizer), optimizer, plan.total_steps)
     alone = []
     for part in plan.stages:
-        plain = made(part.stage.learning_rate)
-        optimizer = torch.optim.AdamW(plain.model.parameters(), lr=part.stage.learning_rate)
+        plain = made(part.settings.learning_rate)
+        optimizer = torch.optim.AdamW(plain.model.parameters(), lr=part.settings.learning_rate)
         alone += rates(plain.create_scheduler(part.steps, optimizer), optimizer, part.steps)
     np.testing.assert_allclose(composed, alone, rtol=1e-9)
     assert name.startswith("constant") or len(set(composed)) > 4

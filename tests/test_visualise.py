@@ -101,5 +101,5 @@ def test_hooks_of_a_folder_are_not_run_unasked(model: str, tmp_path: Path) -> No
     with pytest.raises(DMTError, match="names hooks, which are code"):
         picture(folder)
     (folder / "dmt" / "config.yaml").unlink()
-    with pytest.raises(DMTError, match="the run kept no"):
+    with pytest.raises(DMTError, match="--config: there is no"):
         picture(folder)

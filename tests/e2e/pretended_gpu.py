@@ -16,8 +16,8 @@ from accelerate.parallelism_config import ParallelismConfig
 from accelerate.state import DistributedType, PartialState
 from axolotl.integrations.base import BasePlugin
 
-from axolotl_dmt import stages
-from axolotl_dmt.optimizers import _innermost, reset_optimizer
+from axolotl_dmt import callback
+from axolotl_dmt.optimizer import _innermost, reset_optimizer
 
 
 def _prepare_backend(*args: Any, **kwargs: Any) -> tuple[str, DistributedType]:
@@ -80,5 +80,5 @@ def watched(optimizer: Any) -> None:
 
 class PretendedGPUPlugin(BasePlugin):
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[Any]:
-        stages.reset_optimizer = watched
+        callback.reset_optimizer = watched
         return []

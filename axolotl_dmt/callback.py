@@ -1,4 +1,4 @@
-"""The callback that acts where a stage starts or ends: save, score, reset, report."""
+"""The callback that saves, scores and resets where a stage starts or ends."""
 
 from __future__ import annotations
 
@@ -22,16 +22,15 @@ from axolotl_dmt.earlier_run import take_next_plan
 from axolotl_dmt.errors import one_clear_error
 from axolotl_dmt.evaluation import held_out_losses, score_live_model
 from axolotl_dmt.freezing import Freezer
-from axolotl_dmt.hooks import tell_stage
+from axolotl_dmt.hooks import call_stage_hook
 from axolotl_dmt.hookspecs import StageContext
-from axolotl_dmt.optimizers import reset_optimizer
+from axolotl_dmt.optimizer import reset_optimizer, set_weight_decay
 from axolotl_dmt.ranks import Ranks
-from axolotl_dmt.record import Recorder
+from axolotl_dmt.recorder import Recorder
 from axolotl_dmt.run_folder import RunFolder
 from axolotl_dmt.saved_stage import score_in_subprocess
-from axolotl_dmt.scored import Scored, described
+from axolotl_dmt.scored import Evaluation, described
 from axolotl_dmt.tasks import Tasks
-from axolotl_dmt.training import set_weight_decay
 from axolotl_dmt.training_plan import StagePlan, TrainingPlan
 
 LOG = get_logger("axolotl_dmt")
@@ -40,8 +39,8 @@ LOG = get_logger("axolotl_dmt")
 class StageCallback(TrainerCallback, ExportableState):
     """Runs a plan's stages inside one training run.
 
-    The trainer keeps `state` inside each checkpoint's own state file, so that the plan's
-    fingerprint is there when, and only when, the checkpoint is whole.
+    The trainer saves `state` inside each checkpoint's own state file, which it writes last. The
+    plan's fingerprint is therefore there if, and only if, the checkpoint is complete.
     """
 
     def __init__(
@@ -54,29 +53,32 @@ class StageCallback(TrainerCallback, ExportableState):
         tasks: Tasks | None,
         ranks: Ranks,
     ) -> None:
-        """Keeps what the stages need.
+        """Check the plan's `freeze` patterns against the model.
 
         Args:
             trainer: the trainer, already following the plan.
             plan: the compiled plan.
             config: the checked `dmt:` block.
             recorder: writes results and the report.
-            tasks: what to score on, or None.
-            ranks: this process among the run's.
+            tasks: the tasks to score on, or None.
+            ranks: the processes of the run.
+
+        Raises:
+            DMTError: a `freeze` pattern matches no trainable parameter, or all are frozen.
         """
         self.trainer, self.plan, self.config = trainer, plan, config
         self.recorder, self.tasks, self.ranks = recorder, tasks, ranks
         self.entered, self.stage_started = -1, time.monotonic()
         self.freezer: Freezer | None = None
-        if any(part.stage.freeze for part in plan.stages):
+        if any(part.settings.freeze for part in plan.stages):
             self.freezer = Freezer(trainer.model)
             self.freezer.check(plan.stages)
             if trainer.args.gradient_checkpointing:
-                # reentrant checkpointing loses all gradients where its first input has none
+                # Reentrant checkpointing loses all gradients if its first input requires none.
                 trainer.model.enable_input_require_grads()
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps of this callback."""
+        """Return what a checkpoint saves of this callback."""
         return {"args": {}, "attributes": {"plan_fingerprint": self.plan.fingerprint}}
 
     def on_train_begin(
@@ -86,7 +88,7 @@ class StageCallback(TrainerCallback, ExportableState):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Say how much disk the run takes; score the untouched model where asked for."""
+        """Log the disk space that the run needs; score the untrained model if requested."""
         use = self._disk_use(args)
         (LOG.info if use.fits else LOG.warning)("disk: %s", use)
         self.recorder.start(resumed=state.global_step > 0, wait=self.ranks.wait)
@@ -103,7 +105,7 @@ class StageCallback(TrainerCallback, ExportableState):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Announce a stage and apply its settings at its first step, or where a run resumes."""
+        """At a stage's first step, and where a run resumes, log it and apply its settings."""
         stage = self.plan.stages[self.plan.stage_at(state.global_step)]
         if stage.index == self.entered:
             return
@@ -117,11 +119,11 @@ class StageCallback(TrainerCallback, ExportableState):
             stage.end_step,
             ", ".join(f"{name} {draw.rows} rows" for name, draw in stage.domains.items()),
         )
-        if stage.stage.weight_decay is not None:
-            set_weight_decay(self.trainer, stage.stage.weight_decay)
+        if stage.settings.weight_decay is not None:
+            set_weight_decay(self.trainer, stage.settings.weight_decay)
         if self.freezer is not None:
-            self.freezer.apply(stage.stage.freeze)
-        self._tell("stage_start", stage, state.global_step)
+            self.freezer.apply(stage.settings.freeze)
+        self._call_stage_hook("stage_start", stage, state.global_step)
 
     def on_step_end(
         self,
@@ -130,7 +132,10 @@ class StageCallback(TrainerCallback, ExportableState):
         control: TrainerControl,
         **kwargs: Any,
     ) -> TrainerControl:
-        """At a stage's last step: save, score, and forget the optimiser's state."""
+        """At a stage's last step, save and score the model, then prepare the next stage.
+
+        The optimiser state is reset, and a fresh adapter started, where the next stage says so.
+        """
         step = state.global_step
         stage = self.plan.stages[self.plan.stage_at(step - 1)]
         if step != stage.end_step:
@@ -142,15 +147,15 @@ class StageCallback(TrainerCallback, ExportableState):
         folder = self._save(stage, Path(args.output_dir))
         losses = self._held_out_losses()
         self._score(stage, folder, losses)
-        self._tell("stage_end", stage, step, folder)
+        self._call_stage_hook("stage_end", stage, step, folder)
         if stage.index + 1 < len(self.plan.stages):
             following = self.plan.stages[stage.index + 1]
-            if following.stage.new_adapter:
+            if following.settings.new_adapter:
                 left = len(self.plan.stages) - following.index
                 self.trainer.dmt_adapters.renew(self.plan.seed, left)
-            if following.stage.reset_optimizer:
+            if following.settings.reset_optimizer:
                 reset_optimizer(self.trainer.optimizer)
-            # The checkpoint written now holds the state that the next stage starts from.
+            # This checkpoint then holds the state that the next stage starts from.
             control.should_save = args.save_strategy != SaveStrategy.NO
         return control
 
@@ -161,10 +166,12 @@ class StageCallback(TrainerCallback, ExportableState):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Write the report and print the table."""
+        """Write the final results and the report."""
         self.recorder.finish(state.log_history)
 
-    def _tell(self, hook: str, stage: StagePlan, step: int, folder: Path | None = None) -> None:
+    def _call_stage_hook(
+        self, hook: str, stage: StagePlan, step: int, folder: Path | None = None
+    ) -> None:
         context = StageContext(
             stage=stage,
             plan=self.plan,
@@ -176,13 +183,13 @@ class StageCallback(TrainerCallback, ExportableState):
             scores=self.recorder.scores(stage) if folder else {},
         )
         with one_clear_error():
-            tell_stage(hook, context)
+            call_stage_hook(hook, context)
 
     def _disk_use(self, args: TrainingArguments) -> DiskUse:
         model = self.trainer.model
         adapter = hasattr(model, "peft_config")
         parameters = [p for p in model.parameters() if p.requires_grad or not adapter]
-        # No limit keeps every checkpoint; the boundaries' are the ones that are sure to come.
+        # Without a limit all checkpoints are kept; one at each stage's end is certain.
         limit = args.save_total_limit or len(self.plan.stages)
         return disk_use(
             Path(args.output_dir),
@@ -193,7 +200,7 @@ class StageCallback(TrainerCallback, ExportableState):
         )
 
     def _save(self, stage: StagePlan, output_dir: Path) -> Path:
-        """Save the model under the stage's name; a folder of that name is always whole."""
+        """Save the model in the stage's folder, which never exists in an incomplete state."""
         final = RunFolder(output_dir).stage(stage.index, stage.name)
         partial = final.with_name(f".{final.name}.partial")
         with _whole_weights(self.trainer.accelerator):
@@ -207,11 +214,18 @@ class StageCallback(TrainerCallback, ExportableState):
         return final
 
     def _held_out_losses(self) -> dict[str, float]:
-        # Logging clears the wish to log, and the loss of this very step would be lost.
-        wanted = self.trainer.control.should_log
-        losses = held_out_losses(self.trainer)
-        self.trainer.control.should_log = wanted
-        return losses
+        with self._log_still_due():
+            return held_out_losses(self.trainer)
+
+    @contextlib.contextmanager
+    def _log_still_due(self) -> Iterator[None]:
+        """On exit, restore `should_log`, which logging clears.
+
+        The trainer would otherwise not log the loss of the present step.
+        """
+        should_log = self.trainer.control.should_log
+        yield
+        self.trainer.control.should_log = should_log
 
     def _score(self, stage: StagePlan, folder: Path, losses: Mapping[str, float]) -> None:
         when = self.config.evaluate.when if self.config.evaluate else "never"
@@ -219,36 +233,37 @@ class StageCallback(TrainerCallback, ExportableState):
         if self.tasks is None or when == "never" or (when == "end" and not last):
             self.recorder.stage_done(stage, None, losses)
             return
-        # An earlier run's results may lie where only rank 0 sees them.
+        # Only rank 0 may have access to the results of the run that is resumed.
         if self.ranks.from_first(self.recorder.is_scored(stage)):
             return
-        scored = self._evaluate(f"stage {stage.name}", folder)
-        self.recorder.stage_done(stage, scored, losses)
+        evaluation = self._evaluate(f"stage {stage.name}", folder)
+        self.recorder.stage_done(stage, evaluation, losses)
 
-    def _evaluate(self, what: str, folder: Path | None = None) -> Scored:
-        scored = self._scored(folder)
-        if scored.error:
-            LOG.error("%s was not scored, training goes on: %s", what, scored.error)
-        if scored.scores:
-            values = {name: score.value for name, score in scored.scores.items()}
-            LOG.info("%s scored: %s", what, ", ".join(f"{n} {v:.3f}" for n, v in values.items()))
-            wanted = self.trainer.control.should_log
-            self.trainer.log({f"dmt/{name}": value for name, value in values.items()})
-            self.trainer.control.should_log = wanted
-        return scored
+    def _evaluate(self, label: str, folder: Path | None = None) -> Evaluation:
+        """Score the model and log the scores; `label` names the model in the log."""
+        evaluation = self._score_model(folder)
+        if evaluation.error:
+            LOG.error("%s was not scored, training continues: %s", label, evaluation.error)
+        if evaluation.scores:
+            values = {name: score.value for name, score in evaluation.scores.items()}
+            LOG.info("%s scored: %s", label, ", ".join(f"{n} {v:.3f}" for n, v in values.items()))
+            with self._log_still_due():
+                self.trainer.log({f"dmt/{name}": value for name, value in values.items()})
+        return evaluation
 
-    def _scored(self, folder: Path | None) -> Scored:
+    def _score_model(self, folder: Path | None) -> Evaluation:
+        """Score the live model, or with `runner: subprocess` the model saved in `folder`."""
         assert self.tasks is not None
         if folder is None or self.tasks.config.runner == "in_process":
             return score_live_model(self.trainer, self.tasks, self.ranks)
-        scored = None
+        evaluation = None
         if self.ranks.index == 0:
             try:
-                scored = score_in_subprocess(folder, self.tasks.config)
+                evaluation = score_in_subprocess(folder, self.tasks.config)
             except OSError as error:
-                scored = Scored(error=described(error))
-        result: Scored = self.ranks.from_first(scored)
-        return result
+                evaluation = Evaluation(error=described(error))
+        shared: Evaluation = self.ranks.from_first(evaluation)
+        return shared
 
     def _due_between(self, step: int) -> bool:
         when = self.config.evaluate.when if self.config.evaluate else None
@@ -258,27 +273,27 @@ class StageCallback(TrainerCallback, ExportableState):
 
 
 def _size(parameter: Any) -> int:
-    """Number of values; ZeRO-3 leaves the parameter itself empty and keeps the number aside."""
+    """Return the number of values; ZeRO-3 empties the parameter and keeps the number beside it."""
     return int(getattr(parameter, "ds_numel", parameter.numel()))
 
 
 @contextlib.contextmanager
 def _whole_weights(accelerator: Any) -> Iterator[None]:
-    """FSDP saves whole weights meanwhile, whatever its checkpoints are made of."""
+    """On entry, let FSDP save full weights; on exit, restore the type of its checkpoints."""
     fsdp = getattr(accelerator.state, "fsdp_plugin", None)
     if fsdp is None:
         yield
         return
-    kept = fsdp.state_dict_type
+    checkpoint_type = fsdp.state_dict_type
     fsdp.set_state_dict_type("FULL_STATE_DICT")
     try:
         yield
     finally:
-        fsdp.set_state_dict_type(kept)
+        fsdp.set_state_dict_type(checkpoint_type)
 
 
 def _name_architecture(file: Path) -> None:
-    """FSDP renames the class of the model, and vLLM looks the class up by its name."""
+    """Restore the model's class name, which FSDP changes and by which vLLM finds the class."""
     if not file.is_file():  # an adapter
         return
     config = json.loads(file.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Keeps a run's results file true while it trains, and writes the report at its end."""
+"""Writes a run's results file while it trains, and its report at the end."""
 
 from __future__ import annotations
 
@@ -17,28 +17,26 @@ from axolotl_dmt.inputs import Domain
 from axolotl_dmt.kept_config import save_config, sources
 from axolotl_dmt.results import EVALUATE, HARDWARE, HOOKS, SOURCES, Results, Score, StageResult
 from axolotl_dmt.run_folder import RunFolder
-from axolotl_dmt.scored import Scored
+from axolotl_dmt.scored import Evaluation, with_scores
 from axolotl_dmt.training_plan import StagePlan, TrainingPlan
 
 LOG = logging.getLogger("axolotl_dmt")
 
 
-def with_scores(result: StageResult, scored: Scored) -> StageResult:
-    """A stage's result with these scores in it."""
-    return replace(
-        result,
-        scores=scored.scores,
-        error=scored.error,
-        samples=scored.samples,
-        extra={**result.extra, **({"scored_with": dict(scored.details)} if scored.details else {})},
-    )
-
-
 class Recorder:
     """Writes `OUTPUT_DIR/dmt/results.json` after every stage; only the main process writes.
 
-    What an earlier run left is set aside where a new one starts; a resumed run goes on with its
-    own.
+    When a new run starts, the products of an earlier run in the same folder are set aside. A
+    resumed run continues its own results.
+
+    Attributes:
+        folder: `OUTPUT_DIR/dmt`.
+        plan: the plan that is trained.
+        writes: whether this process writes files.
+        config: the run's YAML, which is saved beside the results.
+        results: the results so far.
+        timings: seconds of each part of the run so far.
+        reports: the report's files, once it is written.
     """
 
     def __init__(
@@ -76,77 +74,82 @@ class Recorder:
 
     @property
     def path(self) -> Path:
-        """The results file."""
+        """The path of the results file."""
         return self.folder.results
 
     def start(self, *, resumed: bool, wait: Callable[[], None]) -> None:
-        """Take up the file of an interrupted run, or set an older run aside; keep the YAML.
+        """Continue the results of the run that is resumed, or set an earlier run aside.
+
+        The YAML is saved in both cases.
 
         Args:
-            resumed: the run goes on from a checkpoint.
-            wait: until every rank is here.
+            resumed: whether the run continues from a checkpoint.
+            wait: returns once every rank has called it.
+
+        Raises:
+            DMTError: the results of the resumed run cannot be read.
         """
         earlier = Results.load(self.path) if resumed and self.path.is_file() else None
-        goes_on = resumed and self._is_the_same(earlier)
-        if goes_on and earlier is not None:
+        continues = resumed and self._is_of_this_plan(earlier)
+        if continues and earlier is not None:
             self.results = replace(self.results, stages=earlier.stages, baseline=earlier.baseline)
             self.timings = dict(earlier.timings)
-        wait()  # every rank has read what is moved now
-        if self.writes and not goes_on:
-            kept = set_aside(self.folder.output_dir, with_checkpoints=not resumed)
-            if kept is not None:
-                LOG.warning("what an earlier run left here is kept in %s", kept)
+        wait()  # every rank must have read the files before they are moved
+        if self.writes and not continues:
+            moved_to = set_aside(self.folder.output_dir, with_checkpoints=not resumed)
+            if moved_to is not None:
+                LOG.warning("the files of an earlier run are kept in %s", moved_to)
         if self.writes and self.config:
             save_config(self.config, self.folder.output_dir)
         wait()
 
-    def _is_the_same(self, earlier: Results | None) -> bool:
-        """Whether the run that the folder holds, with these results, was trained by this plan."""
+    def _is_of_this_plan(self, earlier: Results | None) -> bool:
+        """Whether the run in the folder, which has these results, was trained by this plan."""
         if earlier is not None:
             return earlier.plan_fingerprint == self.plan.fingerprint
         try:
             return TrainingPlan.load(self.folder.plan).fingerprint == self.plan.fingerprint
-        except DMTError:  # nothing says otherwise
+        except DMTError:  # without a plan file, nothing contradicts it
             return True
 
     def is_scored(self, stage: StagePlan) -> bool:
-        """Whether this stage was scored without an error, by this run or the one it resumes."""
+        """Whether this run, or the run that it resumes, scored this stage without an error."""
         return any(
             done.name == stage.name and done.scores and not done.error
             for done in self.results.stages
         )
 
     def scores(self, stage: StagePlan) -> Mapping[str, Score]:
-        """A stage's score by ability, as far as it has any."""
-        found = (done.scores for done in self.results.stages if done.name == stage.name)
-        return next(found, {})
+        """Return a stage's scores by ability; empty where it was not scored."""
+        scores = (done.scores for done in self.results.stages if done.name == stage.name)
+        return next(scores, {})
 
-    def baseline(self, scored: Scored) -> None:
-        """Record the scores from before the first stage."""
-        self.timings["evaluate before"] = scored.seconds
-        result = self._result("baseline", 0, {}, scored)
+    def baseline(self, evaluation: Evaluation) -> None:
+        """Record the scores of the untrained model."""
+        self.timings["evaluate before"] = evaluation.seconds
+        result = self._result("baseline", 0, {}, evaluation)
         self.results = replace(self.results, baseline=result)
         self._save()
 
     def stage_trained(self, stage: StagePlan, *, seconds: float) -> None:
-        """Record how long a stage took to train."""
+        """Record the training time of a stage."""
         self.timings[f"train {stage.name}"] = seconds
 
     def stage_done(
-        self, stage: StagePlan, scored: Scored | None, losses: Mapping[str, float]
+        self, stage: StagePlan, evaluation: Evaluation | None, losses: Mapping[str, float]
     ) -> None:
-        """Record a stage's end, with its scores and held-out losses where there are any."""
-        if scored is not None:
-            self.timings[f"evaluate {stage.name}"] = scored.seconds
+        """Record a stage's end, its scores where it was evaluated, and its held-out losses."""
+        if evaluation is not None:
+            self.timings[f"evaluate {stage.name}"] = evaluation.seconds
         rows = {name: draw.rows for name, draw in stage.domains.items()}
-        result = self._result(stage.name, stage.end_step, rows, scored)
+        result = self._result(stage.name, stage.end_step, rows, evaluation)
         if losses:
             result = replace(result, extra={**result.extra, "held_out_loss": dict(losses)})
         self.results = self.results.with_stage(result)
         self._save()
 
     def finish(self, log_history: Sequence[Mapping[str, Any]]) -> None:
-        """Write the last state and the report."""
+        """Write the final results, with the learning curve, and the report."""
         curve = tuple(
             {
                 "step": entry["step"],
@@ -166,7 +169,7 @@ class Recorder:
             self.reports = write_report(self.results, self.folder.dmt)
 
     def show(self) -> None:
-        """Print the table of abilities by stage, and where the report lies."""
+        """Print the table of abilities by stage and the paths of the report's files."""
         if not self.writes or not self.reports:
             return
         from rich.console import Console
@@ -180,10 +183,10 @@ class Recorder:
             console.print(f"  {path}", style="dim", highlight=False)
 
     def _result(
-        self, name: str, end_step: int, rows: Mapping[str, int], scored: Scored | None
+        self, name: str, end_step: int, rows: Mapping[str, int], evaluation: Evaluation | None
     ) -> StageResult:
         result = StageResult(name=name, end_step=end_step, rows=rows)
-        return result if scored is None else with_scores(result, scored)
+        return result if evaluation is None else with_scores(result, evaluation)
 
     def _save(self) -> None:
         self.results = replace(self.results, timings=dict(self.timings))

@@ -1,0 +1,77 @@
+"""The software and hardware of a run: the check of Axolotl's version, and what results record."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+from packaging.specifiers import SpecifierSet
+
+from axolotl_dmt import __version__
+from axolotl_dmt.errors import DMTError
+
+AXOLOTL = SpecifierSet(">=0.19.0,<0.20")
+"""The Axolotl releases that the test suite runs against; pyproject.toml names the same range."""
+
+RECORDED = ("axolotl", "lm_eval", "transformers", "torch", "datasets", "peft", "accelerate")
+"""Packages whose versions are recorded with a run's results."""
+
+
+def check_axolotl() -> None:
+    """Refuse an Axolotl outside the tested range.
+
+    Raises:
+        DMTError: with the installed version and what to install.
+    """
+    installed = version("axolotl")
+    if not AXOLOTL.contains(installed, prereleases=True):
+        raise DMTError(
+            "plugins",
+            f"axolotl-dmt {__version__} works with axolotl {AXOLOTL}, not {installed}",
+            f"pip install 'axolotl{AXOLOTL}'",
+        )
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of the installed packages that a run's result depends on."""
+    versions = {"axolotl-dmt": __version__}
+    for name in RECORDED:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def hardware(ranks: int) -> dict[str, str]:
+    """Describe the machine of this process for the report.
+
+    Args:
+        ranks: number of processes that train together, over all hosts.
+
+    Returns:
+        {"gpu", "cuda", "cpu", "ranks": description}; without a CUDA GPU the first two are missing.
+    """
+    import torch
+
+    parts = {"cpu": f"{_cpu()}, {os.cpu_count()} cores", "ranks": str(ranks)}
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+        gib = properties.total_memory / 2**30
+        count = torch.cuda.device_count()
+        parts = {"gpu": f"{count} x {properties.name}, {gib:.0f} GiB each (this host)"} | parts
+        if torch.version.cuda:
+            parts["cuda"] = torch.version.cuda
+    return parts
+
+
+def _cpu() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
