@@ -13,7 +13,7 @@ from axolotl_dmt.run_folder import RunFolder
 from axolotl_dmt.yaml_file import YamlFile
 
 if TYPE_CHECKING:
-    from axolotl_dmt.data import Pool
+    from axolotl_dmt.data import RowPool
     from axolotl_dmt.run import Run
     from axolotl_dmt.training_plan import TrainingPlan
 
@@ -29,7 +29,7 @@ class CompiledRun:
     """
 
     run: Run
-    pool: Pool
+    pool: RowPool
     plan: TrainingPlan
 
 
