@@ -1,4 +1,4 @@
-"""Shared by all tests: nothing goes to the network, and a small toy data set."""
+"""Settings and fixtures of all tests: no network access, and a small data set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROWS = {"math": 120, "code": 60, "general": 100}
 
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `data/*.jsonl`, `data/*_test.jsonl` and `base`, as the quickstart has them."""
+    """Write `data/*.jsonl`, `data/*_test.jsonl` and `base`, as in the quickstart, to a folder."""
     from axolotl_dmt.toy.__main__ import write_jsonl
     from axolotl_dmt.toy.model import save_base
     from axolotl_dmt.toy.skills import make_rows

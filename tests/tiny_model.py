@@ -1,4 +1,4 @@
-"""A random Llama of a few kilobytes and its character tokenizer, made offline in a second."""
+"""Make a random Llama of a few kilobytes and its character tokenizer, offline and in a second."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHATML = (
 
 
 def make_tokenizer(chat_template: str | None = None):
-    """One token a printable character; others become `<unk>`."""
+    """Return a tokenizer with one token per printable character; others become `<unk>`."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -34,7 +34,7 @@ def make_tokenizer(chat_template: str | None = None):
 
 
 def make_model(folder: str | Path, chat_template: str | None = CHATML, seed: int = 0) -> str:
-    """Save the model and its tokenizer to a folder that `from_pretrained` loads."""
+    """Save the model and its tokenizer for `from_pretrained`, and return the folder."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
