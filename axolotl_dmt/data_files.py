@@ -1,7 +1,7 @@
-"""Whether local data files are there, with the columns that their entries in the YAML name.
+"""Checks that local data files exist and have the columns that their entries in the YAML name.
 
-Axolotl trains on empty answers where the column of a custom prompt's answers is not there, and ends
-in a KeyError where another one is not. The first rows of the file show both before anything loads.
+Axolotl trains on empty answers if the answer column of a custom prompt is missing, and fails with a
+KeyError if another one is. The first rows of the file show both before anything is loaded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FIRST_ROWS = 300
 FIRST_BYTES = 4 * 2**20
 MOST_SHOWN = 20
 TOKENISED = {"input_ids", "attention_mask", "labels"}
-"""A file with these is trained on as it is, whatever its entry says."""
+"""A file with these columns is trained on unchanged, whatever its entry says."""
 
 READ_BY = {
     "alpaca": ("instruction", "output"),
@@ -35,17 +35,17 @@ READ_BY = {
     "oasst": ("INSTRUCTION", "RESPONSE"),
     "summarizetldr": ("article", "summary"),
 }
-"""The columns without which Axolotl's own types of prompt cannot do."""
+"""The columns that Axolotl's own prompt types require."""
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What the first rows of a file hold.
+class _FileColumns:
+    """The columns in the first rows of a file.
 
     Attributes:
-        path: of the file.
-        columns: their names, in order.
-        keys: of the objects in a column that holds lists of them, where they are known.
+        path: the path of the file.
+        columns: the names of its columns, in order.
+        keys: for a column that holds lists of objects, the keys of these objects, where known.
     """
 
     path: str
@@ -54,7 +54,7 @@ class _Seen:
 
 
 def missing_files(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
-    """The data files that entries name and that are not there."""
+    """Yield a mistake for each data file that an entry names and that does not exist."""
     fix = "paths start from the folder that axolotl is run in"
     for key, entry in _entries(cfg):
         path = entry.get("path")
@@ -65,10 +65,10 @@ def missing_files(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
 
 
 def may_be_gone(cfg: Mapping[str, Any]) -> bool:
-    """Whether data files may be gone: Axolotl may have a copy, or has trained on them already.
+    """Return whether data files may be missing: Axolotl may have a copy, or has trained on them.
 
-    The YAML of a run that is over is also read by `axolotl merge-lora` and `inference`, on machines
-    that never saw the data.
+    `axolotl merge-lora` and `inference` also read the YAML of a finished run, on machines that
+    never had the data.
     """
     prepared = Path(str(cfg.get("dataset_prepared_path") or "last_run_prepared"))
     results = RunFolder.of_config(cfg).results
@@ -76,25 +76,25 @@ def may_be_gone(cfg: Mapping[str, Any]) -> bool:
 
 
 def wrong_columns(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
-    """The columns that entries name, or their type reads, and that their local files do not have.
+    """Yield a mistake for each column that an entry or its type reads and its file does not have.
 
     Args:
-        cfg: the raw configuration. Folders, the hub, compressed files and files that cannot be read
-            are passed by.
+        cfg: the raw configuration. Folders, data sets on the hub, compressed files and files that
+            cannot be read are skipped.
     """
     for key, entry in _entries(cfg):
-        seen = _look(entry)
-        if seen is None or set(seen.columns) >= TOKENISED:
+        file = _look(entry)
+        if file is None or set(file.columns) >= TOKENISED:
             continue
         kind = entry.get("type")
         if isinstance(kind, Mapping):
-            yield from _custom(f"{key}.type", kind, seen, cfg)
+            yield from _custom(f"{key}.type", kind, file, cfg)
         elif kind == "chat_template":
-            yield from _messages(key, entry, seen, cfg)
+            yield from _messages(key, entry, file, cfg)
         elif kind == "completion":
-            yield from _missing(f"{key}.field", entry.get("field") or "text", seen)
+            yield from _missing(f"{key}.field", entry.get("field") or "text", file)
         elif isinstance(kind, str):
-            yield from _standard(f"{key}.type", kind, seen)
+            yield from _standard(f"{key}.type", kind, file)
 
 
 def _entries(cfg: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -106,26 +106,26 @@ def _entries(cfg: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _custom(
-    key: str, kind: Mapping[str, Any], seen: _Seen, cfg: Mapping[str, Any]
+    key: str, kind: Mapping[str, Any], file: _FileColumns, cfg: Mapping[str, Any]
 ) -> Iterator[DMTError]:
     needed = {"field_instruction": kind.get("field_instruction") or "instruction"}
     if kind.get("field_output") or not cfg.get("train_on_inputs"):
         needed["field_output"] = kind.get("field_output") or "output"
     for name, column in needed.items():
-        yield from _missing(f"{key}.{name}", column, seen)
-    others = [column for column in seen.columns if column not in needed.values()]
+        yield from _missing(f"{key}.{name}", column, file)
+    others = [column for column in file.columns if column not in needed.values()]
     for name in ("field_input", "field_system"):
-        yield from _misspelt(f"{key}.{name}", kind.get(name), others, seen)
+        yield from _misspelt(f"{key}.{name}", kind.get(name), others, file)
 
 
 def _messages(
-    key: str, entry: Mapping[str, Any], seen: _Seen, cfg: Mapping[str, Any]
+    key: str, entry: Mapping[str, Any], file: _FileColumns, cfg: Mapping[str, Any]
 ) -> Iterator[DMTError]:
     column = str(entry.get("field_messages") or "messages")
-    yield from _missing(f"{key}.field_messages", column, seen)
-    others = [name for name in seen.columns if name != column]
-    yield from _misspelt(f"{key}.field_tools", entry.get("field_tools"), others, seen)
-    keys = seen.keys.get(column)
+    yield from _missing(f"{key}.field_messages", column, file)
+    others = [name for name in file.columns if name != column]
+    yield from _misspelt(f"{key}.field_tools", entry.get("field_tools"), others, file)
+    keys = file.keys.get(column)
     if not keys:
         return
     mappings = entry.get("message_property_mappings")
@@ -134,36 +134,36 @@ def _messages(
     for name in ("role", "content"):
         old = entry.get(f"message_field_{name}")
         named = str(mappings.get(name) or old or name)
-        # a template of one's own may read other keys
+        # a custom template may read other keys
         if named not in keys and not (own_template and named == name):
             place = f"message_field_{name}" if old else f"message_property_mappings.{name}"
-            problem = f"{named!r} is not a key of the messages in {seen.path}"
-            yield DMTError(f"{key}.{place}", problem, _known("their keys", named, keys))
+            problem = f"{named!r} is not a key of the messages in {file.path}"
+            yield DMTError(f"{key}.{place}", problem, _list_names("their keys", named, keys))
 
 
-def _standard(key: str, kind: str, seen: _Seen) -> Iterator[DMTError]:
+def _standard(key: str, kind: str, file: _FileColumns) -> Iterator[DMTError]:
     name = "alpaca" if kind.startswith("alpaca:") else kind
-    if lacking := [column for column in READ_BY.get(name, ()) if column not in seen.columns]:
-        problem = f"{kind} reads {' and '.join(map(repr, lacking))}, not a column of {seen.path}"
-        known = f"its columns are {_list(seen.columns)}"
+    if lacking := [column for column in READ_BY.get(name, ()) if column not in file.columns]:
+        problem = f"{kind} reads {' and '.join(map(repr, lacking))}, not a column of {file.path}"
+        known = f"its columns are {_list(file.columns)}"
         yield DMTError(key, problem, f"{known}: write type: {{field_instruction, field_output}}")
 
 
-def _missing(key: str, column: Any, seen: _Seen) -> Iterator[DMTError]:
-    if isinstance(column, str) and column not in seen.columns:
-        problem = f"{column!r} is not a column of {seen.path}"
-        yield DMTError(key, problem, _known("its columns", column, seen.columns))
+def _missing(key: str, column: Any, file: _FileColumns) -> Iterator[DMTError]:
+    if isinstance(column, str) and column not in file.columns:
+        problem = f"{column!r} is not a column of {file.path}"
+        yield DMTError(key, problem, _list_names("its columns", column, file.columns))
 
 
-def _misspelt(key: str, column: Any, others: list[str], seen: _Seen) -> Iterator[DMTError]:
-    """A column that need not be there is only missed where another one has nearly its name."""
+def _misspelt(key: str, column: Any, others: list[str], file: _FileColumns) -> Iterator[DMTError]:
+    """Yield a mistake for an optional column only if another column has a similar name."""
     if isinstance(column, str) and difflib.get_close_matches(column, others):
-        yield from _missing(key, column, seen)
+        yield from _missing(key, column, file)
 
 
-def _known(what: str, wrong: str, names: list[str]) -> str:
+def _list_names(subject: str, wrong: str, names: list[str]) -> str:
     close = difflib.get_close_matches(wrong, names, n=1)
-    return f"{what} are {_list(names)}" + (f": did you mean {close[0]!r}?" if close else "")
+    return f"{subject} are {_list(names)}" + (f": did you mean {close[0]!r}?" if close else "")
 
 
 def _list(names: list[str]) -> str:
@@ -171,8 +171,8 @@ def _list(names: list[str]) -> str:
     return ", ".join(names[:MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _look(entry: Mapping[str, Any]) -> _Seen | None:
-    """The columns of an entry's file; None where they cannot be told cheaply."""
+def _look(entry: Mapping[str, Any]) -> _FileColumns | None:
+    """Return the columns of an entry's file; None where finding them would take long."""
     path = entry.get("path")
     if not isinstance(path, str) or not Path(path).is_file():
         return None
@@ -184,27 +184,27 @@ def _look(entry: Mapping[str, Any]) -> _Seen | None:
     try:
         return look(path)
     except (OSError, ValueError, csv.Error, RecursionError):
-        return None  # whoever reads the whole of it says what is wrong
+        return None  # loading the whole file reports what is wrong
 
 
-def _look_at_json(path: str) -> _Seen | None:
+def _look_at_json(path: str) -> _FileColumns | None:
     rows = list(_first_objects(path))
     if not rows or not all(isinstance(row, dict) for row in rows):
         return None
     columns = list(dict.fromkeys(name for row in rows for name in row))
     keys = {name: _keys(row.get(name) for row in rows) for name in columns}
-    return _Seen(path, columns, {name: found for name, found in keys.items() if found})
+    return _FileColumns(path, columns, {name: names for name, names in keys.items() if names})
 
 
 def _first_objects(path: str) -> Iterator[Any]:
-    """The first values of JSON lines, or of one array.
+    """Yield the first values of a file of JSON lines or of one JSON array.
 
     Raises:
-        ValueError: a value among them is no JSON.
+        ValueError: one of them is not JSON.
     """
-    with open(path, "rb") as file:
-        text = file.read(FIRST_BYTES).decode("utf-8-sig", errors="replace")
-        whole = not file.read(1)
+    with open(path, "rb") as stream:
+        text = stream.read(FIRST_BYTES).decode("utf-8-sig", errors="replace")
+        whole = not stream.read(1)
     decode, at = json.JSONDecoder().raw_decode, 0
     start = re.compile(r"\s*\[?\s*")
     for _ in range(FIRST_ROWS):
@@ -214,14 +214,14 @@ def _first_objects(path: str) -> Iterator[Any]:
         except ValueError:
             if whole and text[at:].strip("] \r\n"):
                 raise
-            return  # the end, or a row that is cut off there
+            return  # the end, or a row that is cut off at FIRST_BYTES
         yield value
         start = re.compile(r"[\s,]*")
 
 
 def _keys(values: Iterable[Any]) -> list[str]:
-    """The keys of the objects in lists, which may be written as JSON."""
-    found: dict[str, None] = {}
+    """Return the keys of the objects in lists, which may be strings of JSON."""
+    keys: dict[str, None] = {}
     for value in values:
         if isinstance(value, str) and value.lstrip().startswith("["):
             try:
@@ -229,17 +229,17 @@ def _keys(values: Iterable[Any]) -> list[str]:
             except ValueError:
                 continue
         for item in value if isinstance(value, list) else ():
-            found |= dict.fromkeys(item if isinstance(item, dict) else ())
-    return list(found)
+            keys |= dict.fromkeys(item if isinstance(item, dict) else ())
+    return list(keys)
 
 
-def _look_at_csv(path: str) -> _Seen | None:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        columns = next((row for row in csv.reader(file) if row), None)
-    return _Seen(path, columns) if columns else None
+def _look_at_csv(path: str) -> _FileColumns | None:
+    with open(path, encoding="utf-8-sig", newline="") as stream:
+        columns = next((row for row in csv.reader(stream) if row), None)
+    return _FileColumns(path, columns) if columns else None
 
 
-def _look_at_parquet(path: str) -> _Seen:
+def _look_at_parquet(path: str) -> _FileColumns:
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -248,4 +248,4 @@ def _look_at_parquet(path: str) -> _Seen:
         item = getattr(column.type, "value_type", None)  # of a list
         if item is not None and pa.types.is_struct(item):
             keys[column.name] = [part.name for part in item]
-    return _Seen(path, list(schema.names), keys)
+    return _FileColumns(path, list(schema.names), keys)

@@ -1,4 +1,4 @@
-"""What the plugins offer and change, asked of all of them and checked."""
+"""Calls the hooks of all plugins and checks what they return."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ __all__ = [
 
 
 def known_strategies() -> dict[str, Strategy]:
-    """Every registered strategy by name.
+    """Return every registered strategy by name.
 
     Raises:
         DMTError: two strategies share a name, or a hook failed.
     """
     hook = "register_strategies"
-    found: dict[str, Strategy] = {}
-    for plugin, ask in callers(hook):
-        offered = ask()
-        if not _all(offered, Strategy):
-            raise _no(hook, plugin, offered, "a list of Strategy")
-        for strategy in offered:
-            if strategy.name in found:
+    strategies: dict[str, Strategy] = {}
+    for plugin, call in callers(hook):
+        answer = call()
+        if not _all(answer, Strategy):
+            raise _bad_answer(hook, plugin, answer, "a list of Strategy")
+        for strategy in answer:
+            if strategy.name in strategies:
                 raise DMTError(
                     "dmt.strategy", f"{strategy.name!r} is registered twice", "rename one of them"
                 )
-            # A generator of stages would run, and fail, outside the guard.
+            # A generator would run, and could fail, after `guarded` has returned.
             stages = guarded(plugin, hook, functools.partial(_listed, strategy.stages))
-            found[strategy.name] = replace(strategy, stages=stages)
-    return dict(sorted(found.items()))
+            strategies[strategy.name] = replace(strategy, stages=stages)
+    return dict(sorted(strategies.items()))
 
 
 def _listed(stages: Any, setting: Any) -> list[Any]:
@@ -62,75 +62,81 @@ def _listed(stages: Any, setting: Any) -> list[Any]:
 
 
 def registered_amounts() -> dict[str, AmountRows]:
-    """Every unit of an amount that a plugin registered, by name."""
+    """Return every unit of an amount that a plugin registered, by name."""
     return _named("register_amounts", "dmt.stages", ("all", *UNITS))
 
 
 def registered_selectors() -> dict[str, Selector]:
-    """Every selector that a plugin registered, by name."""
+    """Return every selector that a plugin registered, by name."""
     return _named("register_selectors", "dmt.select", SELECTIONS)
 
 
 def registered_orders() -> dict[str, Order]:
-    """Every order that a plugin registered, by name."""
+    """Return every order that a plugin registered, by name."""
     return _named("register_orders", "dmt.order", ORDERS)
 
 
 def registered_recipes() -> dict[str, Path]:
-    """Every recipe that a plugin registered, by name."""
+    """Return every recipe that a plugin registered, by name."""
     return _named("register_recipes", "recipe", ())
 
 
 def _named(hook: str, key: str, built_in: Iterable[str]) -> dict[str, Any]:
-    """Everything that a `register_...` hook offers, by name.
+    """Return everything that the implementations of a `register_...` hook register, by name.
+
+    Args:
+        hook: the name of the hook.
+        key: the YAML key that takes the names, for errors.
+        built_in: names that plugins cannot register.
 
     Raises:
-        DMTError: two share a name, or one has a built-in's, or a hook failed.
+        DMTError: two plugins register the same name, a name is built in, or a hook failed.
     """
-    taken, found = dict.fromkeys(built_in, "axolotl_dmt"), {}
-    for plugin, ask in callers(hook):
-        offer = ask()
-        if not isinstance(offer, Mapping):
-            raise _no(hook, plugin, offer, "a mapping of names")
-        for name, registered in offer.items():
+    taken, by_name = dict.fromkeys(built_in, "axolotl_dmt"), {}
+    for plugin, call in callers(hook):
+        answer = call()
+        if not isinstance(answer, Mapping):
+            raise _bad_answer(hook, plugin, answer, "a mapping of names")
+        for name, registered in answer.items():
             if name in taken:
                 problem = f"{name!r} is registered twice, by {taken[name]} and {plugin}"
                 raise DMTError(key, problem, "rename one of them")
             taken[name] = plugin
-            found[name] = guarded(plugin, hook, registered) if callable(registered) else registered
-    return found
+            is_function = callable(registered)
+            by_name[name] = guarded(plugin, hook, registered) if is_function else registered
+    return by_name
 
 
 def adjusted_stages(stages: Sequence[Stage], domains: Sequence[str]) -> tuple[Stage, ...]:
-    """The stages as the plugins want them.
+    """Return the stages after every plugin's `adjust_stages`.
 
     Raises:
         DMTError: a hook failed, or returned something else.
     """
-    hook, now = "adjust_stages", tuple(stages)
-    for plugin, ask in callers(hook):
-        answer = ask(stages=now, domains=tuple(domains))
+    hook, adjusted = "adjust_stages", tuple(stages)
+    for plugin, call in callers(hook):
+        answer = call(stages=adjusted, domains=tuple(domains))
         if answer is not None and (not answer or not _all(answer, Stage)):
-            raise _no(hook, plugin, answer, "a list of stages, or None")
-        now = now if answer is None else tuple(answer)
-    return now
+            raise _bad_answer(hook, plugin, answer, "a list of stages, or None")
+        adjusted = adjusted if answer is None else tuple(answer)
+    return adjusted
 
 
 def adjusted_scores(scores: Mapping[str, Score], output: Mapping[str, Any]) -> dict[str, Score]:
-    """The scores as the plugins want them.
+    """Return the scores after every plugin's `adjust_scores`.
 
     Raises:
         DMTError: a hook failed, or returned something else.
     """
-    hook, now = "adjust_scores", dict(scores)
-    for plugin, ask in callers(hook):
-        answer = ask(scores=dict(now), output=output)
+    hook, adjusted = "adjust_scores", dict(scores)
+    for plugin, call in callers(hook):
+        answer = call(scores=dict(adjusted), output=output)
         if answer is not None and not (
             isinstance(answer, Mapping) and _all(list(answer.values()), Score)
         ):
-            raise _no(hook, plugin, answer, "a mapping of ability to Score, or None")
-        now = now if answer is None else dict(answer)
-    return now
+            raise _bad_answer(hook, plugin, answer, "a mapping of ability to Score, or None")
+        adjusted = adjusted if answer is None else dict(answer)
+    return adjusted
 
 
 def call_stage_hook(hook: str, context: StageContext) -> None:
@@ -139,31 +145,31 @@ def call_stage_hook(hook: str, context: StageContext) -> None:
     Raises:
         DMTError: a hook failed.
     """
-    for _, ask in callers(hook):
-        ask(context=context)
+    for _, call in callers(hook):
+        call(context=context)
 
 
 def report_sections(results: Results) -> list[Section]:
-    """Every plugin's sections of the report.
+    """Return the report sections of every plugin.
 
-    A plugin that fails gets a section that says so: no report is lost for it.
+    The error of a plugin that fails becomes a section, so that the report is still written.
     """
     hook = "report_sections"
-    found: list[Section] = []
-    for plugin, ask in callers(hook):
+    sections: list[Section] = []
+    for plugin, call in callers(hook):
         try:
-            sections: list[Section] = ask(results=results)
-            if not _all(sections, Section):
-                raise _no(hook, plugin, sections, "a list of Section")
+            answer = call(results=results)
+            if not _all(answer, Section):
+                raise _bad_answer(hook, plugin, answer, "a list of Section")
         except DMTError as error:
-            sections = [Section(title=f"Section of {plugin}", markdown=f"Failed: `{error}`")]
-        found.extend(sections)
-    return found
+            answer = [Section(title=f"Section of {plugin}", markdown=f"Failed: `{error}`")]
+        sections.extend(answer)
+    return sections
 
 
 def _all(answer: Any, item: type) -> bool:
     return isinstance(answer, Sequence) and all(isinstance(part, item) for part in answer)
 
 
-def _no(hook: str, plugin: str, answer: Any, wanted: str) -> DMTError:
-    return DMTError(f"hook {hook} of {plugin}", f"returned {answer!r}", f"return {wanted}")
+def _bad_answer(hook: str, plugin: str, answer: Any, expected: str) -> DMTError:
+    return DMTError(f"hook {hook} of {plugin}", f"returned {answer!r}", f"return {expected}")

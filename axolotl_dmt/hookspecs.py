@@ -1,7 +1,7 @@
 """The hooks that other packages, modules and single files may implement.
 
 Mark each implementation with `axolotl_dmt.hookimpl`. An implementation may leave out arguments that
-it does not need. Every example here is a whole file that `dmt.hooks: [my_hooks.py]` takes as it is.
+it does not need. Every example is a complete file for `dmt.hooks: [my_hooks.py]`.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ hookspec = pluggy.HookspecMarker("axolotl_dmt")
 
 @dataclass(frozen=True, kw_only=True)
 class StageContext:
-    """What a hook is told where a stage starts or ends.
+    """The state of the training at the start or the end of a stage.
 
     Attributes:
         stage: the stage, with its steps, settings and rows by domain.
         plan: the whole plan.
-        step: optimiser steps done so far, over all stages.
+        step: the number of optimiser steps so far, over all stages.
         trainer: Axolotl's trainer; `trainer.model` is the live model. Every rank has its own.
         is_main: whether this is the process that writes files.
-        output_dir: of the run.
-        folder: at a stage's end, where its model was saved; None at its start.
-        scores: at a stage's end, its score by ability where it was scored; rank 0 alone has them.
+        output_dir: the output folder of the run.
+        folder: at a stage's end, the folder of its saved model; None at its start.
+        scores: at a stage's end, its score by ability if it was scored; only rank 0 has them.
     """
 
     stage: StagePlan
@@ -55,8 +55,8 @@ class Section:
     """A section of the report.
 
     Attributes:
-        title: its heading, plain text.
-        markdown: its text; tables and `data:` images work. HTML in it is shown as text.
+        title: the heading, as plain text.
+        markdown: the text; tables and `data:` images work, and HTML is shown as text.
     """
 
     title: str
@@ -65,7 +65,7 @@ class Section:
 
 @hookspec
 def register_strategies() -> Sequence[Strategy]:  # type: ignore[empty-body]
-    """Strategies to offer under `dmt.strategy`, beside the built-in ones.
+    """Add strategies for `dmt.strategy` to the built-in ones.
 
     Returns:
         The strategies. Their mixes are written as in the YAML.
@@ -90,15 +90,15 @@ def register_strategies() -> Sequence[Strategy]:  # type: ignore[empty-body]
 
 @hookspec
 def register_amounts() -> Mapping[str, AmountRows]:  # type: ignore[empty-body]
-    """Units for the amounts of a `mix`, by name, written `math: {name: number}`.
+    """Add units for the amounts of a `mix`, by name, written `math: {name: number}`.
 
     Returns:
         Unit -> function. It is given the domain (`axolotl_dmt.inputs.Domain`, with the number of
         rows and their lengths) and the exact number from the YAML (a `Fraction`), and returns the
-        rows of the domain that one epoch takes, 1 or more. Which rows these are is `select`'s.
+        number of rows of the domain that one epoch takes, 1 or more; `select` chooses which.
 
     Example:
-        `math: {at_most: 5000}`, all rows but no more than that::
+        `math: {at_most: 5000}`, all rows, but not more than 5000::
 
             from axolotl_dmt import hookimpl
 
@@ -115,7 +115,7 @@ def register_amounts() -> Mapping[str, AmountRows]:  # type: ignore[empty-body]
 
 @hookspec
 def register_selectors() -> Mapping[str, Selector]:  # type: ignore[empty-body]
-    """Ways for `select` to rank a domain's rows, by name; a part of it is the first of them.
+    """Add selections for `select`, by name: each ranks the rows of a domain.
 
     Returns:
         Name -> function. It is given the domain and a 64-bit key that depends on the seed, and
@@ -140,11 +140,11 @@ def register_selectors() -> Mapping[str, Selector]:  # type: ignore[empty-body]
 
 @hookspec
 def register_orders() -> Mapping[str, Order]:  # type: ignore[empty-body]
-    """Ways for `order` to lay out one epoch's rows, by name.
+    """Add orders for `order`, by name: each puts the rows of one epoch in training order.
 
     Returns:
         Name -> function. It is given an `axolotl_dmt.orders.Epoch` and returns its rows in
-        training order, each as often as it was given, shape (draws,).
+        training order, each as often as in the epoch, shape (draws,).
 
     Example:
         `order: short_first`, a curriculum by length::
@@ -175,7 +175,7 @@ def adjust_stages(stages: Sequence[Stage], domains: Sequence[str]) -> Sequence[S
         domains: names of the domains that have a dataset, in the YAML's order.
 
     Returns:
-        The stages to train, or None to leave them as they are.
+        The stages to train, or None to leave them unchanged.
 
     Example:
         Each stage at half the learning rate of the one before::
@@ -195,10 +195,10 @@ def adjust_stages(stages: Sequence[Stage], domains: Sequence[str]) -> Sequence[S
 
 @hookspec
 def stage_start(context: StageContext) -> None:
-    """Called on every rank before the first step of a stage, and where a run resumes within one.
+    """Act on every rank before the first step of a stage, or where a run resumes within one.
 
     Example:
-        Say what is about to be learned::
+        Print what the stage trains on::
 
             from axolotl_dmt import hookimpl
 
@@ -206,16 +206,16 @@ def stage_start(context: StageContext) -> None:
             @hookimpl
             def stage_start(context):
                 if context.is_main:
-                    print("learning", ", ".join(context.stage.domains))
+                    print("training on", ", ".join(context.stage.domains))
     """
 
 
 @hookspec
 def stage_end(context: StageContext) -> None:
-    """Called on every rank after a stage's last step, once its model is saved and scored.
+    """Act on every rank after a stage's last step, once its model is saved and scored.
 
     Example:
-        Keep a line for each stage in a file of one's own::
+        Write a line for each stage to a file::
 
             from axolotl_dmt import hookimpl
 
@@ -232,17 +232,17 @@ def stage_end(context: StageContext) -> None:
 def adjust_scores(
     scores: Mapping[str, Score], output: Mapping[str, Any]
 ) -> Mapping[str, Score] | None:
-    """Choose which of lm-eval's numbers are an ability's score, and bring them to 0 to 1.
+    """Choose which of lm-eval's numbers is the score of an ability, and scale it to 0 to 1.
 
-    Called after each evaluation, where lm-eval's results are: with `runner: subprocess`, in that
-    process. Each implementation is given what the one before left.
+    Called after each evaluation in the process that ran lm-eval: with `runner: subprocess`, in that
+    process. Each implementation is given the scores that the one before returned.
 
     Args:
-        scores: by ability, as they would be recorded: the first known metric of each task.
+        scores: by ability, the first known metric of each task.
         output: what `lm_eval.simple_evaluate` returned; `output["results"][task]` has each metric.
 
     Returns:
-        The scores by ability to record, or None to leave them as they are.
+        The scores by ability to record, or None to leave them unchanged.
 
     Example:
         MT-Bench's 1 to 10 as 0 to 1::
@@ -264,16 +264,16 @@ def adjust_scores(
 
 @hookspec
 def report_sections(results: Results) -> Sequence[Section]:  # type: ignore[empty-body]
-    """Sections to add at the end of `report.html` and `report.md`.
+    """Add sections to the end of `report.html` and `report.md`.
 
     Args:
-        results: the run, as `results.json` holds it.
+        results: the results of the run, as in `results.json`.
 
     Returns:
-        The sections, none where there is nothing to say.
+        The sections; an empty list adds none.
 
     Example:
-        How long each part took::
+        The time that each part took::
 
             from axolotl_dmt import hookimpl
             from axolotl_dmt.hookspecs import Section
@@ -288,7 +288,7 @@ def report_sections(results: Results) -> Sequence[Section]:  # type: ignore[empt
 
 @hookspec
 def register_recipes() -> Mapping[str, Path]:  # type: ignore[empty-body]
-    """Recipes that come with a package, by the name that `axolotl dmt recipe` takes.
+    """Add the recipes of a package, by the name that `axolotl dmt recipe` takes.
 
     Returns:
         Name -> the recipe's YAML file or folder.

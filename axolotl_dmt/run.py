@@ -17,7 +17,7 @@ from axolotl_dmt.reading import Schedule
 from axolotl_dmt.replay import domains_by_loss, losses_path
 from axolotl_dmt.row_losses import RowLosses
 from axolotl_dmt.schedule_check import check_schedule
-from axolotl_dmt.stage_checks import settle
+from axolotl_dmt.stage_checks import set_required_keys
 from axolotl_dmt.tasks import Tasks
 from axolotl_dmt.training_plan import TrainingPlan
 
@@ -66,7 +66,7 @@ class Run:
         for entry in cfg["datasets"]:
             entry.pop("domain", None)
         cfg["dmt"]["dataset_domains"] = list(schedule.dataset_domains)
-        settle(cfg, schedule.stages)
+        set_required_keys(cfg, schedule.stages)
         tasks = Tasks(config.evaluate) if config.evaluate and config.evaluates else None
         return cls(schedule=schedule, tasks=tasks, raw=raw)
 

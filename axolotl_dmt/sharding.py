@@ -1,4 +1,4 @@
-"""What DeepSpeed and FSDP settings ask of the stages, checked on the YAML before anything loads."""
+"""Checks of DeepSpeed and FSDP settings against the stages, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from axolotl_dmt.args import DMTConfig, EverySteps
 from axolotl_dmt.errors import DMTError
 
 ADAMS = frozenset({"adam", "adamw"})
-"""DeepSpeed's optimisers, in lower case, whose state can be reset as Axolotl's."""
+"""DeepSpeed's optimisers, in lower case, whose state can be reset like that of Axolotl's."""
 
 
 def check_sharding(
     cfg: Mapping[str, Any], config: DMTConfig, *, resets: bool, files: bool = True
 ) -> None:
-    """Refuse what would go wrong hours later.
+    """Refuse DeepSpeed and FSDP settings that would fail at the end of a stage.
 
     Args:
         cfg: the raw configuration.
         config: the checked `dmt:` block.
         resets: whether a stage resets the optimiser.
-        files: whether a DeepSpeed file that is not there is a mistake.
+        files: whether a missing DeepSpeed file is a mistake.
 
     Raises:
-        DMTError: a setting of DeepSpeed or FSDP that stages cannot stand beside.
+        DMTError: a setting of DeepSpeed or FSDP that the stages do not support.
     """
     zero: Mapping[str, Any] = {}
     if cfg.get("deepspeed") and (files or not _is_missing(cfg["deepspeed"])):
@@ -47,31 +47,31 @@ def _read_deepspeed(setting: Any) -> Mapping[str, Any]:
     if isinstance(setting, Mapping):
         return setting
     try:
-        read = json.loads(Path(str(setting)).read_text(encoding="utf-8"))
+        content = json.loads(Path(str(setting)).read_text(encoding="utf-8"))
     except OSError as error:
         problem = f"{setting} cannot be read ({error.strerror})"
         fix = "run `axolotl fetch deepspeed_configs`, or give the path of your own file"
         raise DMTError("deepspeed", problem, fix) from None
     except ValueError as error:
-        raise DMTError("deepspeed", f"{setting} is no JSON ({error})", "correct it") from None
-    if not isinstance(read, Mapping):
+        raise DMTError("deepspeed", f"{setting} is not JSON ({error})", "correct it") from None
+    if not isinstance(content, Mapping):
         raise DMTError("deepspeed", f"{setting} holds no JSON object", "see Axolotl's own files")
-    return read
+    return content
 
 
 def _check_deepspeed(deepspeed: Mapping[str, Any], zero: Mapping[str, Any], resets: bool) -> None:
     if deepspeed.get("scheduler"):
         raise DMTError(
             "deepspeed",
-            "its scheduler would take the place of the stages' learning rates",
-            "take `scheduler` out of the file; lr_scheduler in the YAML is used",
+            "its scheduler would replace the learning rates of the stages",
+            "remove `scheduler` from the file; lr_scheduler in the YAML is used",
         )
     kind = str((deepspeed.get("optimizer") or {}).get("type", "AdamW"))
     if resets and kind.lower() not in ADAMS:
         raise DMTError(
             "deepspeed",
             f"the state of its optimizer {kind} cannot be reset between stages",
-            "take `optimizer` out of the file, or set dmt.reset_optimizer: false",
+            "remove `optimizer` from the file, or set dmt.reset_optimizer: false",
         )
     if resets and (zero.get("offload_optimizer") or {}).get("device") == "nvme":
         raise DMTError(
@@ -83,30 +83,30 @@ def _check_deepspeed(deepspeed: Mapping[str, Any], zero: Mapping[str, Any], rese
     if zero.get("stage") == 3 and not (zero.get(name) or zero.get(f"stage3_{name}")):
         raise DMTError(
             "deepspeed",
-            "ZeRO-3 would save a stage's weights in pieces that nothing loads",
+            "ZeRO-3 would save a stage's weights in shards that cannot be loaded",
             f"add `stage3_{name}: true` to its zero_optimization",
         )
 
 
-def _check_scoring(config: DMTConfig, how: str) -> None:
+def _check_scoring(config: DMTConfig, method: str) -> None:
     evaluate = config.evaluate
     if evaluate is None or evaluate.when == "never":
         return
     if evaluate.runner == "in_process":
         raise DMTError(
             "dmt.evaluate.runner",
-            f"in_process cannot score a model that {how} keeps in pieces",
+            f"in_process cannot score a model that {method} shards",
             "write runner: subprocess, which scores the saved stage",
         )
     if evaluate.before:
         raise DMTError(
             "dmt.evaluate.before",
-            f"the untouched model is scored live, and {how} keeps it in pieces",
+            f"the untrained model is scored in memory, and {method} shards it",
             "remove it, and score base_model once with `lm_eval`",
         )
     if isinstance(evaluate.when, EverySteps):
         raise DMTError(
             "dmt.evaluate.when",
-            f"between stages the model is scored live, and {how} keeps it in pieces",
+            f"within a stage the model is scored in memory, and {method} shards it",
             "write when: each_stage",
         )

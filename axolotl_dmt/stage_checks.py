@@ -1,4 +1,4 @@
-"""What a stage asks for that the YAML alone shows to be impossible, said before anything loads."""
+"""Checks of the stages against Axolotl's own keys in the raw YAML, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from axolotl_dmt.inputs import Stage
 from axolotl_dmt.resolve import stage_key
 
 CURVELESS_SCHEDULERS = ("reduce_lr_on_plateau", "greedy")
-"""Schedulers that follow the loss, so that no curve can be composed in advance."""
+"""Schedulers that depend on the loss, so that their curve is not known in advance."""
 
 PLAIN_SCHEDULERS = (
     "linear",
@@ -28,7 +28,7 @@ TUNED_SCHEDULERS = ("cosine_with_min_lr", "cosine_warmup_with_min_lr", "warmup_s
 """transformers' schedulers that need `lr_scheduler_kwargs`."""
 
 AXOLOTLS_SCHEDULERS = ("one_cycle", "rex")
-"""Names that Axolotl takes besides those of transformers."""
+"""Schedulers that Axolotl adds to those of transformers."""
 
 LORA_KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
 
@@ -43,9 +43,9 @@ UNSTACKABLE = {
     "deepspeed": "",
     "fsdp": "",
     "fsdp_config": "",
-    **dict.fromkeys(LORA_KERNELS, ": the kernels know one adapter only"),
+    **dict.fromkeys(LORA_KERNELS, ": the kernels support only one adapter"),
 }
-"""Axolotl keys that cannot stand beside `adapter: new`, and what else could be done."""
+"""Axolotl keys that are not supported together with `adapter: new`, and a remark on each."""
 
 
 def check_stages(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> None:
@@ -70,7 +70,7 @@ def check_stages(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> None:
 
 
 def _schedulers(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> Iterator[DMTError]:
-    known = (*PLAIN_SCHEDULERS, *TUNED_SCHEDULERS, *AXOLOTLS_SCHEDULERS)
+    names = (*PLAIN_SCHEDULERS, *TUNED_SCHEDULERS, *AXOLOTLS_SCHEDULERS)
     settings = cfg.get("lr_scheduler_kwargs") or {}
     seen = set()
     for stage in stages:
@@ -81,24 +81,24 @@ def _schedulers(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> Iterator[DMT
         where = f"{name!r} (stage {stage.name})"
         key = stage_key(cfg.get("dmt") or {}, stage.name, "lr_scheduler", "lr_scheduler")
         if name in CURVELESS_SCHEDULERS:
-            problem = f"{where} follows the loss and has no curve to compose"
-            yield DMTError(key, problem, "use cosine, linear or another")
-        elif name not in known:
-            yield DMTError(key, f"{where} is unknown", f"known: {', '.join(known)}")
+            problem = f"{where} depends on the loss, so its curve is not known in advance"
+            yield DMTError(key, problem, "use another one, such as cosine or linear")
+        elif name not in names:
+            yield DMTError(key, f"{where} is unknown", f"known: {', '.join(names)}")
         elif not settings and name not in TUNED_SCHEDULERS:
-            continue  # nothing can be wrong, and transformers takes seconds to import
-        elif cause := _misfit(name, stage.learning_rate, settings):
+            continue  # no settings to check, and importing transformers takes seconds
+        elif cause := _refusal(name, stage.learning_rate, settings):
             problem = f"do not fit {where}: {cause}"
             yield DMTError("lr_scheduler_kwargs", problem, "they hold for every stage")
 
 
-def _misfit(name: str, peak: float, settings: Mapping[str, Any]) -> str | None:
-    """Why a scheduler does not take these settings, by making one; None where it does."""
+def _refusal(name: str, peak: float, settings: Mapping[str, Any]) -> str | None:
+    """Create a scheduler and return why it refuses the settings; None where it accepts them."""
     import torch
     from torch.optim.lr_scheduler import OneCycleLR
     from transformers.optimization import get_scheduler
 
-    if name == "rex":  # takes none
+    if name == "rex":  # it has no settings
         return None
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=peak)
     plain = dict(settings)
@@ -120,14 +120,16 @@ def _freezing(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> Iterator[DMTEr
     key = f"freeze (stage {stage.name})"
     for other in ("deepspeed", "fsdp", "fsdp_config"):
         if cfg.get(other):
-            problem = f"is not supported with {other}, which lays out what is trained only once"
+            problem = (
+                f"is not supported with {other}, which chooses the trained parameters only once"
+            )
             yield DMTError(key, problem, f"remove freeze or {other}")
     several = int(os.environ.get("WORLD_SIZE") or 1) > 1
     if several and cfg.get("ddp_find_unused_parameters") is False:
-        problem = "is false, and several processes would wait for the gradients of frozen ones"
+        problem = "is false: several processes would wait for the gradients of frozen parameters"
         yield DMTError("ddp_find_unused_parameters", problem, "remove it")
     if several and (cfg.get("gradient_checkpointing_kwargs") or {}).get("use_reentrant"):
-        problem = f"use_reentrant: true is not supported beside {key} on several processes"
+        problem = f"use_reentrant: true is not supported with {key} on several processes"
         yield DMTError("gradient_checkpointing_kwargs", problem, "write use_reentrant: false")
 
 
@@ -136,23 +138,23 @@ def _new_adapters(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> Iterator[D
     if stage is None:
         return
     if cfg.get("adapter") not in ("lora", "qlora"):
-        problem = f"new (stage {stage.name}) needs a LoRA to start anew"
+        problem = f"new (stage {stage.name}) needs LoRA: it starts a fresh adapter"
         yield DMTError("adapter", problem, "write adapter: lora beside dmt, or remove it there")
     for key in UNSTACKABLE:
         if cfg.get(key):
-            problem = f"is not supported beside adapter: new (stage {stage.name})"
+            problem = f"is not supported with adapter: new (stage {stage.name})"
             yield DMTError(key, problem, f"remove one of the two{UNSTACKABLE[key]}")
 
 
 def _inputs(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> Iterator[DMTError]:
     stage = next((stage for stage in stages if stage.train_on_inputs is not None), None)
     if stage is not None and cfg.get("processor_type"):
-        problem = "cannot differ by stage where images are masked batch by batch"
+        problem = "cannot differ between stages with a processor, which masks batch by batch"
         yield DMTError(f"train_on_inputs (stage {stage.name})", problem, "set it beside dmt")
 
 
-def settle(cfg: dict[str, Any], stages: Sequence[Stage]) -> None:
-    """Set what the stages need of Axolotl, where the YAML leaves it open.
+def set_required_keys(cfg: dict[str, Any], stages: Sequence[Stage]) -> None:
+    """Set the keys of Axolotl that the stages need and that the YAML does not set.
 
     Args:
         cfg: Axolotl's raw configuration; changed in place.
@@ -160,18 +162,18 @@ def settle(cfg: dict[str, Any], stages: Sequence[Stage]) -> None:
     """
     if any(stage.freeze for stage in stages):
         if cfg.get("ddp_find_unused_parameters") is None:
-            # else several processes would wait for the gradients of frozen parameters
+            # otherwise several processes would wait for the gradients of frozen parameters
             cfg["ddp_find_unused_parameters"] = True
         if cfg.get("gradient_checkpointing") and not cfg.get("gradient_checkpointing_kwargs"):
-            # Axolotl's default, reentrant, does not go with the above
+            # Axolotl's default, reentrant, is not supported with unused parameters
             cfg["gradient_checkpointing_kwargs"] = {"use_reentrant": False}
     if any(stage.new_adapter for stage in stages):
-        for key in LORA_KERNELS:  # which Axolotl turns on by itself
+        for key in LORA_KERNELS:  # Axolotl turns them on by default
             cfg[key] = False
 
 
 def _saving(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
     if cfg.get("save_strategy") == "best":
         problem = "best is not supported with dmt: the best checkpoint may lie in an earlier stage"
-        fix = "write steps, epoch or no; every stage's end is kept under stages/ all the same"
+        fix = "write steps, epoch or no; the model at every stage's end is saved under stages/"
         yield DMTError("save_strategy", problem, fix)

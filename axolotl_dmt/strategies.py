@@ -1,6 +1,6 @@
 """Named schedules: a strategy turns the YAML's domains into stages.
 
-The built-in ones are registered through the same hook as anybody's.
+The built-in strategies are registered through the same hook as those of other packages.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from axolotl_dmt.errors import DMTError
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What a strategy may look at.
+    """The settings that a strategy may use.
 
     Attributes:
-        domains: names of all domains, in the order of the YAML's datasets.
+        domains: the names of all domains, in the order of the YAML's datasets.
         general: the domains of general data.
         k: replay, a fraction of each specialised domain.
         sequence: the order of the domains for strategies that train one after another, or empty.
@@ -33,7 +33,7 @@ class Setting:
 
     @property
     def specialised(self) -> tuple[str, ...]:
-        """The domains that are not general."""
+        """The domains that are not general, in the same order."""
         return tuple(name for name in self.domains if name not in self.general)
 
 
@@ -48,9 +48,9 @@ class Strategy:
     """A named schedule.
 
     Attributes:
-        name: what `dmt.strategy` says.
+        name: the value of `dmt.strategy`.
         summary: one line for `axolotl dmt strategies`.
-        stages: makes the stages of a setting; raises `DMTError` where the setting does not fit.
+        stages: returns the stages for a setting; raises `DMTError` if the setting does not fit.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Strategy:
 
 
 def depends_on_k(strategy: Strategy, setting: Setting) -> bool:
-    """Return whether the strategy makes other stages in this setting where k is another one."""
+    """Return whether the stages of a strategy depend on k in this setting."""
     few, many = (
         [(name, dict(mix)) for name, mix in strategy.stages(replace(setting, k=k))]
         for k in (Fraction(1, 256), Fraction(1, 3))
@@ -70,10 +70,8 @@ def depends_on_k(strategy: Strategy, setting: Setting) -> bool:
 def _require_general(setting: Setting) -> None:
     missing = [name for name in setting.general if name not in setting.domains]
     if missing or not setting.general:
-        known = ", ".join(setting.domains)
-        raise DMTError(
-            "dmt.general", f"no dataset has the domain {missing[0]!r}", f"known domains: {known}"
-        )
+        fix = f"known domains: {', '.join(setting.domains)}"
+        raise DMTError("dmt.general", f"no dataset has the domain {missing[0]!r}", fix)
     if not setting.specialised:
         raise DMTError(
             "dmt.strategy", "every domain is general", "give a dataset another domain, say math"
@@ -81,9 +79,9 @@ def _require_general(setting: Setting) -> None:
 
 
 def dual_stage(setting: Setting) -> StageMixes:
-    """DMT (Dong et al., ACL 2024, section 3.5).
+    """Return the two stages of DMT (Dong et al., ACL 2024, section 3.5).
 
-    Stage 1 learns all specialised data; stage 2 learns the general data with a replay of a
+    Stage 1 trains on all specialised data; stage 2 trains on the general data and replays a
     fraction k of each specialised domain.
     """
     _require_general(setting)
@@ -95,7 +93,7 @@ def dual_stage(setting: Setting) -> StageMixes:
 
 
 def mixed_sequential(setting: Setting) -> StageMixes:
-    """All specialised data, then general data alone: DMT with k = 0."""
+    """Return all specialised data, then only general data: DMT with k = 0."""
     _require_general(setting)
     return [
         ("specialise", dict.fromkeys(setting.specialised, "all")),
@@ -104,17 +102,17 @@ def mixed_sequential(setting: Setting) -> StageMixes:
 
 
 def multi_task(setting: Setting) -> StageMixes:
-    """All data of all domains in one stage."""
+    """Return one stage with all data of all domains."""
     return [("multi_task", dict.fromkeys(setting.domains, "all"))]
 
 
 def sequential(setting: Setting) -> StageMixes:
-    """One domain after another; by default code, math, others, and general data last."""
+    """Return one stage for each domain; by default code, math, others, and general data last."""
     order = setting.sequence or _paper_order(setting)
     unknown = [name for name in order if name not in setting.domains]
     if unknown:
-        known = f"known domains: {', '.join(setting.domains)}"
-        raise DMTError("dmt.sequence", f"no dataset has the domain {unknown[0]!r}", known)
+        fix = f"known domains: {', '.join(setting.domains)}"
+        raise DMTError("dmt.sequence", f"no dataset has the domain {unknown[0]!r}", fix)
     if len(set(order)) < len(order):
         raise DMTError("dmt.sequence", "names a domain twice", "name each domain once")
     return [(name, {name: "all"}) for name in order]
@@ -128,18 +126,18 @@ def _paper_order(setting: Setting) -> tuple[str, ...]:
 
 
 def single(setting: Setting) -> StageMixes:
-    """One domain alone."""
-    known = f"known domains: {', '.join(setting.domains)}"
+    """Return one stage with one domain, `dmt.domain`."""
+    fix = f"known domains: {', '.join(setting.domains)}"
     if setting.domain is None:
-        raise DMTError("dmt.domain", "is missing", f"name the one to train on; {known}")
+        raise DMTError("dmt.domain", "is missing", f"name the one to train on; {fix}")
     if setting.domain not in setting.domains:
-        raise DMTError("dmt.domain", f"no dataset has the domain {setting.domain!r}", known)
+        raise DMTError("dmt.domain", f"no dataset has the domain {setting.domain!r}", fix)
     return [(setting.domain, {setting.domain: "all"})]
 
 
 @hookimpl
 def register_strategies() -> Sequence[Strategy]:
-    """The strategies of the paper."""
+    """Return the strategies of the paper."""
     return [
         Strategy(
             name="dmt",
