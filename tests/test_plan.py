@@ -327,7 +327,7 @@ def test_the_json_keeps_its_contract():
 
 
 def test_a_broken_or_missing_plan_does_not_load(tmp_path):
-    with pytest.raises(DMTError, match="plan.json"):
+    with pytest.raises(DMTError, match=r"plan\.json"):
         TrainingPlan.load(tmp_path / "nothing")
     plan_of(*DMT).save(tmp_path)
     order = np.load(tmp_path / "order.npy")

@@ -276,7 +276,7 @@ def test_a_yaml_of_another_shape_ends_in_no_traceback(
         ({"a.yaml": b"x: 1", "b.yaml": b"x: 1"}, "2 YAML files"),
         (sound(plugins=[]), "does not list axolotl_dmt.DMTPlugin"),
         (sound(plugins=None), "does not list axolotl_dmt.DMTPlugin"),
-        (sound(dmt=None), "dmt: None is no block"),
+        (sound(dmt=None), "dmt: None is not a block"),
         (sound(dmt={"strategy": "dmt", "k": 9}), "dmt.k: 9 is outside"),
         ({**sound(), "recipe.json": b"{"}, "is no JSON"),
         ({**sound(), "recipe.json": b"[" * 100_000}, "is no JSON"),
