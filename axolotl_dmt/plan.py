@@ -96,11 +96,7 @@ def compile_plan(
 
 
 class _Solved:
-    """A stage with the draws of each domain in one epoch, and the rows that it trains in all.
-
-    Raises:
-        DMTError: the amounts of the stage have no solution.
-    """
+    """A stage with the draws of each domain in one epoch, and the rows that it trains in all."""
 
     def __init__(
         self,
@@ -151,11 +147,7 @@ class _Compiler:
         self.solved: list[_Solved] = []
 
     def solve(self, index: int, stage: Stage) -> _Solved:
-        """Check a stage and count its rows.
-
-        Raises:
-            DMTError: the stage has a mistake.
-        """
+        """Check a stage and count its rows."""
         key = f"dmt.stages[{index}]"
         for name in stage.mix:
             if name not in self.domains:
@@ -275,9 +267,6 @@ class _Compiler:
         """Return the order, the pack offsets and the steps of each stage, with packing.
 
         Each epoch is ordered and packed on its own; every blank is a pack of its own.
-
-        Raises:
-            DMTError: lengths are unknown, or a row is longer than a pack.
         """
         if self.lengths is None:
             raise DMTError(
@@ -305,12 +294,7 @@ class _Compiler:
         return np.concatenate(rows), offsets, steps
 
     def _pack(self, rows: Rows, packing: Packing) -> tuple[Rows, NDArray[np.int64]]:
-        """Return the rows pack by pack, and the number of rows of each pack.
-
-        Raises:
-            DMTError: a row is longer than a pack.
-            ValueError: the packer lost or repeated a row, or overfilled a pack.
-        """
+        """Return the rows pack by pack, and the number of rows of each pack."""
         lengths = self._lengths_of(rows)
         longest = int(lengths.max())
         if longest > packing.capacity:
@@ -337,9 +321,6 @@ class _Compiler:
             draws: total number of rows.
             out: the array to which the epochs are written one after another; None allocates an
                 array for each epoch.
-
-        Raises:
-            DMTError: a hook's order lost or repeated a row.
         """
         size, written = solved.epoch_draws, 0
         rows = np.empty(size, self.dtype)
