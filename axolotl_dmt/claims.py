@@ -254,7 +254,7 @@ def sequential_forgets(comparison: Comparison) -> list[Part]:
     said = "after its own stage minus after the last"
     if run is None:
         return [Part(ability=a, what=said, verdict=NOT_MEASURED) for a in comparison.specialised]
-    learned = metrics.first_trained([(s.name, s.rows) for s in run.outcomes[0].stages])
+    learned = metrics.first_trained([(s.name, s.rows) for s in run.cells[0].stages])
     last = run.stage_names[-1] if run.stage_names else ""
     early = [a for a in learned if learned[a] != last and a in comparison.abilities]
     parts = []

@@ -120,7 +120,7 @@ def _load_hooks(named: tuple[str, ...], output_dir: Path) -> None:
 def _show_report(output_dir: Path) -> None:
     from rich.console import Console
 
-    from axolotl_dmt.report import terminal_table
+    from axolotl_dmt.report_terminal import terminal_table
     from axolotl_dmt.run_folder import load_results
 
     Console().print(terminal_table(load_results(output_dir)))

@@ -17,8 +17,8 @@ from axolotl_dmt.study_folder import (
     StudyFolder,
     locked,
     open_study,
+    read_cell_results,
     read_missing,
-    read_outcomes,
 )
 from axolotl_dmt.study_run import StudyRunner, emit
 
@@ -93,7 +93,7 @@ def write_report(study: Study, base: Mapping[str, Any], root: Path, console: Con
     """Write the report over the cells that are there, and say where it lies."""
     from axolotl_dmt.study_report import write_study_report
 
-    outcomes = read_outcomes(root)
+    outcomes = read_cell_results(root)
     missing = read_missing(root)
     for cell, why in missing.items():
         console.print(f"{cell} is missing: {why}", style="red", markup=False, soft_wrap=True)

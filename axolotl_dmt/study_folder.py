@@ -26,10 +26,10 @@ from typing import Any
 import yaml
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.outcomes import Outcome, OutcomeStage
 from axolotl_dmt.results import Results
 from axolotl_dmt.run_folder import stage_folder
 from axolotl_dmt.study_cells import Cell, StudyRun, runs_of
+from axolotl_dmt.treatments import CellResult, CellStage
 
 SCHEMA = 1
 RUNS = "runs"
@@ -195,7 +195,7 @@ def open_study(
     return folder
 
 
-def read_outcomes(study_dir: Path) -> list[Outcome]:
+def read_cell_results(study_dir: Path) -> list[CellResult]:
     """What became of a study's cells; those that are not trained to their end are left out.
 
     Args:
@@ -204,27 +204,27 @@ def read_outcomes(study_dir: Path) -> list[Outcome]:
     Raises:
         DMTError: the folder holds no study.
     """
-    outcomes = []
+    cells = []
     for cell in _cells(study_dir):
         if all(_is_entry_finished(study_dir, run) for run in cell["runs"]):
             stages = [
-                OutcomeStage(name=stage.name, rows=stage.rows, scores=stage.values())
+                CellStage(name=stage.name, rows=stage.rows, scores=stage.values())
                 for run in cell["runs"]
                 for stage in Results.load(study_dir / run["folder"] / "dmt").stages
             ]
-            outcomes.append(
-                Outcome(
-                    cell=cell["name"],
+            cells.append(
+                CellResult(
+                    name=cell["name"],
                     settings=cell["settings"],
                     seed=cell["seed"],
                     stages=tuple(stages),
                 )
             )
-    return outcomes
+    return cells
 
 
 def read_missing(study_dir: Path) -> dict[str, str]:
-    """{cell: why it has no outcome}, for the cells that `read_outcomes` leaves out."""
+    """{cell: why it has no outcome}, for the cells that `read_cell_results` leaves out."""
     missing = {}
     for cell in _cells(study_dir):
         unfinished = [run for run in cell["runs"] if not _is_entry_finished(study_dir, run)]

@@ -50,7 +50,7 @@ MEASURES: dict[str, Callable[[Treatment, str], dict[int, float]]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curve:
+class ScalingCurve:
     """One ability's scores over the amount of its data, in one set-up.
 
     Attributes:
@@ -71,7 +71,7 @@ def summary(values: Mapping[int, float]) -> Interval | None:
     return over_seeds(list(values.values())) if values else None
 
 
-def curves(comparison: Comparison) -> list[Curve]:
+def curves(comparison: Comparison) -> list[ScalingCurve]:
     """The scaling curves of every ability that is also a domain with several amounts."""
     found = []
     for ability in comparison.abilities:
@@ -79,13 +79,13 @@ def curves(comparison: Comparison) -> list[Curve]:
             points: dict[int, list[tuple[float, float]]] = {}
             for treatment in comparison.amounts(setup, domain).values():
                 scores = treatment.scores(ability)
-                for outcome in treatment.outcomes:
-                    rows = outcome.rows(ability)
-                    if rows and outcome.seed in scores:
-                        points.setdefault(outcome.seed, []).append((rows, scores[outcome.seed]))
+                for cell in treatment.cells:
+                    rows = cell.rows(ability)
+                    if rows and cell.seed in scores:
+                        points.setdefault(cell.seed, []).append((rows, scores[cell.seed]))
             if len({rows for line in points.values() for rows, _ in line}) > 1:
                 fits = fit_scaling(points)
-                found.append(Curve(ability=ability, setup=setup, points=points, fits=fits))
+                found.append(ScalingCurve(ability=ability, setup=setup, points=points, fits=fits))
     return found
 
 
@@ -127,7 +127,7 @@ def variants(
         same = (after.strategy, after.k, after.domain, after.amount, *amounts)
         before = first.setdefault(same, after)
         if before is not after:
-            abilities = dict.fromkeys([*before.outcomes[0].last(), *after.outcomes[0].last()])
+            abilities = dict.fromkeys([*before.cells[0].last(), *after.cells[0].last()])
             pairs = {a: paired(after.scores(a), before.scores(a)) for a in abilities}
             found.append((after, before, {a: pair for a, pair in pairs.items() if pair}))
     return found
@@ -173,13 +173,13 @@ def _measured(treatment: Treatment) -> list[dict[str, Any]]:
             "measure": "score",
             "treatment": treatment.label,
             "ability": ability,
-            "seed": outcome.seed,
+            "seed": cell.seed,
             "stage": stage.name,
-            "cell": outcome.cell,
+            "cell": cell.name,
             "value": metrics.finite(value),
         }
-        for outcome in treatment.outcomes
-        for stage in outcome.stages
+        for cell in treatment.cells
+        for stage in cell.stages
         for ability, value in stage.scores.items()
     ]
 
@@ -210,7 +210,7 @@ def to_json(
             {
                 "label": treatment.label,
                 "settings": {axis: str(value) for axis, value in treatment.settings.items()},
-                "seeds": [outcome.seed for outcome in treatment.outcomes],
+                "seeds": [cell.seed for cell in treatment.cells],
                 "stages": list(treatment.stage_names),
             }
             for treatment in treatments
@@ -250,7 +250,7 @@ def _claim(judged: Judged) -> dict[str, Any]:
     }
 
 
-def _curve(curve: Curve) -> dict[str, Any]:
+def _curve(curve: ScalingCurve) -> dict[str, Any]:
     return {
         "ability": curve.ability,
         "setup": curve.setup,

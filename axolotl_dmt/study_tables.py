@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
-from axolotl_dmt import report_view as view
 from axolotl_dmt.claims import Judged, Part
 from axolotl_dmt.intervals import Difference, Interval
+from axolotl_dmt.report_format import MISSING, number
+from axolotl_dmt.report_tables import Table
 from axolotl_dmt.study_numbers import MEASURES, crossings, curves, differences, summary, variants
 from axolotl_dmt.treatments import Comparison, Treatment
 
@@ -29,38 +29,19 @@ _MEASURE_NOTES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A table as text.
-
-    Attributes:
-        title: its heading.
-        note: a sentence below the heading, or empty.
-        header: the columns.
-        rows: of as many cells each.
-        left: columns set to the left.
-    """
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
-    left: tuple[int, ...] = (0,)
-
-
 def interval(found: Interval | None, *, sign: bool = False) -> str:
     """`0.412 [0.380, 0.444]`, or the mean alone of one seed."""
     if found is None:
-        return view.MISSING
-    mean = view.number(found.mean, sign=sign)
+        return MISSING
+    mean = number(found.mean, sign=sign)
     if found.low is None or found.high is None:
         return f"{mean} (one seed)"
-    return f"{mean} [{view.number(found.low, sign=sign)}, {view.number(found.high, sign=sign)}]"
+    return f"{mean} [{number(found.low, sign=sign)}, {number(found.high, sign=sign)}]"
 
 
 def p_value(p: float | None) -> str:
     """Three decimals, and never 0."""
-    return view.MISSING if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return MISSING if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def score_tables(treatments: Sequence[Treatment], abilities: Sequence[str]) -> list[Table]:
@@ -117,7 +98,7 @@ def _measure(
     rows = []
     for t in treatments:
         cells = [interval(summary(of(t, a)), sign=name != "retention") for a in abilities]
-        if any(cell != view.MISSING for cell in cells):
+        if any(cell != MISSING for cell in cells):
             rows.append((t.label, *cells))
     title = name.replace("_", " ").capitalize()
     return Table(title=title, note=note, header=("treatment", *abilities), rows=tuple(rows))
@@ -158,7 +139,7 @@ def _pairs(
 
 def _pair(difference: Difference | None) -> str:
     if difference is None:
-        return view.MISSING
+        return MISSING
     return f"{interval(difference.interval, sign=True)} p {p_value(difference.p)}"
 
 
@@ -219,7 +200,7 @@ def part_cells(part: Part) -> tuple[str, ...]:
         part.ability,
         part.what,
         interval(found.interval if found else None, sign=True),
-        view.MISSING if found is None or "margin" in part.note else p_value(found.p_greater),
+        MISSING if found is None or "margin" in part.note else p_value(found.p_greater),
         verdict,
     )
 
