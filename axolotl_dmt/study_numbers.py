@@ -1,4 +1,4 @@
-"""Every number of a study, as rows of one table and as one JSON object."""
+"""All numbers of a study: rows of one CSV table, and one JSON object."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ COLUMNS = (
     "p_greater",
     "p_less",
 )
-"""Of `study_results.csv`. Rows with a seed are measured, the others are means over seeds."""
+"""The columns of `study_results.csv`. Rows with a seed are measurements, others means over seeds."""
 
 MEASURES: dict[str, Callable[[Treatment, str], dict[int, float]]] = {
     "score": Treatment.scores,
@@ -51,7 +51,7 @@ MEASURES: dict[str, Callable[[Treatment, str], dict[int, float]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ScalingCurve:
-    """One ability's scores over the amount of its data, in one set-up.
+    """One ability's scores by the amount of its data, in one set-up.
 
     Attributes:
         ability: the ability.
@@ -67,13 +67,13 @@ class ScalingCurve:
 
 
 def summary(values: Mapping[int, float]) -> Interval | None:
-    """The mean over seeds; None without any."""
+    """Return the mean over seeds with its intervals; None without any seed."""
     return over_seeds(list(values.values())) if values else None
 
 
 def curves(comparison: Comparison) -> list[ScalingCurve]:
-    """The scaling curves of every ability that is also a domain with several amounts."""
-    found = []
+    """Return the scaling curves of every ability that is also a domain with several amounts."""
+    scaling = []
     for ability in comparison.abilities:
         for setup, domain in (("single", ability), ("multi_task", None)):
             points: dict[int, list[tuple[float, float]]] = {}
@@ -85,43 +85,47 @@ def curves(comparison: Comparison) -> list[ScalingCurve]:
                         points.setdefault(cell.seed, []).append((rows, scores[cell.seed]))
             if len({rows for line in points.values() for rows, _ in line}) > 1:
                 fits = fit_scaling(points)
-                found.append(ScalingCurve(ability=ability, setup=setup, points=points, fits=fits))
-    return found
+                scaling.append(ScalingCurve(ability=ability, setup=setup, points=points, fits=fits))
+    return scaling
 
 
 def crossings(comparison: Comparison) -> dict[str, Crossing]:
-    """{ability: where mixing turns from gain to conflict}, where two amounts were compared."""
-    found = {
+    """Return {ability: where mixing turns from gain to conflict}, given two amounts or more."""
+    by_ability = {
         ability: gain_turns_to_conflict(
             {float(a): d.by_seed for a, d in conflicts(comparison, ability).items()}
         )
         for ability in comparison.abilities
     }
-    return {ability: crossing for ability, crossing in found.items() if crossing}
+    return {ability: crossing for ability, crossing in by_ability.items() if crossing}
 
 
 def differences(
     comparison: Comparison,
 ) -> list[tuple[Treatment, Treatment, dict[str, Difference]]]:
-    """(DMT at a k above 0, another strategy, {ability: paired difference}), at the same amount."""
+    """Return (DMT at a k above 0, another strategy, {ability: paired difference}).
+
+    All are compared at the largest amount of data.
+    """
     treatments = [t for t in comparison.treatments if t.amount == comparison.largest_amount]
-    found = []
+    compared = []
     for after in (t for t in treatments if t.strategy == "dmt" and t.k != 0):
         for before in (t for t in treatments if t.strategy not in ("dmt", "single")):
             pairs = {a: paired(after.scores(a), before.scores(a)) for a in comparison.abilities}
-            found.append((after, before, {a: pair for a, pair in pairs.items() if pair}))
-    return found
+            compared.append((after, before, {a: pair for a, pair in pairs.items() if pair}))
+    return compared
 
 
 def variants(
     treatments: Sequence[Treatment],
 ) -> list[tuple[Treatment, Treatment, dict[str, Difference]]]:
-    """(Treatment, the first that differs from it in other axes only, {ability: difference}).
+    """Return (treatment, the first treatment of the same kind, {ability: paired difference}).
 
-    Other axes are all but strategy, k, domain and amounts: a variant, a key of the base.
+    Treatments are of the same kind if strategy, k, domain and amounts agree, and only other axes
+    differ, such as a variant or a key of the base.
     """
     first: dict[tuple[Any, ...], Treatment] = {}
-    found = []
+    compared = []
     for after in treatments:
         amounts = [(key, v) for key, v in after.context if key.startswith(DOMAIN_AMOUNT)]
         same = (after.strategy, after.k, after.domain, after.amount, *amounts)
@@ -129,31 +133,31 @@ def variants(
         if before is not after:
             abilities = dict.fromkeys([*before.cells[0].last(), *after.cells[0].last()])
             pairs = {a: paired(after.scores(a), before.scores(a)) for a in abilities}
-            found.append((after, before, {a: pair for a, pair in pairs.items() if pair}))
-    return found
+            compared.append((after, before, {a: pair for a, pair in pairs.items() if pair}))
+    return compared
 
 
 def records(
     treatments: Sequence[Treatment], abilities: Sequence[str], comparisons: Iterable[Comparison]
 ) -> list[dict[str, Any]]:
-    """The rows of `study_results.csv`; what does not apply is left out of a row."""
+    """Return the rows of `study_results.csv`; a row lacks the columns that do not apply to it."""
     rows = []
     for treatment in treatments:
         rows += _measured(treatment)
         for measure, of in MEASURES.items():
             for ability in abilities:
-                found = of(treatment, ability)
-                mean = summary(found)
+                by_seed = of(treatment, ability)
+                mean = summary(by_seed)
                 if mean is not None:
                     named = {"treatment": treatment.label, "ability": ability}
                     rows.append({"measure": measure, **named, **_interval(mean)})
-                    if measure != "score":  # each seed's score stands there already
+                    if measure != "score":  # each seed's score is a row already
                         rows += [
                             {"measure": measure, **named, "seed": seed, "value": value}
-                            for seed, value in found.items()
+                            for seed, value in by_seed.items()
                         ]
     comparisons = list(comparisons)
-    compared = [found for comparison in comparisons for found in differences(comparison)]
+    compared = [pair for comparison in comparisons for pair in differences(comparison)]
     for after, before, pairs in (*compared, *variants(treatments)):
         for ability, difference in pairs.items():
             named = {"treatment": after.label, "against": before.label, "ability": ability}
@@ -184,14 +188,16 @@ def _measured(treatment: Treatment) -> list[dict[str, Any]]:
     ]
 
 
-def _interval(found: Interval) -> dict[str, Any]:
-    low, high = found.bootstrap or (None, None)
-    ends = {"low": found.low, "high": found.high, "bootstrap_low": low, "bootstrap_high": high}
-    return {"value": found.mean, **ends, "n": found.n}
+def _interval(interval: Interval) -> dict[str, Any]:
+    low, high = interval.bootstrap or (None, None)
+    ends = {"low": interval.low, "high": interval.high}
+    ends |= {"bootstrap_low": low, "bootstrap_high": high}
+    return {"value": interval.mean, **ends, "n": interval.n}
 
 
-def _difference(found: Difference) -> dict[str, Any]:
-    return {**_interval(found.interval), "p_greater": found.p_greater, "p_less": found.p_less}
+def _difference(difference: Difference) -> dict[str, Any]:
+    p_values = {"p_greater": difference.p_greater, "p_less": difference.p_less}
+    return {**_interval(difference.interval), **p_values}
 
 
 def to_json(
@@ -201,7 +207,7 @@ def to_json(
     treatments: Sequence[Treatment],
     comparisons: Sequence[Comparison],
 ) -> dict[str, Any]:
-    """The content of `study_results.json`."""
+    """Return the content of `study_results.json`."""
     return {
         "schema": SCHEMA,
         "title": title,
@@ -263,7 +269,7 @@ def _curve(curve: ScalingCurve) -> dict[str, Any]:
 
 
 def write_csv(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
-    """Write the records."""
+    """Write the records as CSV."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
@@ -271,6 +277,6 @@ def write_csv(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
 
 
 def write_json(data: Mapping[str, Any], path: Path) -> None:
-    """Write strict JSON."""
+    """Write strict JSON: NaN and infinity are errors."""
     text = json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
