@@ -15,7 +15,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 PAGE, INK, SOFT, FAINT = "#fdfdfc", "#1f2328", "#5c636b", "#e3e5e8"
 GOOD, BAD = "#00704f", "#b3400a"
@@ -66,8 +66,8 @@ def colours_of(names: Iterable[str], fixed: Mapping[str, str] | None = None) -> 
     """
     names, fixed = list(names), fixed or {}
     taken = {fixed[name] for name in names if name in fixed}
-    free = (colour for colour in COLOURS if colour not in taken)
-    free = itertools.chain(free, itertools.cycle(COLOURS))
+    untaken = [colour for colour in COLOURS if colour not in taken]
+    free = itertools.chain(untaken, itertools.cycle(COLOURS))
     return {name: fixed[name] if name in fixed else next(free) for name in names}
 
 
@@ -76,7 +76,9 @@ def css_variable(colour: str) -> str:
     return _VARIABLES[colour]
 
 
-def new_figure(width: float, height: float, *, layout: str | None = "constrained") -> Any:
+def new_figure(
+    width: float, height: float, *, layout: Literal["constrained"] | None = "constrained"
+) -> Any:
     """Return an empty figure.
 
     Args:

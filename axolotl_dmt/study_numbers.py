@@ -39,7 +39,7 @@ COLUMNS = (
     "p_greater",
     "p_less",
 )
-"""The columns of `study_results.csv`. Rows with a seed are measurements, others means over seeds."""
+"""The columns of `study_results.csv`. Rows with a seed are measurements, others are means."""
 
 MEASURES: dict[str, Callable[[Treatment, str], dict[int, float]]] = {
     "score": Treatment.scores,
@@ -245,7 +245,7 @@ def _claim(judged: Judged) -> dict[str, Any]:
         "parts": [
             {
                 "ability": part.ability,
-                "quantity": part.what,
+                "quantity": part.quantity,
                 "verdict": part.verdict,
                 "note": part.note,
                 **(_difference(part.difference) if part.difference else {}),

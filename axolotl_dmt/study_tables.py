@@ -45,7 +45,7 @@ def p_value(p: float | None) -> str:
 
 
 def score_tables(treatments: Sequence[Treatment], abilities: Sequence[str]) -> list[Table]:
-    """Return the main table, treatments by abilities, and one of treatments with less data, if any."""
+    """Return the main table, treatments by abilities, and that of treatments with less data."""
     largest = max((t.amount for t in treatments if t.amount), default=None)
     less = [t for t in treatments if t.amount is not None and t.amount != largest]
     less.sort(key=lambda t: (t.context, t.strategy, t.domain or "", t.amount))
@@ -79,13 +79,13 @@ def _seeds(treatment: Treatment, abilities: Sequence[str]) -> str:
 
 
 def measure_tables(treatments: Sequence[Treatment], abilities: Sequence[str]) -> list[Table]:
-    """What stages did to abilities: of treatments with more than one stage."""
-    found = []
+    """Return what later stages did to abilities, for treatments with more than one stage."""
+    tables = []
     for name, note in _MEASURE_NOTES.items():
         table = _measure(name, MEASURES[name], treatments, abilities, note)
         if table.rows:
-            found.append(table)
-    return found
+            tables.append(table)
+    return tables
 
 
 def _measure(
@@ -198,7 +198,7 @@ def part_cells(part: Part) -> tuple[str, ...]:
     verdict = f"{part.verdict} ({part.note})" if part.note else part.verdict
     return (
         part.ability,
-        part.what,
+        part.quantity,
         interval_text(difference.interval if difference else None, sign=True),
         MISSING if difference is None or "margin" in part.note else p_value(difference.p_greater),
         verdict,
