@@ -1,16 +1,16 @@
-"""The paper's claims, and what a study says of each.
+"""The paper's claims, and a study's verdict on each.
 
-A claim is *shown* where every part of it is; *contradicted* where any part is; *not measured* where
-the study lacks the cells of a part (and nothing contradicts); else *not shown*, which is no proof
-of the opposite. The rules were fixed before any study was run:
+A claim is *shown* if every part of it is shown, and *contradicted* if any part is contradicted. It
+is *not measured* if the study lacks the cells of a part and nothing contradicts it. Otherwise it is
+*not shown*, which does not prove the opposite. The rules were fixed before any study was run:
 
-- "better" or "grows": the 95% interval (Student's t over paired seeds) of the difference lies above
+- "better" or "grows": the 95% interval (Student's t over paired seeds) of the difference is above
   0, and the exact one-sided sign-flip test gives p <= 0.05, which needs at least 5 seeds that all
-  agree. The direction is the paper's, so the test has one side.
-- "within noise": the 95% interval of the difference lies inside +-0.05 of the scale (0.05 of 0..1,
-  0.5 of a judge's 0..10). Contradicted where it lies wholly outside.
-- A claim on several abilities needs all of them, so no correction is due for their number. There
-  is none for the number of claims: each has its own chance, of up to 5%, to be shown falsely.
+  agree. The test is one-sided because the paper states the direction.
+- "within noise": the 95% interval of the difference is inside +-0.05 of the scale (0.05 of 0..1,
+  0.5 of a judge's 0..10). The claim is contradicted if the interval is wholly outside.
+- A claim on several abilities needs all of them, so their number calls for no correction. The
+  number of claims is not corrected for: each has a chance of up to 5% to be shown falsely.
 
 Source of the claims: Dong et al., ACL 2024, arXiv 2310.05492, sections 3.2 to 3.5.
 """
@@ -31,7 +31,8 @@ from axolotl_dmt.treatments import Comparison, Treatment
 SHOWN, NOT_SHOWN, CONTRADICTED = "shown", "not shown", "contradicted"
 NOT_MEASURED = "not measured"
 ALPHA = 0.05
-MARGIN = 0.05  # of an ability's scale
+MARGIN = 0.05
+"""What counts as noise, as a share of an ability's scale."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +41,14 @@ class Part:
 
     Attributes:
         ability: the ability.
-        what: the quantity, as `dmt, k = 1/16 minus sequential`.
-        verdict: one of the four.
+        quantity: what is measured, such as `dmt, k = 1/16 minus sequential`.
+        verdict: one of the four verdicts.
         difference: the quantity by seed; None where not measured.
-        note: what a reader should know besides.
+        note: a remark for the reader, or empty.
     """
 
     ability: str
-    what: str
+    quantity: str
     verdict: str
     difference: Difference | None = None
     note: str = ""
@@ -59,8 +60,8 @@ class Claim:
 
     Attributes:
         key: a short name.
-        text: in a sentence.
-        parts: judges it over a comparison.
+        text: the claim in a sentence.
+        parts: judges the claim's parts on a comparison.
     """
 
     key: str
@@ -78,7 +79,7 @@ class Judged:
 
 
 def judge(comparison: Comparison) -> list[Judged]:
-    """Every claim's verdict."""
+    """Return the verdict on every claim."""
     judged = []
     for claim in CLAIMS:
         parts = tuple(claim.parts(comparison))
@@ -95,58 +96,62 @@ def _overall(verdicts: Sequence[str]) -> str:
     return SHOWN if all(verdict == SHOWN for verdict in verdicts) else NOT_SHOWN
 
 
-def above_zero(ability: str, what: str, difference: Difference | None) -> Part:
-    """Whether a quantity is above 0 beyond what seeds explain."""
+def above_zero(ability: str, quantity: str, difference: Difference | None) -> Part:
+    """Judge whether a quantity is above 0 by more than the variation over seeds explains."""
     if difference is None:
-        return Part(ability=ability, what=what, verdict=NOT_MEASURED)
-    found, note = difference.interval, ""
-    if found.low is None or found.high is None:
+        return Part(ability=ability, quantity=quantity, verdict=NOT_MEASURED)
+    interval, note = difference.interval, ""
+    if interval.low is None or interval.high is None:
         verdict, note = NOT_SHOWN, "one seed gives no interval"
-    elif found.low > 0 and difference.p_greater <= ALPHA:
+    elif interval.low > 0 and difference.p_greater <= ALPHA:
         verdict = SHOWN
-    elif found.high < 0 and difference.p_less <= ALPHA:
+    elif interval.high < 0 and difference.p_less <= ALPHA:
         verdict = CONTRADICTED
     else:
         verdict = NOT_SHOWN
-        if 2.0**-found.n > ALPHA:
-            note = f"{found.n} seeds cannot give p <= {ALPHA}: it takes 5"
-    return Part(ability=ability, what=what, verdict=verdict, difference=difference, note=note)
+        if 2.0**-interval.n > ALPHA:
+            note = f"{interval.n} seeds cannot give p <= {ALPHA}: it takes 5"
+    return Part(
+        ability=ability, quantity=quantity, verdict=verdict, difference=difference, note=note
+    )
 
 
-def within(ability: str, what: str, difference: Difference | None, margin: float) -> Part:
-    """Whether a quantity is within a margin of 0 either way."""
-    return _bounded(ability, what, difference, -margin, margin, f"margin +-{margin:g}")
+def within(ability: str, quantity: str, difference: Difference | None, margin: float) -> Part:
+    """Judge whether a quantity is within a margin of 0 in both directions."""
+    return _bounded(ability, quantity, difference, -margin, margin, f"margin +-{margin:g}")
 
 
-def not_above(ability: str, what: str, difference: Difference | None, margin: float) -> Part:
-    """Whether a quantity is not above 0 by more than a margin."""
-    return _bounded(ability, what, difference, -math.inf, margin, f"margin +{margin:g}")
+def not_above(ability: str, quantity: str, difference: Difference | None, margin: float) -> Part:
+    """Judge whether a quantity exceeds 0 by no more than a margin."""
+    return _bounded(ability, quantity, difference, -math.inf, margin, f"margin +{margin:g}")
 
 
 def _bounded(
-    ability: str, what: str, difference: Difference | None, low: float, high: float, note: str
+    ability: str, quantity: str, difference: Difference | None, low: float, high: float, note: str
 ) -> Part:
     if difference is None:
-        return Part(ability=ability, what=what, verdict=NOT_MEASURED)
-    found = difference.interval
-    if found.low is None or found.high is None:
+        return Part(ability=ability, quantity=quantity, verdict=NOT_MEASURED)
+    interval = difference.interval
+    if interval.low is None or interval.high is None:
         verdict, note = NOT_SHOWN, f"one seed gives no interval; {note}"
-    elif low < found.low and found.high < high:
+    elif low < interval.low and interval.high < high:
         verdict = SHOWN
-    elif found.low > high or found.high < low:
+    elif interval.low > high or interval.high < low:
         verdict = CONTRADICTED
     else:
         verdict = NOT_SHOWN
-    return Part(ability=ability, what=what, verdict=verdict, difference=difference, note=note)
+    return Part(
+        ability=ability, quantity=quantity, verdict=verdict, difference=difference, note=note
+    )
 
 
 def _against(
     comparison: Comparison, strategy: str, abilities: Iterable[str]
 ) -> list[tuple[str, str, Difference | None]]:
-    """(ability, words, DMT at its reference k minus a strategy) of each ability."""
+    """Return (ability, quantity, DMT at its reference k minus a strategy) for each ability."""
     dmt, other = comparison.reference(), comparison.find(strategy)
-    words = f"{dmt.label if dmt else 'dmt'} minus {strategy.replace('_', ' ')}"
-    return [(a, words, _last_difference(dmt, other, a)) for a in abilities]
+    quantity = f"{dmt.label if dmt else 'dmt'} minus {strategy.replace('_', ' ')}"
+    return [(a, quantity, _last_difference(dmt, other, a)) for a in abilities]
 
 
 def _last_difference(
@@ -158,45 +163,45 @@ def _last_difference(
 
 
 def beats_sequential(comparison: Comparison) -> list[Part]:
-    """Claim (a)."""
+    """Judge claim (a)."""
     return [above_zero(*x) for x in _against(comparison, "sequential", comparison.specialised)]
 
 
 def beats_mixed_sequential(comparison: Comparison) -> list[Part]:
-    """Claim (b)."""
-    found = _against(comparison, "mixed_sequential", comparison.specialised)
-    return [above_zero(*x) for x in found]
+    """Judge claim (b)."""
+    differences = _against(comparison, "mixed_sequential", comparison.specialised)
+    return [above_zero(*x) for x in differences]
 
 
 def keeps_general(comparison: Comparison) -> list[Part]:
-    """Claim (c)."""
+    """Judge claim (c)."""
     abilities = [a for a in comparison.abilities if a in comparison.general]
-    found = _against(comparison, "mixed_sequential", abilities)
-    return [within(*x, MARGIN * comparison.scale(x[0])) for x in found]
+    differences = _against(comparison, "mixed_sequential", abilities)
+    return [within(*x, MARGIN * comparison.scale(x[0])) for x in differences]
 
 
 def follows_k(comparison: Comparison) -> list[Part]:
-    """Claim (d)."""
+    """Judge claim (d)."""
     ks = comparison.ks
-    runs = [t for k in ks if (t := comparison.dmt(k))]
-    said = f"fitted change from k = {ks[0]} to {ks[-1]}" if ks else "fitted change over k"
+    treatments = [t for k in ks if (t := comparison.dmt(k))]
+    quantity = f"fitted change from k = {ks[0]} to {ks[-1]}" if ks else "fitted change over k"
     parts = []
     for ability in comparison.abilities:
-        change = trend([t.scores(ability) for t in runs], range(len(runs)))
+        change = trend([t.scores(ability) for t in treatments], range(len(treatments)))
         if ability in comparison.general:
             margin = MARGIN * comparison.scale(ability)
-            parts.append(not_above(ability, said, change, margin))
+            parts.append(not_above(ability, quantity, change, margin))
         else:
-            parts.append(above_zero(ability, said, change))
+            parts.append(above_zero(ability, quantity, change))
     return parts
 
 
 def trend(columns: Sequence[Mapping[int, float]], x: Iterable[float]) -> Difference | None:
-    """The change along a straight line fitted to each seed's scores.
+    """Return the change along a straight line fitted to each seed's scores.
 
     Args:
         columns: {seed: score} at each place.
-        x: the places, in order.
+        x: the places, ascending.
 
     Returns:
         {seed: slope times the range of x} over the seeds at all places; None with fewer than three
@@ -216,29 +221,31 @@ def trend(columns: Sequence[Mapping[int, float]], x: Iterable[float]) -> Differe
 
 
 def conflicts(comparison: Comparison, ability: str) -> dict[Fraction, Difference]:
-    """{amount: all domains mixed minus the ability's own domain alone, by seed}."""
+    """Return {amount: all domains mixed minus the ability's own domain alone, by seed}."""
     mixed = comparison.amounts("multi_task")
     single = comparison.amounts("single", ability)
-    found = {}
+    differences = {}
     for amount in mixed:
-        if amount in single:  # of each seed, what `metrics.conflict` is of one
-            found[amount] = paired(mixed[amount].scores(ability), single[amount].scores(ability))
-    return {amount: difference for amount, difference in found.items() if difference}
+        if amount in single:  # for each seed, the same quantity as `metrics.conflict`
+            differences[amount] = paired(
+                mixed[amount].scores(ability), single[amount].scores(ability)
+            )
+    return {amount: difference for amount, difference in differences.items() if difference}
 
 
 def mixing_conflicts(comparison: Comparison) -> list[Part]:
-    """Claim (e)."""
+    """Judge claim (e)."""
     parts = []
     for ability in comparison.abilities:
-        found = conflicts(comparison, ability)
-        amounts = sorted(found)
+        by_amount = conflicts(comparison, ability)
+        amounts = sorted(by_amount)
         most = amounts[-1] if amounts else comparison.largest_amount
-        loss = found.get(most)
+        loss = by_amount.get(most)
         lost = loss and Difference(by_seed={s: -v for s, v in loss.by_seed.items()})
         parts.append(above_zero(ability, f"single minus multi-task at {_amount(most)}", lost))
         least = amounts[0] if len(amounts) > 1 else None
-        said = f"multi-task minus single at {_amount(least)}"
-        parts.append(above_zero(ability, said, found[least] if least else None))
+        quantity = f"multi-task minus single at {_amount(least)}"
+        parts.append(above_zero(ability, quantity, by_amount[least] if least else None))
     return parts
 
 
@@ -249,33 +256,38 @@ def _amount(amount: Fraction | None) -> str:
 
 
 def sequential_forgets(comparison: Comparison) -> list[Part]:
-    """Claim (f)."""
-    run = comparison.find("sequential")
-    said = "after its own stage minus after the last"
-    if run is None:
-        return [Part(ability=a, what=said, verdict=NOT_MEASURED) for a in comparison.specialised]
-    learned = metrics.first_trained([(s.name, s.rows) for s in run.outcomes[0].stages])
-    last = run.stage_names[-1] if run.stage_names else ""
+    """Judge claim (f)."""
+    sequential = comparison.find("sequential")
+    quantity = "after its own stage minus after the last"
+    if sequential is None:
+        return [
+            Part(ability=a, quantity=quantity, verdict=NOT_MEASURED) for a in comparison.specialised
+        ]
+    learned = metrics.first_trained([(s.name, s.rows) for s in sequential.cells[0].stages])
+    last = sequential.stage_names[-1] if sequential.stage_names else ""
     early = [a for a in learned if learned[a] != last and a in comparison.abilities]
     parts = []
     for ability in early:
-        lost = {seed: -value for seed, value in run.backward_transfer(ability).items()}
-        parts.append(above_zero(ability, said, Difference(by_seed=lost) if lost else None))
+        lost = {seed: -value for seed, value in sequential.backward_transfer(ability).items()}
+        parts.append(above_zero(ability, quantity, Difference(by_seed=lost) if lost else None))
     return parts
 
 
 def grows_with_data(comparison: Comparison) -> list[Part]:
-    """Claim (g)."""
+    """Judge claim (g)."""
     parts = []
     for ability in comparison.abilities:
-        runs = comparison.amounts("single", ability) or comparison.amounts("multi_task")
-        alone = "alone" if comparison.amounts("single", ability) else "in the mixture"
-        amounts = list(runs)
-        change = trend([t.scores(ability) for t in runs.values()], [math.log(a) for a in amounts])
-        said = f"fitted change {alone} over log amount"
+        alone = comparison.amounts("single", ability)
+        by_amount = alone or comparison.amounts("multi_task")
+        amounts = list(by_amount)
+        change = trend(
+            [t.scores(ability) for t in by_amount.values()], [math.log(a) for a in amounts]
+        )
+        setup = "alone" if alone else "in the mixture"
+        quantity = f"fitted change {setup} over log amount"
         if amounts:
-            said += f", {amounts[0]} to {amounts[-1]}"
-        parts.append(above_zero(ability, said, change))
+            quantity += f", {amounts[0]} to {amounts[-1]}"
+        parts.append(above_zero(ability, quantity, change))
     return parts
 
 

@@ -1,7 +1,7 @@
-"""What a few seeds say about a mean: its 95% interval, and paired differences between treatments.
+"""Means over a few seeds with 95% intervals, and paired differences between treatments.
 
-Which interval. Studies have about five seeds. Simulated coverage of nominal 95% intervals of the
-mean (2,000 samples each), and the median width relative to Student's:
+Studies have about five seeds. The choice of the interval rests on the simulated coverage of nominal
+95% intervals of the mean (2,000 samples each), and on their median width relative to Student's:
 
     seeds  method             normal  beta(8, 2)  capped near 1  width
     5      Student's t         0.96      0.94          0.93        1
@@ -14,10 +14,10 @@ mean (2,000 samples each), and the median width relative to Student's:
 The percentile and BCa bootstraps are too narrow at five seeds: five values hold no tails to
 resample. The studentised bootstrap covers, but is wide and has no finite width at three seeds. So
 verdicts rest on Student's t, and the percentile bootstrap is reported beside it. For a strongly
-skewed score (exponential) t covers 0.88 at five seeds; such scores want more seeds.
+skewed score (exponential) t covers 0.88 at five seeds; such scores need more seeds.
 
-Either says how the result varies with the seed of data order and training, on the same test items.
-It says nothing of other test items, nor of another base model.
+Both describe how the result varies with the seed of data order and training on the same test items.
+They say nothing about other test items or another base model.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Interval:
     """A mean over seeds with its 95% interval.
 
     Attributes:
-        mean: the mean.
+        mean: the mean of the seeds.
         low: lower end of Student's interval; None with fewer than two seeds.
         high: its upper end.
         bootstrap: the percentile bootstrap's interval; None with fewer than two seeds.
-        n: seeds.
+        n: the number of seeds.
     """
 
     mean: float
@@ -58,13 +58,16 @@ class Interval:
 
 
 def over_seeds(values: Sequence[float]) -> Interval:
-    """The mean of one number a seed with its 95% intervals.
+    """Return the mean of one number per seed with its 95% intervals.
 
     Seeds that all agree give an interval of no width: it says that they agreed, not that another
-    seed must.
+    seed would.
 
     Args:
-        values: finite, at least one.
+        values: at least one, all finite.
+
+    Raises:
+        ValueError: there is no value, or one is not finite.
     """
     from scipy.stats import t
 
@@ -80,11 +83,11 @@ def over_seeds(values: Sequence[float]) -> Interval:
 
 
 def bootstrap(n: int, statistic: Callable[[npt.NDArray[np.int64]], Floats]) -> Floats:
-    """The statistic of resamples with replacement; the same ones for the same n, every time.
+    """Return a statistic of resamples with replacement; the same n always gives the same resamples.
 
     Args:
-        n: seeds.
-        statistic: from indices, shape (resamples, n), to values, shape (resamples,).
+        n: the number of seeds.
+        statistic: a function from indices, shape (resamples, n), to values, shape (resamples,).
     """
     return statistic(_resamples(n))
 
@@ -95,14 +98,14 @@ def _resamples(n: int) -> npt.NDArray[np.int64]:
 
 
 def ends(values: Floats) -> tuple[float, float]:
-    """The 2.5% and 97.5% quantiles."""
+    """Return the 2.5% and 97.5% quantiles."""
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A quantity with one value a seed that would be centred on 0 if there were no effect.
+    """A quantity with one value per seed, centred on 0 if there is no effect.
 
     Attributes:
         by_seed: {seed: difference}.
@@ -112,46 +115,47 @@ class Difference:
 
     @cached_property
     def interval(self) -> Interval:
-        """Of the mean difference."""
+        """The mean difference with its interval."""
         return over_seeds(list(self.by_seed.values()))
 
     @cached_property
     def p_greater(self) -> float:
-        """How often chance alone gives a mean difference this high: a one-sided p-value."""
+        """The one-sided p-value: how often chance alone gives a mean difference this high."""
         return sign_flip_p(list(self.by_seed.values()))
 
     @cached_property
     def p_less(self) -> float:
-        """How often chance alone gives a mean difference this low."""
+        """The p-value of the other side: how often chance gives a mean difference this low."""
         return sign_flip_p([-value for value in self.by_seed.values()])
 
     @property
     def p(self) -> float:
-        """The two-sided p-value; of n seeds it is never below 2 / 2^n, 0.0625 of five."""
+        """The two-sided p-value; with n seeds at least 2 / 2^n, such as 0.0625 with five."""
         return min(1.0, 2 * min(self.p_greater, self.p_less))
 
 
 def paired(after: Mapping[int, float], before: Mapping[int, float]) -> Difference | None:
-    """`after - before` over the seeds in both; None where there are none.
+    """Return `after - before` over the seeds in both; None where there are none.
 
-    A seed fixes the data order and the initial adapter, so pairing takes its effect out.
+    A seed fixes the data order and the initial adapter, so pairing removes its effect.
     """
     common = sorted(set(after) & set(before))
     return Difference(by_seed={s: after[s] - before[s] for s in common}) if common else None
 
 
 def sign_flip_p(differences: Sequence[float]) -> float:
-    """The paired permutation test: exact, without any assumption on the shape of the noise.
+    """Return the p-value of the paired permutation test.
 
-    If treatments did not differ, each seed's difference could as well have had the other sign. All
-    2^n sign patterns are visited (beyond 16 seeds 65,536 random ones), and the p-value is the share
-    whose sum is as high as the observed one or higher.
+    The test is exact and makes no assumption about the shape of the noise. If treatments did not
+    differ, each seed's difference could just as well have had the other sign. All 2^n sign patterns
+    are visited (beyond 16 seeds, 65,536 random ones), and the p-value is the share of them whose
+    sum is at least the observed one.
 
     Args:
-        differences: one a seed.
+        differences: one per seed.
 
     Returns:
-        The one-sided p-value for a positive mean, at least 2^-n: 0.031 of five seeds.
+        The one-sided p-value for a positive mean, at least 2^-n: 0.031 with five seeds.
     """
     sample = np.asarray(differences, dtype=float)
     n = len(sample)

@@ -178,3 +178,9 @@ def mean(values: Iterable[float | None]) -> float | None:
     """Return the mean of the defined values; None where there are none."""
     defined = [value for value in values if value is not None]
     return math.fsum(defined) / len(defined) if defined else None
+
+
+def scale_top(values: Iterable[float]) -> float:
+    """Return the top of the scale that scores are on: 1, a judge's 10, or 100 for percentages."""
+    highest = max(values, default=1.0)
+    return next((scale for scale in (1.0, 10.0) if highest <= scale), 100.0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from axolotl_dmt import report_view as view
 from axolotl_dmt.report_markdown import plan_table, scores_table
+from axolotl_dmt.report_view import HOW_TO_READ, ReportView
 from axolotl_dmt.results import Results
 from axolotl_dmt.run_folder import RunFolder
 
@@ -20,25 +20,26 @@ def update_card(output_dir: Path, results: Results) -> None:
         text = card.read_text(encoding="utf-8", errors="replace")
         picture = RunFolder(output_dir).picture
         place = picture.relative_to(output_dir).as_posix() if picture.is_file() else None
-        card.write_text(with_section(text, section(results, place)), encoding="utf-8")
+        new_section = section(ReportView.of(results), place)
+        card.write_text(with_section(text, new_section), encoding="utf-8")
 
 
-def section(results: Results, picture: str | None = None) -> str:
+def section(view: ReportView, picture: str | None = None) -> str:
     """Return the section as Markdown.
 
     Args:
-        results: the run's results.
+        view: the run.
         picture: path of the plot, relative to the card.
     """
     parts = [
         "## Abilities by training stage",
         "Trained in stages with [axolotl-dmt](https://github.com/axolotl-dmt/axolotl-dmt), and "
         "scored after each by lm-evaluation-harness.",
-        scores_table(results),
+        scores_table(view),
         *([f"![Ability by stage]({picture})"] if picture else []),
-        view.HOW_TO_READ,
-        *([plan_table(results)] if results.plan else []),
-        f"Plan fingerprint: `{results.plan_fingerprint}`",
+        HOW_TO_READ,
+        *([plan_table(view)] if view.results.plan else []),
+        f"Plan fingerprint: `{view.results.plan_fingerprint}`",
     ]
     return "\n\n".join(parts)
 

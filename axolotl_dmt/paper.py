@@ -1,4 +1,4 @@
-"""Numbers printed in the paper, for a reference beside a report. Quoted, not reproduced here.
+"""Results printed in the paper, quoted beside a report for reference. They are not reproduced here.
 
 Source: Dong et al., "How Abilities in Large Language Models are Affected by Supervised Fine-tuning
 Data Composition", ACL 2024, arXiv 2310.05492.
@@ -19,11 +19,11 @@ BENCHMARKS = ("GSM8K, exact match %", "HumanEval, pass@1 %", "MT-Bench, 1-10")
 
 @dataclass(frozen=True, kw_only=True)
 class QuotedRow:
-    """One training strategy's line in the paper, for one model size.
+    """The paper's results for one training strategy and one model size.
 
     Attributes:
-        strategy: as the paper names it.
-        scores: in the order of `BENCHMARKS`.
+        strategy: the paper's name for it.
+        scores: one for each of `BENCHMARKS`, in the order of `BENCHMARKS`.
     """
 
     strategy: str
@@ -101,15 +101,15 @@ _BY_K: dict[str, tuple[tuple[str, tuple[float, float, float]], ...]] = {
     ),
 }
 
-# LLaMA and Llama 2 base models only: a chat model, Code Llama or Llama 3 starts from elsewhere. The
-# model the paper calls 33B is published as "llama-30b" as well.
+# Only LLaMA and Llama 2 base models are comparable: a chat model, Code Llama or Llama 3 starts from
+# other weights. The model that the paper calls 33B is also published as "llama-30b".
 _COMPARABLE = re.compile(
     r"(?:meta-)?llama(?:[-_]?v?[12])?[-_](7|13|30|33)b(?:[-_]hf)?", re.IGNORECASE
 )
 
 
 def comparable_size(base_model: str) -> str | None:
-    """The paper's size ("7B", "13B", "33B") that a base model may be compared with, or None.
+    """Return the paper's size ("7B", "13B", "33B") that a base model is comparable with, or None.
 
     Args:
         base_model: a hub name or a path; only its last part counts.
@@ -119,22 +119,22 @@ def comparable_size(base_model: str) -> str | None:
 
 
 def quoted_rows(size: str) -> tuple[QuotedRow, ...]:
-    """The paper's results for one of its sizes ("7B", "13B", "33B")."""
+    """Return the paper's results for one of its sizes ("7B", "13B", "33B")."""
     return tuple(QuotedRow(strategy=name, scores=scores) for name, scores in _BY_SIZE[size])
 
 
 def quoted_curve(size: str, setup: str, ability: str, scale: float) -> list[tuple[float, float]]:
-    """The paper's (rows, score) of an ability by amount of its data, fewest rows first.
+    """Return the paper's (rows, score) of an ability by amount of its data, fewest rows first.
 
     Args:
-        size: one of its sizes.
+        size: one of the paper's sizes.
         setup: "single" or "multi_task".
-        ability: "math", "code" or "general"; others it did not measure.
-        scale: the top of the scale that the study's ability has.
+        ability: "math", "code" or "general"; the paper measured no others.
+        scale: the top of the scale on which the study scores the ability.
 
     Returns:
-        Points in the study's scale; empty where the paper has none, or its benchmark has another
-        scale (a judge's 1 to 10 is no share of correct answers).
+        Points on the study's scale; empty where the paper has none, or its benchmark's scale cannot
+        be converted (a judge's 1 to 10 is not a share of correct answers).
     """
     scores = (_SINGLE if setup == "single" else _MIXED).get((size, ability), ())
     factor = _factor(ability, scale)
@@ -145,15 +145,15 @@ def quoted_curve(size: str, setup: str, ability: str, scale: float) -> list[tupl
 
 
 def quoted_k_sweep(size: str, abilities: Mapping[str, float]) -> list[tuple[str, dict[str, float]]]:
-    """The paper's scores of DMT by k.
+    """Return the paper's scores of DMT by k.
 
     Args:
-        size: one of its sizes.
-        abilities: {ability: top of the scale that the study's ability has}.
+        size: one of the paper's sizes.
+        abilities: {ability: top of the scale on which the study scores it}.
 
     Returns:
-        (k, {ability: score in the study's scale}), k growing; empty where the paper lacks any of
-        the abilities or measures it in another scale.
+        (k, {ability: score on the study's scale}), ascending in k; empty where the paper lacks any
+        of the abilities, or its scale cannot be converted.
     """
     factors = {ability: _factor(ability, scale) for ability, scale in abilities.items()}
     if None in factors.values():
@@ -165,8 +165,8 @@ def quoted_k_sweep(size: str, abilities: Mapping[str, float]) -> list[tuple[str,
 
 
 def _factor(ability: str, scale: float) -> float | None:
-    """What takes the paper's score of an ability to a scale; None where nothing does."""
+    """Return the factor that converts the paper's score of an ability to a scale, or None."""
     if ability == "general":
         return 1.0 if scale == 10 else None
-    known = {1.0: 0.01, 100.0: 1.0} if ability in _BENCHMARK_OF else {}
-    return known.get(scale)
+    factors = {1.0: 0.01, 100.0: 1.0} if ability in _BENCHMARK_OF else {}
+    return factors.get(scale)

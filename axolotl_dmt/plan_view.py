@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from axolotl_dmt.chart_style import INK, PAGE, colours_of, dress, label, new_figure, save
 from axolotl_dmt.inputs import Stage
 from axolotl_dmt.training_plan import TrainingPlan
 
@@ -98,44 +99,26 @@ def plot_plan(plan: TrainingPlan, path: Path) -> None:
         plan: the plan to draw.
         path: the file to write; its suffix determines the format.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     names = list(dict.fromkeys(name for stage in plan.stages for name in stage.domains))
-    colours = plt.get_cmap("tab10" if len(names) <= 10 else "tab20")
-    height = 1.3 + 0.6 * len(plan.stages)
-    figure, axes = plt.subplots(figsize=(8, height), layout="constrained")
+    colours = colours_of(names)
+    figure = new_figure(8, 1.3 + 0.6 * len(plan.stages))
+    axes = figure.subplots()
     for row, stage in enumerate(plan.stages):
         left = float(stage.start_step)
         for name, draw in stage.domains.items():
             width = stage.steps * draw.share
-            axes.barh(row, width, left=left, color=colours(names.index(name) % 20), height=0.7)
+            axes.barh(row, width, left=left, color=colours[name], height=0.7)
             if draw.share > 0.12:
-                axes.text(
-                    left + width / 2,
-                    row,
-                    f"{name}\n{draw.share:.0%}",
-                    ha="center",
-                    va="center",
-                    fontsize=8,
-                    color="white",
-                )
+                text = f"{label(name)}\n{draw.share:.0%}"
+                place = (left + width / 2, row)
+                axes.text(*place, text, ha="center", va="center", fontsize=8, color=PAGE)
             left += width
-    axes.set_yticks(range(len(plan.stages)), [stage.name for stage in plan.stages])
+    dress(axes, grid="x")
+    axes.set_yticks(range(len(plan.stages)), [label(stage.name) for stage in plan.stages])
     axes.invert_yaxis()
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("optimiser step; width of a part: its expected share of the loss")
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colours(i % 20)) for i in range(len(names))]
-    axes.legend(
-        handles,
-        names,
-        ncols=min(len(names), 6),
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
-        frameon=False,
-        fontsize=9,
-    )
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    handles = [axes.barh(0, 0, color=colours[name]) for name in names]
+    style = {"frameon": False, "fontsize": 9, "labelcolor": INK, "ncols": min(len(names), 6)}
+    figure.legend(handles, [label(name) for name in names], loc="outside upper center", **style)
+    save(figure, path)

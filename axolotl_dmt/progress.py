@@ -10,7 +10,7 @@ from transformers import ProgressCallback, TrainerCallback, TrainerControl, Trai
 from transformers import TrainingArguments as Arguments
 
 from axolotl_dmt.console import is_quiet
-from axolotl_dmt.report_view import duration
+from axolotl_dmt.report_format import duration
 from axolotl_dmt.training_plan import StagePlan, TrainingPlan
 
 LOG = get_logger("axolotl_dmt")

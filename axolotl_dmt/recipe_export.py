@@ -27,6 +27,7 @@ from axolotl_dmt.recipes import (
     StageCard,
 )
 from axolotl_dmt.report_markdown import plan_table, scores_table
+from axolotl_dmt.report_view import ReportView
 from axolotl_dmt.results import SOURCES, Results
 from axolotl_dmt.run_folder import RunFolder, load_results
 
@@ -309,6 +310,7 @@ def card_text(card: Card, results: Results, cleaned: Cleaned, *, picture: bool) 
     schedule = f"`strategy: {block['strategy']}`" if block.get("strategy") else "stages of its own"
     # the message of a failed evaluation can contain paths of the machine
     shown = replace(results, stages=tuple(replace(stage, error=None) for stage in results.stages))
+    view = ReportView.of(shown)
     parts = [
         f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---",
         f"# {card.name}",
@@ -317,11 +319,11 @@ def card_text(card: Card, results: Results, cleaned: Cleaned, *, picture: bool) 
         f"{f'Author: {card.author}. ' if card.author else ''}"
         f"{f'Licence: {card.licence}.' if card.licence else 'No licence was specified.'}",
         "## Scores",
-        scores_table(shown),
+        scores_table(view),
     ]
     if picture:
         parts.append(f"![Ability by stage]({PICTURE})")
-    parts += ["## Plan", plan_table(results), f"Plan fingerprint: `{card.plan_fingerprint}`"]
+    parts += ["## Plan", plan_table(view), f"Plan fingerprint: `{card.plan_fingerprint}`"]
     parts += ["## Data", _data_table(card)]
     if cleaned.needs:
         needs = "\n".join(f"- `{place}`: {what}" for place, what in cleaned.needs.items())

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from axolotl_dmt.recipes import Card, Recipe
-from axolotl_dmt.report_view import with_error
+from axolotl_dmt.report_format import with_error
 
 
 def recipe_parts(recipe: Recipe) -> Iterator[RenderableType]:

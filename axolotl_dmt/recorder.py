@@ -174,7 +174,7 @@ class Recorder:
             return
         from rich.console import Console
 
-        from axolotl_dmt.report import terminal_table
+        from axolotl_dmt.report_terminal import terminal_table
 
         console = Console()
         console.print()

@@ -1,7 +1,7 @@
-"""`report.html`: one file that needs nothing else, light and dark, on a desk and on a phone.
+"""`report.html`: one self-contained file, light and dark, for a desktop and a phone.
 
-No script and no network; a content policy in the file forbids both, since it shows what a model
-wrote. Jinja escapes every value.
+It shows what a model wrote, so it holds no script and loads nothing, and a content security policy
+in the file forbids both. Jinja escapes every value.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 from axolotl_dmt import paper
 from axolotl_dmt import report_charts as charts
-from axolotl_dmt import report_view as view
-from axolotl_dmt.costs import Cost, stage_costs, total_costs
+from axolotl_dmt import report_format as text
+from axolotl_dmt.chart_style import css_colours, css_variable
 from axolotl_dmt.hookspecs import Section
-from axolotl_dmt.report_view import AbilityLine
-from axolotl_dmt.results import HARDWARE, Results
+from axolotl_dmt.report_view import HOW_TO_READ, AbilityLine, ReportView
+from axolotl_dmt.results import HARDWARE
 
 _PLAN_COLUMNS = {
     "available": "available",
@@ -25,25 +25,24 @@ _PLAN_COLUMNS = {
     "trained_tokens": "trained tokens",
     "max_repeats": "most repeats",
 }
-_COLOURS = 6  # swatches that the stylesheet defines
 
-# Control characters a browser would drop or misread, as their visible pictures.
+# Control characters that a browser would drop or misread, and the symbols to show for them.
 _VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t\r"}
 
 
-def html_report(results: Results, *, sections: Sequence[Section] = ()) -> str:
-    """The report as one HTML document.
+def html_report(view: ReportView, *, sections: Sequence[Section] = ()) -> str:
+    """Return the report as one HTML document.
 
     Args:
-        results: the run.
-        sections: what plugins add.
+        view: the run.
+        sections: added by plugins.
     """
     added = [(section.title, markdown_html(section.markdown)) for section in sections]
-    return render("report.html.j2", {**_context(results), "sections": added})
+    return render("report.html.j2", {**_context(view), "sections": added})
 
 
 def markdown_html(markdown: str) -> Any:
-    """Markdown as HTML that is safe to show: HTML in it stays text, and links are checked."""
+    """Return Markdown as safe HTML: HTML in it stays text, and links are checked."""
     from markdown_it import MarkdownIt
     from markupsafe import Markup
 
@@ -51,11 +50,11 @@ def markdown_html(markdown: str) -> Any:
 
 
 def render(template: str, context: Mapping[str, Any]) -> str:
-    """A page from a template of this package, every value escaped.
+    """Render a template of this package; every value is escaped.
 
     Args:
         template: its file name.
-        context: all that it names; a missing name is an error.
+        context: every name that the template uses; a missing one is an error.
     """
     # Imported here: the command line should start without a template engine.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -67,136 +66,107 @@ def render(template: str, context: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for function in (view.number, view.with_error, view.percent, view.count, view.duration):
+    for function in (text.number, text.with_error, text.percent, text.count, text.duration):
         environment.filters[function.__name__] = function
-    environment.filters["visible"] = lambda text: str(text).translate(_VISIBLE)
+    environment.filters["visible"] = lambda value: str(value).translate(_VISIBLE)
+    environment.globals["css_colours"] = css_colours
     return environment.get_template(template).render(context)
 
 
-def _context(results: Results) -> dict[str, Any]:
-    lines = view.ability_lines(results)
-    points = results.points()
-    first = 0 if results.baseline else 1
-    names = [point.name for point in points]
-    domains = view.domains(results)
+def _context(view: ReportView) -> dict[str, Any]:
+    results = view.results
     return {
+        "view": view,
+        "results": results,
         "title": str(results.settings.get("base_model") or "DMT run"),
-        "lede": _lede(results, lines),
-        "how_to_read": view.HOW_TO_READ,
-        "fingerprint": results.plan_fingerprint,
-        "missing": view.MISSING,
-        "lines": lines,
-        "scored": view.was_scored(results),
-        "points": list(enumerate(names, first)),
-        "errors": view.errors(results),
-        "failed": {name for name, _ in view.errors(results)},
-        "panels": [charts.ability_panel(line, names, first) for line in lines],
-        "forgetting": [_forgotten(line, names) for line in lines if line.best is not None],
-        "colours": {domain: i % _COLOURS + 1 for i, domain in enumerate(domains)},
-        "plan": _plan(results, domains),
+        "lede": _lede(view),
+        "how_to_read": HOW_TO_READ,
+        "missing": text.MISSING,
+        "points": list(enumerate(view.names, view.first_number)),
+        "charts": charts.ability_charts(view),
+        "forgetting": _forgetting(view),
+        "swatches": {name: css_variable(c) for name, c in view.domain_colours.items()},
+        "plan": _plan(view),
         "plan_columns": _PLAN_COLUMNS if results.plan else {},
-        "loss": _loss(results),
-        "rate": _curve(results, {"learning rate": "learning_rate"}),
-        "samples": _samples(results),
-        "settings": view.flat(results.settings),
-        "versions": list(results.versions.items()),
-        "timings": list(results.timings.items()),
-        "hardware": list((results.extra.get(HARDWARE) or {}).items()),
-        "costs": _costs(results),
-        "quoted": view.quoted(results),
+        "loss": charts.loss_chart(view),
+        "rate": charts.rate_chart(view),
+        "samples": _samples(view),
+        "settings": text.flat(results.settings),
+        "hardware": results.extra.get(HARDWARE) or {},
         "paper": paper,
     }
 
 
-def _costs(results: Results) -> list[Cost]:
-    """Of each stage and, below several, of all."""
-    costs = stage_costs(results)
-    return [*costs, *([total_costs(results)] if len(costs) > 1 else [])]
-
-
-def _lede(results: Results, lines: list[AbilityLine]) -> str:
-    """What happened, in a sentence or two."""
-    if not results.stages:
+def _lede(view: ReportView) -> str:
+    """Return what happened, in a sentence or two."""
+    finished = view.results.stages
+    if not finished:
         return "No stage has ended yet."
-    stages = len(results.stages)
-    steps = results.stages[-1].end_step
-    said = f"{stages} stage{'s'[: stages > 1]}, {steps:,} optimiser step{'s'[: steps != 1]}."
-    lost = [(line.forgetting, line) for line in lines if line.forgetting is not None]
+    stages, steps = len(finished), finished[-1].end_step
+    summary = f"{stages} stage{'s'[: stages > 1]}, {steps:,} optimiser step{'s'[: steps != 1]}."
+    lost = [(line.forgetting, line) for line in view.lines if line.forgetting is not None]
     if not lost:
-        return said
+        return summary
     most, line = max(lost, key=lambda pair: pair[0])
     if most <= 0:
-        return f"{said} No ability fell below its best after an earlier stage."
+        return f"{summary} No ability fell below its best after an earlier stage."
     noise = line.forgetting_stderr
-    certain = "" if noise is None or most > 2 * noise else ", which may be chance"
-    return f"{said} Most forgotten: {line.name}, by {view.number(most)}{certain}."
+    doubt = "" if noise is None or most > 2 * noise else ", which may be chance"
+    return f"{summary} Most forgotten: {line.name}, by {text.number(most)}{doubt}."
 
 
-def _forgotten(line: AbilityLine, names: list[str]) -> dict[str, Any]:
-    """An ability's way from its best earlier stage to the last, on a scale of its own."""
-    best = line.scores[line.best or 0]
-    last = line.scores[-1]
-    values = [score.value for score in (best, last) if score]
-    top = 1.0 if max(values) <= 1 else charts.nice_ticks(0, max(values))[-1]
-    places = [100 * min(max(value / top, 0), 1) for value in values]
+def _forgetting(view: ReportView) -> list[dict[str, Any]]:
+    """Return a row for each ability that has a score after an earlier stage than the last."""
+    lines = [line for line in view.lines if line.best is not None]
+    return [_forgetting_row(view, line, index) for index, line in enumerate(lines)]
+
+
+def _forgetting_row(view: ReportView, line: AbilityLine, index: int) -> dict[str, Any]:
+    best, last, lost = line.best_earlier, line.last, (line.forgetting or 0) > 0
     return {
         "line": line,
         "best": best,
-        "best_name": names[line.best or 0],
+        "best_name": view.names[line.best or 0],
         "last": last,
-        "last_name": names[-1],
-        "places": places,
-        "start": min(places),
-        "width": max(places) - min(places),
-        "lost": (line.forgetting or 0) > 0,
+        "last_name": view.names[-1],
+        "lost": lost,
         "change": None if line.forgetting is None else abs(line.forgetting),
+        "track": charts.change_track(best, last, line.scale, lost=lost, name=f"forgetting-{index}"),
     }
 
 
-def _plan(results: Results, domains: list[str]) -> list[dict[str, Any]]:
-    """A stage's domains, from the plan, or from the rows trained on where there is no plan."""
-    planned = (results.plan or {}).get("stages")
+def _plan(view: ReportView) -> list[dict[str, Any]]:
+    """Return each stage with its domains.
+
+    They come from the plan or, without one, from the rows that each stage was trained on.
+    """
+    planned = (view.results.plan or {}).get("stages")
     if planned is None:
         planned = [
             {"name": s.name, "domains": {d: {"rows": n} for d, n in s.rows.items()}}
-            for s in results.stages
+            for s in view.results.stages
         ]
-    stages = []
-    for stage in planned:
-        drawn = stage.get("domains") or {}
-        weights = {d: drawn[d].get("draws", drawn[d].get("rows")) or 0 for d in drawn}
-        total = sum(weights.values()) or 1
-        rows = [
-            {**drawn[d], "name": d, "percent": 100 * weights[d] / total}
-            for d in domains
-            if d in drawn and weights[d]
-        ]
-        stages.append({**stage, "rows": rows})
-    return stages
+    return [{**s, **_mixture(view, s, f"mix-{i}")} for i, s in enumerate(planned)]
 
 
-def _curve(results: Results, keys: Mapping[str, str]) -> charts.Curve | None:
-    series = {n: charts.curve_series(results.learning_curve, key) for n, key in keys.items()}
-    ends = {stage.name: stage.end_step for stage in results.stages}
-    return charts.training_curve({n: line for n, line in series.items() if line}, ends)
+def _mixture(view: ReportView, stage: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the rows of a stage's domains, with their percentages, and the bar of these."""
+    drawn = stage.get("domains") or {}
+    weights = {d: drawn[d].get("draws", drawn[d].get("rows")) or 0 for d in drawn}
+    total = sum(weights.values()) or 1
+    rows = [
+        {**drawn[d], "name": d, "percent": 100 * weights[d] / total}
+        for d in view.domains
+        if weights.get(d)
+    ]
+    shares = [(row["name"], row["percent"], view.domain_colours[row["name"]]) for row in rows]
+    return {"rows": rows, "bar": charts.share_bar(shares, name=name)}
 
 
-def _loss(results: Results) -> charts.Curve | None:
-    """The loss, and each domain's where the curve has `domain_loss: {domain: loss}`."""
-    flat = []
-    for entry in results.learning_curve:
-        by_domain = entry.get("domain_loss") or {}
-        flat.append({**entry, **{f"loss of {name}": value for name, value in by_domain.items()}})
-    keys = dict.fromkeys(key for entry in flat for key in entry if key.startswith("loss of "))
-    series = {key: charts.curve_series(flat, key) for key in ["loss", *keys]}
-    ends = {stage.name: stage.end_step for stage in results.stages}
-    return charts.training_curve({name: line for name, line in series.items() if line}, ends)
-
-
-def _samples(results: Results) -> list[tuple[str, list[dict[str, Any]]]]:
-    """(ability, prompts), each prompt with its answers by stage, side by side."""
+def _samples(view: ReportView) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return (ability, prompts); each prompt holds its answers by stage, to show side by side."""
     grouped: dict[str, dict[str, list[Any]]] = {}
-    for point in results.points():
+    for point in view.points:
         for sample in point.samples:
             answers = grouped.setdefault(sample.ability, {}).setdefault(sample.prompt, [])
             answers.append((point.name, sample))

@@ -1,4 +1,4 @@
-"""How an ability grows with its data, and where mixing turns from gain to conflict."""
+"""Scaling curves of abilities, and where mixing turns from gain to conflict."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from axolotl_dmt.intervals import Floats, bootstrap, ends
 
 Points = Mapping[int, Sequence[tuple[float, float]]]
-"""{seed: (rows, score) of each amount}."""
+"""{seed: (rows, score) for each amount of data}."""
 
-# Exponents tried: below the first a power law is a logarithm over any range a study has, above the
-# last it is a step.
+# The exponents tried. Below the first, a power law looks like a logarithm over the range of any
+# study; above the last, like a step.
 _EXPONENTS = np.geomspace(0.05, 3, 120)
 
 
@@ -24,13 +24,13 @@ class ScalingFit:
 
     Attributes:
         model: "log": a + b log2(rows); or "power": a - b rows^-c.
-        parameters: {"a", "b"} or {"a", "b", "c"}. Of "log", b is the gain of doubling the data.
-        errors: their standard errors by the delete-one-seed jackknife; empty with one seed. A seed
-            is left out whole, since its amounts are nested subsets of the same rows.
-        residual: root mean square of what the curve leaves, in score.
-        aicc: corrected Akaike criterion; lower is better. It takes points as independent.
-        points: fitted points.
-        seeds: seeds they come from.
+        parameters: {"a", "b"} or {"a", "b", "c"}. For "log", b is the gain of doubling the data.
+        errors: their standard errors by the delete-one-seed jackknife; empty with one seed. All
+            points of a seed are left out together: its amounts are nested subsets of the same rows.
+        residual: root mean square of the residuals, in score.
+        aicc: corrected Akaike criterion; lower is better. It treats points as independent.
+        points: the number of fitted points.
+        seeds: the number of seeds they come from.
     """
 
     model: str
@@ -42,18 +42,18 @@ class ScalingFit:
     seeds: int
 
     def predict(self, rows: float) -> float:
-        """The curve's score at a number of rows."""
+        """Return the curve's score at a number of rows."""
         a, b = self.parameters["a"], self.parameters["b"]
         if self.model == "log":
             return a + b * math.log2(rows)
         return float(a - b * rows ** -self.parameters["c"])
 
     def formula(self) -> str:
-        """The curve in words, parameters with standard errors."""
-        said = {name: _with_error(v, self.errors.get(name)) for name, v in self.parameters.items()}
+        """Return the curve's formula, its parameters with standard errors."""
+        texts = {name: _with_error(v, self.errors.get(name)) for name, v in self.parameters.items()}
         if self.model == "log":
-            return f"({said['a']}) + ({said['b']}) log2(rows)"
-        return f"({said['a']}) - ({said['b']}) rows^-({said['c']})"
+            return f"({texts['a']}) + ({texts['b']}) log2(rows)"
+        return f"({texts['a']}) - ({texts['b']}) rows^-({texts['c']})"
 
 
 def _with_error(value: float, error: float | None) -> str:
@@ -64,11 +64,11 @@ def fit_scaling(points: Points) -> dict[str, ScalingFit]:
     """Fit the models that the points allow: "log" from 3 amounts on, "power" from 4.
 
     Args:
-        points: rows above 0 and finite scores.
+        points: with rows above 0 and finite scores.
 
     Returns:
         {model: fit}, the preferred one first: the power law only where its AICc is lower by more
-        than 2, since it has a parameter more. Empty with fewer than 3 amounts.
+        than 2, since it has one parameter more. Empty with fewer than 3 amounts.
     """
     amounts = {round(math.log2(rows), 3) for line in points.values() for rows, _ in line}
     models = ["log"] * (len(amounts) >= 3) + ["power"] * (len(amounts) >= 4)
@@ -82,7 +82,7 @@ def _fit(model: str, points: Points) -> ScalingFit:
     rows, scores = _columns(points)
     parameters, left = _least_squares(model, rows, scores)
     n, free = len(rows), len(parameters) + 1  # the noise is a parameter too
-    # Scores that lie on the curve leave nothing: a floor keeps the logarithm finite.
+    # Scores exactly on the curve have no residual: a floor keeps the logarithm finite.
     fit = n * math.log(max(left / n, 1e-12)) + 2 * free
     return ScalingFit(
         model=model,
@@ -101,8 +101,8 @@ def _columns(points: Points) -> tuple[Floats, Floats]:
 
 
 def _least_squares(model: str, rows: Floats, scores: Floats) -> tuple[dict[str, float], float]:
-    """The best parameters and the sum of squares they leave."""
-    # Given its exponent a power law is linear: try them all rather than search.
+    """Return the best parameters and their sum of squared residuals."""
+    # With its exponent fixed, a power law is linear: try all exponents instead of searching.
     x = np.log2(rows)[None] if model == "log" else -(rows ** -_EXPONENTS[:, None])
     centred = x - x.mean(axis=1, keepdims=True)
     spread = (centred**2).sum(axis=1)
@@ -117,7 +117,7 @@ def _least_squares(model: str, rows: Floats, scores: Floats) -> tuple[dict[str, 
 
 
 def _jackknife(model: str, points: Points) -> dict[str, float]:
-    """Standard errors from the spread of fits that leave one seed out (Efron, 1982)."""
+    """Return standard errors from the spread of fits that leave one seed out (Efron, 1982)."""
     n = len(points)
     if n < 2:
         return {}
@@ -133,14 +133,14 @@ def _jackknife(model: str, points: Points) -> dict[str, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Crossing:
-    """Where the mean of mixed minus single falls through 0 as the amount grows.
+    """The amount at which the mean of mixed minus single falls through 0 as the data grow.
 
     Attributes:
-        amount: fraction of the data; None where it does not fall through 0 in the studied range.
-        interval: 95% percentile bootstrap over seeds, too narrow with few seeds as all of its
-            kind; None where more than 5% of the resamples have no crossing.
+        amount: fraction of the data; None where the mean does not cross in the studied range.
+        interval: 95% percentile bootstrap over seeds, too narrow with few seeds; None where more
+            than 5% of the resamples have no crossing.
         found: share of the resamples with a crossing.
-        why: in words where there is no amount.
+        why: the reason where there is no amount, else empty.
     """
 
     amount: float | None
@@ -150,10 +150,10 @@ class Crossing:
 
 
 def gain_turns_to_conflict(conflicts: Mapping[float, Mapping[int, float]]) -> Crossing | None:
-    """The amount where mixing turns from gain to conflict.
+    """Find the amount at which mixing turns from gain to conflict.
 
     The mean over seeds is interpolated linearly over the logarithm of the amount; of several
-    crossings from gain to conflict the last is taken.
+    crossings from gain to conflict, the last is taken.
 
     Args:
         conflicts: {amount, a fraction above 0: {seed: mixed minus single}}.
@@ -170,34 +170,34 @@ def gain_turns_to_conflict(conflicts: Mapping[float, Mapping[int, float]]) -> Cr
     mean = table.mean(axis=1)
     where = _last_fall(logs, mean[None])[0]
     if len(seeds) == 1:
-        found, interval = float(np.isfinite(where)), None
+        share, interval = float(np.isfinite(where)), None
     else:
         falls = bootstrap(
             len(seeds), lambda index: _last_fall(logs, table[:, index].mean(axis=2).T)
         )
         crossed = falls[np.isfinite(falls)]
-        found = len(crossed) / len(falls)
-        interval = ends(np.exp(crossed)) if found >= 0.95 and np.isfinite(where) else None
+        share = len(crossed) / len(falls)
+        interval = ends(np.exp(crossed)) if share >= 0.95 and np.isfinite(where) else None
     why = ""
     if not np.isfinite(where):
         gain = "a gain" if mean[-1] > 0 else "no gain" if mean[-1] == 0 else "a conflict"
         why = f"no crossing between {amounts[0]:g} and {amounts[-1]:g}; {gain} at the most"
     amount = float(np.exp(where)) if np.isfinite(where) else None
-    return Crossing(amount=amount, interval=interval, found=found, why=why)
+    return Crossing(amount=amount, interval=interval, found=share, why=why)
 
 
 def _last_fall(logs: Floats, means: Floats) -> Floats:
-    """Where each row falls from above 0 to below it for the last time; NaN where never.
+    """Return where each row falls from above 0 to below it for the last time; NaN where never.
 
     Args:
         logs: log amounts, shape (amounts,).
         means: shape (resamples, amounts).
     """
     before, after = means[:, :-1], means[:, 1:]
-    gained = np.maximum.accumulate(means > 0, axis=1)[:, :-1]  # 0 then below is no gain lost
+    gained = np.maximum.accumulate(means > 0, axis=1)[:, :-1]  # falling from 0 loses no gain
     falls = gained & (before >= 0) & (after < 0)
     share = np.divide(before, before - after, out=np.zeros_like(before), where=falls)
     places = logs[:-1] + share * np.diff(logs)
     last = falls.shape[1] - 1 - np.argmax(falls[:, ::-1], axis=1)
-    found: Floats = np.where(falls.any(axis=1), places[np.arange(len(places)), last], np.nan)
-    return found
+    where: Floats = np.where(falls.any(axis=1), places[np.arange(len(places)), last], np.nan)
+    return where

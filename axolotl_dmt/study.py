@@ -1,13 +1,13 @@
 """A study's YAML: a grid of runs over one base configuration.
 
-    base: base.yaml                  # any Axolotl YAML with a dmt block, or the mapping itself
+    base: base.yaml                  # an Axolotl YAML with a dmt block, or its content
     output_dir: outputs/studies/k
     seeds: [1, 2, 3]
-    cells:                           # each a grid of its own, joined
+    cells:                           # grids; the study has the cells of all of them
       - strategy: [multi_task, sequential]
       - {strategy: dmt, k: [0, 1/256, 1/16]}
 
-Pure: nothing here loads a model or data, or writes a file.
+Nothing here loads a model or data, or writes a file.
 """
 
 from __future__ import annotations
@@ -26,56 +26,63 @@ Merge = Literal["linear", "slerp"]
 
 
 class Grid(BaseModel):
-    """The axes: each a value, or a list of values to go through."""
+    """The axes of a grid: each is a value or a list of values."""
 
     model_config = ConfigDict(extra="forbid")
 
-    strategy: str | list[str] | None = Field(None, description="Of `axolotl dmt strategies`.")
-    domain: str | list[str] | None = Field(None, description="For the strategy `single`.")
+    strategy: str | list[str] | None = Field(
+        None, description="A name that `axolotl dmt strategies` lists."
+    )
+    domain: str | list[str] | None = Field(None, description="The domain of the strategy `single`.")
     k: FractionOfDomain | list[FractionOfDomain] | None = Field(
-        None, description="Replay; left out where a strategy does not look at it."
+        None, description="The replay fraction; ignored by strategies that do not use it."
     )
     amount: FractionOfDomain | list[FractionOfDomain] | None = Field(
-        None, description="The part of every domain that is there to be trained on."
+        None, description="The part of every domain that is available for training."
     )
     amounts: dict[str, FractionOfDomain | list[FractionOfDomain]] = Field(
         default_factory=dict,
-        description="The same by domain, in place of `amount`; `specialised` stands for all "
+        description="The same by domain, instead of `amount`; `specialised` stands for all "
         "domains that are not general.",
     )
-    base_model: str | list[str] | None = Field(None, description="In place of the base's.")
+    base_model: str | list[str] | None = Field(
+        None, description="Replaces the base's `base_model`."
+    )
     merge: Merge | list[Merge] | None = Field(
         None,
-        description="Of a schedule of two stages: merge their models half and half, tensor by "
-        "tensor along the line or the arc, and score that.",
+        description="For a schedule of two stages: merge their models half and half, tensor by "
+        "tensor along a line or an arc, and score the merged model.",
     )
     variant: str | list[str] | None = Field(None, description="Names of `variants`.")
     set: dict[str, Any] = Field(
         default_factory=dict,
-        description="Any key of the base by its dotted name; a list is gone through. "
+        description="Any key of the base by its dotted name; a list of values is an axis. "
         "`datasets.0.path` names an entry of a list by its number.",
     )
 
 
 class Study(Grid):
-    """A study's YAML. Axes at its top hold for every block of `cells`."""
+    """A study's YAML. Axes at the top level apply to every block of `cells`."""
 
-    base: str | dict[str, Any] = Field(description="A YAML's path, or its content.")
+    base: str | dict[str, Any] = Field(description="The path of an Axolotl YAML, or its content.")
     output_dir: str
     runs_dir: str | None = Field(
         None,
-        description="Where the runs lie, by default OUTPUT_DIR/runs. Studies with the same one "
-        "train what they have in common once.",
+        description="The folder of the runs, by default OUTPUT_DIR/runs. Studies that share it "
+        "train the runs that they have in common once.",
     )
-    seeds: list[int] = Field(min_length=1, description="Of Axolotl and of the plan.")
-    title: str | None = Field(None, description="Of the report.")
+    seeds: list[int] = Field(min_length=1, description="Seeds of Axolotl and of the plan.")
+    title: str | None = Field(None, description="The title of the report.")
     notes: str = Field("", description="Markdown that the report quotes.")
     judge_k: FractionOfDomain | None = Field(
         None, description="The k of `dmt` at which the report judges the paper's claims."
     )
-    cells: list[Grid] = Field(default_factory=list, description="Grids, joined.")
+    cells: list[Grid] = Field(
+        default_factory=list, description="Grids; the study has the cells of all."
+    )
     variants: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="Named sets of dotted keys for the axis `variant`."
+        default_factory=dict,
+        description="Named sets of keys (dotted names) for the axis `variant`.",
     )
 
 
@@ -83,15 +90,19 @@ def read_study(path: Path) -> tuple[Study, dict[str, Any]]:
     """Read a study and its base configuration.
 
     Args:
-        path: the study's YAML; a base that is a path is looked up beside it, then here.
+        path: the study's YAML. The path of its base is relative to the YAML's folder or, if there
+            is no such file, to the working directory.
+
+    Returns:
+        The study, and its base as plain values.
 
     Raises:
-        DMTError: with every mistake found.
+        DMTError: a file cannot be read, or the study has mistakes; all of them are listed.
     """
     raw = YamlFile.read(path).data
     if "base" not in raw and "datasets" in raw:
-        problem = f"{path} is a YAML to train, and no study of one"
-        fix = f"write base: {path}, output_dir, seeds and cells into a file of their own"
+        problem = f"{path} is the YAML of a training, not of a study"
+        fix = f"write a YAML with base: {path}, output_dir, seeds and cells"
         raise DMTError("STUDY", problem, fix)
     try:
         study = Study.model_validate(raw)

@@ -1,11 +1,11 @@
 """A study's cells and runs.
 
-A *cell* is one schedule under one seed. A *run* is one `axolotl train`: one stage of a schedule
-(with the stages after it that keep the optimiser's state). Or it merges the models of two stages.
-Cells whose schedules begin alike share the runs of that beginning, so a k sweep trains stage 1 once
-for each seed, and `dmt` with k = 0 and `mixed_sequential` are the same runs.
+A *cell* is one schedule with one seed. A *run* is one `axolotl train` of one stage of a schedule
+(together with following stages that keep the optimiser state), or one merge of two stages' models.
+Cells whose schedules begin with the same stages share the runs of these. So a k sweep trains stage
+1 once for each seed, and `dmt` with k = 0 and `mixed_sequential` are the same runs.
 
-Pure: nothing here loads a model or data, or writes a file.
+Nothing here loads a model or data, or writes a file.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class StudyRun:
     """One `axolotl train`, or one merge.
 
     Attributes:
-        name: what its folder is called, `<cell>/seed-<n>` as a rule.
-        key: digest of everything that is trained, the runs before it included.
-        stages: names of its stages.
+        name: the name of its folder, usually `<cell>/seed-<n>`.
+        key: digest of everything that it trains, including the runs before it.
+        stages: the names of its stages.
         parent: the run whose last stage it starts from, or None.
-        config: the Axolotl YAML, without `output_dir` and with the base's own `base_model`.
-        merge: how to merge the two stages before it; None where it trains.
+        config: the Axolotl YAML, without `output_dir` and with the `base_model` of the base.
+        merge: the method that merges the two stages before it; None for a run that trains.
     """
 
     name: str
@@ -46,18 +46,18 @@ class StudyRun:
     merge: Merge | None = None
 
     def chain(self) -> tuple[StudyRun, ...]:
-        """The runs of the schedule up to this one, first to last."""
+        """Return the runs of the schedule up to and including this one, in order."""
         return (*(self.parent.chain() if self.parent else ()), self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One schedule under one seed.
+    """One schedule with one seed.
 
     Attributes:
         name: unique in the study.
         settings: {axis: value} without the seed; k and amounts are fractions.
-        seed: of the cell.
+        seed: the seed of the data order and the training.
         run: the last run of its schedule.
     """
 
@@ -75,10 +75,10 @@ class Cell:
 
 
 def expand(study: Study, base: Mapping[str, Any]) -> list[Cell]:
-    """All cells of a study, seed by seed; cells that say the same are one.
+    """Return all cells of a study, seed by seed; equal cells are returned once.
 
     Raises:
-        DMTError: a setting that does not fit the base.
+        DMTError: a setting does not fit the base, two cells have one name, or there is no cell.
     """
     cells: dict[str, Cell] = {}
     runs: dict[str, StudyRun] = {}
@@ -89,27 +89,27 @@ def expand(study: Study, base: Mapping[str, Any]) -> list[Cell]:
             cell = _cell(study, base, name, settings, seed, runs, names)
             if cells.setdefault(cell.name, cell).run is not cell.run:
                 problem = f"two different cells are called {cell.name!r}"
-                raise DMTError("study.cells", problem, "say what tells them apart in both")
+                raise DMTError("study.cells", problem, "give both the axis in which they differ")
     if not cells:
-        raise DMTError("study", "has no cells, as an axis is an empty list", "give it a value")
+        raise DMTError("study", "has no cells: an axis is an empty list", "give it a value")
     return list(cells.values())
 
 
 def runs_of(cells: Sequence[Cell]) -> list[StudyRun]:
-    """The runs of these cells, each once, parents before children."""
+    """Return the runs of these cells, each once, parents before children."""
     return list({run.key: run for cell in cells for run in cell.run.chain()}.values())
 
 
 def _settings(study: Study, base: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The settings of every cell, block by block, without the seeds."""
+    """Yield the settings of every cell without the seed, block by block."""
     common = {name: getattr(study, name) for name in Grid.model_fields}
-    # What is set once for all cells tells none of them apart.
+    # A single value for all cells is not an axis.
     common["set"] = {name: value for name, value in study.set.items() if isinstance(value, list)}
     for block in study.cells or [Grid()]:
-        own = {name: getattr(block, name) for name in block.model_fields_set}
+        of_block = {name: getattr(block, name) for name in block.model_fields_set}
         for nested in ("amounts", "set"):
-            own[nested] = {**common[nested], **own.get(nested, {})}
-        axes = _axes({**common, **own})
+            of_block[nested] = {**common[nested], **of_block.get(nested, {})}
+        axes = _axes({**common, **of_block})
         for values in itertools.product(*axes.values()):
             settings = dict(zip(axes, values, strict=True))
             settings = {"strategy": _base_strategy(base), **settings}
@@ -119,7 +119,7 @@ def _settings(study: Study, base: Mapping[str, Any]) -> Iterator[dict[str, Any]]
 
 
 def _axes(grid: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """{axis: its values}; amounts as `amount.math`, keys of the base as they are."""
+    """Return {axis: its values}; the axis of one domain's amount is called `amount.math`."""
     axes: dict[str, Any] = {name: grid[name] for name in ("strategy", "domain", "k", "amount")}
     axes |= {f"amount.{domain}": value for domain, value in grid["amounts"].items()}
     axes |= {name: grid[name] for name in ("merge", "base_model", "variant")} | grid["set"]
@@ -136,7 +136,7 @@ def _base_strategy(base: Mapping[str, Any]) -> str | None:
 
 
 def _label(settings: Mapping[str, Any]) -> str:
-    """The settings in words, such as `dmt k=1/16` or `single math amount=1/4`."""
+    """Return the settings as text, such as `dmt k=1/16` or `single math amount=1/4`."""
     plain = [str(settings[name]) for name in ("strategy", "domain") if name in settings]
     others = [
         f"{_short_name(name)}={_short(name, value)}"
@@ -191,7 +191,7 @@ def _cell(
 def _groups(
     stages: Sequence[dict[str, Any]], block: Mapping[str, Any]
 ) -> list[list[dict[str, Any]]]:
-    """The stages of each run: a stage that keeps the optimiser's state goes with the one before."""
+    """Return the stages of each run; a stage that keeps the optimiser state joins the last run."""
     resets = block.get("reset_optimizer", True)
     groups: list[list[dict[str, Any]]] = []
     for stage in stages:
@@ -213,7 +213,7 @@ def _run(
 ) -> StudyRun:
     block = {**config["dmt"], "stages": list(stages)}
     if len(stages) == 1:
-        block.pop("replay", None)  # nothing is taken again yet, so that its variants share the run
+        block.pop("replay", None)  # nothing is replayed yet, so variants of replay share this run
     if parent is not None:
         block["start_stage"] = own[0]["name"]
     config = {**config, "dmt": block}
@@ -232,7 +232,7 @@ def _run(
 def _merge(
     method: Merge, parent: StudyRun, name: str, runs: dict[str, StudyRun], names: set[str]
 ) -> StudyRun:
-    """The run that merges the stages up to `parent`."""
+    """Return the run that merges the stages up to `parent`."""
     key = _digest(["merge", method, parent.key])
     if key not in runs:
         runs[key] = StudyRun(
@@ -252,7 +252,7 @@ def _digest(content: Any) -> str:
 
 
 def _unused(name: str, names: set[str]) -> str:
-    """The name, with a number where it is taken; takes it."""
+    """Add the name to `names`, with a number if it is taken, and return it."""
     numbered = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
     free = next(candidate for candidate in numbered if candidate not in names)
     names.add(free)
@@ -260,7 +260,7 @@ def _unused(name: str, names: set[str]) -> str:
 
 
 def _slug(label: str) -> str:
-    """A label as a folder's name: `dmt k=1/16` is `dmt-k1_16`."""
+    """Return a label as the name of a folder: `dmt k=1/16` becomes `dmt-k1_16`."""
     text = label.replace("=", "").replace("/", "_").replace(" ", "-")
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in text)[:120]
 
@@ -268,18 +268,18 @@ def _slug(label: str) -> str:
 def _configuration(
     study: Study, base: Mapping[str, Any], settings: Mapping[str, Any], seed: int
 ) -> dict[str, Any]:
-    """The base with a cell's settings in it; `dmt` holds no schedule of its own any more."""
+    """Return the base with a cell's settings applied; the stages are not yet written out."""
     config: dict[str, Any] = deepcopy(dict(base))
     config.pop("output_dir", None)
     if not isinstance(config.get("dmt"), Mapping):
-        raise DMTError("study.base", "has no dmt block", "give an Axolotl YAML with one")
+        raise DMTError("study.base", "has no dmt block", "name an Axolotl YAML with a dmt block")
     changes = {name: value for name, value in study.set.items() if not isinstance(value, list)}
     if "base_model" in settings:
         changes["base_model"] = settings["base_model"]
     if "variant" in settings:
         variant = settings["variant"]
         if variant not in study.variants:
-            known = f"known: {', '.join(study.variants) or 'none, write them under variants'}"
+            known = f"known: {', '.join(study.variants) or 'none; define them under variants'}"
             raise DMTError("study.variant", f"{variant!r} is unknown", known)
         changes |= study.variants[variant]
     known_axes = ("strategy", "domain", "k", "amount", "merge", "base_model", "variant")
@@ -291,10 +291,11 @@ def _configuration(
     for name, value in changes.items():
         _set(config, name, value)
     if not isinstance(config["dmt"], dict):
-        raise DMTError("study.set.dmt", f"{config['dmt']!r} is no block", "name a key within it")
+        raise DMTError("study.set.dmt", f"{config['dmt']!r} is not a mapping", "set a key in it")
     config = _with_seed(config, seed)
     config["seed"] = config["dmt"]["seed"] = seed
-    # A run starts from its parent's folder; the tokenised rows are cached under this name.
+    # A later run loads its model from its parent's folder; the tokeniser's name must stay the same,
+    # since the tokenised rows are cached under it.
     config.setdefault("tokenizer_config", config.get("base_model"))
     config.setdefault("dataset_prepared_path", str(Path(study.output_dir) / "prepared"))
     config.setdefault("auto_resume_from_checkpoints", True)
@@ -309,7 +310,7 @@ def _set(config: Any, dotted: str, value: Any) -> None:
     for part in path:
         at = at[_index(at, part, key)] if isinstance(at, list) else at.setdefault(part, {})
         if not isinstance(at, dict | list):
-            raise DMTError(key, f"the base's {part} is no block", "name a key of the base")
+            raise DMTError(key, f"the base's {part} is not a mapping", "name a key of the base")
     if isinstance(at, list):
         at[_index(at, last, key)] = deepcopy(value)
     else:
@@ -318,12 +319,12 @@ def _set(config: Any, dotted: str, value: Any) -> None:
 
 def _index(entries: list[Any], part: str, key: str) -> int:
     if not part.isdecimal() or int(part) >= len(entries):
-        raise DMTError(key, f"no entry {part!r}", f"give a number below {len(entries)}")
+        raise DMTError(key, f"has no entry {part!r}", f"write a number below {len(entries)}")
     return int(part)
 
 
 def _with_seed(value: Any, seed: int) -> Any:
-    """Every `{seed}` in a path or a name becomes the seed."""
+    """Replace every `{seed}` in a text by the seed."""
     if isinstance(value, str):
         return value.replace("{seed}", str(seed))
     if isinstance(value, dict):

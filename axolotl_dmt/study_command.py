@@ -1,4 +1,4 @@
-"""`axolotl dmt study`: what the command does with its options."""
+"""The command `axolotl dmt study`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from axolotl_dmt.study_folder import (
     StudyFolder,
     locked,
     open_study,
+    read_cell_results,
     read_missing,
-    read_outcomes,
 )
 from axolotl_dmt.study_run import StudyRunner, emit
 
@@ -33,20 +33,20 @@ def run_study(
     report_only: bool,
     retrain_changed: bool,
 ) -> None:
-    """Train what is left of a study and write its report.
+    """Train the unfinished runs of a study and write its report.
 
     Args:
         path: the study's YAML.
-        jobs: runs at a time.
+        jobs: the number of runs at a time.
         launcher_args: added to each `axolotl train`.
-        dry_run: only say what would be trained.
-        emit_commands: only print the commands that are left.
+        dry_run: only print what would be trained.
+        emit_commands: only print the commands of the unfinished runs.
         report_only: only write the report.
-        retrain_changed: train runs anew whose settings changed.
+        retrain_changed: train runs again whose settings have changed.
 
     Raises:
-        DMTError: a mistake in the YAML.
-        SystemExit: with code 1, after the report, where a run failed.
+        DMTError: the YAML has a mistake, or the folder cannot be used.
+        SystemExit: with code 1, after the report is written, if a run failed.
     """
     launcher_args = launcher_args or ""
     study, base = read_study(path)
@@ -90,22 +90,22 @@ def run_study(
 
 
 def write_report(study: Study, base: Mapping[str, Any], root: Path, console: Console) -> None:
-    """Write the report over the cells that are there, and say where it lies."""
+    """Write the report on the finished cells and print its path."""
     from axolotl_dmt.study_report import write_study_report
 
-    outcomes = read_outcomes(root)
+    cells = read_cell_results(root)
     missing = read_missing(root)
     for cell, why in missing.items():
         console.print(f"{cell} is missing: {why}", style="red", markup=False, soft_wrap=True)
-    if not outcomes:
-        console.print("no cell is trained to its end: there is no report yet")
+    if not cells:
+        console.print("no cell has finished: there is no report yet")
         return
     notes = [study.notes] if study.notes else []
     notes += [f"{cell} is missing: {why}" for cell, why in missing.items()]
     block = base["dmt"]
     general = block.get("general") or "general"
     report = write_study_report(
-        outcomes,
+        cells,
         root / "report",
         title=study.title or f"Study {root.name}",
         notes=notes,
@@ -113,4 +113,4 @@ def write_report(study: Study, base: Mapping[str, Any], root: Path, console: Con
         general=[general] if isinstance(general, str) else general,
         k=study.judge_k,
     )
-    console.print(f"{len(outcomes)} cells: {report}", highlight=False, soft_wrap=True)
+    console.print(f"{len(cells)} cells: {report}", highlight=False, soft_wrap=True)

@@ -1,15 +1,15 @@
-"""A study's folder: what is written before its runs, and what is read after them.
+"""A study's folder: its files before the runs, and its results after them.
 
     OUTPUT_DIR/
-      study.json                       which cells there are, and the runs of each
+      study.json                       the cells, and the runs of each
       runs/dmt-k1_16/seed-1/
-        config.yaml                    what `axolotl train` is given
-        run.json                       the digest of what it trains; why it failed, where it did
-        run.log                        what it printed
-        stages/, dmt/                  what every run leaves
+        config.yaml                    the YAML for `axolotl train`
+        run.json                       the digest of what the run trains; why it failed, if it did
+        run.log                        what the run printed
+        stages/, dmt/                  what every training writes
       report/                          tables and pictures over all cells
 
-A run is known by the digest of what it trains, not by its folder's name.
+A run is identified by the digest of what it trains, not by the name of its folder.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ import yaml
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.files import write_json, write_text
-from axolotl_dmt.outcomes import Outcome, OutcomeStage
 from axolotl_dmt.run_folder import RunFolder, load_results
 from axolotl_dmt.study_cells import Cell, StudyRun, runs_of
+from axolotl_dmt.treatments import CellResult, CellStage
 
 SCHEMA = 1
 RUNS = "runs"
@@ -38,52 +38,52 @@ RUN_FILE = "run.json"
 CONFIG_FILE = "config.yaml"
 LOG_FILE = "run.log"
 FINISHED = "train and evaluate"
-"""The timing that a run writes at its very end."""
+"""The timing that a run writes last: a run without it is unfinished."""
 
 
 class StudyFolder:
-    """Where the runs of a study lie."""
+    """The folders of a study's runs."""
 
     def __init__(self, root: Path, runs: Iterable[StudyRun], runs_dir: Path | None = None) -> None:
-        """Finds the runs that are there already.
+        """Look up which runs have a folder already.
 
         Args:
             root: the study's `output_dir`.
-            runs: of the study.
-            runs_dir: where they lie, by default in `root`.
+            runs: the runs of the study.
+            runs_dir: the folder of the runs, by default in `root`.
         """
         self.root = root
         runs_dir = runs_dir or root / RUNS
-        self.found = {
+        self.existing = {
             key: file.parent
             for file in sorted(runs_dir.glob(f"*/*/{RUN_FILE}"))
             if (key := _read_json(file).get("key"))
         }
-        self.folders = {run.key: self.found.get(run.key, runs_dir / run.name) for run in runs}
+        self.folders = {run.key: self.existing.get(run.key, runs_dir / run.name) for run in runs}
 
     def of(self, run: StudyRun) -> Path:
-        """A run's folder."""
+        """Return the folder of a run."""
         return self.folders[run.key]
 
     def last_stage(self, run: StudyRun) -> Path:
-        """Where the model lies that a run ends with."""
+        """Return the folder of the model after the last stage of a run."""
         return self.stages(run)[-1]
 
     def stages(self, run: StudyRun) -> list[Path]:
-        """Where the models lie that its stages end with."""
+        """Return the folders of the models after each stage of a run."""
         folder = RunFolder(self.of(run))
         return [folder.stage(index, name) for index, name in enumerate(run.stages)]
 
     def is_done(self, run: StudyRun) -> bool:
-        """Whether a run was trained to its end."""
-        return run.key in self.found and _is_finished(self.of(run), run.stages)
+        """Return whether a run has finished."""
+        return run.key in self.existing and _is_finished(self.of(run), run.stages)
 
     def changed(self, runs: Iterable[StudyRun]) -> list[StudyRun]:
-        """The runs whose folder holds a run of other settings."""
-        return [run for run in runs if run.key not in self.found and self.of(run).exists()]
+        """Return the runs whose folder holds a run of other settings."""
+        return [run for run in runs if run.key not in self.existing and self.of(run).exists()]
 
     def set_aside(self, runs: Iterable[StudyRun]) -> list[Path]:
-        """Rename the folders of runs that changed; returns their new names."""
+        """Rename the folders of runs that changed and return their new paths."""
         stamp = time.strftime("%Y%m%d-%H%M%S")
         moved = []
         for run in runs:
@@ -93,20 +93,20 @@ class StudyFolder:
         return moved
 
     def config(self, run: StudyRun) -> dict[str, Any]:
-        """The whole YAML of a run: where it writes, and whose weights it starts from."""
+        """Return the whole YAML of a run, with its output folder and the weights to start from."""
         if run.merge is not None:
             ends = [str(model) for earlier in run.chain()[:-1] for model in self.stages(earlier)]
             merge = {"method": run.merge, "weight": 0.5, "models": ends}
             return {"merge": merge, "dmt": run.config["dmt"], "output_dir": str(self.of(run))}
         config = {**run.config, "output_dir": str(self.of(run))}
         if run.parent is not None:
-            # An adapter's stages hold the adapter alone.
+            # The stages of an adapter hold only the adapter.
             weights = "lora_model_dir" if config.get("adapter") else "base_model"
             config[weights] = str(self.last_stage(run.parent))
         return config
 
     def write(self, run: StudyRun) -> Path:
-        """Write a run's `config.yaml` and `run.json`; returns the former's path."""
+        """Write a run's `config.yaml` and `run.json`; return the path of `config.yaml`."""
         folder = self.of(run)
         folder.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(self.config(run), sort_keys=False, allow_unicode=True)
@@ -116,13 +116,13 @@ class StudyFolder:
         return path
 
     def record(self, run: StudyRun, failed: str | None = None) -> None:
-        """Say what a run trains, and why it failed, in its folder."""
+        """Write `run.json`: what a run trains and, if it failed, why."""
         entry = {"key": run.key, **({"failed": failed} if failed else {})}
         write_json(self.of(run) / RUN_FILE, entry)
-        self.found[run.key] = self.of(run)
+        self.existing[run.key] = self.of(run)
 
     def write_cells(self, cells: Sequence[Cell]) -> None:
-        """Write `study.json`."""
+        """Write `study.json`, which lists the cells and their runs."""
         entries = [
             {
                 "name": cell.name,
@@ -145,24 +145,26 @@ class StudyFolder:
 
 @contextlib.contextmanager
 def locked(root: Path) -> Iterator[int]:
-    """Keep a study's folder for this process, and for those it hands the descriptor to.
+    """Lock a study's folder on entry; unlock it on exit.
+
+    Processes that inherit the descriptor hold the lock as well.
 
     Yields:
         The descriptor of the locked file.
 
     Raises:
-        DMTError: another study is at work in the folder, or it cannot be made.
+        DMTError: another study holds the lock, or the folder cannot be created.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        problem = f"{root} cannot be made ({error.strerror})"
-        raise DMTError("study.output_dir", problem, "name a folder that you may write to") from None
+        problem = f"{root} cannot be created ({error.strerror})"
+        raise DMTError("study.output_dir", problem, "name a folder that you can write to") from None
     with (root / ".lock").open("wb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            problem = f"another study, or a run it started, is at work in {root}"
+            problem = f"{root} is in use by another study, or by a run that it started"
             raise DMTError("study.output_dir", problem, "wait for it, or stop it") from None
         yield file.fileno()
 
@@ -170,16 +172,16 @@ def locked(root: Path) -> Iterator[int]:
 def open_study(
     root: Path, cells: Sequence[Cell], *, retrain_changed: bool, runs_dir: Path | None = None
 ) -> StudyFolder:
-    """Find what a study has trained so far.
+    """Open a study's folder and find the runs that it holds.
 
     Args:
         root: the study's `output_dir`.
-        cells: of the study.
-        retrain_changed: set runs aside whose settings changed, in place of refusing.
-        runs_dir: where the runs lie, by default in `root`.
+        cells: the cells of the study.
+        retrain_changed: whether to set runs with changed settings aside instead of refusing.
+        runs_dir: the folder of the runs, by default in `root`.
 
     Raises:
-        DMTError: the settings of runs that are there changed.
+        DMTError: the folder holds runs whose settings have changed since.
     """
     runs = runs_of(cells)
     folder = StudyFolder(root, runs, runs_dir)
@@ -188,16 +190,16 @@ def open_study(
         names = ", ".join(run.name for run in changed[:3]) + (", ..." if len(changed) > 3 else "")
         raise DMTError(
             "study.output_dir",
-            f"{runs_dir or root} holds {len(changed)} runs of other settings ({names})",
-            "name another output_dir, or give --retrain-changed to train them anew; the old "
+            f"{runs_dir or root} holds {len(changed)} runs with other settings ({names})",
+            "name another output_dir, or pass --retrain-changed to train them again; the old "
             "folders are kept under new names",
         )
     folder.set_aside(changed)
     return folder
 
 
-def read_outcomes(study_dir: Path) -> list[Outcome]:
-    """What became of a study's cells; those that are not trained to their end are left out.
+def read_cell_results(study_dir: Path) -> list[CellResult]:
+    """Read the results of a study's finished cells.
 
     Args:
         study_dir: a study's `output_dir`.
@@ -205,27 +207,31 @@ def read_outcomes(study_dir: Path) -> list[Outcome]:
     Raises:
         DMTError: the folder holds no study.
     """
-    outcomes = []
+    cells = []
     for cell in _cells(study_dir):
         if all(_is_entry_finished(study_dir, run) for run in cell["runs"]):
             stages = [
-                OutcomeStage(name=stage.name, rows=stage.rows, scores=stage.values())
+                CellStage(name=stage.name, rows=stage.rows, scores=stage.values())
                 for run in cell["runs"]
                 for stage in load_results(study_dir / run["folder"]).stages
             ]
-            outcomes.append(
-                Outcome(
-                    cell=cell["name"],
+            cells.append(
+                CellResult(
+                    name=cell["name"],
                     settings=cell["settings"],
                     seed=cell["seed"],
                     stages=tuple(stages),
                 )
             )
-    return outcomes
+    return cells
 
 
 def read_missing(study_dir: Path) -> dict[str, str]:
-    """{cell: why it has no outcome}, for the cells that `read_outcomes` leaves out."""
+    """Return {cell: why it is missing} for the cells that `read_cell_results` leaves out.
+
+    Raises:
+        DMTError: the folder holds no study.
+    """
     missing = {}
     for cell in _cells(study_dir):
         unfinished = [run for run in cell["runs"] if not _is_entry_finished(study_dir, run)]
@@ -239,16 +245,16 @@ def read_missing(study_dir: Path) -> dict[str, str]:
 def _cells(study_dir: Path) -> list[dict[str, Any]]:
     content = _read_json(study_dir / STUDY_FILE)
     if content.get("schema") != SCHEMA:
-        fix = "name the output_dir of a study that was started"
-        raise DMTError(str(study_dir), f"no {STUDY_FILE} of schema {SCHEMA}", fix)
+        fix = "name the output_dir of a study that has been started"
+        raise DMTError(str(study_dir), f"holds no {STUDY_FILE} of schema {SCHEMA}", fix)
     cells: list[dict[str, Any]] = content["cells"]
     return cells
 
 
 def _is_entry_finished(study_dir: Path, run: Mapping[str, Any]) -> bool:
     folder = study_dir / run["folder"]
-    same = _read_json(folder / RUN_FILE).get("key") == run["key"]
-    return same and _is_finished(folder, run["stages"])
+    is_same_run = _read_json(folder / RUN_FILE).get("key") == run["key"]
+    return is_same_run and _is_finished(folder, run["stages"])
 
 
 def _is_finished(folder: Path, stages: Sequence[str]) -> bool:

@@ -1,7 +1,7 @@
-"""A study's run that trains nothing: merges the models of two stages and scores the merge.
+"""A run of a study that merges the models of two stages and scores the merged model.
 
-`python -m axolotl_dmt.study_merge CONFIG` with the `config.yaml` that the study wrote. It leaves
-what a run of one stage leaves.
+`python -m axolotl_dmt.study_merge CONFIG` reads the `config.yaml` that the study wrote. It writes
+the same files as a training of one stage.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from axolotl_dmt.study_folder import FINISHED
 
 
 def merge_and_score(config_file: Path) -> None:
-    """Merge, score as the study's other runs are scored, and write the results.
+    """Merge two stages, score the model like the other runs of the study, and write the results.
 
     Args:
-        config_file: `merge: {method, weight, models}`, the `dmt` block of the run whose stages they
-            are, which says how to score, and `output_dir`.
+        config_file: a YAML with `merge: {method, weight, models}`, the `dmt` block of the run that
+            trained the models, and `output_dir`.
 
     Raises:
-        DMTError: models that cannot be merged, or a mistake in `dmt.evaluate`.
+        DMTError: the models cannot be merged, or `dmt.evaluate` has a mistake.
     """
     started = time.monotonic()
-    told = yaml.safe_load(config_file.read_text(encoding="utf-8"))
-    config, how = read_config(told["dmt"]), told["merge"]
-    folder = RunFolder.of_config(told)
+    raw = yaml.safe_load(config_file.read_text(encoding="utf-8"))
+    config, merge = read_config(raw["dmt"]), raw["merge"]
+    folder = RunFolder.of_config(raw)
     model = folder.stage(0, "merge")
     if not model.exists():
         model.parent.mkdir(parents=True, exist_ok=True)
-        run = Path(how["models"][-1]).parents[1]
-        merge_stages(run, how["models"], method=how["method"], weight=how["weight"], to=model)
+        run = Path(merge["models"][-1]).parents[1]
+        merge_stages(run, merge["models"], method=merge["method"], weight=merge["weight"], to=model)
     stage, extra = StageResult(name="merge", end_step=0), {}
     if config.evaluate is not None and config.evaluates:
         load_hooks(config.hooks or ())
@@ -52,7 +52,7 @@ def merge_and_score(config_file: Path) -> None:
         plan_fingerprint="merge",
         stages=(stage,),
         timings={FINISHED: time.monotonic() - started},
-        settings={"merge": how},
+        settings={"merge": merge},
         extra=extra,
     )
     results.save(folder.results)

@@ -1,4 +1,4 @@
-"""Every number of a study, as rows of one table and as one JSON object."""
+"""All numbers of a study: rows of one CSV table, and one JSON object."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ COLUMNS = (
     "p_greater",
     "p_less",
 )
-"""Of `study_results.csv`. Rows with a seed are measured, the others are means over seeds."""
+"""The columns of `study_results.csv`. Rows with a seed are measurements, others are means."""
 
 MEASURES: dict[str, Callable[[Treatment, str], dict[int, float]]] = {
     "score": Treatment.scores,
@@ -50,8 +50,8 @@ MEASURES: dict[str, Callable[[Treatment, str], dict[int, float]]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curve:
-    """One ability's scores over the amount of its data, in one set-up.
+class ScalingCurve:
+    """One ability's scores by the amount of its data, in one set-up.
 
     Attributes:
         ability: the ability.
@@ -67,93 +67,97 @@ class Curve:
 
 
 def summary(values: Mapping[int, float]) -> Interval | None:
-    """The mean over seeds; None without any."""
+    """Return the mean over seeds with its intervals; None without any seed."""
     return over_seeds(list(values.values())) if values else None
 
 
-def curves(comparison: Comparison) -> list[Curve]:
-    """The scaling curves of every ability that is also a domain with several amounts."""
-    found = []
+def curves(comparison: Comparison) -> list[ScalingCurve]:
+    """Return the scaling curves of every ability that is also a domain with several amounts."""
+    scaling = []
     for ability in comparison.abilities:
         for setup, domain in (("single", ability), ("multi_task", None)):
             points: dict[int, list[tuple[float, float]]] = {}
             for treatment in comparison.amounts(setup, domain).values():
                 scores = treatment.scores(ability)
-                for outcome in treatment.outcomes:
-                    rows = outcome.rows(ability)
-                    if rows and outcome.seed in scores:
-                        points.setdefault(outcome.seed, []).append((rows, scores[outcome.seed]))
+                for cell in treatment.cells:
+                    rows = cell.rows(ability)
+                    if rows and cell.seed in scores:
+                        points.setdefault(cell.seed, []).append((rows, scores[cell.seed]))
             if len({rows for line in points.values() for rows, _ in line}) > 1:
                 fits = fit_scaling(points)
-                found.append(Curve(ability=ability, setup=setup, points=points, fits=fits))
-    return found
+                scaling.append(ScalingCurve(ability=ability, setup=setup, points=points, fits=fits))
+    return scaling
 
 
 def crossings(comparison: Comparison) -> dict[str, Crossing]:
-    """{ability: where mixing turns from gain to conflict}, where two amounts were compared."""
-    found = {
+    """Return {ability: where mixing turns from gain to conflict}, given two amounts or more."""
+    by_ability = {
         ability: gain_turns_to_conflict(
             {float(a): d.by_seed for a, d in conflicts(comparison, ability).items()}
         )
         for ability in comparison.abilities
     }
-    return {ability: crossing for ability, crossing in found.items() if crossing}
+    return {ability: crossing for ability, crossing in by_ability.items() if crossing}
 
 
 def differences(
     comparison: Comparison,
 ) -> list[tuple[Treatment, Treatment, dict[str, Difference]]]:
-    """(DMT at a k above 0, another strategy, {ability: paired difference}), at the same amount."""
+    """Return (DMT at a k above 0, another strategy, {ability: paired difference}).
+
+    All are compared at the largest amount of data.
+    """
     treatments = [t for t in comparison.treatments if t.amount == comparison.largest_amount]
-    found = []
+    compared = []
     for after in (t for t in treatments if t.strategy == "dmt" and t.k != 0):
         for before in (t for t in treatments if t.strategy not in ("dmt", "single")):
             pairs = {a: paired(after.scores(a), before.scores(a)) for a in comparison.abilities}
-            found.append((after, before, {a: pair for a, pair in pairs.items() if pair}))
-    return found
+            compared.append((after, before, {a: pair for a, pair in pairs.items() if pair}))
+    return compared
 
 
 def variants(
     treatments: Sequence[Treatment],
 ) -> list[tuple[Treatment, Treatment, dict[str, Difference]]]:
-    """(Treatment, the first that differs from it in other axes only, {ability: difference}).
+    """Return (treatment, the first treatment of the same kind, {ability: paired difference}).
 
-    Other axes are all but strategy, k, domain and amounts: a variant, a key of the base.
+    Treatments are of the same kind if strategy, k, domain and amounts agree, and only other axes
+    differ, such as a variant or a key of the base.
     """
     first: dict[tuple[Any, ...], Treatment] = {}
-    found = []
+    compared = []
     for after in treatments:
         amounts = [(key, v) for key, v in after.context if key.startswith(DOMAIN_AMOUNT)]
         same = (after.strategy, after.k, after.domain, after.amount, *amounts)
         before = first.setdefault(same, after)
         if before is not after:
-            abilities = dict.fromkeys([*before.outcomes[0].last(), *after.outcomes[0].last()])
+            abilities = dict.fromkeys([*before.cells[0].last(), *after.cells[0].last()])
             pairs = {a: paired(after.scores(a), before.scores(a)) for a in abilities}
-            found.append((after, before, {a: pair for a, pair in pairs.items() if pair}))
-    return found
+            compared.append((after, before, {a: pair for a, pair in pairs.items() if pair}))
+    return compared
 
 
 def records(
     treatments: Sequence[Treatment], abilities: Sequence[str], comparisons: Iterable[Comparison]
 ) -> list[dict[str, Any]]:
-    """The rows of `study_results.csv`; what does not apply is left out of a row."""
+    """Return the rows of `study_results.csv`; a row lacks the columns that do not apply to it."""
     rows = []
     for treatment in treatments:
         rows += _measured(treatment)
         for measure, of in MEASURES.items():
             for ability in abilities:
-                found = of(treatment, ability)
-                mean = summary(found)
+                by_seed = of(treatment, ability)
+                mean = summary(by_seed)
                 if mean is not None:
                     named = {"treatment": treatment.label, "ability": ability}
                     rows.append({"measure": measure, **named, **_interval(mean)})
-                    if measure != "score":  # each seed's score stands there already
+                    if measure != "score":  # each seed's score is a row already
                         rows += [
                             {"measure": measure, **named, "seed": seed, "value": value}
-                            for seed, value in found.items()
+                            for seed, value in by_seed.items()
                         ]
     comparisons = list(comparisons)
-    compared = [found for comparison in comparisons for found in differences(comparison)]
+    compared = [pair for comparison in comparisons for pair in differences(comparison)]
     for after, before, pairs in (*compared, *variants(treatments)):
         for ability, difference in pairs.items():
             named = {"treatment": after.label, "against": before.label, "ability": ability}
@@ -173,25 +177,27 @@ def _measured(treatment: Treatment) -> list[dict[str, Any]]:
             "measure": "score",
             "treatment": treatment.label,
             "ability": ability,
-            "seed": outcome.seed,
+            "seed": cell.seed,
             "stage": stage.name,
-            "cell": outcome.cell,
+            "cell": cell.name,
             "value": metrics.finite(value),
         }
-        for outcome in treatment.outcomes
-        for stage in outcome.stages
+        for cell in treatment.cells
+        for stage in cell.stages
         for ability, value in stage.scores.items()
     ]
 
 
-def _interval(found: Interval) -> dict[str, Any]:
-    low, high = found.bootstrap or (None, None)
-    ends = {"low": found.low, "high": found.high, "bootstrap_low": low, "bootstrap_high": high}
-    return {"value": found.mean, **ends, "n": found.n}
+def _interval(interval: Interval) -> dict[str, Any]:
+    low, high = interval.bootstrap or (None, None)
+    ends = {"low": interval.low, "high": interval.high}
+    ends |= {"bootstrap_low": low, "bootstrap_high": high}
+    return {"value": interval.mean, **ends, "n": interval.n}
 
 
-def _difference(found: Difference) -> dict[str, Any]:
-    return {**_interval(found.interval), "p_greater": found.p_greater, "p_less": found.p_less}
+def _difference(difference: Difference) -> dict[str, Any]:
+    p_values = {"p_greater": difference.p_greater, "p_less": difference.p_less}
+    return {**_interval(difference.interval), **p_values}
 
 
 def to_json(
@@ -201,7 +207,7 @@ def to_json(
     treatments: Sequence[Treatment],
     comparisons: Sequence[Comparison],
 ) -> dict[str, Any]:
-    """The content of `study_results.json`."""
+    """Return the content of `study_results.json`."""
     return {
         "schema": SCHEMA,
         "title": title,
@@ -210,7 +216,7 @@ def to_json(
             {
                 "label": treatment.label,
                 "settings": {axis: str(value) for axis, value in treatment.settings.items()},
-                "seeds": [outcome.seed for outcome in treatment.outcomes],
+                "seeds": [cell.seed for cell in treatment.cells],
                 "stages": list(treatment.stage_names),
             }
             for treatment in treatments
@@ -239,7 +245,7 @@ def _claim(judged: Judged) -> dict[str, Any]:
         "parts": [
             {
                 "ability": part.ability,
-                "quantity": part.what,
+                "quantity": part.quantity,
                 "verdict": part.verdict,
                 "note": part.note,
                 **(_difference(part.difference) if part.difference else {}),
@@ -250,7 +256,7 @@ def _claim(judged: Judged) -> dict[str, Any]:
     }
 
 
-def _curve(curve: Curve) -> dict[str, Any]:
+def _curve(curve: ScalingCurve) -> dict[str, Any]:
     return {
         "ability": curve.ability,
         "setup": curve.setup,
@@ -263,7 +269,7 @@ def _curve(curve: Curve) -> dict[str, Any]:
 
 
 def write_csv(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
-    """Write the records."""
+    """Write the records as CSV."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
@@ -271,6 +277,6 @@ def write_csv(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
 
 
 def write_json(data: Mapping[str, Any], path: Path) -> None:
-    """Write strict JSON."""
+    """Write strict JSON: NaN and infinity are errors."""
     text = json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")

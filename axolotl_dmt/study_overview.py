@@ -7,58 +7,61 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from axolotl_dmt import report_view as view
 from axolotl_dmt.amounts import parse_fraction
-from axolotl_dmt.study_look import (
+from axolotl_dmt.chart_style import (
+    COLOURS,
+    INK,
     MARKERS,
+    PAGE,
     Draw,
-    Look,
     dress,
-    error_bars,
     label,
     new_figure,
     panels,
-    whole_scale,
 )
+from axolotl_dmt.intervals import Interval
+from axolotl_dmt.report_format import MISSING, number
 from axolotl_dmt.study_numbers import summary
+from axolotl_dmt.study_plots import PANEL, error_bars, whole_scale
 from axolotl_dmt.treatments import DOMAIN_AMOUNT, Treatment, at_largest_amount, scale_of
 
-Line = list[tuple[Fraction, Treatment]]
+RatioLine = list[tuple[Fraction, Treatment]]
+"""Treatments by the amount of one domain, ascending."""
 
 
 def overview(
     treatments: Sequence[Treatment], abilities: Sequence[str]
 ) -> dict[str, tuple[str, Draw]]:
-    """{file name's stem: (caption, function that draws it)}."""
-    found: dict[str, tuple[str, Draw]] = {}
+    """Return {stem of the file name: (caption, function that draws it)}."""
+    drawings: dict[str, tuple[str, Draw]] = {}
     rows = at_largest_amount(treatments)
     if rows and abilities:
-        found["heat_map"] = (
+        drawings["heat_map"] = (
             "Mean score after the last stage; the stronger the colour, the nearer the top of the "
             "scale.",
-            lambda look: _heat_map(rows, abilities, look),
+            lambda narrow: _heat_map(rows, abilities, narrow),
         )
     ratios = ratio_lines(treatments)
     if ratios and abilities:
-        found["ratio"] = (
-            "Score by the part of a domain that was there to be trained on, the others' parts "
-            "held: mean and 95% interval over seeds.",
-            lambda look: _ratios(ratios, abilities, treatments, look),
+        drawings["ratio"] = (
+            "Score by the available part of one domain, with the parts of the others fixed: mean "
+            "and 95% interval over seeds.",
+            lambda narrow: _ratios(ratios, abilities, treatments, narrow),
         )
-    return found
+    return drawings
 
 
-def ratio_lines(treatments: Sequence[Treatment]) -> dict[str, dict[str, Line]]:
-    """What varies the amount of one domain and holds the others.
+def ratio_lines(treatments: Sequence[Treatment]) -> dict[str, dict[str, RatioLine]]:
+    """Group treatments that vary the amount of one domain and hold the amounts of the others.
 
     Returns:
-        {domain, as the study names it: {what is held, in words: points by amount}}, for lines of
-        three points or more.
+        {domain, as the study names it: {the amounts held, as text: treatments by amount}}, for
+        lines of three amounts or more.
     """
-    found: dict[str, dict[str, Line]] = {}
+    by_domain: dict[str, dict[str, RatioLine]] = {}
     axes = (axis for t in treatments for axis in t.settings if axis.startswith(DOMAIN_AMOUNT))
     for axis in dict.fromkeys(axes):
-        lines: dict[str, Line] = {}
+        lines: dict[str, RatioLine] = {}
         for treatment in treatments:
             if axis in treatment.settings:
                 held = {k: v for k, v in treatment.settings.items() if k not in (axis, "strategy")}
@@ -71,82 +74,80 @@ def ratio_lines(treatments: Sequence[Treatment]) -> dict[str, dict[str, Line]]:
             if len({amount for amount, _ in line}) > 2
         }
         if long:
-            found[axis.removeprefix(DOMAIN_AMOUNT)] = long
-    return found
+            by_domain[axis.removeprefix(DOMAIN_AMOUNT)] = long
+    return by_domain
 
 
 def _ratios(
-    ratios: dict[str, dict[str, Line]],
+    ratios: dict[str, dict[str, RatioLine]],
     abilities: Sequence[str],
     treatments: Sequence[Treatment],
-    look: Look,
+    narrow: bool,
 ) -> Any:
-    figure, axes = panels(len(ratios) * len(abilities), look)
+    figure, axes = panels(len(ratios) * len(abilities), PANEL, 1 if narrow else 3)
     wanted = [(domain, ability) for domain in ratios for ability in abilities]
     for axis, (domain, ability) in zip(axes, wanted, strict=True):
-        amounts: set[Fraction] = set()
-        for i, (words, line) in enumerate(ratios[domain].items()):
-            known = [(a, s) for a, t in line if a > 0 and (s := summary(t.scores(ability)))]
-            amounts |= {amount for amount, _ in known}
-            error_bars(
-                axis,
-                [float(amount) for amount, _ in known],
-                [mean for _, mean in known],
-                color=look.colours[i % len(look.colours)],
-                marker=MARKERS[i % len(MARKERS)],
-                linewidth=1.5,
-                label=label(words) or None,
-            )
+        amounts = _draw_ratio_lines(axis, ratios[domain], ability)
         axis.set_xscale("log")
-        shown = sorted(amounts)[:: math.ceil(len(amounts) / 6) or 1]
+        shown = amounts[:: math.ceil(len(amounts) / 6) or 1]
         axis.set_xticks([float(amount) for amount in shown], [str(amount) for amount in shown])
         axis.set_xticks([], minor=True)
         axis.set_xlabel(label(f"part of {domain} data"), fontsize=8.5)
         whole_scale(axis, scale_of(treatments, ability))
-        dress(axis, look, ability)
+        dress(axis, ability)
         if ability == abilities[0] and axis.get_legend_handles_labels()[1]:
-            axis.legend(fontsize=8.5, frameon=False, labelcolor=look.ink, loc="best")
+            axis.legend(fontsize=8.5, frameon=False, labelcolor=INK, loc="best")
     return figure
 
 
-def _heat_map(rows: Sequence[Treatment], abilities: Sequence[str], look: Look) -> Any:
-    from matplotlib.colors import LinearSegmentedColormap
+def _draw_ratio_lines(axes: Any, lines: dict[str, RatioLine], ability: str) -> list[Fraction]:
+    """Draw an ability's scores by amount; return the amounts that have a score, ascending."""
+    amounts: set[Fraction] = set()
+    for i, (held, line) in enumerate(lines.items()):
+        points = [(a, mean) for a, t in line if a > 0 and (mean := summary(t.scores(ability)))]
+        amounts |= {amount for amount, _ in points}
+        error_bars(
+            axes,
+            [float(amount) for amount, _ in points],
+            [mean for _, mean in points],
+            color=COLOURS[i % len(COLOURS)],
+            marker=MARKERS[i % len(MARKERS)],
+            linewidth=1.5,
+            label=label(held) or None,
+        )
+    return sorted(amounts)
 
-    scales = {ability: scale_of(rows, ability) for ability in abilities}
-    figure = new_figure(
-        *((3.5, 0.34 * len(rows) + 0.7) if look.narrow else (6.8, 0.36 * len(rows) + 0.7))
-    )
+
+def _heat_map(rows: Sequence[Treatment], abilities: Sequence[str], narrow: bool) -> Any:
+    width, row_height = (3.5, 0.34) if narrow else (6.8, 0.36)
+    figure = new_figure(width, row_height * len(rows) + 0.7)
     axes = figure.subplots()
-    means = [[summary(t.scores(a)) for a in abilities] for t in rows]
-    shares = [
-        [
-            math.nan if i is None else i.mean / scales[a]
-            for a, i in zip(abilities, line, strict=True)
-        ]
-        for line in means
-    ]
-    shades = LinearSegmentedColormap.from_list("share", (look.page, look.colours[0]))
-    axes.imshow(shares, cmap=shades, vmin=0, vmax=1, aspect="auto")
-    for i, line in enumerate(means):
-        for j, found in enumerate(line):
-            axes.text(
-                j,
-                i,
-                view.number(found.mean) if found else view.MISSING,
-                ha="center",
-                va="center",
-                fontsize=8.5,
-                color=_ink_on(shares[i][j], look),
-            )
-    dress(axes, look)
+    scales = {ability: scale_of(rows, ability) for ability in abilities}
+    for i, treatment in enumerate(rows):
+        for j, ability in enumerate(abilities):
+            mean = summary(treatment.scores(ability))
+            _heat_map_cell(axes, (j, i), mean, scales[ability])
+    axes.set(xlim=(-0.5, len(abilities) - 0.5), ylim=(len(rows) - 0.5, -0.5))
+    dress(axes)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    axes.set_yticks(range(len(rows)), [label(t.label, 48) for t in rows], color=look.ink)
-    axes.set_xticks(range(len(abilities)), [label(a, 14) for a in abilities], color=look.ink)
-    axes.xaxis.tick_top()
+    axes.set_yticks(range(len(rows)), [label(t.label, 48) for t in rows], color=INK)
+    axes.set_xticks(range(len(abilities)), [label(a, 14) for a in abilities], color=INK)
+    axes.tick_params(top=False, labeltop=True, labelbottom=False)
     return figure
 
 
-def _ink_on(share: float, look: Look) -> str:
-    """The ink that can be read on a cell: the page's colour on a full one."""
-    return look.page if share > 0.6 else look.ink
+def _heat_map_cell(axes: Any, place: tuple[int, int], mean: Interval | None, scale: float) -> None:
+    from matplotlib.patches import Rectangle
+
+    share = min(max(mean.mean / scale, 0.0), 1.0) if mean else 0.0
+    corner = (place[0] - 0.49, place[1] - 0.48)
+    axes.add_patch(Rectangle(corner, 0.98, 0.96, facecolor=COLOURS[0], alpha=share, linewidth=0))
+    axes.text(
+        *place,
+        number(mean.mean) if mean else MISSING,
+        ha="center",
+        va="center",
+        fontsize=8.5,
+        color=PAGE if share > 0.6 else INK,  # what can be read on the cell
+    )

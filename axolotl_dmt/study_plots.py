@@ -7,73 +7,109 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from axolotl_dmt import paper
-from axolotl_dmt import report_view as view
-from axolotl_dmt.intervals import Interval
-from axolotl_dmt.report_plot import spread
-from axolotl_dmt.study_look import (
+from axolotl_dmt.chart_style import (
+    COLOURS,
+    INK,
     MARKERS,
-    PANEL,
+    SOFT,
     Draw,
-    Look,
+    colours_of,
     dress,
-    error_bars,
-    error_lengths,
     label,
+    name_line_ends,
     new_figure,
     panels,
-    whole_scale,
+    spread,
 )
-from axolotl_dmt.study_numbers import Curve, curves, summary
-from axolotl_dmt.treatments import Comparison, Treatment, at_largest_amount
+from axolotl_dmt.intervals import Interval
+from axolotl_dmt.report_format import number
+from axolotl_dmt.study_numbers import ScalingCurve, curves, summary
+from axolotl_dmt.treatments import CellResult, Comparison, Treatment, at_largest_amount
 
+PANEL = (3.5, 2.7)
+"""Width and height of a panel in inches: about the size of a phone's screen."""
 _SETUPS = {"single": "its data alone", "multi_task": "all data mixed"}
 
 
+def error_lengths(intervals: Sequence[Interval]) -> list[list[float]]:
+    """Return the lengths of error bars below and above the means."""
+    below = [0.0 if i.low is None else i.mean - i.low for i in intervals]
+    above = [0.0 if i.high is None else i.high - i.mean for i in intervals]
+    return [below, above]
+
+
+def error_bars(axes: Any, x: Sequence[float], intervals: Sequence[Interval], **style: Any) -> None:
+    """Draw means with their intervals."""
+    axes.errorbar(
+        x,
+        [i.mean for i in intervals],
+        yerr=error_lengths(intervals),
+        markersize=5,
+        elinewidth=1.1,
+        capsize=2.5,
+        **style,
+    )
+
+
+def whole_scale(axes: Any, scale: float) -> None:
+    """Show a score's axis from 0 to the top of the ability's scale."""
+    axes.set_ylim(-0.04 * scale, 1.04 * scale)
+
+
+def ability_colours(treatments: Sequence[Treatment], abilities: Sequence[str]) -> dict[str, str]:
+    """Return {ability: colour}; an ability has the colour of the domain of its name."""
+    stages = (stage for t in treatments for cell in t.cells for stage in cell.stages)
+    domains = dict.fromkeys(domain for stage in stages for domain in stage.rows)
+    return colours_of(abilities, colours_of(domains))
+
+
 def pictures(comparison: Comparison, size: str | None) -> dict[str, tuple[str, Draw]]:
-    """The pictures that a study's cells allow.
+    """Return the pictures that the cells of a comparison allow.
 
     Args:
         comparison: the treatments.
-        size: the paper's size to quote, where the base model is comparable.
+        size: the paper's model size to quote, where the base model is comparable.
 
     Returns:
-        {file name's stem: (caption, function that draws it)}.
+        {stem of the file name: (caption, function that draws it)}.
     """
-    found: dict[str, tuple[str, Draw]] = {}
+    drawings: dict[str, tuple[str, Draw]] = {}
     lines = curves(comparison)
     if lines:
-        found["scaling"] = (
+        drawings["scaling"] = (
             "Score by rows of the ability's own data: mean and 95% interval over seeds, and the "
             "fitted curve." + _quoting(size, _quoted_curves(lines, comparison, size)),
-            lambda look: _scaling(comparison, lines, size, look),
+            lambda narrow: _scaling(comparison, lines, size, narrow),
         )
     if len(comparison.ks) > 1 and comparison.specialised and _general(comparison):
-        found["k_tradeoff"] = (
-            "Specialised against general ability, one point a k with 95% intervals over seeds, "
-            "joined in the order of k. Crosses are other strategies."
+        drawings["k_tradeoff"] = (
+            "Specialised against general ability: one point for each k, with 95% intervals over "
+            "seeds, joined in the order of k. Crosses are other strategies."
             + _quoting(size, _quoted_sweep(comparison, size)),
-            lambda look: _k_tradeoff(comparison, size, look),
+            lambda narrow: _k_tradeoff(comparison, size, narrow),
         )
     staged = _staged(comparison)
     if staged:
-        found["ability_by_stage"] = (
+        drawings["ability_by_stage"] = (
             "Each ability after each stage: mean and 95% interval over seeds.",
-            lambda look: _stages(comparison, staged, look),
+            lambda narrow: _stages(comparison, staged, narrow),
         )
-    return found
+    return drawings
 
 
 def _quoting(size: str | None, quoted: Sequence[Any]) -> str:
     return f" Dashed grey: quoted from the paper's {size}, not measured here." if quoted else ""
 
 
-def _quoted_curves(lines: Sequence[Curve], comparison: Comparison, size: str | None) -> list[Any]:
+def _quoted_curves(
+    lines: Sequence[ScalingCurve], comparison: Comparison, size: str | None
+) -> list[Any]:
     if size is None:
         return []
-    found = (
+    quoted = (
         paper.quoted_curve(size, c.setup, c.ability, comparison.scale(c.ability)) for c in lines
     )
-    return [points for points in found if points]
+    return [points for points in quoted if points]
 
 
 def _quoted_sweep(comparison: Comparison, size: str | None) -> list[tuple[str, dict[str, float]]]:
@@ -81,20 +117,21 @@ def _quoted_sweep(comparison: Comparison, size: str | None) -> list[tuple[str, d
     return paper.quoted_k_sweep(size, scales) if size else []
 
 
-def _scaling(comparison: Comparison, lines: Sequence[Curve], size: str | None, look: Look) -> Any:
+def _scaling(
+    comparison: Comparison, lines: Sequence[ScalingCurve], size: str | None, narrow: bool
+) -> Any:
     abilities = list(dict.fromkeys(line.ability for line in lines))
-    figure, axes = panels(len(abilities), look)
+    figure, axes = panels(len(abilities), PANEL, 1 if narrow else 3)
     for axis, ability in zip(axes, abilities, strict=True):
         scale = comparison.scale(ability)
         rows = {r for c in lines if c.ability == ability for r in _rows(c)}
         for index, (setup, words) in enumerate(_SETUPS.items()):
-            colour = look.colours[index]
             for curve in (c for c in lines if (c.ability, c.setup) == (ability, setup)):
-                _curve(axis, curve, words, colour, MARKERS[index])
+                _draw_curve(axis, curve, words, COLOURS[index], MARKERS[index])
             quoted = paper.quoted_curve(size, setup, ability, scale) if size else []
             rows |= {r for r, _ in quoted}
             if quoted:
-                style = {"color": look.soft, "linestyle": "--", "linewidth": 1.0}
+                style = {"color": SOFT, "linestyle": "--", "linewidth": 1.0}
                 axis.plot(*zip(*quoted, strict=True), **style, marker=MARKERS[index], markersize=3)
         axis.set_xscale("log")
         shown = sorted(rows)[:: math.ceil(len(rows) / 5)]
@@ -102,29 +139,29 @@ def _scaling(comparison: Comparison, lines: Sequence[Curve], size: str | None, l
         axis.set_xticks([], minor=True)
         axis.set_xlabel("rows", fontsize=8.5)
         whole_scale(axis, scale)
-        dress(axis, look, ability)
-    axes[0].legend(fontsize=8.5, frameon=False, labelcolor=look.ink, loc="best")
+        dress(axis, ability)
+    axes[0].legend(fontsize=8.5, frameon=False, labelcolor=INK, loc="best")
     return figure
 
 
-def _rows(curve: Curve) -> set[float]:
+def _rows(curve: ScalingCurve) -> set[float]:
     return {rows for line in curve.points.values() for rows, _ in line}
 
 
-def _curve(axes: Any, curve: Curve, words: str, colour: str, marker: str) -> None:
+def _draw_curve(axes: Any, curve: ScalingCurve, words: str, colour: str, marker: str) -> None:
     by_rows: dict[float, dict[int, float]] = {}
     for seed, line in curve.points.items():
         for count, score in line:
             by_rows.setdefault(count, {})[seed] = score
     rows = sorted(by_rows)
-    found = [interval for r in rows if (interval := summary(by_rows[r]))]
-    error_bars(axes, rows, found, color=colour, marker=marker, linestyle="none", label=words)
+    means = [interval for r in rows if (interval := summary(by_rows[r]))]
+    error_bars(axes, rows, means, color=colour, marker=marker, linestyle="none", label=words)
     fit = next(iter(curve.fits.values()), None)
     if fit:
         steps = [rows[0] * (rows[-1] / rows[0]) ** (i / 60) for i in range(61)]
         axes.plot(steps, [fit.predict(x) for x in steps], color=colour, linewidth=1.5)
     else:
-        axes.plot(rows, [i.mean for i in found], color=colour, linewidth=1.0)
+        axes.plot(rows, [i.mean for i in means], color=colour, linewidth=1.0)
 
 
 def _general(comparison: Comparison) -> list[str]:
@@ -132,15 +169,18 @@ def _general(comparison: Comparison) -> list[str]:
 
 
 def _mean_of(treatment: Treatment, abilities: Sequence[str]) -> Interval | None:
-    """Over seeds, of each seed's mean over abilities; seeds that lack one are left out."""
+    """Return the interval over seeds of each seed's mean over abilities.
+
+    Seeds that lack one of the abilities are left out.
+    """
     columns = [treatment.scores(ability) for ability in abilities]
     seeds = set.intersection(*(set(column) for column in columns)) if columns else set()
     return summary({s: sum(column[s] for column in columns) / len(columns) for s in seeds})
 
 
-def _k_tradeoff(comparison: Comparison, size: str | None, look: Look) -> Any:
+def _k_tradeoff(comparison: Comparison, size: str | None, narrow: bool) -> Any:
     specialised, general = comparison.specialised, _general(comparison)
-    figure = new_figure(*((PANEL[0], 3.6) if look.narrow else (6.4, 4.4)))
+    figure = new_figure(*((PANEL[0], 3.6) if narrow else (6.4, 4.4)))
     axes = figure.subplots()
     path = []
     for k in comparison.ks:
@@ -155,7 +195,7 @@ def _k_tradeoff(comparison: Comparison, size: str | None, look: Look) -> Any:
         [y.mean for y in ys],
         xerr=error_lengths(xs),
         yerr=error_lengths(ys),
-        color=look.colours[0],
+        color=COLOURS[0],
         marker="o",
         markersize=6,
         linewidth=1.5,
@@ -168,18 +208,18 @@ def _k_tradeoff(comparison: Comparison, size: str | None, look: Look) -> Any:
         x = _mean_of(treatment, general) if treatment else None
         y = _mean_of(treatment, specialised) if treatment else None
         if x and y:
-            axes.plot(x.mean, y.mean, "x", color=look.colours[1], markersize=7, markeredgewidth=1.8)
+            axes.plot(x.mean, y.mean, "x", color=COLOURS[1], markersize=7, markeredgewidth=1.8)
             others.append((name.replace("_", " "), x, y))
     quoted = _quoted_sweep(comparison, size)
     if quoted:
         mean = [(_average(scores, general), _average(scores, specialised)) for _, scores in quoted]
-        style = {"color": look.soft, "linestyle": "--", "linewidth": 1.0}
+        style = {"color": SOFT, "linestyle": "--", "linewidth": 1.0}
         axes.plot(*zip(*mean, strict=True), **style, marker="o", markersize=3)
     axes.set_xlabel(f"general ability ({', '.join(general)})", fontsize=9)
     axes.set_ylabel(f"specialised ability\n(mean of {', '.join(specialised)})", fontsize=9)
-    dress(axes, look, "What k buys and what it costs")
+    dress(axes, "What k buys and what it costs")
     axes.margins(0.12)
-    _name_points(figure, axes, path + others, look)
+    _name_points(figure, axes, path + others)
     return figure
 
 
@@ -187,10 +227,8 @@ def _average(scores: Mapping[str, float], abilities: Sequence[str]) -> float:
     return sum(scores[a] for a in abilities) / len(abilities)
 
 
-def _name_points(
-    figure: Any, axes: Any, points: Sequence[tuple[str, Interval, Interval]], look: Look
-) -> None:
-    """Names in the right margin, kept apart, each with a thin line from its point."""
+def _name_points(figure: Any, axes: Any, points: Sequence[tuple[str, Interval, Interval]]) -> None:
+    """Write names in the right margin, apart from each other, each with a line to its point."""
     figure.draw_without_rendering()  # settles the limits
     low, high = axes.get_ylim()
     heights = [(y.mean - low) / (high - low) for _, _, y in points]
@@ -201,13 +239,13 @@ def _name_points(
             xytext=(1.02, place),
             textcoords="axes fraction",
             fontsize=8.5,
-            color=look.ink,
+            color=INK,
             va="center",
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
                 "linestyle": ":",
-                "color": look.soft,
+                "color": SOFT,
                 "linewidth": 0.8,
                 "shrinkB": 5,
             },
@@ -215,7 +253,7 @@ def _name_points(
 
 
 def _staged(comparison: Comparison) -> list[Treatment]:
-    """Treatments of several stages at the largest amount; of DMT's k only the reference."""
+    """Return treatments of several stages at the largest amount; of DMT only the reference k."""
     reference = comparison.reference()
     return [
         t
@@ -224,53 +262,39 @@ def _staged(comparison: Comparison) -> list[Treatment]:
     ]
 
 
-def _stages(comparison: Comparison, staged: Sequence[Treatment], look: Look) -> Any:
-    figure, axes = panels(len(staged), look)
+def _stages(comparison: Comparison, staged: Sequence[Treatment], narrow: bool) -> Any:
+    figure, axes = panels(len(staged), PANEL, 1 if narrow else 3)
+    colours = ability_colours(comparison.treatments, comparison.abilities)
     for axis, treatment in zip(axes, staged, strict=True):
         names = treatment.stage_names
         ends = []
         for index, ability in enumerate(comparison.abilities):
-            colour = look.colours[index % len(look.colours)]
-            found = {
+            means = {
                 i: interval
                 for i in range(len(names))
                 if (interval := summary(treatment.by_seed(_score_after(i, ability))))
             }
             scale = comparison.scale(ability)
-            shares = [_rescaled(interval, scale) for interval in found.values()]
-            error_bars(
-                axis, list(found), shares, color=colour, marker=MARKERS[index % 6], linewidth=1.6
-            )
-            if found:
-                last = list(found.values())[-1]
-                ends.append((ability, colour, last.mean / scale, view.number(last.mean)))
-        places = spread([end[2] for end in ends], 0.085)
-        for (ability, colour, _, value), place in zip(ends, places, strict=True):
-            axis.annotate(
-                f"{label(ability, 14)} {value}",
-                (1.0, place),
-                xycoords=("axes fraction", "data"),
-                xytext=(4, 0),
-                textcoords="offset points",
-                color=colour,
-                fontsize=8.5,
-                va="center",
-                annotation_clip=False,
-            )
+            shares = [_rescaled(interval, scale) for interval in means.values()]
+            style = {"color": colours[ability], "marker": MARKERS[index % len(MARKERS)]}
+            error_bars(axis, list(means), shares, linewidth=1.6, **style)
+            if means:
+                last = list(means.values())[-1]
+                text = f"{label(ability, 14)} {number(last.mean)}"
+                ends.append((text, colours[ability], last.mean / scale))
+        name_line_ends(axis, ends, 0.085)
         axis.set_xticks(range(len(names)), [label(name, 12) for name in names])
         axis.set_xlim(-0.2, len(names) - 0.8)
         whole_scale(axis, 1.0)
-        dress(axis, look, treatment.label)
+        dress(axis, treatment.label)
     return figure
 
 
-def _score_after(stage: int, ability: str) -> Callable[[Any], float | None]:
-    return lambda outcome: (
-        outcome.stages[stage].scores.get(ability) if stage < len(outcome.stages) else None
-    )
+def _score_after(stage: int, ability: str) -> Callable[[CellResult], float | None]:
+    return lambda cell: cell.stages[stage].scores.get(ability) if stage < len(cell.stages) else None
 
 
-def _rescaled(found: Interval, scale: float) -> Interval:
-    low = None if found.low is None else found.low / scale
-    high = None if found.high is None else found.high / scale
-    return Interval(mean=found.mean / scale, low=low, high=high, bootstrap=None, n=found.n)
+def _rescaled(interval: Interval, scale: float) -> Interval:
+    low = None if interval.low is None else interval.low / scale
+    high = None if interval.high is None else interval.high / scale
+    return Interval(mean=interval.mean / scale, low=low, high=high, bootstrap=None, n=interval.n)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_dmt import paper
-from axolotl_dmt import report_view as view
+from axolotl_dmt.chart_style import Draw, save, svg_for_widths
 from axolotl_dmt.claims import NOT_MEASURED, Judged, judge
-from axolotl_dmt.outcomes import Outcome
+from axolotl_dmt.report_format import count
 from axolotl_dmt.report_html import markdown_html, render
-from axolotl_dmt.report_markdown import escaped, markdown_table
-from axolotl_dmt.study_look import SHOWN_SIZE, Draw, Look, png
+from axolotl_dmt.report_markdown import quoted_table
+from axolotl_dmt.report_tables import Table, escaped
+from axolotl_dmt.report_view import QuotedTable
 from axolotl_dmt.study_numbers import records, to_json, write_csv, write_json
 from axolotl_dmt.study_overview import overview
 from axolotl_dmt.study_plots import pictures
 from axolotl_dmt.study_tables import (
     HOW_TO_READ,
-    Table,
     crossing_table,
     differences_table,
     measure_tables,
@@ -30,26 +29,26 @@ from axolotl_dmt.study_tables import (
     score_tables,
     variants_table,
 )
-from axolotl_dmt.treatments import Comparison, Treatment, abilities_of, comparisons, group
-
-_LOOKS = {
-    "light": Look(),
-    "dark": Look(dark=True),
-    "light_narrow": Look(narrow=True),
-    "dark_narrow": Look(dark=True, narrow=True),
-}
+from axolotl_dmt.treatments import (
+    CellResult,
+    Comparison,
+    Treatment,
+    abilities_of,
+    comparisons,
+    group,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Section:
-    """What is said of one comparison.
+    """What the report says about one comparison.
 
     Attributes:
-        title: its context in words; empty where the study has only one.
-        reference: the treatment that claims on DMT are judged at, in a sentence; or empty.
-        judged: verdicts.
-        pictures: drawn.
-        tables: that compare treatments.
+        title: its context as text; empty where the study has only one.
+        reference: a sentence on the treatment at which claims on DMT are judged, or empty.
+        judged: the verdicts on the paper's claims.
+        pictures: those that compare treatments.
+        tables: those that compare treatments.
     """
 
     title: str
@@ -59,24 +58,24 @@ class _Section:
     tables: list[Table]
 
     def claims(self) -> list[tuple[Judged, Table]]:
-        """Each with the table of its parts."""
+        """Return each claim with the table of its parts."""
         return [(judged, parts_table(judged)) for judged in self.judged]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Report:
-    """All that is said.
+    """The content of the report.
 
     Attributes:
-        title: of the study.
-        lede: what came out, in a sentence or two.
+        title: the study's title.
+        lede: the outcome in a sentence or two.
         notes: a list in Markdown.
-        main: treatments by abilities.
-        tables: beside it.
-        stages: what later stages did.
+        main: the table of treatments by abilities.
+        tables: further tables of the whole study.
+        stages: tables of what later stages did to abilities.
         sections: one for each group of treatments that may be compared.
-        pictures: of the whole study.
-        quoted: the paper's numbers, by size.
+        pictures: those of the whole study.
+        quoted: the paper's results, one table for each model size.
     """
 
     title: str
@@ -87,37 +86,30 @@ class _Report:
     stages: list[Table]
     sections: list[_Section]
     pictures: list[_Picture]
-    quoted: list[dict[str, Any]]
+    quoted: list[QuotedTable]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Picture:
-    """A picture as PNG.
+    """A picture of the report.
 
     Attributes:
-        stem: of its file name.
+        stem: the stem of its file name.
         caption: what it shows.
-        looks: {name of a look: bytes}.
+        draw: draws it.
     """
 
     stem: str
     caption: str
-    looks: dict[str, bytes]
+    draw: Draw
 
-    def width(self) -> int:
-        """To show the wide one at, in CSS pixels."""
-        return round(int.from_bytes(self.looks["light"][16:20], "big") * SHOWN_SIZE)
-
-    def uris(self) -> dict[str, str]:
-        """{name of a look: data URI}."""
-        return {
-            name: f"data:image/png;base64,{base64.b64encode(data).decode()}"
-            for name, data in self.looks.items()
-        }
+    def svg(self) -> Any:
+        """Return the picture for the HTML page."""
+        return svg_for_widths(self.draw, name=self.stem, summary=self.caption)
 
 
 def write_study_report(
-    outcomes: Sequence[Outcome],
+    cells: Sequence[CellResult],
     folder: str | Path,
     *,
     title: str,
@@ -129,44 +121,44 @@ def write_study_report(
     """Write `study.md`, `study.html`, PNGs, `study_results.json` and `study_results.csv`.
 
     Args:
-        outcomes: the finished cells; failed ones belong into the notes.
-        folder: where to; it is made.
-        title: of the study.
+        cells: the finished cells; failed ones belong in the notes.
+        folder: where to write; it is created if needed.
+        title: the study's title.
         notes: what a reader must know, such as failed cells or how sizes were chosen; Markdown.
-        base_model: of all cells, where it is no axis. The paper is quoted beside its own models
-            only.
+        base_model: that of all cells, where it is not an axis. The paper is quoted beside the
+            models that it used only.
         general: the abilities of general data.
-        k: the k of DMT to judge the paper's claims at. Left out, a rule picks one without looking
-            at scores (`Comparison.reference_k`).
+        k: the k of DMT to judge the paper's claims at. By default a rule chooses one without
+            looking at scores (`Comparison.reference_k`).
 
     Returns:
         The path of `study.html`.
 
     Raises:
-        ValueError: two outcomes of the same settings and seed.
+        ValueError: two cells have the same settings and seed.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    treatments = group(outcomes)
+    treatments = group(cells)
     abilities = abilities_of(treatments, general)
     compared = comparisons(treatments, general, k) if treatments else []
     sections = [_section(c, i, compared, base_model) for i, c in enumerate(compared)]
     for old in folder.glob("study*.png"):
-        old.unlink()  # of an earlier report, whose cells may have been others
-    everything = _drawn("study_", overview(treatments, abilities))
+        old.unlink()  # left by an earlier report, which may have had other cells
+    everything = _named("study_", overview(treatments, abilities))
     for picture in (*everything, *(p for section in sections for p in section.pictures)):
-        (folder / f"{picture.stem}.png").write_bytes(picture.looks["light"])
+        save(picture.draw(False), folder / f"{picture.stem}.png")
     rows = records(treatments, abilities, compared)
     write_csv(rows, folder / "study_results.csv")
     write_json(to_json(title, notes, rows, treatments, compared), folder / "study_results.json")
-    main, *less = score_tables(treatments, abilities) if treatments else [None]
+    main, *less_data = score_tables(treatments, abilities) if treatments else [None]
     other = variants_table(treatments, abilities)
     report = _Report(
         title=title,
-        lede=_lede(outcomes, treatments, sections),
+        lede=_lede(cells, treatments, sections),
         notes="\n".join("- " + note.strip().replace("\n", "\n  ") for note in notes),
         main=main,
-        tables=[table for table in (other, *less) if table],
+        tables=[table for table in (other, *less_data) if table],
         stages=measure_tables(treatments, abilities),
         sections=sections,
         pictures=everything,
@@ -174,37 +166,33 @@ def write_study_report(
     )
     (folder / "study.md").write_text(_markdown(report), encoding="utf-8", errors="replace")
     page = folder / "study.html"
-    words = {"notes": markdown_html(report.notes), "how_to_read": HOW_TO_READ, "paper": paper}
-    html = render("study.html.j2", {**vars(report), **words})
+    texts = {"notes": markdown_html(report.notes), "how_to_read": HOW_TO_READ, "paper": paper}
+    html = render("study.html.j2", {**vars(report), **texts})
     page.write_text(html, encoding="utf-8", errors="replace")
     return page
 
 
 def _section(
-    comparison: Comparison, index: int, all_of_them: Sequence[Comparison], base_model: str
+    comparison: Comparison, index: int, compared: Sequence[Comparison], base_model: str
 ) -> _Section:
-    several = len(all_of_them) > 1
-    words = ", ".join(f"{key} = {value}" for key, value in comparison.context)
+    several = len(compared) > 1
+    context = ", ".join(f"{key} = {value}" for key, value in comparison.context)
     prefix = f"study_{index + 1}_" if several else "study_"
-    drawn = pictures(comparison, _paper_size(comparison, base_model))
+    drawings = pictures(comparison, _paper_size(comparison, base_model))
     tables = (differences_table, scaling_table, crossing_table)
     return _Section(
-        title=(words or "no other axis set") if several else "",
+        title=(context or "no other axis set") if several else "",
         reference=_reference(comparison),
         judged=judge(comparison),
-        pictures=_drawn(prefix, drawn),
+        pictures=_named(prefix, drawings),
         tables=[table for make in tables if (table := make(comparison))],
     )
 
 
-def _drawn(prefix: str, found: Mapping[str, tuple[str, Draw]]) -> list[_Picture]:
+def _named(prefix: str, drawings: Mapping[str, tuple[str, Draw]]) -> list[_Picture]:
     return [
-        _Picture(
-            stem=prefix + stem,
-            caption=caption,
-            looks={name: png(draw, look) for name, look in _LOOKS.items()},
-        )
-        for stem, (caption, draw) in found.items()
+        _Picture(stem=prefix + stem, caption=caption, draw=draw)
+        for stem, (caption, draw) in drawings.items()
     ]
 
 
@@ -212,53 +200,53 @@ def _paper_size(comparison: Comparison, base_model: str) -> str | None:
     return paper.comparable_size(dict(comparison.context).get("base_model", base_model))
 
 
-def _quoted(compared: Sequence[Comparison], base_model: str) -> list[dict[str, Any]]:
+def _quoted(compared: Sequence[Comparison], base_model: str) -> list[QuotedTable]:
     sizes = dict.fromkeys(_paper_size(comparison, base_model) for comparison in compared)
-    return [{"size": size, "rows": paper.quoted_rows(size)} for size in sizes if size]
+    return [QuotedTable(size=size, rows=paper.quoted_rows(size)) for size in sizes if size]
 
 
 def _reference(comparison: Comparison) -> str:
-    found = comparison.reference()
-    if found is None:
+    reference = comparison.reference()
+    if reference is None:
         return ""
     studied = [k for k in comparison.ks if k > 0]
     if comparison.declared_k is not None or len(studied) < 2:
-        return f"Claims on DMT are judged at: {found.label}."
+        return f"Claims on DMT are judged at: {reference.label}."
     rule = (
         "the paper's k"
         if comparison.reference_k == Fraction(1, 256)
         else "the middle one of those above 0 and below 1"
     )
     return (
-        f"Claims on DMT are judged at {found.label}: {rule}, a choice that no score went into. "
-        "Every other k stands in the table of differences."
+        f"Claims on DMT are judged at {reference.label}: {rule}, a choice made without any score. "
+        "Every other k is in the table of differences."
     )
 
 
 def _lede(
-    outcomes: Sequence[Outcome], treatments: Sequence[Treatment], sections: Sequence[_Section]
+    cells: Sequence[CellResult], treatments: Sequence[Treatment], sections: Sequence[_Section]
 ) -> str:
     if not treatments:
         return "No cell has finished yet."
-    seeds = {outcome.seed for outcome in outcomes}
+    seeds = {cell.seed for cell in cells}
     counts = [
-        _many(len(outcomes), "trained cell"),
+        _many(len(cells), "trained cell"),
         _many(len(treatments), "treatment"),
         _many(len(seeds), "seed"),
     ]
-    said = f"{', '.join(counts)}."
+    summary = f"{', '.join(counts)}."
     judged = [j for section in sections for j in section.judged if j.verdict != NOT_MEASURED]
     if not judged:
-        return f"{said} No claim of the paper was measured."
+        return f"{summary} No claim of the paper was measured."
     by_verdict: dict[str, list[str]] = {}
     for j in judged:
         by_verdict.setdefault(j.verdict, []).append(j.claim.key)
     verdicts = "; ".join(f"{verdict}: {', '.join(keys)}" for verdict, keys in by_verdict.items())
-    return f"{said} Claims of the paper that were measured: {verdicts}."
+    return f"{summary} Claims of the paper that were measured: {verdicts}."
 
 
-def _many(count: int, noun: str) -> str:
-    return f"{view.count(count)} {noun}{'s' if count != 1 else ''}"
+def _many(number: int, noun: str) -> str:
+    return f"{count(number)} {noun}{'s' if number != 1 else ''}"
 
 
 def _markdown(report: _Report) -> str:
@@ -268,8 +256,8 @@ def _markdown(report: _Report) -> str:
     if report.main:
         parts += [*_tables([report.main], 2), HOW_TO_READ]
     for section in report.sections:
-        where = f": {escaped(section.title)}" if section.title else ""
-        parts.append(f"## The paper's claims{where}")
+        context = f": {escaped(section.title)}" if section.title else ""
+        parts.append(f"## The paper's claims{context}")
         if section.reference:
             parts.append(section.reference)
         for judged, table in section.claims():
@@ -283,12 +271,9 @@ def _markdown(report: _Report) -> str:
         parts += ["## What later stages did", *_tables(report.stages, 3)]
     for quote in report.quoted:
         parts += [
-            f"## For reference: quoted from the paper, {quote['size']}",
+            f"## For reference: quoted from the paper, {quote.size}",
             f"Not measured by this study. Quoted from {paper.CITATION}.",
-            markdown_table(
-                ("strategy", *paper.BENCHMARKS),
-                [(r.strategy, *(f"{s:.2f}" for s in r.scores)) for r in quote["rows"]],
-            ),
+            quoted_table(quote.rows),
         ]
     return "\n\n".join(parts) + "\n"
 
@@ -304,5 +289,5 @@ def _tables(tables: Sequence[Table], level: int) -> list[str]:
             parts.append(f"{'#' * level} {escaped(table.title)}")
         if table.note:
             parts.append(table.note)
-        parts.append(markdown_table(table.header, table.rows, left=table.left))
+        parts.append(table.markdown())
     return parts

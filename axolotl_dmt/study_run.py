@@ -1,4 +1,4 @@
-"""Runs a study: each run an `axolotl train` of its own, some at a time, parents before children."""
+"""Train the runs of a study in processes of their own, several at a time, parents first."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from axolotl_dmt.study_folder import LOG_FILE, StudyFolder
 
 
 def train_command(config: Path, launcher_args: str) -> list[str]:
-    """What trains a configuration, for people to type."""
+    """Return the command that trains a configuration, as a user would type it."""
     return ["axolotl", "train", str(config), *shlex.split(launcher_args)]
 
 
 def run_command(run: StudyRun, config: Path, launcher_args: str) -> list[str]:
-    """What does one run, for people to type."""
+    """Return the command that does one run, as a user would type it."""
     if run.merge is not None:
         return ["python", "-m", "axolotl_dmt.study_merge", str(config)]
     return train_command(config, launcher_args)
 
 
 def emit(folder: StudyFolder, runs: Sequence[StudyRun], launcher_args: str) -> Iterator[str]:
-    """The commands of the runs that are not done, a line each, in waves.
+    """Write the configurations of the unfinished runs and yield their commands, in waves.
 
-    The runs of a wave need only runs of earlier waves. Their configurations are written.
+    The runs of a wave depend only on runs of earlier waves.
     """
     waves: dict[int, list[StudyRun]] = {}
     for run in runs:
@@ -52,19 +52,23 @@ def emit(folder: StudyFolder, runs: Sequence[StudyRun], launcher_args: str) -> I
 
 
 class StudyRunner:
-    """Trains what is left of a study and keeps count."""
+    """Trains the unfinished runs of a study and reports progress.
+
+    Attributes:
+        failed: {key of a run: why it failed}.
+    """
 
     def __init__(
         self, folder: StudyFolder, *, jobs: int, launcher_args: str, console: Console, lock: int
     ) -> None:
-        """Keeps the settings.
+        """Store the settings.
 
         Args:
-            folder: of the study.
-            jobs: runs at a time.
+            folder: the study's folder.
+            jobs: the number of runs at a time.
             launcher_args: added to each `axolotl train`.
             console: where progress is shown.
-            lock: the file descriptor that `locked` gave.
+            lock: the file descriptor that `locked` yields.
         """
         self.folder, self.jobs, self.launcher_args = folder, jobs, launcher_args
         self.console, self.lock = console, lock
@@ -73,7 +77,7 @@ class StudyRunner:
         self.stopping = False
 
     def train(self, runs: Sequence[StudyRun]) -> None:
-        """Train the runs that are not done; `failed` says afterwards which failed, by key.
+        """Train the unfinished runs; afterwards `failed` holds those that failed.
 
         Args:
             runs: parents before children.
@@ -92,7 +96,7 @@ class StudyRunner:
                             waiting.remove(run)
                             self._fail(run, f"skipped, {run.parent.name} failed")
                             progress.advance(total)
-                            self._say(self._count(done, runs), run, self.failed[run.key], 0)
+                            self._print(self._count(done, runs), run, self.failed[run.key], 0)
                         elif len(running) < self.jobs and (
                             run.parent is None or run.parent.key in done
                         ):
@@ -110,10 +114,10 @@ class StudyRunner:
                             done.add(run.key)
                         progress.advance(total)
                         seconds = time.monotonic() - started
-                        self._say(self._count(done, runs), run, problem, seconds)
+                        self._print(self._count(done, runs), run, problem, seconds)
 
     def _train(self, run: StudyRun) -> str | None:
-        """Train one run; returns what went wrong, or None."""
+        """Train one run; return what went wrong, or None."""
         config = self.folder.write(run)
         log = self.folder.of(run) / LOG_FILE
         program, *arguments = run_command(run, config, self.launcher_args)
@@ -128,7 +132,7 @@ class StudyRunner:
                 stderr=subprocess.STDOUT,
                 env=self._environment(),
                 start_new_session=True,
-                # A run that outlives this process keeps the folder locked.
+                # A run that outlives this process keeps the lock on the folder.
                 pass_fds=(self.lock,),
             )
             self.processes[run.key] = process
@@ -136,7 +140,7 @@ class StudyRunner:
             del self.processes[run.key]
         if code == 0 and self.folder.is_done(run):
             return None
-        return f"{_last_words(log)} (exit code {code}, see {log})"
+        return f"{_failure_message(log)} (exit code {code}, see {log})"
 
     def _environment(self) -> dict[str, str]:
         environment = {**os.environ}
@@ -152,14 +156,14 @@ class StudyRunner:
     def _count(self, done: Set[str], runs: Sequence[StudyRun]) -> str:
         return f"[{len(done) + len(self.failed)}/{len(runs)}]"
 
-    def _say(self, count: str, run: StudyRun, problem: str | None, seconds: float) -> None:
+    def _print(self, count: str, run: StudyRun, problem: str | None, seconds: float) -> None:
         if problem:
-            what = f"failed: {problem}"
+            outcome = f"failed: {problem}"
         else:
             last = load_results(self.folder.of(run)).stages[-1]
             scores = ", ".join(f"{name} {value:.3f}" for name, value in last.values().items())
-            what = f"not scored: {last.error}" if last.error else scores or "done"
-        text = f"{count} {run.name} {seconds:.0f} s: {what}"
+            outcome = f"not scored: {last.error}" if last.error else scores or "done"
+        text = f"{count} {run.name} {seconds:.0f} s: {outcome}"
         style = "red" if problem else None
         self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
@@ -176,7 +180,10 @@ class StudyRunner:
 
     @contextlib.contextmanager
     def _pool(self) -> Iterator[ThreadPoolExecutor]:
-        """A thread for each run at a time; where this process is stopped, so are its runs."""
+        """Start a pool with a thread for each concurrent run; on an exception, stop the runs.
+
+        SIGTERM raises SystemExit until the exit, so that it stops the runs as well.
+        """
         former = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         try:
             with ThreadPoolExecutor(self.jobs) as pool:
@@ -197,12 +204,12 @@ def _cpus() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _last_words(log: Path) -> str:
-    """Our own error line where there is one, else the last line of a log."""
+def _failure_message(log: Path) -> str:
+    """Return axolotl-dmt's own error line from a log, else the last error, else the last line."""
     lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines()]
     for mark in ("axolotl-dmt: ", "Error", ""):
-        # the launcher interrupts the other ranks of a run of which one failed
-        said = [line for line in lines if mark in line and line and INTERRUPTED not in line]
-        if said:
-            return (said[0] if mark == "axolotl-dmt: " else said[-1])[:300]
+        # when one rank of a run fails, the launcher interrupts the others
+        matching = [line for line in lines if mark in line and line and INTERRUPTED not in line]
+        if matching:
+            return (matching[0] if mark == "axolotl-dmt: " else matching[-1])[:300]
     return "no output"

@@ -1,70 +1,51 @@
-"""The tables of a study's report, for Markdown and HTML alike."""
+"""The tables of a study's report."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
-from axolotl_dmt import report_view as view
 from axolotl_dmt.claims import Judged, Part
 from axolotl_dmt.intervals import Difference, Interval
+from axolotl_dmt.report_format import MISSING, number
+from axolotl_dmt.report_tables import Table
 from axolotl_dmt.study_numbers import MEASURES, crossings, curves, differences, summary, variants
 from axolotl_dmt.treatments import Comparison, Treatment
 
 HOW_TO_READ = (
-    "A number in brackets is a 95% interval over seeds (Student's t; the bootstrap's is in "
+    "Numbers in brackets are a 95% interval over seeds (Student's t; the bootstrap's is in "
     "study_results.csv, and too narrow at few seeds). It says how much the result varies with the "
-    "seed of data order and training on the same test items, and nothing of other items or models; "
-    "it may pass the end of the scale, and has no width where all seeds agree. p is the exact "
-    "paired sign-flip test's, one-sided in the direction of the claim."
+    "seed of data order and training on the same test items, and nothing about other items or "
+    "models; it may exceed the end of the scale, and has no width where all seeds agree. p is that "
+    "of the exact paired sign-flip test, one-sided in the direction of the claim."
 )
 
 _MEASURE_NOTES = {
-    "forgetting": "Best score after any earlier stage minus the last: above 0 something was lost.",
-    "retention": "Last score over the best after any earlier stage, as a ratio.",
+    "forgetting": "Best score after any earlier stage minus the last: above 0, something was lost.",
+    "retention": "Last score divided by the best after any earlier stage.",
     "backward_transfer": (
-        "Last score minus that right after the stage that first trained on the ability's domain: "
-        "below 0 later stages hurt it."
+        "Last score minus the score right after the stage that first trained on the ability's "
+        "domain: below 0, later stages hurt it."
     ),
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A table as text.
-
-    Attributes:
-        title: its heading.
-        note: a sentence below the heading, or empty.
-        header: the columns.
-        rows: of as many cells each.
-        left: columns set to the left.
-    """
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
-    left: tuple[int, ...] = (0,)
-
-
-def interval(found: Interval | None, *, sign: bool = False) -> str:
-    """`0.412 [0.380, 0.444]`, or the mean alone of one seed."""
-    if found is None:
-        return view.MISSING
-    mean = view.number(found.mean, sign=sign)
-    if found.low is None or found.high is None:
+def interval_text(interval: Interval | None, *, sign: bool = False) -> str:
+    """Return `0.412 [0.380, 0.444]`, or `0.412 (one seed)`."""
+    if interval is None:
+        return MISSING
+    mean = number(interval.mean, sign=sign)
+    if interval.low is None or interval.high is None:
         return f"{mean} (one seed)"
-    return f"{mean} [{view.number(found.low, sign=sign)}, {view.number(found.high, sign=sign)}]"
+    return f"{mean} [{number(interval.low, sign=sign)}, {number(interval.high, sign=sign)}]"
 
 
 def p_value(p: float | None) -> str:
-    """Three decimals, and never 0."""
-    return view.MISSING if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+    """Return a p-value with three decimals, never as 0."""
+    return MISSING if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def score_tables(treatments: Sequence[Treatment], abilities: Sequence[str]) -> list[Table]:
-    """The main table, treatments by abilities; and one of those with less data, where any are."""
+    """Return the main table, treatments by abilities, and that of treatments with less data."""
     largest = max((t.amount for t in treatments if t.amount), default=None)
     less = [t for t in treatments if t.amount is not None and t.amount != largest]
     less.sort(key=lambda t: (t.context, t.strategy, t.domain or "", t.amount))
@@ -84,7 +65,7 @@ def _scores(title: str, treatments: Sequence[Treatment], abilities: Sequence[str
         rows=tuple(
             (
                 t.label,
-                *(interval(summary(t.scores(a))) for a in abilities),
+                *(interval_text(summary(t.scores(a))) for a in abilities),
                 _seeds(t, abilities),
             )
             for t in treatments
@@ -98,13 +79,13 @@ def _seeds(treatment: Treatment, abilities: Sequence[str]) -> str:
 
 
 def measure_tables(treatments: Sequence[Treatment], abilities: Sequence[str]) -> list[Table]:
-    """What stages did to abilities: of treatments with more than one stage."""
-    found = []
+    """Return what later stages did to abilities, for treatments with more than one stage."""
+    tables = []
     for name, note in _MEASURE_NOTES.items():
         table = _measure(name, MEASURES[name], treatments, abilities, note)
         if table.rows:
-            found.append(table)
-    return found
+            tables.append(table)
+    return tables
 
 
 def _measure(
@@ -116,41 +97,41 @@ def _measure(
 ) -> Table:
     rows = []
     for t in treatments:
-        cells = [interval(summary(of(t, a)), sign=name != "retention") for a in abilities]
-        if any(cell != view.MISSING for cell in cells):
+        cells = [interval_text(summary(of(t, a)), sign=name != "retention") for a in abilities]
+        if any(cell != MISSING for cell in cells):
             rows.append((t.label, *cells))
     title = name.replace("_", " ").capitalize()
     return Table(title=title, note=note, header=("treatment", *abilities), rows=tuple(rows))
 
 
 def differences_table(comparison: Comparison) -> Table | None:
-    """DMT at every k above 0 minus the other strategies, paired by seed."""
+    """Return DMT at every k above 0 minus the other strategies, paired by seed."""
     title = "DMT minus the other strategies, paired by seed"
     return _pairs(title, differences(comparison), comparison.abilities)
 
 
 def variants_table(treatments: Sequence[Treatment], abilities: Sequence[str]) -> Table | None:
-    """Treatments that differ in a variant or a key of the base only, paired by seed."""
+    """Return the differences of treatments in which only a variant or a key of the base differs."""
     return _pairs("Variants, paired by seed", variants(treatments), abilities)
 
 
 def _pairs(
     title: str,
-    found: Sequence[tuple[Treatment, Treatment, Mapping[str, Difference]]],
+    compared: Sequence[tuple[Treatment, Treatment, Mapping[str, Difference]]],
     abilities: Sequence[str],
 ) -> Table | None:
-    if not found:
+    if not compared:
         return None
     return Table(
         title=title,
         note=(
-            "p is two-sided here, since not every one of these is claimed: of five seeds it is "
-            "never below 0.062. Nothing is corrected for the number of rows."
+            "p is two-sided here, since not every one of these is a claim: with five seeds it is "
+            "never below 0.062. There is no correction for the number of rows."
         ),
         header=("after", "minus", *abilities),
         rows=tuple(
             (after.label, before.label, *(_pair(pairs.get(a)) for a in abilities))
-            for after, before, pairs in found
+            for after, before, pairs in compared
         ),
         left=(0, 1),
     )
@@ -158,12 +139,12 @@ def _pairs(
 
 def _pair(difference: Difference | None) -> str:
     if difference is None:
-        return view.MISSING
-    return f"{interval(difference.interval, sign=True)} p {p_value(difference.p)}"
+        return MISSING
+    return f"{interval_text(difference.interval, sign=True)} p {p_value(difference.p)}"
 
 
 def scaling_table(comparison: Comparison) -> Table | None:
-    """The preferred curve of each ability and set-up."""
+    """Return the preferred curve of each ability and set-up."""
     rows = []
     for curve in curves(comparison):
         fit = next(iter(curve.fits.values()), None)
@@ -177,7 +158,7 @@ def scaling_table(comparison: Comparison) -> Table | None:
         title="Fitted scaling curves",
         note=(
             "Least squares of score on rows of the ability's own data; a power law only where its "
-            "AICc is better by more than 2. ± is the standard error of leaving a seed out."
+            "AICc is better by more than 2. ± is the delete-one-seed jackknife's standard error."
         ),
         header=("ability", "set-up", "score =", "residual", "points"),
         rows=tuple(rows),
@@ -186,23 +167,23 @@ def scaling_table(comparison: Comparison) -> Table | None:
 
 
 def crossing_table(comparison: Comparison) -> Table | None:
-    """Where mixing turns from gain to conflict."""
+    """Return the amount of data at which mixing turns from gain to conflict, by ability."""
     rows = []
-    for ability, found in crossings(comparison).items():
-        if found.amount is None:
-            said = found.why
+    for ability, crossing in crossings(comparison).items():
+        if crossing.amount is None:
+            text = crossing.why
         else:
-            said = f"{found.amount:.3g} of the data"
-            if found.interval:
-                said += f" [{found.interval[0]:.3g}, {found.interval[1]:.3g}]"
-        rows.append((ability, said, f"{found.found:.0%}"))
+            text = f"{crossing.amount:.3g} of the data"
+            if crossing.interval:
+                text += f" [{crossing.interval[0]:.3g}, {crossing.interval[1]:.3g}]"
+        rows.append((ability, text, f"{crossing.found:.0%}"))
     if not rows:
         return None
     return Table(
         title="Where mixing turns from gain to conflict",
         note=(
             "The amount at which the mean of multi-task minus single falls through 0, interpolated "
-            "over log amount, with a percentile bootstrap over seeds (too narrow at few seeds) "
+            "over log amount, with a percentile bootstrap over seeds (too narrow with few seeds) "
             "where at least 95% of the resamples cross."
         ),
         header=("ability", "amount", "resamples that cross"),
@@ -212,20 +193,20 @@ def crossing_table(comparison: Comparison) -> Table | None:
 
 
 def part_cells(part: Part) -> tuple[str, ...]:
-    """Ability, quantity, its interval, p, verdict with its note."""
-    found = part.difference
+    """Return ability, quantity, its interval, p, and the verdict with its note."""
+    difference = part.difference
     verdict = f"{part.verdict} ({part.note})" if part.note else part.verdict
     return (
         part.ability,
-        part.what,
-        interval(found.interval if found else None, sign=True),
-        view.MISSING if found is None or "margin" in part.note else p_value(found.p_greater),
+        part.quantity,
+        interval_text(difference.interval if difference else None, sign=True),
+        MISSING if difference is None or "margin" in part.note else p_value(difference.p_greater),
         verdict,
     )
 
 
 def parts_table(judged: Judged) -> Table:
-    """A claim's parts."""
+    """Return the parts of a claim, without a title."""
     return Table(
         title="",
         header=("ability", "quantity", "mean [95%]", "p", "verdict"),

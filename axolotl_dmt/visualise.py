@@ -17,28 +17,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from axolotl_dmt.chart_style import FAINT, INK, MARKERS, PAGE, colours_of, label, panels, save
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.report_plot import COLOURS
 from axolotl_dmt.run_folder import RunFolder, load_results
 from axolotl_dmt.yaml_file import YamlFile
 
 METHODS = ("tsne", "pca")
 TOKENS = ("mean", "last")
 _BATCH = 16
-_MARKERS = ("o", "s", "^", "D", "v", "P")
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelView:
-    """The hidden states of one model's queries, projected to two dimensions.
+class Projection:
+    """One model's queries in two dimensions.
 
     Attributes:
-        title: the model's name in the picture.
-        points: the projected states, shape (queries, 2).
-        silhouette: the mean silhouette of the domains, computed on the hidden states: near 1 the
-            domains are separate, near 0 they overlap; None with fewer than two domains.
+        title: which model it is.
+        points: shape (queries, 2).
+        silhouette: mean silhouette of the domains in the hidden states themselves: near 1 they are
+            separate, near 0 they overlap; None with fewer than two domains.
     """
 
     title: str
@@ -55,7 +54,7 @@ def visualise(
     token: str,
     queries: int,
     to: Path,
-) -> list[ModelView]:
+) -> list[Projection]:
     """Draw the picture of a run, with a panel for the starting model and one for each stage.
 
     Args:
@@ -68,7 +67,7 @@ def visualise(
         to: the PNG file.
 
     Returns:
-        What each panel shows.
+        The projections, in the order of training.
 
     Raises:
         DMTError: the folder holds no run, a stage's folder is missing, an argument is out of range
@@ -91,23 +90,21 @@ def visualise(
         raise DMTError("OUTPUT_DIR", "no stage has ended", "train at least one stage")
     remote = bool(raw.get("trust_remote_code"))
     layer = _layer(layer, str(folders[-1][1]), base, remote)
-    by_domain = _queries(config_file, queries)
-    labels = np.repeat(np.arange(len(by_domain)), [len(rows) for rows in by_domain.values()])
-    rows = [row for of_domain in by_domain.values() for row in of_domain]
-    panels = []
+    asked = _queries(config_file, queries)
+    labels = np.repeat(np.arange(len(asked)), [len(rows) for rows in asked.values()])
+    rows = [row for of_domain in asked.values() for row in of_domain]
+    projections = []
     for title, folder in folders:
         states = hidden_states(str(folder), rows, layer=layer, token=token, remote=remote)
-        panels.append(
-            ModelView(
-                title=title,
-                points=project(states, method),
-                silhouette=_silhouette(states, labels),
+        projections.append(
+            Projection(
+                title=title, points=project(states, method), silhouette=_silhouette(states, labels)
             )
         )
-    name = {"tsne": "t-SNE", "pca": "PCA"}[method]
-    caption = f"Hidden states at layer {layer}, {token} of the query's tokens, {name}"
-    draw(panels, list(by_domain), labels, caption, to)
-    return panels
+    words = {"tsne": "t-SNE", "pca": "PCA"}[method]
+    caption = f"Hidden states at layer {layer}, {token} of the query's tokens, {words}"
+    draw(projections, list(asked), labels, caption, to)
+    return projections
 
 
 def _kept_config(output_dir: Path) -> Path:
@@ -242,7 +239,7 @@ def _silhouette(states: Floats, labels: NDArray[np.int64]) -> float | None:
 
 
 def draw(
-    panels: Sequence[ModelView],
+    projections: Sequence[Projection],
     domains: Sequence[str],
     labels: NDArray[np.int64],
     caption: str,
@@ -251,47 +248,36 @@ def draw(
     """Draw a panel for each model.
 
     Args:
-        panels: what each panel shows, in order.
-        domains: the domains' names.
+        projections: in the order of training.
+        domains: their names.
         labels: index of each query's domain, shape (queries,).
-        caption: the text above the panels.
-        to: the PNG file.
+        caption: written above the panels.
+        to: the PNG to write.
 
     Raises:
-        DMTError: the picture cannot be written.
+        DMTError: the file cannot be written.
     """
-    from matplotlib.figure import Figure
-
-    columns = min(4, len(panels))
-    height = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(3.2 * columns, 3.3 * height + 0.7), layout="constrained")
-    axes = list(figure.subplots(height, columns, squeeze=False).flat)
-    for axis, panel in zip(axes, panels, strict=False):
+    figure, axes = panels(len(projections), (3.2, 3.4), 4)
+    colours = colours_of(domains)
+    for axis, projection in zip(axes, projections, strict=True):
         for i, domain in enumerate(domains):
-            points = panel.points[labels == i]
-            style = {"s": 14, "alpha": 0.75, "linewidths": 0}
-            axis.scatter(
-                points[:, 0],
-                points[:, 1],
-                color=COLOURS[i % len(COLOURS)],
-                marker=_MARKERS[i % len(_MARKERS)],
-                label=domain.replace("$", r"\$"),
-                **style,
-            )
-        title = panel.title.replace("$", r"\$")
-        if panel.silhouette is not None:
-            title += f"\nsilhouette {panel.silhouette:.2f}"
-        axis.set_title(title, loc="left", fontsize=9.5, color="#333333")
+            x, y = projection.points[labels == i].T
+            style = {"s": 14, "alpha": 0.75, "linewidths": 0, "label": label(domain)}
+            marker = MARKERS[i % len(MARKERS)]
+            axis.scatter(x, y, color=colours[domain], marker=marker, **style)
+        title = label(projection.title)
+        if projection.silhouette is not None:
+            title += f"\nsilhouette {projection.silhouette:.2f}"
+        axis.set_title(title, loc="left", fontsize=9.5, color=INK)
         axis.set_xticks([])
         axis.set_yticks([])
-        axis.spines[:].set_color("#dddddd")
-    for axis in axes[len(panels) :]:
-        axis.set_axis_off()
+        axis.spines[:].set_color(FAINT)
+        axis.set_facecolor(PAGE)
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower left", ncols=6, frameon=False, fontsize=9)
-    figure.suptitle(caption, x=0.01, ha="left", fontsize=10.5, color="#333333")
+    figure.suptitle(caption, x=0.01, ha="left", fontsize=10.5, color=INK)
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(to, dpi=150, facecolor="white", format="png")
+        save(figure, to, format="png")
     except OSError as error:
         raise DMTError("--to", f"{to} cannot be written ({error})", "name another file") from None

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from axolotl_dmt.outcomes import Outcome, OutcomeStage
+from axolotl_dmt.treatments import CellResult, CellStage
 
 ROWS = {"math": 4096, "code": 2048, "general": 4096}
 AMOUNTS = ("1/256", "1/64", "1/16", "1/4", "1")
@@ -20,11 +20,11 @@ Schedule = Sequence[tuple[str, Mapping[str, float], Mapping[str, float]]]
 
 def outcome(
     settings: Mapping[str, Any], seed: int, schedule: Schedule, noise: float = 0.02
-) -> Outcome:
+) -> CellResult:
     """One cell; its noise depends on its settings and seed only."""
     chance = random.Random(f"{sorted(settings.items())} {seed}")
     stages = tuple(
-        OutcomeStage(
+        CellStage(
             name=name,
             rows={domain: int(ROWS[domain] * share) for domain, share in mix.items()},
             scores={
@@ -34,7 +34,7 @@ def outcome(
         for name, mix, scores in schedule
     )
     words = "-".join(str(value).replace("/", "of") for value in settings.values())
-    return Outcome(cell=f"{words}-s{seed}", settings=settings, seed=seed, stages=stages)
+    return CellResult(name=f"{words}-s{seed}", settings=settings, seed=seed, stages=stages)
 
 
 def learned(amount: float, top: float = 0.9) -> float:
@@ -44,7 +44,7 @@ def learned(amount: float, top: float = 0.9) -> float:
 
 def study(
     seeds: int = 5, *, forgetting: float = 0.6, replay: float = 1.0, conflict: float = 0.0
-) -> list[Outcome]:
+) -> list[CellResult]:
     """All strategies, a k sweep, and single against mixed by amount.
 
     Args:

@@ -10,17 +10,16 @@ import pytest
 
 from axolotl_dmt.claims import MARGIN, above_zero, judge, trend, within
 from axolotl_dmt.intervals import Difference
-from axolotl_dmt.outcomes import Outcome, OutcomeStage
-from axolotl_dmt.treatments import comparisons, group
+from axolotl_dmt.treatments import CellResult, CellStage, comparisons, group
 from tests import planted
 
 
-def verdicts(outcomes: list[Outcome], k: str | None = "1/16") -> dict[str, str]:
+def verdicts(outcomes: list[CellResult], k: str | None = "1/16") -> dict[str, str]:
     (comparison,) = comparisons(group(outcomes), ["general"], k and Fraction(k))
     return {judged.claim.key: judged.verdict for judged in judge(comparison)}
 
 
-def by_strategy(outcomes: list[Outcome], *names: str) -> list[Outcome]:
+def by_strategy(outcomes: list[CellResult], *names: str) -> list[CellResult]:
     return [outcome for outcome in outcomes if outcome.settings["strategy"] in names]
 
 
@@ -78,7 +77,7 @@ def test_four_seeds_cannot_show_and_the_part_says_why() -> None:
 
 
 def test_one_ability_that_gains_does_not_make_up_for_one_that_does_not() -> None:
-    def spoiled(outcome: Outcome) -> Outcome:
+    def spoiled(outcome: CellResult) -> CellResult:
         if outcome.settings != {"strategy": "dmt", "k": "1/16"}:
             return outcome
         last = outcome.stages[-1]
@@ -116,7 +115,7 @@ def test_within_noise_needs_the_whole_interval_inside_the_margin(
 
 
 def test_a_judges_scale_has_ten_times_the_margin() -> None:
-    def judged(outcome: Outcome) -> Outcome:
+    def judged(outcome: CellResult) -> CellResult:
         stages = tuple(
             replace(s, scores={**s.scores, "general": 1 + 6 * s.scores["general"]})
             for s in outcome.stages
@@ -152,7 +151,7 @@ def test_mixed_sequential_stands_in_for_a_k_of_zero() -> None:
 
 def test_base_models_are_judged_apart() -> None:
     both = [
-        replace(o, cell=f"{name}-{o.cell}", settings={**o.settings, "base_model": name})
+        replace(o, name=f"{name}-{o.name}", settings={**o.settings, "base_model": name})
         for name, outcomes in {
             "good": planted.study(),
             "none": planted.study(forgetting=0.0),
@@ -165,7 +164,7 @@ def test_base_models_are_judged_apart() -> None:
 
 
 def test_a_missing_score_leaves_its_seed_out_of_the_pairs() -> None:
-    def lost(outcome: Outcome) -> Outcome:
+    def lost(outcome: CellResult) -> CellResult:
         if outcome.seed or outcome.settings["strategy"] != "sequential":
             return outcome
         last = replace(outcome.stages[-1], scores={"math": float("nan")})
@@ -182,7 +181,7 @@ def test_a_missing_score_leaves_its_seed_out_of_the_pairs() -> None:
 def test_two_cells_of_one_treatment_and_seed_are_refused() -> None:
     one = planted.outcome({"strategy": "dmt"}, 0, [])
     with pytest.raises(ValueError, match="seed 0"):
-        group([one, replace(one, cell="again")])
+        group([one, replace(one, name="again")])
 
 
 def test_a_trend_is_the_rise_along_a_fitted_line() -> None:
@@ -199,5 +198,5 @@ def test_rows_count_a_replayed_row_once() -> None:
     assert outcome.rows("math") == planted.ROWS["math"]
     assert outcome.rows() == planted.ROWS["math"] + planted.ROWS["general"] // 2
     assert outcome.rows("code") == 0
-    assert outcome.last() == {} and Outcome(cell="", settings={}, seed=0, stages=()).last() == {}
-    assert isinstance(outcome.stages[0], OutcomeStage)
+    assert outcome.last() == {} and CellResult(name="", settings={}, seed=0, stages=()).last() == {}
+    assert isinstance(outcome.stages[0], CellStage)

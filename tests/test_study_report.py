@@ -14,17 +14,16 @@ from pathlib import Path
 import pytest
 
 from axolotl_dmt import paper
-from axolotl_dmt.outcomes import Outcome
 from axolotl_dmt.study_overview import ratio_lines
 from axolotl_dmt.study_report import write_study_report
-from axolotl_dmt.treatments import group
+from axolotl_dmt.treatments import CellResult, group
 from tests import planted
 from tests.test_report import NASTY, Tags
 
 FULL = planted.study(conflict=0.1)
 
 
-def few(outcomes: list[Outcome]) -> list[Outcome]:
+def few(outcomes: list[CellResult]) -> list[CellResult]:
     """Of all strategies, with two k and two amounts."""
     return [
         o
@@ -36,7 +35,7 @@ def few(outcomes: list[Outcome]) -> list[Outcome]:
 BASIC = [o for o in FULL if o.settings["strategy"] in ("mixed_sequential", "sequential")]
 
 
-def report(outcomes: list[Outcome], folder: Path, **more: object) -> dict[str, str]:
+def report(outcomes: list[CellResult], folder: Path, **more: object) -> dict[str, str]:
     """Write the report; returns its `contents`."""
     page = write_study_report(outcomes, folder, title="A study", **more)  # type: ignore[arg-type]
     assert page == folder / "study.html"
@@ -115,7 +114,7 @@ def test_the_numbers_are_all_in_the_files(folder: Path) -> None:
     assert len(measured) == sum(len(s.scores) for o in FULL for s in o.stages)
     sample = FULL[0].stages[-1].scores["math"]
     assert any(
-        r["cell"] == FULL[0].cell and r["ability"] == "math" and float(r["value"]) == sample
+        r["cell"] == FULL[0].name and r["ability"] == "math" and float(r["value"]) == sample
         for r in measured
     )
     assert {r["measure"] for r in rows} == {
@@ -130,7 +129,7 @@ def test_the_numbers_are_all_in_the_files(folder: Path) -> None:
 
 NAN = float("nan")
 ONE = [("a", {"math": 1.0}, {"math": 0.5})]
-SHAPES: dict[str, list[Outcome]] = {
+SHAPES: dict[str, list[CellResult]] = {
     "no cell": [],
     "one cell": FULL[:1],
     "one seed": [o for o in few(FULL) if o.seed == 0],
@@ -166,7 +165,9 @@ SHAPES: dict[str, list[Outcome]] = {
 
 
 @pytest.mark.parametrize("outcomes", SHAPES.values(), ids=SHAPES)
-def test_every_shape_of_study_gives_a_whole_report(outcomes: list[Outcome], tmp_path: Path) -> None:
+def test_every_shape_of_study_gives_a_whole_report(
+    outcomes: list[CellResult], tmp_path: Path
+) -> None:
     files = report(outcomes, tmp_path, notes=[NASTY])
     page = Tags(files["study.html"])
     assert page.open == [] and "script" not in page.seen
@@ -199,12 +200,12 @@ def test_a_study_of_ratios_is_drawn_by_the_amount_of_each_domain(tmp_path: Path)
 
 
 def test_variants_are_compared_with_the_first_of_the_same_treatment(tmp_path: Path) -> None:
-    def varied(outcome: Outcome) -> Outcome:
+    def varied(outcome: CellResult) -> CellResult:
         last = outcome.stages[-1]
         scores = {ability: value + 0.1 for ability, value in last.scores.items()}
         settings = {**outcome.settings, "variant": "hardest"}
         stages = (*outcome.stages[:-1], replace(last, scores=scores))
-        return replace(outcome, cell=f"{outcome.cell}-v", settings=settings, stages=stages)
+        return replace(outcome, name=f"{outcome.name}-v", settings=settings, stages=stages)
 
     dmt = [o for o in FULL if o.settings.get("k") == "1/16"]
     files = report([*dmt, *map(varied, dmt)], tmp_path)

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from axolotl_dmt.cli import dmt
-from axolotl_dmt.study_folder import read_missing, read_outcomes
+from axolotl_dmt.study_folder import read_cell_results, read_missing
 from tests.e2e.runs import axolotl, config, train, write
 
 
@@ -62,14 +62,14 @@ def test_a_study_trains_each_stage_once_and_goes_on_where_it_ended(
     assert merged[:-1] == mixed
     assert list((study / "report").glob("*.html"))
     # a whole schedule, with the scores of the stage that is shared
-    outcome = read_outcomes(study)[2]
+    outcome = read_cell_results(study)[2]
     assert [(stage.name, stage.rows) for stage in outcome.stages] == [
         ("specialise", {"math": 120, "code": 60}),
         ("generalise", {"general": 100, "math": 60, "code": 30}),
     ]
     assert all(set(stage.scores) == {"math", "general"} for stage in outcome.stages)
     # a merge is scored like a stage
-    last = read_outcomes(study)[3].stages[-1]
+    last = read_cell_results(study)[3].stages[-1]
     assert (last.name, set(last.scores)) == ("merge", {"math", "general"})
     assert (study / merged[-1] / "stages/01-merge/dmt_merge.json").is_file()
     again = CliRunner().invoke(dmt, ["study", str(path), *OPTIONS])
@@ -107,7 +107,7 @@ def test_a_failed_run_is_recorded_and_not_fatal(toy: Path, tmp_path: Path) -> No
     done = axolotl("dmt", "study", str(path), *OPTIONS)
     assert done.returncode == 1
     assert "seed-5 0 s: failed: skipped, " in done.stdout
-    assert [outcome.settings["variant"] for outcome in read_outcomes(tmp_path / "study")] == [
+    assert [outcome.settings["variant"] for outcome in read_cell_results(tmp_path / "study")] == [
         "whole"
     ]
     (why,) = read_missing(tmp_path / "study").values()
