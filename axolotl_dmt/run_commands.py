@@ -13,7 +13,8 @@ from axolotl_dmt.errors import DMTError
 from axolotl_dmt.evaluate_command import score_stages
 from axolotl_dmt.hook_loading import load_hooks
 from axolotl_dmt.model_card import update_card
-from axolotl_dmt.report import terminal_table, write_report
+from axolotl_dmt.report import write_report
+from axolotl_dmt.report_terminal import terminal_table
 from axolotl_dmt.results import HOOKS, Results
 from axolotl_dmt.run_folder import RunFolder, load_results
 
