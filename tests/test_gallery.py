@@ -121,7 +121,7 @@ def compiled(path: Path, rows: dict[str, int], *, gpus: int) -> TrainingPlan:
     cfg.batch_size = cfg.micro_batch_size * cfg.gradient_accumulation_steps * gpus
     random = np.random.default_rng(0)
     pools = []
-    for domain in dict.fromkeys(run.dataset_domains):
+    for domain in dict.fromkeys(run.schedule.dataset_domains):
         lengths = random.integers(40, LONGEST[domain], rows[domain]).astype(np.int32)
         pools.append(Domain(name=domain, rows=rows[domain], lengths=lengths, trained=lengths // 2))
     plan: TrainingPlan = run.compile(cfg, pools)
