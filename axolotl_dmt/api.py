@@ -35,21 +35,23 @@ from typing import Any
 
 import numpy as np
 
-from axolotl_dmt import reading
-from axolotl_dmt.args import DMTConfig, read_config
+from axolotl_dmt.config import reading
+from axolotl_dmt.config.args import DMTConfig, read_config
+from axolotl_dmt.config.resolve import StageDefaults, resolve_stages
+from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.errors import DMTError, DMTErrors, Problems
 from axolotl_dmt.hookspecs import Section, StageContext
-from axolotl_dmt.inputs import Domain, Lengths, Packing, Rows, Stage
-from axolotl_dmt.orders import Epoch, Order
-from axolotl_dmt.plan import compile_plan
-from axolotl_dmt.resolve import StageDefaults, resolve_stages
-from axolotl_dmt.results import Results, Score
-from axolotl_dmt.rows import Draw, PlanDataset, draws
+from axolotl_dmt.plan.amounts import Amount, parse_amount
+from axolotl_dmt.plan.compiler import compile_plan
+from axolotl_dmt.plan.draws import Draw, PlanDataset, draws
+from axolotl_dmt.plan.inputs import Domain, Lengths, Packing, Rows, Stage
+from axolotl_dmt.plan.orders import Epoch, Order
+from axolotl_dmt.plan.training_plan import TrainingPlan
+from axolotl_dmt.results.results import Results, Score
 from axolotl_dmt.strategies import Setting, StageMixes, Strategy
-from axolotl_dmt.training_plan import TrainingPlan
-from axolotl_dmt.yaml_file import YamlFile
 
 __all__ = [
+    "Amount",
     "DMTConfig",
     "DMTError",
     "Domain",
@@ -73,6 +75,7 @@ __all__ = [
     "compile_plan",
     "draws",
     "load_schedule",
+    "parse_amount",
     "read_config",
     "resolve_stages",
 ]

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from axolotl_dmt.inputs import Stage
-    from axolotl_dmt.mixing import Selector
-    from axolotl_dmt.orders import Order
-    from axolotl_dmt.results import Results, Score
-    from axolotl_dmt.solve import AmountRows
+    from axolotl_dmt.plan.inputs import Stage
+    from axolotl_dmt.plan.orders import Order
+    from axolotl_dmt.plan.ranking import Selector
+    from axolotl_dmt.plan.solve import AmountRows
+    from axolotl_dmt.plan.training_plan import StagePlan, TrainingPlan
+    from axolotl_dmt.results.results import Results, Score
     from axolotl_dmt.strategies import Strategy
-    from axolotl_dmt.training_plan import StagePlan, TrainingPlan
 
 hookspec = pluggy.HookspecMarker("axolotl_dmt")
 
@@ -93,9 +93,9 @@ def register_amounts() -> Mapping[str, AmountRows]:  # type: ignore[empty-body]
     """Add units for the amounts of a `mix`, by name, written `math: {name: number}`.
 
     Returns:
-        Unit -> function. It is given the domain (`axolotl_dmt.inputs.Domain`, with the number of
-        rows and their lengths) and the exact number from the YAML (a `Fraction`), and returns the
-        number of rows of the domain that one epoch takes, 1 or more; `select` chooses which.
+        Unit -> function. It is given the domain (`axolotl_dmt.api.Domain`, with the number of rows
+        and their lengths) and the exact number from the YAML (a `Fraction`), and returns the number
+        of rows of the domain that one epoch takes, 1 or more; `select` chooses which.
 
     Example:
         `math: {at_most: 5000}`, all rows, but not more than 5000::
@@ -143,7 +143,7 @@ def register_orders() -> Mapping[str, Order]:  # type: ignore[empty-body]
     """Add orders for `order`, by name: each puts the rows of one epoch in training order.
 
     Returns:
-        Name -> function. It is given an `axolotl_dmt.orders.Epoch` and returns its rows in
+        Name -> function. It is given an `axolotl_dmt.plan.orders.Epoch` and returns its rows in
         training order, each as often as in the epoch, shape (draws,).
 
     Example:

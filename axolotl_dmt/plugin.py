@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from axolotl.common.datasets import TrainDatasetMeta
 from axolotl.integrations.base import BasePlugin, PluginManager
 
-from axolotl_dmt.args import DEFAULT_SEED
+from axolotl_dmt.config.args import DEFAULT_SEED
 from axolotl_dmt.errors import one_clear_error
-from axolotl_dmt.run import Run
+from axolotl_dmt.training.run import Run
 
 if TYPE_CHECKING:
-    from axolotl_dmt.prepare import PreparedRun
-    from axolotl_dmt.recorder import Recorder
+    from axolotl_dmt.training.prepare import PreparedRun
+    from axolotl_dmt.training.recorder import Recorder
 
 
 class DMTPlugin(BasePlugin):
@@ -42,7 +42,7 @@ class DMTPlugin(BasePlugin):
 
     def get_input_args(self) -> str:
         """Return the path of the pydantic model that holds the `dmt` key."""
-        return "axolotl_dmt.args.DMTArgs"
+        return "axolotl_dmt.config.args.DMTArgs"
 
     def load_datasets(self, cfg: Any, preprocess: bool = False) -> TrainDatasetMeta | None:
         """Tokenise the rows, compile the plan and return the pool of rows."""
@@ -51,7 +51,7 @@ class DMTPlugin(BasePlugin):
         with one_clear_error():
             if preprocess:
                 return TrainDatasetMeta(train_dataset=self.run.load_pool(cfg).dataset)
-            from axolotl_dmt.prepare import prepare
+            from axolotl_dmt.training.prepare import prepare
 
             self.prepared = prepare(self.run, cfg)
         return TrainDatasetMeta(
@@ -71,7 +71,7 @@ class DMTPlugin(BasePlugin):
         """Return Axolotl's trainer, or the one another plugin asks for, able to follow a plan."""
         if self.run is None:
             return None
-        from axolotl_dmt.trainer import stage_trainer
+        from axolotl_dmt.training.trainer import stage_trainer
 
         plugins = list(PluginManager.get_instance().plugins.values())
         answers = (plugin.get_trainer_cls(cfg) for plugin in plugins if plugin is not self)
@@ -84,7 +84,7 @@ class DMTPlugin(BasePlugin):
         plan = getattr(trainer, "dmt_plan", None)
         if plan is None or self._composes_scheduler:
             return None
-        from axolotl_dmt.learning_rate import composed_scheduler
+        from axolotl_dmt.training.learning_rate import composed_scheduler
 
         # The trainer is asked for each stage's own curve, and asks the plugins again for that.
         self._composes_scheduler = True
@@ -98,7 +98,7 @@ class DMTPlugin(BasePlugin):
         """Make the trainer follow the plan, and return what acts at stage starts and ends."""
         if self.prepared is None:
             return []
-        from axolotl_dmt.prepare import follow_plan
+        from axolotl_dmt.training.prepare import follow_plan
 
         with one_clear_error():
             callbacks, self.recorder = follow_plan(self.prepared, cfg, trainer)

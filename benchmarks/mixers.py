@@ -58,8 +58,7 @@ def sizes_of(rows: int) -> list[int]:
 
 
 def ours(rows: int, amount: str, order: str) -> Callable[[], int]:
-    from axolotl_dmt.amounts import parse_amount
-    from axolotl_dmt.api import Domain, Stage, compile_plan
+    from axolotl_dmt.api import Domain, Stage, compile_plan, parse_amount
 
     def pools(total: int) -> list[Domain]:
         return [Domain(name=f"d{i}", rows=size) for i, size in enumerate(sizes_of(total))]

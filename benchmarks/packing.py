@@ -16,8 +16,7 @@ import torch
 from axolotl.utils.samplers.multipack import MultipackBatchSampler, pack_parallel
 from torch.utils.data import RandomSampler
 
-from axolotl_dmt.amounts import parse_amount
-from axolotl_dmt.api import Domain, Packing, Stage, TrainingPlan, compile_plan
+from axolotl_dmt.api import Domain, Packing, Stage, TrainingPlan, compile_plan, parse_amount
 
 CAPACITY, PACKS_PER_STEP, EPOCHS = 2048, 16, 3
 SIZES = {"math": (11_014, 180), "code": (2_002, 120), "general": (8_606, 700)}

@@ -35,8 +35,7 @@ def measure(rows: int, domains: int, order: str, lengths: bool) -> dict[str, flo
     """
     import numpy as np
 
-    from axolotl_dmt.amounts import parse_amount
-    from axolotl_dmt.api import Domain, Stage, TrainingPlan, compile_plan
+    from axolotl_dmt.api import Domain, Stage, TrainingPlan, compile_plan, parse_amount
 
     weights = 1 / np.arange(1, domains + 1)
     sizes = np.maximum(5, (rows * 1.25 * weights / weights.sum()).astype(np.int64))

@@ -13,7 +13,7 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from axolotl_dmt.json_schema import yaml_schema
+from axolotl_dmt.config.json_schema import yaml_schema
 from reference_commands import command_reference
 from reference_hooks import hook_reference
 

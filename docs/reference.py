@@ -14,18 +14,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from axolotl_dmt.args import (
-    INTERNAL,
-    AmountValue,
-    AutoKConfig,
-    DMTConfig,
-    EvaluateConfig,
-    FractionOfDomain,
-    ReplayConfig,
-    ScheduleConfig,
-    StageConfig,
-    Weight,
-)
+from axolotl_dmt.config.amount_fields import AmountValue, FractionOfDomain, Weight
+from axolotl_dmt.config.args import INTERNAL, DMTConfig, ScheduleConfig, StageConfig
+from axolotl_dmt.config.evaluate_args import EvaluateConfig
+from axolotl_dmt.config.replay_args import AutoKConfig, ReplayConfig
 
 SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("dmt", DMTConfig, "The block itself. Set either `strategy` or `stages`."),

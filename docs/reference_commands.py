@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from axolotl_dmt.cli import dmt
+from axolotl_dmt.cli.main import dmt
 
 INTRODUCTION = """\
 # Every command

@@ -11,7 +11,7 @@ from types import FunctionType
 from typing import Any
 
 from axolotl_dmt import hookspecs
-from axolotl_dmt.hook_loading import hook_names
+from axolotl_dmt.hooks.loading import hook_names
 
 INTRODUCTION = """\
 # Every hook

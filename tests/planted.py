@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from axolotl_dmt.treatments import CellResult, CellStage
+from axolotl_dmt.analysis.treatments import CellResult, CellStage
 
 ROWS = {"math": 4096, "code": 2048, "general": 4096}
 AMOUNTS = ("1/256", "1/64", "1/16", "1/4", "1")

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from axolotl_dmt.amounts import parse_amount
 from axolotl_dmt.plan import Domain, Stage, TrainingPlan
+from axolotl_dmt.plan.amounts import parse_amount
 
 
 def domain(name: str, rows: int, seed: int = 0, **fields: Any) -> Domain:

@@ -12,7 +12,7 @@ import pytest
 
 from axolotl_dmt.api import Draw, PlanDataset, draws, load_schedule
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.inputs import Packing
+from axolotl_dmt.plan.inputs import Packing
 from tests.e2e.runs import environment
 from tests.mistakes import expect_error
 

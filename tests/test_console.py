@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from axolotl_dmt.args import EvaluateConfig
+from axolotl_dmt.config.args import EvaluateConfig
 from axolotl_dmt.console import (
     KNOWN_LOGS,
     KNOWN_WARNINGS,
     quiet_axolotl,
     silence_known_noise,
 )
-from axolotl_dmt.tasks import Tasks
+from axolotl_dmt.evaluation.tasks import Tasks
 
 
 def test_only_what_is_known_is_left_out(caplog: pytest.LogCaptureFixture) -> None:

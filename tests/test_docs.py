@@ -22,12 +22,13 @@ from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
 
 from axolotl_dmt import hookspecs
-from axolotl_dmt.args import INTERNAL, read_config
-from axolotl_dmt.check import check_file
-from axolotl_dmt.cli import dmt
-from axolotl_dmt.hooks import hook_manager, known_strategies
+from axolotl_dmt.checks.yaml_check import check_file
+from axolotl_dmt.cli.main import dmt
+from axolotl_dmt.config.args import INTERNAL, read_config
+from axolotl_dmt.config.resolve import resolve_stages
+from axolotl_dmt.hooks.calls import hook_manager, known_strategies
 from axolotl_dmt.plan import compile_plan
-from axolotl_dmt.resolve import resolve_stages
+from axolotl_dmt.plan.training_plan import DomainDraw
 from axolotl_dmt.results import (
     EVALUATE,
     HARDWARE,
@@ -38,14 +39,13 @@ from axolotl_dmt.results import (
     Score,
     StageResult,
 )
-from axolotl_dmt.study import Study
-from axolotl_dmt.training_plan import DomainDraw
+from axolotl_dmt.study.config import Study
 from generated_pages import generated, with_readme_blocks
 from reference import SECTIONS
 from reference_commands import commands
 from reference_hooks import hooks
+from tests.config.test_resolve import DEFAULTS
 from tests.pools import domain, stage
-from tests.test_resolve import DEFAULTS
 
 ROOT = Path(__file__).parents[1]
 REPOSITORY = "https://github.com/axolotl-dmt/axolotl-dmt/"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from axolotl_dmt.args import INTERNAL, read_config
+from axolotl_dmt.config.args import INTERNAL, read_config
 from reference import SECTIONS, yaml_reference
 
 PAGE = Path(__file__).parents[1] / "docs/yaml_reference.md"

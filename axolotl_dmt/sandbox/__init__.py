@@ -30,6 +30,7 @@ passed on, the working directory is new and empty, and no further process can be
     harness   starts the sandboxes in parallel and reads their verdicts
     levels    defines the levels and the command line that starts each of them
     inside    the two processes inside a sandbox
+    seccomp   the filter of system calls that a confined process installs
     confine   what a process does to confine itself: namespaces, file access, privileges, limits
     codec     encodes plain values for a pipe
 """

@@ -18,7 +18,7 @@ import select
 import sys
 import time
 
-from axolotl_dmt.sandbox import codec, confine
+from axolotl_dmt.sandbox import codec, confine, seccomp
 
 TYPE_CHECKING = False  # typing takes 5 ms to import
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _run_candidate(code: str, calls: int, answers: int, rules: int) -> None:
     confine.close_files_except({0, 1, 2, calls, answers})
     confine.die_with_parent()
     confine.set_limits(processes=0)
-    confine.deny_system_calls()
+    seccomp.deny_system_calls()
     module = type(sys)(_CANDIDATE_MODULE)
     sys.modules[_CANDIDATE_MODULE] = module
     try:

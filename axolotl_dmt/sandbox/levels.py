@@ -18,7 +18,7 @@ WORK = "/work"
 WORK_BYTES = 16 * 2**20
 _NOBODY = 65534
 _PACKAGE = "axolotl_dmt.sandbox"
-_MODULES = ("codec", "confine", "inside")
+_MODULES = ("codec", "confine", "seccomp", "inside")
 
 # Loads the modules in the first message on stdin and runs `main` of the last one, so that no file
 # of this package has to be visible inside the sandbox.

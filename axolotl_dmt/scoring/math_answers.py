@@ -7,7 +7,7 @@ There are two readings of a number, as in lm-eval's gsm8k, but both give exact v
   number of the text.
 
 So `1,000`, `$1000.00`, `\frac{2000}{2}` and `1000` are the same number.
-`tests/test_scoring_math.py` compares both readings with lm-eval's filters, and gives a reason for
+`tests/scoring/test_math.py` compares both readings with lm-eval's filters, and gives a reason for
 every difference.
 
 `final_answer` reads an expression, as text.

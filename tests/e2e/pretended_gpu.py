@@ -16,8 +16,8 @@ from accelerate.parallelism_config import ParallelismConfig
 from accelerate.state import DistributedType, PartialState
 from axolotl.integrations.base import BasePlugin
 
-from axolotl_dmt import callback
-from axolotl_dmt.optimizer import _innermost, reset_optimizer
+from axolotl_dmt.training import callback
+from axolotl_dmt.training.optimizer import _innermost, reset_optimizer
 
 
 def _prepare_backend(*args: Any, **kwargs: Any) -> tuple[str, DistributedType]:

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
+from axolotl_dmt.plan.training_plan import TrainingPlan
 from axolotl_dmt.results import Results
-from axolotl_dmt.training_plan import TrainingPlan
 from tests.e2e.runs import axolotl, config, train, write
 
 OPTIONS = ("--launcher-args", "--launcher python")

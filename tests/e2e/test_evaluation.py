@@ -13,7 +13,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from axolotl_dmt.cli import dmt
+from axolotl_dmt.cli.main import dmt
 from tests.conftest import ROWS
 from tests.e2e.runs import ROOT, Finished, axolotl, config, environment, train, write
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.runs import Finished, config, environment, write
 from tests.e2e.test_ranks import TORCHRUN
-from tests.test_earlier_run import LEFT, files, fill
+from tests.training.test_earlier_run import LEFT, files, fill
 
 PYTHON = ("--launcher", "python")
 

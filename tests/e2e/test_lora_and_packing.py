@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from axolotl_dmt.training_plan import TrainingPlan
+from axolotl_dmt.plan.training_plan import TrainingPlan
 from tests.e2e import spy
 from tests.e2e.runs import axolotl, config, train, write
 

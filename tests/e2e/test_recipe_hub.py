@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from axolotl_dmt.recipes import save_files
+from axolotl_dmt.recipes.recipe import save_files
 from tests.e2e.runs import environment
 from tests.fake_hub import FakeHub
 from tests.mistakes import assert_mistake
-from tests.test_recipes import sound
+from tests.recipes.test_recipe import sound
 
 CARD = b"---\nlicense: mit\n---\n# mine\n"
 
@@ -26,7 +26,7 @@ def hub() -> Iterator[FakeHub]:
 
 
 def recipe(hub: FakeHub, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    script = "from axolotl_dmt.cli import dmt; dmt()"
+    script = "from axolotl_dmt.cli.main import dmt; dmt()"
     settings = {
         "HF_ENDPOINT": hub.url,
         "HF_HUB_OFFLINE": "0",

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.load_run import compile_from_yaml, load_run
-from axolotl_dmt.row_losses import RowLosses
+from axolotl_dmt.plan.row_losses import RowLosses
+from axolotl_dmt.training.load_run import compile_from_yaml, load_run
 from tests.conftest import ROWS
 from tests.e2e.runs import axolotl, config, write
 from tests.pools import rows_of
@@ -19,7 +19,7 @@ def direct_losses(folder: Path, path: str) -> dict[str, list[float]]:
     """Each row alone, by the model's own loss; rows are found by their tokens' text."""
     import torch
 
-    from axolotl_dmt.measure_losses import load_model
+    from axolotl_dmt.cli.row_losses import load_model
 
     cfg, run = load_run(path)
     pool = run.load_pool(cfg)
@@ -87,7 +87,7 @@ def test_an_adapters_losses_are_those_of_its_whole_model(tmp_path: Path, batch_t
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from axolotl_dmt.measure_losses import load_model, row_losses
+    from axolotl_dmt.cli.row_losses import load_model, row_losses
     from tests.tiny_model import make_model
 
     base = AutoModelForCausalLM.from_pretrained(make_model(tmp_path / "base"))

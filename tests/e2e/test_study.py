@@ -11,8 +11,8 @@ import yaml
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
-from axolotl_dmt.cli import dmt
-from axolotl_dmt.study_folder import read_cell_results, read_missing
+from axolotl_dmt.cli.main import dmt
+from axolotl_dmt.study.folder import read_cell_results, read_missing
 from tests.e2e.runs import axolotl, config, train, write
 
 

@@ -1,0 +1,326 @@
+"""The paper's claims, and a study's verdict on each.
+
+A claim is *shown* if every part of it is shown, and *contradicted* if any part is contradicted. It
+is *not measured* if the study lacks the cells of a part and nothing contradicts it. Otherwise it is
+*not shown*, which does not prove the opposite. The rules were fixed before any study was run:
+
+- "better" or "grows": the 95% interval (Student's t over paired seeds) of the difference is above
+  0, and the exact one-sided sign-flip test gives p <= 0.05, which needs at least 5 seeds that all
+  agree. The test is one-sided because the paper states the direction.
+- "within noise": the 95% interval of the difference is inside +-0.05 of the scale (0.05 of 0..1,
+  0.5 of a judge's 0..10). The claim is contradicted if the interval is wholly outside.
+- A claim on several abilities needs all of them, so their number calls for no correction. The
+  number of claims is not corrected for: each has a chance of up to 5% to be shown falsely.
+
+Source of the claims: Dong et al., ACL 2024, arXiv 2310.05492, sections 3.2 to 3.5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from axolotl_dmt.analysis.intervals import Difference, paired
+from axolotl_dmt.analysis.treatments import Comparison, Treatment
+from axolotl_dmt.results import metrics
+
+SHOWN, NOT_SHOWN, CONTRADICTED = "shown", "not shown", "contradicted"
+NOT_MEASURED = "not measured"
+ALPHA = 0.05
+MARGIN = 0.05
+"""What counts as noise, as a share of an ability's scale."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One ability's part of a claim.
+
+    Attributes:
+        ability: the ability.
+        quantity: what is measured, such as `dmt, k = 1/16 minus sequential`.
+        verdict: one of the four verdicts.
+        difference: the quantity by seed; None where not measured.
+        note: a remark for the reader, or empty.
+    """
+
+    ability: str
+    quantity: str
+    verdict: str
+    difference: Difference | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A claim of the paper.
+
+    Attributes:
+        key: a short name.
+        text: the claim in a sentence.
+        parts: judges the claim's parts on a comparison.
+    """
+
+    key: str
+    text: str
+    parts: Callable[[Comparison], list[Part]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A claim with the study's verdict on it and on its parts."""
+
+    claim: Claim
+    verdict: str
+    parts: tuple[Part, ...]
+
+
+def judge(comparison: Comparison) -> list[Judged]:
+    """Return the verdict on every claim."""
+    judged = []
+    for claim in CLAIMS:
+        parts = tuple(claim.parts(comparison))
+        verdict = _overall([part.verdict for part in parts])
+        judged.append(Judged(claim=claim, verdict=verdict, parts=parts))
+    return judged
+
+
+def _overall(verdicts: Sequence[str]) -> str:
+    if CONTRADICTED in verdicts:
+        return CONTRADICTED
+    if NOT_MEASURED in verdicts or not verdicts:
+        return NOT_MEASURED
+    return SHOWN if all(verdict == SHOWN for verdict in verdicts) else NOT_SHOWN
+
+
+def above_zero(ability: str, quantity: str, difference: Difference | None) -> Part:
+    """Judge whether a quantity is above 0 by more than the variation over seeds explains."""
+    if difference is None:
+        return Part(ability=ability, quantity=quantity, verdict=NOT_MEASURED)
+    interval, note = difference.interval, ""
+    if interval.low is None or interval.high is None:
+        verdict, note = NOT_SHOWN, "one seed gives no interval"
+    elif interval.low > 0 and difference.p_greater <= ALPHA:
+        verdict = SHOWN
+    elif interval.high < 0 and difference.p_less <= ALPHA:
+        verdict = CONTRADICTED
+    else:
+        verdict = NOT_SHOWN
+        if 2.0**-interval.n > ALPHA:
+            note = f"{interval.n} seeds cannot give p <= {ALPHA}: it takes 5"
+    return Part(
+        ability=ability, quantity=quantity, verdict=verdict, difference=difference, note=note
+    )
+
+
+def within(ability: str, quantity: str, difference: Difference | None, margin: float) -> Part:
+    """Judge whether a quantity is within a margin of 0 in both directions."""
+    return _bounded(ability, quantity, difference, -margin, margin, f"margin +-{margin:g}")
+
+
+def not_above(ability: str, quantity: str, difference: Difference | None, margin: float) -> Part:
+    """Judge whether a quantity exceeds 0 by no more than a margin."""
+    return _bounded(ability, quantity, difference, -math.inf, margin, f"margin +{margin:g}")
+
+
+def _bounded(
+    ability: str, quantity: str, difference: Difference | None, low: float, high: float, note: str
+) -> Part:
+    if difference is None:
+        return Part(ability=ability, quantity=quantity, verdict=NOT_MEASURED)
+    interval = difference.interval
+    if interval.low is None or interval.high is None:
+        verdict, note = NOT_SHOWN, f"one seed gives no interval; {note}"
+    elif low < interval.low and interval.high < high:
+        verdict = SHOWN
+    elif interval.low > high or interval.high < low:
+        verdict = CONTRADICTED
+    else:
+        verdict = NOT_SHOWN
+    return Part(
+        ability=ability, quantity=quantity, verdict=verdict, difference=difference, note=note
+    )
+
+
+def _against(
+    comparison: Comparison, strategy: str, abilities: Iterable[str]
+) -> list[tuple[str, str, Difference | None]]:
+    """Return (ability, quantity, DMT at its reference k minus a strategy) for each ability."""
+    dmt, other = comparison.reference(), comparison.find(strategy)
+    quantity = f"{dmt.label if dmt else 'dmt'} minus {strategy.replace('_', ' ')}"
+    return [(a, quantity, _last_difference(dmt, other, a)) for a in abilities]
+
+
+def _last_difference(
+    after: Treatment | None, before: Treatment | None, ability: str
+) -> Difference | None:
+    if after is None or before is None:
+        return None
+    return paired(after.scores(ability), before.scores(ability))
+
+
+def beats_sequential(comparison: Comparison) -> list[Part]:
+    """Judge claim (a)."""
+    return [above_zero(*x) for x in _against(comparison, "sequential", comparison.specialised)]
+
+
+def beats_mixed_sequential(comparison: Comparison) -> list[Part]:
+    """Judge claim (b)."""
+    differences = _against(comparison, "mixed_sequential", comparison.specialised)
+    return [above_zero(*x) for x in differences]
+
+
+def keeps_general(comparison: Comparison) -> list[Part]:
+    """Judge claim (c)."""
+    abilities = [a for a in comparison.abilities if a in comparison.general]
+    differences = _against(comparison, "mixed_sequential", abilities)
+    return [within(*x, MARGIN * comparison.scale(x[0])) for x in differences]
+
+
+def follows_k(comparison: Comparison) -> list[Part]:
+    """Judge claim (d)."""
+    ks = comparison.ks
+    treatments = [t for k in ks if (t := comparison.dmt(k))]
+    quantity = f"fitted change from k = {ks[0]} to {ks[-1]}" if ks else "fitted change over k"
+    parts = []
+    for ability in comparison.abilities:
+        change = trend([t.scores(ability) for t in treatments], range(len(treatments)))
+        if ability in comparison.general:
+            margin = MARGIN * comparison.scale(ability)
+            parts.append(not_above(ability, quantity, change, margin))
+        else:
+            parts.append(above_zero(ability, quantity, change))
+    return parts
+
+
+def trend(columns: Sequence[Mapping[int, float]], x: Iterable[float]) -> Difference | None:
+    """Return the change along a straight line fitted to each seed's scores.
+
+    Args:
+        columns: {seed: score} at each place.
+        x: the places, ascending.
+
+    Returns:
+        {seed: slope times the range of x} over the seeds at all places; None with fewer than three
+        places or no such seed.
+    """
+    places = np.asarray(list(x), dtype=float)
+    if len(columns) < 3:
+        return None
+    seeds = sorted(set.intersection(*(set(column) for column in columns)))
+    if not seeds:
+        return None
+    centred = places - places.mean()
+    weights = centred * (places[-1] - places[0]) / (centred**2).sum()
+    return Difference(
+        by_seed={s: float(weights @ [column[s] for column in columns]) for s in seeds}
+    )
+
+
+def conflicts(comparison: Comparison, ability: str) -> dict[Fraction, Difference]:
+    """Return {amount: all domains mixed minus the ability's own domain alone, by seed}."""
+    mixed = comparison.amounts("multi_task")
+    single = comparison.amounts("single", ability)
+    differences = {}
+    for amount in mixed:
+        if amount in single:  # for each seed, the same quantity as `metrics.conflict`
+            differences[amount] = paired(
+                mixed[amount].scores(ability), single[amount].scores(ability)
+            )
+    return {amount: difference for amount, difference in differences.items() if difference}
+
+
+def mixing_conflicts(comparison: Comparison) -> list[Part]:
+    """Judge claim (e)."""
+    parts = []
+    for ability in comparison.abilities:
+        by_amount = conflicts(comparison, ability)
+        amounts = sorted(by_amount)
+        most = amounts[-1] if amounts else comparison.largest_amount
+        loss = by_amount.get(most)
+        lost = loss and Difference(by_seed={s: -v for s, v in loss.by_seed.items()})
+        parts.append(above_zero(ability, f"single minus multi-task at {_amount(most)}", lost))
+        least = amounts[0] if len(amounts) > 1 else None
+        quantity = f"multi-task minus single at {_amount(least)}"
+        parts.append(above_zero(ability, quantity, by_amount[least] if least else None))
+    return parts
+
+
+def _amount(amount: Fraction | None) -> str:
+    if amount is None:
+        return "a small amount"
+    return "all data" if amount == 1 else f"{amount} of the data"
+
+
+def sequential_forgets(comparison: Comparison) -> list[Part]:
+    """Judge claim (f)."""
+    sequential = comparison.find("sequential")
+    quantity = "after its own stage minus after the last"
+    if sequential is None:
+        return [
+            Part(ability=a, quantity=quantity, verdict=NOT_MEASURED) for a in comparison.specialised
+        ]
+    learned = metrics.first_trained([(s.name, s.rows) for s in sequential.cells[0].stages])
+    last = sequential.stage_names[-1] if sequential.stage_names else ""
+    early = [a for a in learned if learned[a] != last and a in comparison.abilities]
+    parts = []
+    for ability in early:
+        lost = {seed: -value for seed, value in sequential.backward_transfer(ability).items()}
+        parts.append(above_zero(ability, quantity, Difference(by_seed=lost) if lost else None))
+    return parts
+
+
+def grows_with_data(comparison: Comparison) -> list[Part]:
+    """Judge claim (g)."""
+    parts = []
+    for ability in comparison.abilities:
+        alone = comparison.amounts("single", ability)
+        by_amount = alone or comparison.amounts("multi_task")
+        amounts = list(by_amount)
+        change = trend(
+            [t.scores(ability) for t in by_amount.values()], [math.log(a) for a in amounts]
+        )
+        setup = "alone" if alone else "in the mixture"
+        quantity = f"fitted change {setup} over log amount"
+        if amounts:
+            quantity += f", {amounts[0]} to {amounts[-1]}"
+        parts.append(above_zero(ability, quantity, change))
+    return parts
+
+
+CLAIMS = (
+    Claim(
+        key="a",
+        text="DMT keeps the specialised abilities better than sequential training.",
+        parts=beats_sequential,
+    ),
+    Claim(
+        key="b",
+        text="DMT keeps the specialised abilities better than mixed sequential training.",
+        parts=beats_mixed_sequential,
+    ),
+    Claim(
+        key="c",
+        text="DMT's general ability is within noise of mixed sequential training's.",
+        parts=keeps_general,
+    ),
+    Claim(
+        key="d",
+        text="With k the specialised abilities grow, and the general one falls or stays.",
+        parts=follows_k,
+    ),
+    Claim(
+        key="e",
+        text="Mixing all domains costs an ability when data are many and helps when they are few.",
+        parts=mixing_conflicts,
+    ),
+    Claim(
+        key="f",
+        text="Sequential training forgets what it learned before the last stage.",
+        parts=sequential_forgets,
+    ),
+    Claim(key="g", text="Abilities grow with the amount of their data.", parts=grows_with_data),
+)

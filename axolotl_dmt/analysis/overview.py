@@ -1,0 +1,153 @@
+"""The pictures of a whole study: a heat map, and abilities by the amount of each domain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from axolotl_dmt.analysis.intervals import Interval
+from axolotl_dmt.analysis.numbers import summary
+from axolotl_dmt.analysis.plots import PANEL, error_bars, whole_scale
+from axolotl_dmt.analysis.treatments import DOMAIN_AMOUNT, Treatment, at_largest_amount, scale_of
+from axolotl_dmt.chart_style import (
+    COLOURS,
+    INK,
+    MARKERS,
+    PAGE,
+    Draw,
+    dress,
+    label,
+    new_figure,
+    panels,
+)
+from axolotl_dmt.plan.amounts import parse_fraction
+from axolotl_dmt.report.format import MISSING, number
+
+RatioLine = list[tuple[Fraction, Treatment]]
+"""Treatments by the amount of one domain, ascending."""
+
+
+def overview(
+    treatments: Sequence[Treatment], abilities: Sequence[str]
+) -> dict[str, tuple[str, Draw]]:
+    """Return {stem of the file name: (caption, function that draws it)}."""
+    drawings: dict[str, tuple[str, Draw]] = {}
+    rows = at_largest_amount(treatments)
+    if rows and abilities:
+        drawings["heat_map"] = (
+            "Mean score after the last stage; the stronger the colour, the nearer the top of the "
+            "scale.",
+            lambda narrow: _heat_map(rows, abilities, narrow),
+        )
+    ratios = ratio_lines(treatments)
+    if ratios and abilities:
+        drawings["ratio"] = (
+            "Score by the available part of one domain, with the parts of the others fixed: mean "
+            "and 95% interval over seeds.",
+            lambda narrow: _ratios(ratios, abilities, treatments, narrow),
+        )
+    return drawings
+
+
+def ratio_lines(treatments: Sequence[Treatment]) -> dict[str, dict[str, RatioLine]]:
+    """Group treatments that vary the amount of one domain and hold the amounts of the others.
+
+    Returns:
+        {domain, as the study names it: {the amounts held, as text: treatments by amount}}, for
+        lines of three amounts or more.
+    """
+    by_domain: dict[str, dict[str, RatioLine]] = {}
+    axes = (axis for t in treatments for axis in t.settings if axis.startswith(DOMAIN_AMOUNT))
+    for axis in dict.fromkeys(axes):
+        lines: dict[str, RatioLine] = {}
+        for treatment in treatments:
+            if axis in treatment.settings:
+                held = {k: v for k, v in treatment.settings.items() if k not in (axis, "strategy")}
+                words = ", ".join(f"{k.removeprefix(DOMAIN_AMOUNT)} {v}" for k, v in held.items())
+                amount = parse_fraction(treatment.settings[axis], axis)
+                lines.setdefault(words, []).append((amount, treatment))
+        long = {
+            words: sorted(line, key=lambda point: point[0])
+            for words, line in lines.items()
+            if len({amount for amount, _ in line}) > 2
+        }
+        if long:
+            by_domain[axis.removeprefix(DOMAIN_AMOUNT)] = long
+    return by_domain
+
+
+def _ratios(
+    ratios: dict[str, dict[str, RatioLine]],
+    abilities: Sequence[str],
+    treatments: Sequence[Treatment],
+    narrow: bool,
+) -> Any:
+    figure, axes = panels(len(ratios) * len(abilities), PANEL, 1 if narrow else 3)
+    wanted = [(domain, ability) for domain in ratios for ability in abilities]
+    for axis, (domain, ability) in zip(axes, wanted, strict=True):
+        amounts = _draw_ratio_lines(axis, ratios[domain], ability)
+        axis.set_xscale("log")
+        shown = amounts[:: math.ceil(len(amounts) / 6) or 1]
+        axis.set_xticks([float(amount) for amount in shown], [str(amount) for amount in shown])
+        axis.set_xticks([], minor=True)
+        axis.set_xlabel(label(f"part of {domain} data"), fontsize=8.5)
+        whole_scale(axis, scale_of(treatments, ability))
+        dress(axis, ability)
+        if ability == abilities[0] and axis.get_legend_handles_labels()[1]:
+            axis.legend(fontsize=8.5, frameon=False, labelcolor=INK, loc="best")
+    return figure
+
+
+def _draw_ratio_lines(axes: Any, lines: dict[str, RatioLine], ability: str) -> list[Fraction]:
+    """Draw an ability's scores by amount; return the amounts that have a score, ascending."""
+    amounts: set[Fraction] = set()
+    for i, (held, line) in enumerate(lines.items()):
+        points = [(a, mean) for a, t in line if a > 0 and (mean := summary(t.scores(ability)))]
+        amounts |= {amount for amount, _ in points}
+        error_bars(
+            axes,
+            [float(amount) for amount, _ in points],
+            [mean for _, mean in points],
+            color=COLOURS[i % len(COLOURS)],
+            marker=MARKERS[i % len(MARKERS)],
+            linewidth=1.5,
+            label=label(held) or None,
+        )
+    return sorted(amounts)
+
+
+def _heat_map(rows: Sequence[Treatment], abilities: Sequence[str], narrow: bool) -> Any:
+    width, row_height = (3.5, 0.34) if narrow else (6.8, 0.36)
+    figure = new_figure(width, row_height * len(rows) + 0.7)
+    axes = figure.subplots()
+    scales = {ability: scale_of(rows, ability) for ability in abilities}
+    for i, treatment in enumerate(rows):
+        for j, ability in enumerate(abilities):
+            mean = summary(treatment.scores(ability))
+            _heat_map_cell(axes, (j, i), mean, scales[ability])
+    axes.set(xlim=(-0.5, len(abilities) - 0.5), ylim=(len(rows) - 0.5, -0.5))
+    dress(axes)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.set_yticks(range(len(rows)), [label(t.label, 48) for t in rows], color=INK)
+    axes.set_xticks(range(len(abilities)), [label(a, 14) for a in abilities], color=INK)
+    axes.tick_params(top=False, labeltop=True, labelbottom=False)
+    return figure
+
+
+def _heat_map_cell(axes: Any, place: tuple[int, int], mean: Interval | None, scale: float) -> None:
+    from matplotlib.patches import Rectangle
+
+    share = min(max(mean.mean / scale, 0.0), 1.0) if mean else 0.0
+    corner = (place[0] - 0.49, place[1] - 0.48)
+    axes.add_patch(Rectangle(corner, 0.98, 0.96, facecolor=COLOURS[0], alpha=share, linewidth=0))
+    axes.text(
+        *place,
+        number(mean.mean) if mean else MISSING,
+        ha="center",
+        va="center",
+        fontsize=8.5,
+        color=PAGE if share > 0.6 else INK,  # what can be read on the cell
+    )

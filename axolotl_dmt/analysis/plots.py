@@ -1,0 +1,300 @@
+"""The pictures that compare treatments: scaling curves, the k trade-off, ability by stage."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from axolotl_dmt.analysis.intervals import Interval
+from axolotl_dmt.analysis.numbers import ScalingCurve, curves, summary
+from axolotl_dmt.analysis.treatments import CellResult, Comparison, Treatment, at_largest_amount
+from axolotl_dmt.chart_style import (
+    COLOURS,
+    INK,
+    MARKERS,
+    SOFT,
+    Draw,
+    colours_of,
+    dress,
+    label,
+    name_line_ends,
+    new_figure,
+    panels,
+    spread,
+)
+from axolotl_dmt.report import paper
+from axolotl_dmt.report.format import number
+
+PANEL = (3.5, 2.7)
+"""Width and height of a panel in inches: about the size of a phone's screen."""
+_SETUPS = {"single": "its data alone", "multi_task": "all data mixed"}
+
+
+def error_lengths(intervals: Sequence[Interval]) -> list[list[float]]:
+    """Return the lengths of error bars below and above the means."""
+    below = [0.0 if i.low is None else i.mean - i.low for i in intervals]
+    above = [0.0 if i.high is None else i.high - i.mean for i in intervals]
+    return [below, above]
+
+
+def error_bars(axes: Any, x: Sequence[float], intervals: Sequence[Interval], **style: Any) -> None:
+    """Draw means with their intervals."""
+    axes.errorbar(
+        x,
+        [i.mean for i in intervals],
+        yerr=error_lengths(intervals),
+        markersize=5,
+        elinewidth=1.1,
+        capsize=2.5,
+        **style,
+    )
+
+
+def whole_scale(axes: Any, scale: float) -> None:
+    """Show a score's axis from 0 to the top of the ability's scale."""
+    axes.set_ylim(-0.04 * scale, 1.04 * scale)
+
+
+def ability_colours(treatments: Sequence[Treatment], abilities: Sequence[str]) -> dict[str, str]:
+    """Return {ability: colour}; an ability has the colour of the domain of its name."""
+    stages = (stage for t in treatments for cell in t.cells for stage in cell.stages)
+    domains = dict.fromkeys(domain for stage in stages for domain in stage.rows)
+    return colours_of(abilities, colours_of(domains))
+
+
+def pictures(comparison: Comparison, size: str | None) -> dict[str, tuple[str, Draw]]:
+    """Return the pictures that the cells of a comparison allow.
+
+    Args:
+        comparison: the treatments.
+        size: the paper's model size to quote, where the base model is comparable.
+
+    Returns:
+        {stem of the file name: (caption, function that draws it)}.
+    """
+    drawings: dict[str, tuple[str, Draw]] = {}
+    lines = curves(comparison)
+    if lines:
+        drawings["scaling"] = (
+            "Score by rows of the ability's own data: mean and 95% interval over seeds, and the "
+            "fitted curve." + _quoting(size, _quoted_curves(lines, comparison, size)),
+            lambda narrow: _scaling(comparison, lines, size, narrow),
+        )
+    if len(comparison.ks) > 1 and comparison.specialised and _general(comparison):
+        drawings["k_tradeoff"] = (
+            "Specialised against general ability: one point for each k, with 95% intervals over "
+            "seeds, joined in the order of k. Crosses are other strategies."
+            + _quoting(size, _quoted_sweep(comparison, size)),
+            lambda narrow: _k_tradeoff(comparison, size, narrow),
+        )
+    staged = _staged(comparison)
+    if staged:
+        drawings["ability_by_stage"] = (
+            "Each ability after each stage: mean and 95% interval over seeds.",
+            lambda narrow: _stages(comparison, staged, narrow),
+        )
+    return drawings
+
+
+def _quoting(size: str | None, quoted: Sequence[Any]) -> str:
+    return f" Dashed grey: quoted from the paper's {size}, not measured here." if quoted else ""
+
+
+def _quoted_curves(
+    lines: Sequence[ScalingCurve], comparison: Comparison, size: str | None
+) -> list[Any]:
+    if size is None:
+        return []
+    quoted = (
+        paper.quoted_curve(size, c.setup, c.ability, comparison.scale(c.ability)) for c in lines
+    )
+    return [points for points in quoted if points]
+
+
+def _quoted_sweep(comparison: Comparison, size: str | None) -> list[tuple[str, dict[str, float]]]:
+    scales = {ability: comparison.scale(ability) for ability in comparison.abilities}
+    return paper.quoted_k_sweep(size, scales) if size else []
+
+
+def _scaling(
+    comparison: Comparison, lines: Sequence[ScalingCurve], size: str | None, narrow: bool
+) -> Any:
+    abilities = list(dict.fromkeys(line.ability for line in lines))
+    figure, axes = panels(len(abilities), PANEL, 1 if narrow else 3)
+    for axis, ability in zip(axes, abilities, strict=True):
+        scale = comparison.scale(ability)
+        rows = {r for c in lines if c.ability == ability for r in _rows(c)}
+        for index, (setup, words) in enumerate(_SETUPS.items()):
+            for curve in (c for c in lines if (c.ability, c.setup) == (ability, setup)):
+                _draw_curve(axis, curve, words, COLOURS[index], MARKERS[index])
+            quoted = paper.quoted_curve(size, setup, ability, scale) if size else []
+            rows |= {r for r, _ in quoted}
+            if quoted:
+                style = {"color": SOFT, "linestyle": "--", "linewidth": 1.0}
+                axis.plot(*zip(*quoted, strict=True), **style, marker=MARKERS[index], markersize=3)
+        axis.set_xscale("log")
+        shown = sorted(rows)[:: math.ceil(len(rows) / 5)]
+        axis.set_xticks(shown, [f"{r:,.0f}" for r in shown])
+        axis.set_xticks([], minor=True)
+        axis.set_xlabel("rows", fontsize=8.5)
+        whole_scale(axis, scale)
+        dress(axis, ability)
+    axes[0].legend(fontsize=8.5, frameon=False, labelcolor=INK, loc="best")
+    return figure
+
+
+def _rows(curve: ScalingCurve) -> set[float]:
+    return {rows for line in curve.points.values() for rows, _ in line}
+
+
+def _draw_curve(axes: Any, curve: ScalingCurve, words: str, colour: str, marker: str) -> None:
+    by_rows: dict[float, dict[int, float]] = {}
+    for seed, line in curve.points.items():
+        for count, score in line:
+            by_rows.setdefault(count, {})[seed] = score
+    rows = sorted(by_rows)
+    means = [interval for r in rows if (interval := summary(by_rows[r]))]
+    error_bars(axes, rows, means, color=colour, marker=marker, linestyle="none", label=words)
+    fit = next(iter(curve.fits.values()), None)
+    if fit:
+        steps = [rows[0] * (rows[-1] / rows[0]) ** (i / 60) for i in range(61)]
+        axes.plot(steps, [fit.predict(x) for x in steps], color=colour, linewidth=1.5)
+    else:
+        axes.plot(rows, [i.mean for i in means], color=colour, linewidth=1.0)
+
+
+def _general(comparison: Comparison) -> list[str]:
+    return [a for a in comparison.abilities if a in comparison.general]
+
+
+def _mean_of(treatment: Treatment, abilities: Sequence[str]) -> Interval | None:
+    """Return the interval over seeds of each seed's mean over abilities.
+
+    Seeds that lack one of the abilities are left out.
+    """
+    columns = [treatment.scores(ability) for ability in abilities]
+    seeds = set.intersection(*(set(column) for column in columns)) if columns else set()
+    return summary({s: sum(column[s] for column in columns) / len(columns) for s in seeds})
+
+
+def _k_tradeoff(comparison: Comparison, size: str | None, narrow: bool) -> Any:
+    specialised, general = comparison.specialised, _general(comparison)
+    figure = new_figure(*((PANEL[0], 3.6) if narrow else (6.4, 4.4)))
+    axes = figure.subplots()
+    path = []
+    for k in comparison.ks:
+        treatment = comparison.dmt(k)
+        if treatment:
+            x, y = _mean_of(treatment, general), _mean_of(treatment, specialised)
+            if x and y:
+                path.append((f"k = {k}", x, y))
+    xs, ys = [x for _, x, _ in path], [y for _, _, y in path]
+    axes.errorbar(
+        [x.mean for x in xs],
+        [y.mean for y in ys],
+        xerr=error_lengths(xs),
+        yerr=error_lengths(ys),
+        color=COLOURS[0],
+        marker="o",
+        markersize=6,
+        linewidth=1.5,
+        elinewidth=0.8,
+        capsize=2,
+    )
+    others = []
+    for name in ("sequential", "multi_task"):
+        treatment = comparison.find(name)
+        x = _mean_of(treatment, general) if treatment else None
+        y = _mean_of(treatment, specialised) if treatment else None
+        if x and y:
+            axes.plot(x.mean, y.mean, "x", color=COLOURS[1], markersize=7, markeredgewidth=1.8)
+            others.append((name.replace("_", " "), x, y))
+    quoted = _quoted_sweep(comparison, size)
+    if quoted:
+        mean = [(_average(scores, general), _average(scores, specialised)) for _, scores in quoted]
+        style = {"color": SOFT, "linestyle": "--", "linewidth": 1.0}
+        axes.plot(*zip(*mean, strict=True), **style, marker="o", markersize=3)
+    axes.set_xlabel(f"general ability ({', '.join(general)})", fontsize=9)
+    axes.set_ylabel(f"specialised ability\n(mean of {', '.join(specialised)})", fontsize=9)
+    dress(axes, "What k buys and what it costs")
+    axes.margins(0.12)
+    _name_points(figure, axes, path + others)
+    return figure
+
+
+def _average(scores: Mapping[str, float], abilities: Sequence[str]) -> float:
+    return sum(scores[a] for a in abilities) / len(abilities)
+
+
+def _name_points(figure: Any, axes: Any, points: Sequence[tuple[str, Interval, Interval]]) -> None:
+    """Write names in the right margin, apart from each other, each with a line to its point."""
+    figure.draw_without_rendering()  # settles the limits
+    low, high = axes.get_ylim()
+    heights = [(y.mean - low) / (high - low) for _, _, y in points]
+    for (name, x, y), place in zip(points, spread(heights, 0.06), strict=True):
+        axes.annotate(
+            name,
+            (x.mean, y.mean),
+            xytext=(1.02, place),
+            textcoords="axes fraction",
+            fontsize=8.5,
+            color=INK,
+            va="center",
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "linestyle": ":",
+                "color": SOFT,
+                "linewidth": 0.8,
+                "shrinkB": 5,
+            },
+        )
+
+
+def _staged(comparison: Comparison) -> list[Treatment]:
+    """Return treatments of several stages at the largest amount; of DMT only the reference k."""
+    reference = comparison.reference()
+    return [
+        t
+        for t in at_largest_amount(comparison.treatments)
+        if len(t.stage_names) > 1 and (t.strategy != "dmt" or t.k is None or t is reference)
+    ]
+
+
+def _stages(comparison: Comparison, staged: Sequence[Treatment], narrow: bool) -> Any:
+    figure, axes = panels(len(staged), PANEL, 1 if narrow else 3)
+    colours = ability_colours(comparison.treatments, comparison.abilities)
+    for axis, treatment in zip(axes, staged, strict=True):
+        names = treatment.stage_names
+        ends = []
+        for index, ability in enumerate(comparison.abilities):
+            means = {
+                i: interval
+                for i in range(len(names))
+                if (interval := summary(treatment.by_seed(_score_after(i, ability))))
+            }
+            scale = comparison.scale(ability)
+            shares = [_rescaled(interval, scale) for interval in means.values()]
+            style = {"color": colours[ability], "marker": MARKERS[index % len(MARKERS)]}
+            error_bars(axis, list(means), shares, linewidth=1.6, **style)
+            if means:
+                last = list(means.values())[-1]
+                text = f"{label(ability, 14)} {number(last.mean)}"
+                ends.append((text, colours[ability], last.mean / scale))
+        name_line_ends(axis, ends, 0.085)
+        axis.set_xticks(range(len(names)), [label(name, 12) for name in names])
+        axis.set_xlim(-0.2, len(names) - 0.8)
+        whole_scale(axis, 1.0)
+        dress(axis, treatment.label)
+    return figure
+
+
+def _score_after(stage: int, ability: str) -> Callable[[CellResult], float | None]:
+    return lambda cell: cell.stages[stage].scores.get(ability) if stage < len(cell.stages) else None
+
+
+def _rescaled(interval: Interval, scale: float) -> Interval:
+    low = None if interval.low is None else interval.low / scale
+    high = None if interval.high is None else interval.high / scale
+    return Interval(mean=interval.mean / scale, low=low, high=high, bootstrap=None, n=interval.n)

@@ -1,0 +1,293 @@
+"""The report of a study: Markdown, pictures, one self-contained HTML file, and all numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from axolotl_dmt.analysis.claims import NOT_MEASURED, Judged, judge
+from axolotl_dmt.analysis.numbers import records, to_json, write_csv, write_json
+from axolotl_dmt.analysis.overview import overview
+from axolotl_dmt.analysis.plots import pictures
+from axolotl_dmt.analysis.tables import (
+    HOW_TO_READ,
+    crossing_table,
+    differences_table,
+    measure_tables,
+    parts_table,
+    scaling_table,
+    score_tables,
+    variants_table,
+)
+from axolotl_dmt.analysis.treatments import (
+    CellResult,
+    Comparison,
+    Treatment,
+    abilities_of,
+    comparisons,
+    group,
+)
+from axolotl_dmt.chart_style import Draw, save, svg_for_widths
+from axolotl_dmt.report import paper
+from axolotl_dmt.report.format import count
+from axolotl_dmt.report.html import markdown_html, render
+from axolotl_dmt.report.markdown import quoted_table
+from axolotl_dmt.report.tables import Table, escaped
+from axolotl_dmt.report.view import QuotedTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Section:
+    """What the report says about one comparison.
+
+    Attributes:
+        title: its context as text; empty where the study has only one.
+        reference: a sentence on the treatment at which claims on DMT are judged, or empty.
+        judged: the verdicts on the paper's claims.
+        pictures: those that compare treatments.
+        tables: those that compare treatments.
+    """
+
+    title: str
+    reference: str
+    judged: list[Judged]
+    pictures: list[_Picture]
+    tables: list[Table]
+
+    def claims(self) -> list[tuple[Judged, Table]]:
+        """Return each claim with the table of its parts."""
+        return [(judged, parts_table(judged)) for judged in self.judged]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Report:
+    """The content of the report.
+
+    Attributes:
+        title: the study's title.
+        lede: the outcome in a sentence or two.
+        notes: a list in Markdown.
+        main: the table of treatments by abilities.
+        tables: further tables of the whole study.
+        stages: tables of what later stages did to abilities.
+        sections: one for each group of treatments that may be compared.
+        pictures: those of the whole study.
+        quoted: the paper's results, one table for each model size.
+    """
+
+    title: str
+    lede: str
+    notes: str
+    main: Table | None
+    tables: list[Table]
+    stages: list[Table]
+    sections: list[_Section]
+    pictures: list[_Picture]
+    quoted: list[QuotedTable]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Picture:
+    """A picture of the report.
+
+    Attributes:
+        stem: the stem of its file name.
+        caption: what it shows.
+        draw: draws it.
+    """
+
+    stem: str
+    caption: str
+    draw: Draw
+
+    def svg(self) -> Any:
+        """Return the picture for the HTML page."""
+        return svg_for_widths(self.draw, name=self.stem, summary=self.caption)
+
+
+def write_study_report(
+    cells: Sequence[CellResult],
+    folder: str | Path,
+    *,
+    title: str,
+    notes: Sequence[str] = (),
+    base_model: str = "",
+    general: Sequence[str] = ("general",),
+    k: Fraction | None = None,
+) -> Path:
+    """Write `study.md`, `study.html`, PNGs, `study_results.json` and `study_results.csv`.
+
+    Args:
+        cells: the finished cells; failed ones belong in the notes.
+        folder: where to write; it is created if needed.
+        title: the study's title.
+        notes: what a reader must know, such as failed cells or how sizes were chosen; Markdown.
+        base_model: that of all cells, where it is not an axis. The paper is quoted beside the
+            models that it used only.
+        general: the abilities of general data.
+        k: the k of DMT to judge the paper's claims at. By default a rule chooses one without
+            looking at scores (`Comparison.reference_k`).
+
+    Returns:
+        The path of `study.html`.
+
+    Raises:
+        ValueError: two cells have the same settings and seed.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    treatments = group(cells)
+    abilities = abilities_of(treatments, general)
+    compared = comparisons(treatments, general, k) if treatments else []
+    sections = [_section(c, i, compared, base_model) for i, c in enumerate(compared)]
+    for old in folder.glob("study*.png"):
+        old.unlink()  # left by an earlier report, which may have had other cells
+    everything = _named("study_", overview(treatments, abilities))
+    for picture in (*everything, *(p for section in sections for p in section.pictures)):
+        save(picture.draw(False), folder / f"{picture.stem}.png")
+    rows = records(treatments, abilities, compared)
+    write_csv(rows, folder / "study_results.csv")
+    write_json(to_json(title, notes, rows, treatments, compared), folder / "study_results.json")
+    main, *less_data = score_tables(treatments, abilities) if treatments else [None]
+    other = variants_table(treatments, abilities)
+    report = _Report(
+        title=title,
+        lede=_lede(cells, treatments, sections),
+        notes="\n".join("- " + note.strip().replace("\n", "\n  ") for note in notes),
+        main=main,
+        tables=[table for table in (other, *less_data) if table],
+        stages=measure_tables(treatments, abilities),
+        sections=sections,
+        pictures=everything,
+        quoted=_quoted(compared, base_model),
+    )
+    (folder / "study.md").write_text(_markdown(report), encoding="utf-8", errors="replace")
+    page = folder / "study.html"
+    texts = {"notes": markdown_html(report.notes), "how_to_read": HOW_TO_READ, "paper": paper}
+    html = render("study.html.j2", {**vars(report), **texts})
+    page.write_text(html, encoding="utf-8", errors="replace")
+    return page
+
+
+def _section(
+    comparison: Comparison, index: int, compared: Sequence[Comparison], base_model: str
+) -> _Section:
+    several = len(compared) > 1
+    context = ", ".join(f"{key} = {value}" for key, value in comparison.context)
+    prefix = f"study_{index + 1}_" if several else "study_"
+    drawings = pictures(comparison, _paper_size(comparison, base_model))
+    tables = (differences_table, scaling_table, crossing_table)
+    return _Section(
+        title=(context or "no other axis set") if several else "",
+        reference=_reference(comparison),
+        judged=judge(comparison),
+        pictures=_named(prefix, drawings),
+        tables=[table for make in tables if (table := make(comparison))],
+    )
+
+
+def _named(prefix: str, drawings: Mapping[str, tuple[str, Draw]]) -> list[_Picture]:
+    return [
+        _Picture(stem=prefix + stem, caption=caption, draw=draw)
+        for stem, (caption, draw) in drawings.items()
+    ]
+
+
+def _paper_size(comparison: Comparison, base_model: str) -> str | None:
+    return paper.comparable_size(dict(comparison.context).get("base_model", base_model))
+
+
+def _quoted(compared: Sequence[Comparison], base_model: str) -> list[QuotedTable]:
+    sizes = dict.fromkeys(_paper_size(comparison, base_model) for comparison in compared)
+    return [QuotedTable(size=size, rows=paper.quoted_rows(size)) for size in sizes if size]
+
+
+def _reference(comparison: Comparison) -> str:
+    reference = comparison.reference()
+    if reference is None:
+        return ""
+    studied = [k for k in comparison.ks if k > 0]
+    if comparison.declared_k is not None or len(studied) < 2:
+        return f"Claims on DMT are judged at: {reference.label}."
+    rule = (
+        "the paper's k"
+        if comparison.reference_k == Fraction(1, 256)
+        else "the middle one of those above 0 and below 1"
+    )
+    return (
+        f"Claims on DMT are judged at {reference.label}: {rule}, a choice made without any score. "
+        "Every other k is in the table of differences."
+    )
+
+
+def _lede(
+    cells: Sequence[CellResult], treatments: Sequence[Treatment], sections: Sequence[_Section]
+) -> str:
+    if not treatments:
+        return "No cell has finished yet."
+    seeds = {cell.seed for cell in cells}
+    counts = [
+        _many(len(cells), "trained cell"),
+        _many(len(treatments), "treatment"),
+        _many(len(seeds), "seed"),
+    ]
+    summary = f"{', '.join(counts)}."
+    judged = [j for section in sections for j in section.judged if j.verdict != NOT_MEASURED]
+    if not judged:
+        return f"{summary} No claim of the paper was measured."
+    by_verdict: dict[str, list[str]] = {}
+    for j in judged:
+        by_verdict.setdefault(j.verdict, []).append(j.claim.key)
+    verdicts = "; ".join(f"{verdict}: {', '.join(keys)}" for verdict, keys in by_verdict.items())
+    return f"{summary} Claims of the paper that were measured: {verdicts}."
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{count(number)} {noun}{'s' if number != 1 else ''}"
+
+
+def _markdown(report: _Report) -> str:
+    parts = [f"# {escaped(report.title)}", report.lede]
+    if report.notes:
+        parts += ["## Notes", report.notes]
+    if report.main:
+        parts += [*_tables([report.main], 2), HOW_TO_READ]
+    for section in report.sections:
+        context = f": {escaped(section.title)}" if section.title else ""
+        parts.append(f"## The paper's claims{context}")
+        if section.reference:
+            parts.append(section.reference)
+        for judged, table in section.claims():
+            parts.append(f"### ({judged.claim.key}) {judged.claim.text} **{judged.verdict}**")
+            parts += _tables([table] if table.rows else [], 4)
+        parts += [*_shown(section.pictures), *_tables(section.tables, 3)]
+    if report.pictures:
+        parts += ["## The whole study", *_shown(report.pictures)]
+    parts += _tables(report.tables, 2)
+    if report.stages:
+        parts += ["## What later stages did", *_tables(report.stages, 3)]
+    for quote in report.quoted:
+        parts += [
+            f"## For reference: quoted from the paper, {quote.size}",
+            f"Not measured by this study. Quoted from {paper.CITATION}.",
+            quoted_table(quote.rows),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _shown(pictures: Sequence[_Picture]) -> list[str]:
+    return [f"![{p.caption}]({p.stem}.png)\n\n{p.caption}" for p in pictures]
+
+
+def _tables(tables: Sequence[Table], level: int) -> list[str]:
+    parts = []
+    for table in tables:
+        if table.title:
+            parts.append(f"{'#' * level} {escaped(table.title)}")
+        if table.note:
+            parts.append(table.note)
+        parts.append(table.markdown())
+    return parts

@@ -1,0 +1,347 @@
+"""The results of a study's cells, and cells that differ only in the seed grouped as treatments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.plan.amounts import parse_fraction
+from axolotl_dmt.results import metrics
+from axolotl_dmt.results.metrics import ScoreMatrix
+
+DOMAIN_AMOUNT = "amount."
+"""Prefix of an axis that sets the amount of one domain, such as `amount.math`."""
+_OWN_AXES = ("strategy", "k", "domain", "amount", "merge")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellStage:
+    """One stage of a cell's schedule.
+
+    Attributes:
+        name: the stage's name.
+        rows: {domain: distinct rows it trained on}.
+        scores: {ability: score after it}; empty where nothing was evaluated, NaN where the
+            evaluation gave none.
+    """
+
+    name: str
+    rows: Mapping[str, int]
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellResult:
+    """One trained and scored cell of a study.
+
+    Attributes:
+        name: unique in the study.
+        settings: {axis: value} without the seed, such as {"strategy": "dmt", "k": "1/16"}. Cells
+            with the same settings are the same treatment under other seeds.
+        seed: the seed of its data order and its training.
+        stages: the whole schedule in order, including stages that it shares with other cells.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    seed: int
+    stages: tuple[CellStage, ...]
+
+    def last(self) -> Mapping[str, float]:
+        """Return {ability: score after the last stage}; empty where there is no stage."""
+        return self.stages[-1].scores if self.stages else {}
+
+    def matrix(self) -> ScoreMatrix:
+        """Return the scores by stage and ability, for `metrics`."""
+        abilities = dict.fromkeys(ability for stage in self.stages for ability in stage.scores)
+        scored = [(stage.name, dict(stage.scores)) for stage in self.stages]
+        return ScoreMatrix.build(scored, abilities)
+
+    def rows(self, domain: str | None = None) -> int:
+        """Return the number of distinct rows trained on, of one domain or of all domains.
+
+        The subsets that stages take of a domain are nested, so the largest of them holds all rows
+        that were seen: a replayed row counts once.
+        """
+        domains = dict.fromkeys(name for stage in self.stages for name in stage.rows)
+        most = {name: max(s.rows.get(name, 0) for s in self.stages) for name in domains}
+        return sum(most.values()) if domain is None else most.get(domain, 0)
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """Cells that differ in the seed only.
+
+    Attributes:
+        cells: at least one, in the order of their seeds.
+    """
+
+    cells: tuple[CellResult, ...]
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """{axis: value}, the same for every cell."""
+        return self.cells[0].settings
+
+    @property
+    def strategy(self) -> str:
+        """The strategy's name as in the YAML; empty where the study has no such axis.
+
+        A merge of a strategy's stages counts as another strategy.
+        """
+        name = str(self.settings.get("strategy") or "")
+        merge = self.settings.get("merge")
+        return f"{merge} merge of {name}" if merge else name
+
+    @property
+    def domain(self) -> str | None:
+        """The domain of the strategy `single`; None for other strategies."""
+        domain = self.settings.get("domain")
+        return None if domain is None else str(domain)
+
+    @cached_property
+    def k(self) -> Fraction | None:
+        """The replay fraction; None where there is none or it is no number, such as "auto"."""
+        return _fraction(self.settings.get("k"))
+
+    @cached_property
+    def amount(self) -> Fraction | None:
+        """The fraction of the data, 1 by default; None where it is not a number."""
+        amount = self.settings.get("amount")
+        return Fraction(1) if amount in (None, "all") else _fraction(amount)
+
+    @cached_property
+    def context(self) -> tuple[tuple[str, str], ...]:
+        """The other axes, such as the base model: treatments are compared where these agree."""
+        other_axes = [(key, str(v)) for key, v in self.settings.items() if key not in _OWN_AXES]
+        not_numbers = [
+            (key, str(self.settings[key]))
+            for key, value in (("k", self.k), ("amount", self.amount))
+            if value is None and self.settings.get(key) is not None
+        ]
+        return (*other_axes, *not_numbers)
+
+    @property
+    def label(self) -> str:
+        """The name in tables and plots: `dmt, k = 1/16`, `single math, 1/4 of the data`."""
+        name = " ".join(filter(None, (self.strategy.replace("_", " "), self.domain)))
+        parts = [name] if name else []
+        if self.k is not None:
+            parts.append(f"k = {self.k}")
+        if self.amount is not None and self.settings.get("amount") is not None:
+            parts.append("all data" if self.amount == 1 else f"{self.amount} of the data")
+        parts += [
+            f"{value} of {key.removeprefix(DOMAIN_AMOUNT)}"
+            if key.startswith(DOMAIN_AMOUNT)
+            else f"{key} = {value}"
+            for key, value in self.context
+        ]
+        return ", ".join(parts) or "all cells"
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """The names of its stages; the schedule does not change with the seed."""
+        return tuple(stage.name for stage in self.cells[0].stages)
+
+    def by_seed(self, measure: Callable[[CellResult], float | None]) -> dict[int, float]:
+        """Return {seed: the measure of its cell}, where that is finite."""
+        values = ((cell.seed, metrics.finite(measure(cell))) for cell in self.cells)
+        return {seed: value for seed, value in values if value is not None}
+
+    def scores(self, ability: str) -> dict[int, float]:
+        """Return {seed: score of an ability after the last stage}, where there is one."""
+        return self.by_seed(lambda cell: cell.last().get(ability))
+
+    def forgetting(self, ability: str) -> dict[int, float]:
+        """Return {seed: best score after any earlier stage minus the last}."""
+        return self.by_seed(lambda cell: metrics.forgetting(cell.matrix()).get(ability))
+
+    def retention(self, ability: str) -> dict[int, float]:
+        """Return {seed: last score divided by the best after any earlier stage}."""
+        return self.by_seed(lambda cell: metrics.retention(cell.matrix()).get(ability))
+
+    def backward_transfer(self, ability: str) -> dict[int, float]:
+        """Return {seed: last score minus the score right after the stage that taught the ability}.
+
+        That is the first stage that trains on the domain of the ability's name.
+        """
+
+        def measure(cell: CellResult) -> float | None:
+            learned = metrics.first_trained([(s.name, s.rows) for s in cell.stages])
+            return metrics.backward_transfer(cell.matrix(), learned).get(ability)
+
+        return self.by_seed(measure)
+
+
+def _fraction(value: object) -> Fraction | None:
+    try:
+        return parse_fraction(value, "amount")
+    except DMTError:
+        return None
+
+
+def group(cells: Iterable[CellResult]) -> list[Treatment]:
+    """Group cells into treatments, in the order in which they first appear.
+
+    Raises:
+        ValueError: two cells have the same settings and seed.
+    """
+    groups: dict[tuple[tuple[str, str], ...], list[CellResult]] = {}
+    for cell in cells:
+        key = tuple(sorted((axis, str(value)) for axis, value in cell.settings.items()))
+        same = groups.setdefault(key, [])
+        if any(other.seed == cell.seed for other in same):
+            raise ValueError(f"two cells of {dict(key)} have the seed {cell.seed}")
+        same.append(cell)
+    return [Treatment(tuple(sorted(same, key=lambda c: c.seed))) for same in groups.values()]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Treatments that may be compared with each other: all axes but the studied ones agree.
+
+    Attributes:
+        treatments: at least one, all of the same context.
+        general: the abilities of general data.
+        declared_k: the k of DMT to judge the paper's claims at, or None.
+    """
+
+    treatments: tuple[Treatment, ...]
+    general: tuple[str, ...] = ("general",)
+    declared_k: Fraction | None = None
+
+    @property
+    def context(self) -> tuple[tuple[str, str], ...]:
+        """The axes, and their values, that the treatments share."""
+        return self.treatments[0].context
+
+    @cached_property
+    def abilities(self) -> tuple[str, ...]:
+        """The abilities in the order of first appearance, general ones last."""
+        return abilities_of(self.treatments, self.general)
+
+    @property
+    def specialised(self) -> tuple[str, ...]:
+        """The abilities that are not general."""
+        return tuple(a for a in self.abilities if a not in self.general)
+
+    def find(
+        self,
+        strategy: str,
+        *,
+        k: Fraction | None = None,
+        domain: str | None = None,
+        amount: Fraction | None = None,
+    ) -> Treatment | None:
+        """Return the treatment of a strategy, by default at the largest amount; None if missing."""
+        wanted = self.largest_amount if amount is None else amount
+        for t in self.treatments:
+            if (t.strategy, t.domain, t.amount) == (strategy, domain, wanted) and k in (None, t.k):
+                return t
+        return None
+
+    @cached_property
+    def largest_amount(self) -> Fraction:
+        """The largest amount of data of any treatment; strategies are compared at it."""
+        return max((t.amount for t in self.treatments if t.amount), default=Fraction(1))
+
+    @cached_property
+    def ks(self) -> tuple[Fraction, ...]:
+        """The values of k studied at the largest amount, ascending; `mixed_sequential` is k = 0."""
+        ks = {
+            t.k
+            for t in self.treatments
+            if t.strategy == "dmt" and t.amount == self.largest_amount and t.k is not None
+        }
+        if ks and self.find("mixed_sequential"):
+            ks.add(Fraction(0))
+        return tuple(sorted(ks))
+
+    def dmt(self, k: Fraction) -> Treatment | None:
+        """Return DMT at a k; k = 0 may be studied as `mixed_sequential`."""
+        return self.find("dmt", k=k) or (self.find("mixed_sequential") if k == 0 else None)
+
+    @cached_property
+    def reference_k(self) -> Fraction | None:
+        """The k at which claims on DMT are judged, chosen without looking at any score.
+
+        It is the declared k; else the only one; else the paper's 1/256 where it was studied; else
+        the middle one of those above 0 and below 1 (of two, the smaller). None where DMT has no k
+        above 0.
+        """
+        ks = [k for k in self.ks if k > 0]
+        if self.declared_k is not None:
+            return self.declared_k if self.declared_k in ks else None
+        if not ks or len(ks) == 1:
+            return ks[0] if ks else None
+        if Fraction(1, 256) in ks:
+            return Fraction(1, 256)
+        inner = [k for k in ks if k < 1] or ks
+        return inner[(len(inner) - 1) // 2]
+
+    def reference(self) -> Treatment | None:
+        """Return the treatment of DMT that claims are judged at, or None."""
+        if self.reference_k is not None:
+            return self.find("dmt", k=self.reference_k)
+        return None if self.declared_k is not None else self.find("dmt")
+
+    def amounts(self, strategy: str, domain: str | None = None) -> dict[Fraction, Treatment]:
+        """Return {amount: treatment} of a strategy, ascending, without amounts of 0."""
+        by_amount = {
+            t.amount: t
+            for t in self.treatments
+            if t.strategy == strategy and t.domain == domain and t.amount
+        }
+        return dict(sorted(by_amount.items()))
+
+    def scale(self, ability: str) -> float:
+        """Return the top of an ability's scale, as `scale_of` does."""
+        return scale_of(self.treatments, ability)
+
+
+def scale_of(treatments: Iterable[Treatment], ability: str) -> float:
+    """Return the top of an ability's scale: 1, a judge's 10, or 100 for percentages."""
+    return metrics.scale_top(v for t in treatments for v in t.scores(ability).values())
+
+
+def at_largest_amount(treatments: Sequence[Treatment]) -> list[Treatment]:
+    """Return the treatments that have the largest amount of data."""
+    largest = max((t.amount for t in treatments if t.amount), default=None)
+    return [t for t in treatments if t.amount == largest]
+
+
+def abilities_of(treatments: Iterable[Treatment], general: Sequence[str]) -> tuple[str, ...]:
+    """Return every ability that was scored, general ones last."""
+    seen = dict.fromkeys(
+        ability
+        for treatment in treatments
+        for cell in treatment.cells
+        for stage in cell.stages
+        for ability in stage.scores
+    )
+    return tuple(sorted(seen, key=lambda ability: ability in general))
+
+
+def comparisons(
+    treatments: Sequence[Treatment], general: Sequence[str], k: Fraction | None = None
+) -> list[Comparison]:
+    """Group treatments that may be compared with each other.
+
+    A context with one treatment is left out. Where all are such, the first is kept, so that a
+    report always says what was not measured.
+
+    Args:
+        treatments: at least one.
+        general: the abilities of general data.
+        k: the k of DMT to judge the paper's claims at, or None.
+    """
+    contexts: dict[tuple[tuple[str, str], ...], list[Treatment]] = {}
+    for treatment in treatments:
+        contexts.setdefault(treatment.context, []).append(treatment)
+    several = [alike for alike in contexts.values() if len(alike) > 1]
+    groups = several or list(contexts.values())[:1]
+    return [Comparison(tuple(alike), tuple(general), k) for alike in groups]

@@ -1,0 +1,251 @@
+"""Checks that local data files exist and have the columns that their entries in the YAML name.
+
+Axolotl trains on empty answers if the answer column of a custom prompt is missing, and fails with a
+KeyError if another one is. The first rows of the file show both before anything is loaded.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from axolotl_dmt.checks.axolotl_keys import is_local
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.results.folder import RunFolder
+
+SUFFIXES = (".json", ".jsonl", ".csv", ".parquet", ".arrow", ".txt", ".gz", ".zst", ".zip")
+FIRST_ROWS = 300
+FIRST_BYTES = 4 * 2**20
+MOST_SHOWN = 20
+TOKENISED = {"input_ids", "attention_mask", "labels"}
+"""A file with these columns is trained on unchanged, whatever its entry says."""
+
+READ_BY = {
+    "alpaca": ("instruction", "output"),
+    "alpaca_chat.load_qa": ("question", "answer"),
+    "alpaca_w_system.load_open_orca": ("system_prompt", "question", "response"),
+    "gpteacher": ("instruction", "response"),
+    "input_output": ("segments",),
+    "oasst": ("INSTRUCTION", "RESPONSE"),
+    "summarizetldr": ("article", "summary"),
+}
+"""The columns that Axolotl's own prompt types require."""
+
+
+@dataclass(frozen=True)
+class _FileColumns:
+    """The columns in the first rows of a file.
+
+    Attributes:
+        path: the path of the file.
+        columns: the names of its columns, in order.
+        keys: for a column that holds lists of objects, the keys of these objects, where known.
+    """
+
+    path: str
+    columns: list[str]
+    keys: dict[str, list[str]] = field(default_factory=dict)
+
+
+def missing_files(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
+    """Yield a mistake for each data file that an entry names and that does not exist."""
+    fix = "paths start from the folder that axolotl is run in"
+    for key, entry in _entries(cfg):
+        path = entry.get("path")
+        if not isinstance(path, str) or "://" in path or Path(path).exists():
+            continue
+        if is_local(path) or Path(path).suffix in SUFFIXES:
+            yield DMTError(f"{key}.path", f"no file {path}", fix)
+
+
+def may_be_gone(cfg: Mapping[str, Any]) -> bool:
+    """Return whether data files may be missing: Axolotl may have a copy, or has trained on them.
+
+    `axolotl merge-lora` and `inference` also read the YAML of a finished run, on machines that
+    never had the data.
+    """
+    prepared = Path(str(cfg.get("dataset_prepared_path") or "last_run_prepared"))
+    results = RunFolder.of_config(cfg).results
+    return bool(cfg.get("push_dataset_to_hub") or any(prepared.glob("*")) or results.is_file())
+
+
+def wrong_columns(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
+    """Yield a mistake for each column that an entry or its type reads and its file does not have.
+
+    Args:
+        cfg: the raw configuration. Folders, data sets on the hub, compressed files and files that
+            cannot be read are skipped.
+    """
+    for key, entry in _entries(cfg):
+        file = _look(entry)
+        if file is None or set(file.columns) >= TOKENISED:
+            continue
+        kind = entry.get("type")
+        if isinstance(kind, Mapping):
+            yield from _custom(f"{key}.type", kind, file, cfg)
+        elif kind == "chat_template":
+            yield from _messages(key, entry, file, cfg)
+        elif kind == "completion":
+            yield from _missing(f"{key}.field", entry.get("field") or "text", file)
+        elif isinstance(kind, str):
+            yield from _standard(f"{key}.type", kind, file)
+
+
+def _entries(cfg: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for key in ("datasets", "test_datasets"):
+        entries = cfg.get(key)
+        for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+            if isinstance(entry, Mapping):
+                yield f"{key}[{index}]", entry
+
+
+def _custom(
+    key: str, kind: Mapping[str, Any], file: _FileColumns, cfg: Mapping[str, Any]
+) -> Iterator[DMTError]:
+    needed = {"field_instruction": kind.get("field_instruction") or "instruction"}
+    if kind.get("field_output") or not cfg.get("train_on_inputs"):
+        needed["field_output"] = kind.get("field_output") or "output"
+    for name, column in needed.items():
+        yield from _missing(f"{key}.{name}", column, file)
+    others = [column for column in file.columns if column not in needed.values()]
+    for name in ("field_input", "field_system"):
+        yield from _misspelt(f"{key}.{name}", kind.get(name), others, file)
+
+
+def _messages(
+    key: str, entry: Mapping[str, Any], file: _FileColumns, cfg: Mapping[str, Any]
+) -> Iterator[DMTError]:
+    column = str(entry.get("field_messages") or "messages")
+    yield from _missing(f"{key}.field_messages", column, file)
+    others = [name for name in file.columns if name != column]
+    yield from _misspelt(f"{key}.field_tools", entry.get("field_tools"), others, file)
+    keys = file.keys.get(column)
+    if not keys:
+        return
+    mappings = entry.get("message_property_mappings")
+    mappings = mappings if isinstance(mappings, Mapping) else {}
+    own_template = any(part.get("chat_template_jinja") for part in (entry, cfg))
+    for name in ("role", "content"):
+        old = entry.get(f"message_field_{name}")
+        named = str(mappings.get(name) or old or name)
+        # a custom template may read other keys
+        if named not in keys and not (own_template and named == name):
+            place = f"message_field_{name}" if old else f"message_property_mappings.{name}"
+            problem = f"{named!r} is not a key of the messages in {file.path}"
+            yield DMTError(f"{key}.{place}", problem, _list_names("their keys", named, keys))
+
+
+def _standard(key: str, kind: str, file: _FileColumns) -> Iterator[DMTError]:
+    name = "alpaca" if kind.startswith("alpaca:") else kind
+    if lacking := [column for column in READ_BY.get(name, ()) if column not in file.columns]:
+        problem = f"{kind} reads {' and '.join(map(repr, lacking))}, not a column of {file.path}"
+        known = f"its columns are {_list(file.columns)}"
+        yield DMTError(key, problem, f"{known}: write type: {{field_instruction, field_output}}")
+
+
+def _missing(key: str, column: Any, file: _FileColumns) -> Iterator[DMTError]:
+    if isinstance(column, str) and column not in file.columns:
+        problem = f"{column!r} is not a column of {file.path}"
+        yield DMTError(key, problem, _list_names("its columns", column, file.columns))
+
+
+def _misspelt(key: str, column: Any, others: list[str], file: _FileColumns) -> Iterator[DMTError]:
+    """Yield a mistake for an optional column only if another column has a similar name."""
+    if isinstance(column, str) and difflib.get_close_matches(column, others):
+        yield from _missing(key, column, file)
+
+
+def _list_names(subject: str, wrong: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(wrong, names, n=1)
+    return f"{subject} are {_list(names)}" + (f": did you mean {close[0]!r}?" if close else "")
+
+
+def _list(names: list[str]) -> str:
+    more = len(names) - MOST_SHOWN
+    return ", ".join(names[:MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _look(entry: Mapping[str, Any]) -> _FileColumns | None:
+    """Return the columns of an entry's file; None where finding them would take long."""
+    path = entry.get("path")
+    if not isinstance(path, str) or not Path(path).is_file():
+        return None
+    suffix = Path(path).suffix
+    kind = "json" if suffix == ".jsonl" else suffix[1:]
+    look = {"json": _look_at_json, "csv": _look_at_csv, "parquet": _look_at_parquet}.get(kind)
+    if look is None or entry.get("ds_type") not in (None, kind):
+        return None
+    try:
+        return look(path)
+    except (OSError, ValueError, csv.Error, RecursionError):
+        return None  # loading the whole file reports what is wrong
+
+
+def _look_at_json(path: str) -> _FileColumns | None:
+    rows = list(_first_objects(path))
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        return None
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    keys = {name: _keys(row.get(name) for row in rows) for name in columns}
+    return _FileColumns(path, columns, {name: names for name, names in keys.items() if names})
+
+
+def _first_objects(path: str) -> Iterator[Any]:
+    """Yield the first values of a file of JSON lines or of one JSON array.
+
+    Raises:
+        ValueError: one of them is not JSON.
+    """
+    with open(path, "rb") as stream:
+        text = stream.read(FIRST_BYTES).decode("utf-8-sig", errors="replace")
+        whole = not stream.read(1)
+    decode, at = json.JSONDecoder().raw_decode, 0
+    start = re.compile(r"\s*\[?\s*")
+    for _ in range(FIRST_ROWS):
+        at = start.match(text, at).end()  # type: ignore[union-attr]
+        try:
+            value, at = decode(text, at)
+        except ValueError:
+            if whole and text[at:].strip("] \r\n"):
+                raise
+            return  # the end, or a row that is cut off at FIRST_BYTES
+        yield value
+        start = re.compile(r"[\s,]*")
+
+
+def _keys(values: Iterable[Any]) -> list[str]:
+    """Return the keys of the objects in lists, which may be strings of JSON."""
+    keys: dict[str, None] = {}
+    for value in values:
+        if isinstance(value, str) and value.lstrip().startswith("["):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                continue
+        for item in value if isinstance(value, list) else ():
+            keys |= dict.fromkeys(item if isinstance(item, dict) else ())
+    return list(keys)
+
+
+def _look_at_csv(path: str) -> _FileColumns | None:
+    with open(path, encoding="utf-8-sig", newline="") as stream:
+        columns = next((row for row in csv.reader(stream) if row), None)
+    return _FileColumns(path, columns) if columns else None
+
+
+def _look_at_parquet(path: str) -> _FileColumns:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    schema, keys = parquet.read_schema(path), {}
+    for column in schema:
+        item = getattr(column.type, "value_type", None)  # of a list
+        if item is not None and pa.types.is_struct(item):
+            keys[column.name] = [part.name for part in item]
+    return _FileColumns(path, list(schema.names), keys)

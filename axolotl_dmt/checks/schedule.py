@@ -1,0 +1,71 @@
+"""Checks everything about a schedule that the raw YAML and the files that it names show.
+
+Nothing is loaded and nothing is changed, so a mistake is reported within a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from axolotl_dmt.checks.axolotl_keys import (
+    check_base_model,
+    check_val_rows,
+    refuse_optimizer,
+    refuse_unsupported,
+)
+from axolotl_dmt.checks.data_files import may_be_gone, missing_files, wrong_columns
+from axolotl_dmt.checks.sharding import check_sharding
+from axolotl_dmt.checks.stages import check_stages
+from axolotl_dmt.config.args import DMTConfig
+from axolotl_dmt.config.reading import Reading, Schedule, read_schedule
+from axolotl_dmt.config.replay import check_losses
+from axolotl_dmt.errors import DMTError, Problems
+from axolotl_dmt.evaluation.tasks import check_evaluate
+
+WEIGHT_DECAY: Final = 0.0
+"""Axolotl's default of `weight_decay`, which its validation fills in after this check."""
+
+
+def check_schedule(
+    raw: Mapping[str, Any], *, files: bool = True
+) -> tuple[Schedule | None, list[DMTError]]:
+    """Read and check the schedule of a YAML.
+
+    Args:
+        raw: the YAML as a mapping; it is not changed.
+        files: whether the model and the files that the YAML names must exist.
+
+    Returns:
+        The schedule, None where there is a mistake, and every mistake.
+    """
+    reading = read_schedule(raw, weight_decay=WEIGHT_DECAY, files=files)
+    problems = Problems()
+    problems.attempt(refuse_unsupported, raw)
+    if files:
+        problems.attempt(check_base_model, raw)
+    config = reading.config
+    if config and config.evaluate and config.evaluates:
+        problems.attempt(check_evaluate, config.evaluate, files=files)
+    if config and reading.dataset_domains:
+        problems += _stage_problems(raw, config, reading, files=files)
+    if files:
+        problems += wrong_columns(raw)
+        if not may_be_gone(raw):
+            problems += missing_files(raw)
+    mistakes = reading.mistakes(problems)
+    return (None, mistakes) if mistakes else (reading.schedule(), [])
+
+
+def _stage_problems(
+    raw: Mapping[str, Any], config: DMTConfig, reading: Reading, *, files: bool
+) -> Problems:
+    """Return what the resolved stages ask for and the rest of the YAML does not allow."""
+    problems, stages = Problems(), reading.stages
+    resets = any(stage.reset_optimizer for stage in stages[1:])
+    problems.attempt(check_stages, raw, stages)
+    problems.attempt(check_losses, config, stages, files=files)
+    problems.attempt(refuse_optimizer, raw, stages)
+    problems.attempt(check_sharding, raw, config, resets=resets, files=files)
+    problems.attempt(check_val_rows, config, reading.domains)
+    return problems

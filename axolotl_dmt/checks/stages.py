@@ -1,0 +1,179 @@
+"""Checks of the stages against Axolotl's own keys in the raw YAML, before anything is loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from axolotl_dmt.config.resolve import stage_key
+from axolotl_dmt.errors import DMTError, DMTErrors
+from axolotl_dmt.plan.inputs import Stage
+
+CURVELESS_SCHEDULERS = ("reduce_lr_on_plateau", "greedy")
+"""Schedulers that depend on the loss, so that their curve is not known in advance."""
+
+PLAIN_SCHEDULERS = (
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+    "constant",
+    "constant_with_warmup",
+    "inverse_sqrt",
+)
+"""transformers' schedulers that need no settings."""
+
+TUNED_SCHEDULERS = ("cosine_with_min_lr", "cosine_warmup_with_min_lr", "warmup_stable_decay")
+"""transformers' schedulers that need `lr_scheduler_kwargs`."""
+
+AXOLOTLS_SCHEDULERS = ("one_cycle", "rex")
+"""Schedulers that Axolotl adds to those of transformers."""
+
+LORA_KERNELS = ("lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_embedding_kernel")
+
+UNSTACKABLE = {
+    "peft_use_dora": "",
+    "peft_use_rslora": "",
+    "peft_init_lora_weights": "",
+    "peft_layer_replication": "",
+    "peft_trainable_token_indices": "",
+    "lora_modules_to_save": "",
+    "lora_target_parameters": "",
+    "deepspeed": "",
+    "fsdp": "",
+    "fsdp_config": "",
+    **dict.fromkeys(LORA_KERNELS, ": the kernels support only one adapter"),
+}
+"""Axolotl keys that are not supported together with `adapter: new`, and a remark on each."""
+
+
+def check_stages(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> None:
+    """Check the stages against the rest of the raw YAML.
+
+    Args:
+        cfg: Axolotl's raw configuration.
+        stages: the resolved stages.
+
+    Raises:
+        DMTError: with every mistake found.
+    """
+    problems = [
+        *_schedulers(cfg, stages),
+        *_freezing(cfg, stages),
+        *_new_adapters(cfg, stages),
+        *_inputs(cfg, stages),
+        *_saving(cfg),
+    ]
+    if problems:
+        raise DMTErrors(problems)
+
+
+def _schedulers(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> Iterator[DMTError]:
+    names = (*PLAIN_SCHEDULERS, *TUNED_SCHEDULERS, *AXOLOTLS_SCHEDULERS)
+    settings = cfg.get("lr_scheduler_kwargs") or {}
+    seen = set()
+    for stage in stages:
+        name = stage.lr_scheduler
+        if name in seen:
+            continue
+        seen.add(name)
+        where = f"{name!r} (stage {stage.name})"
+        key = stage_key(cfg.get("dmt") or {}, stage.name, "lr_scheduler", "lr_scheduler")
+        if name in CURVELESS_SCHEDULERS:
+            problem = f"{where} depends on the loss, so its curve is not known in advance"
+            yield DMTError(key, problem, "use another one, such as cosine or linear")
+        elif name not in names:
+            yield DMTError(key, f"{where} is unknown", f"known: {', '.join(names)}")
+        elif not settings and name not in TUNED_SCHEDULERS:
+            continue  # no settings to check, and importing transformers takes seconds
+        elif cause := _refusal(name, stage.learning_rate, settings):
+            problem = f"do not fit {where}: {cause}"
+            yield DMTError("lr_scheduler_kwargs", problem, "they hold for every stage")
+
+
+def _refusal(name: str, peak: float, settings: Mapping[str, Any]) -> str | None:
+    """Create a scheduler and return why it refuses the settings; None where it accepts them."""
+    import torch
+    from torch.optim.lr_scheduler import OneCycleLR
+    from transformers.optimization import get_scheduler
+
+    if name == "rex":  # it has no settings
+        return None
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=peak)
+    plain = dict(settings)
+    try:
+        if name == "one_cycle":
+            OneCycleLR(optimizer, max_lr=peak, total_steps=100, **plain)
+        else:
+            scheduler = get_scheduler(name, optimizer, 2, 100, plain)
+            scheduler.lr_lambdas[0](99)
+    except (TypeError, ValueError) as error:
+        return str(error).splitlines()[0]
+    return None
+
+
+def _freezing(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> Iterator[DMTError]:
+    stage = next((stage for stage in stages if stage.freeze), None)
+    if stage is None:
+        return
+    key = f"freeze (stage {stage.name})"
+    for other in ("deepspeed", "fsdp", "fsdp_config"):
+        if cfg.get(other):
+            problem = (
+                f"is not supported with {other}, which chooses the trained parameters only once"
+            )
+            yield DMTError(key, problem, f"remove freeze or {other}")
+    several = int(os.environ.get("WORLD_SIZE") or 1) > 1
+    if several and cfg.get("ddp_find_unused_parameters") is False:
+        problem = "is false: several processes would wait for the gradients of frozen parameters"
+        yield DMTError("ddp_find_unused_parameters", problem, "remove it")
+    if several and (cfg.get("gradient_checkpointing_kwargs") or {}).get("use_reentrant"):
+        problem = f"use_reentrant: true is not supported with {key} on several processes"
+        yield DMTError("gradient_checkpointing_kwargs", problem, "write use_reentrant: false")
+
+
+def _new_adapters(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> Iterator[DMTError]:
+    stage = next((stage for stage in stages if stage.new_adapter), None)
+    if stage is None:
+        return
+    if cfg.get("adapter") not in ("lora", "qlora"):
+        problem = f"new (stage {stage.name}) needs LoRA: it starts a fresh adapter"
+        yield DMTError("adapter", problem, "write adapter: lora beside dmt, or remove it there")
+    for key in UNSTACKABLE:
+        if cfg.get(key):
+            problem = f"is not supported with adapter: new (stage {stage.name})"
+            yield DMTError(key, problem, f"remove one of the two{UNSTACKABLE[key]}")
+
+
+def _inputs(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> Iterator[DMTError]:
+    stage = next((stage for stage in stages if stage.train_on_inputs is not None), None)
+    if stage is not None and cfg.get("processor_type"):
+        problem = "cannot differ between stages with a processor, which masks batch by batch"
+        yield DMTError(f"train_on_inputs (stage {stage.name})", problem, "set it beside dmt")
+
+
+def set_required_keys(cfg: dict[str, Any], stages: Sequence[Stage]) -> None:
+    """Set the keys of Axolotl that the stages need and that the YAML does not set.
+
+    Args:
+        cfg: Axolotl's raw configuration; changed in place.
+        stages: the resolved stages.
+    """
+    if any(stage.freeze for stage in stages):
+        if cfg.get("ddp_find_unused_parameters") is None:
+            # otherwise several processes would wait for the gradients of frozen parameters
+            cfg["ddp_find_unused_parameters"] = True
+        if cfg.get("gradient_checkpointing") and not cfg.get("gradient_checkpointing_kwargs"):
+            # Axolotl's default, reentrant, is not supported with unused parameters
+            cfg["gradient_checkpointing_kwargs"] = {"use_reentrant": False}
+    if any(stage.new_adapter for stage in stages):
+        for key in LORA_KERNELS:  # Axolotl turns them on by default
+            cfg[key] = False
+
+
+def _saving(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
+    if cfg.get("save_strategy") == "best":
+        problem = "best is not supported with dmt: the best checkpoint may lie in an earlier stage"
+        fix = "write steps, epoch or no; the model at every stage's end is saved under stages/"
+        yield DMTError("save_strategy", problem, fix)

@@ -1,0 +1,129 @@
+"""`axolotl dmt check`: every mistake that a YAML shows by itself, with its line."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from axolotl_dmt.checks.axolotl_keys import check_output_dir
+from axolotl_dmt.checks.data_files import missing_files
+from axolotl_dmt.config.reading import within
+from axolotl_dmt.config.yaml_file import YamlFile
+from axolotl_dmt.console import quiet_axolotl
+from axolotl_dmt.errors import DMTError, Problems
+
+PLUGIN = "axolotl_dmt.DMTPlugin"
+
+
+def check_file(path: str | Path, *, files: bool = True) -> list[str]:
+    """Check a YAML as far as that is possible without a model, data or the network.
+
+    Args:
+        path: the path of the YAML.
+        files: whether the model and the data files that it names must exist.
+
+    Returns:
+        One line for each mistake, which begins with the file and the line, in the file's order.
+    """
+    try:
+        file = YamlFile.read(path)
+    except DMTError as error:
+        return [str(error)]
+    problems = [*file.doubles, *_plugin_problems(file.data), *_our_problems(file.data, files=files)]
+    if files:
+        problems += missing_files(file.data)  # also those that Axolotl has a cached copy of
+    keys = [problem.key for problem in problems]
+    with quiet_axolotl(silent=True):
+        problems += [
+            problem
+            for problem in _axolotl_problems(file.data)
+            if not any(within(problem.key, key) for key in keys)
+        ]
+    problems.sort(key=lambda problem: file.line(problem.key) or 0)
+    return list(dict.fromkeys(file.located(problem) for problem in problems))
+
+
+def _plugin_problems(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
+    if "dmt" not in cfg:
+        yield DMTError("dmt", "there is no block", "write dmt: {strategy: dmt}")
+    plugins = cfg.get("plugins")
+    if not isinstance(plugins, list) or PLUGIN not in plugins:
+        problem = f"{PLUGIN} is missing, so Axolotl would ignore the dmt block"
+        yield DMTError("plugins", problem, f"add plugins: [{PLUGIN}]")
+
+
+def _our_problems(cfg: Mapping[str, Any], *, files: bool) -> list[DMTError]:
+    from axolotl_dmt.checks.schedule import check_schedule
+
+    if "dmt" not in cfg:
+        return []
+    _, mistakes = check_schedule(cfg, files=files)
+    problems = Problems(mistakes)
+    problems.attempt(check_output_dir, cfg, keep=False)
+    return problems
+
+
+def _axolotl_problems(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
+    """Yield the unknown keys, which Axolotl ignores silently, and what its own checks refuse."""
+    from axolotl.utils.schemas.config import AxolotlInputConfig
+
+    known_keys = {"dmt", *AxolotlInputConfig.model_fields}
+    for index, name in enumerate(cfg.get("plugins") or ()):
+        if name != PLUGIN:
+            try:
+                known_keys |= _keys_of_plugin(str(name))
+            except Exception as error:
+                problem = f"{name} cannot be loaded ({type(error).__name__}: {error})"
+                yield DMTError(f"plugins[{index}]", problem, "install it, or take it out")
+    for key in cfg:
+        if str(key) not in known_keys:
+            close = difflib.get_close_matches(str(key), known_keys, n=1)
+            fix = f"did you mean {close[0]}?" if close else "Axolotl would ignore it; remove it"
+            yield DMTError(str(key), "unknown key", fix)
+    axolotl_keys: dict[str, Any] = {
+        key: copy.deepcopy(value) for key, value in cfg.items() if key != "dmt"
+    }
+    for entry in axolotl_keys.get("datasets") or ():
+        if isinstance(entry, dict):
+            entry.pop("domain", None)
+    try:
+        AxolotlInputConfig(**axolotl_keys)
+    except ValidationError as error:
+        yield from _explained(error, cfg)
+    except Exception as error:  # Axolotl's checks fail on values of an unexpected type
+        yield DMTError("", f"Axolotl cannot read it ({type(error).__name__}: {error})", "")
+
+
+def _keys_of_plugin(name: str) -> set[str]:
+    from axolotl.integrations.base import load_plugin
+
+    arguments = load_plugin(name).get_input_args()
+    if arguments is None:
+        return set()
+    module, _, model = arguments.rpartition(".")
+    fields: type[BaseModel] = getattr(__import__(module, fromlist=[model]), model)
+    return set(fields.model_fields)
+
+
+def _explained(error: ValidationError, cfg: Mapping[str, Any]) -> Iterator[DMTError]:
+    """Yield one mistake for each key: pydantic reports one for each form that a value may take."""
+    seen = set()
+    for detail in error.errors(include_url=False):
+        key, value = "", cfg
+        for part in detail["loc"]:
+            try:
+                value = value[part]  # type: ignore[index]
+            except (KeyError, IndexError, TypeError):
+                continue  # the name of a form that was tried
+            key += f"[{part}]" if isinstance(part, int) else f".{part}"
+        key = key.lstrip(".")
+        message = " ".join(detail["msg"].removeprefix("Value error, ").split())
+        if key not in seen or not key:
+            seen.add(key)
+            start = "" if isinstance(value, Mapping) else f"{value!r} is not accepted: "
+            yield DMTError(key or "Axolotl", f"{start}{message[:1].lower()}{message[1:]}", "")

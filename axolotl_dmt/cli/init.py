@@ -1,0 +1,328 @@
+"""`axolotl dmt init`: ask what to train, and write a commented YAML to start from."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from axolotl_dmt.config.args import DEFAULT_K, read_config
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.hooks.calls import known_strategies
+
+SCORED = ("math", "code", "general")
+"""The domains for which dmt_suite has a task."""
+
+_FIELDS = (
+    ("question", "answer"),
+    ("prompt", "completion"),
+    ("prompt", "response"),
+    ("instruction", "response"),
+    ("input", "output"),
+)
+"""Common pairs of column names for a question and its answer, beside those of Alpaca."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """The user's answers: what to train, on which data and hardware.
+
+    Attributes:
+        base_model: a model folder, or a name on the Hub.
+        data: each dataset as (domain, file or name on the Hub).
+        gpu_memory: the memory of one GPU in GB; 0 to train on the CPU.
+        strategy: the value of `dmt.strategy`.
+        k: the value of `dmt.k`, the fraction of specialised data that stage 2 replays.
+        general: the domain of general data. None stands for the domain `general` if there is one,
+            else for the last domain.
+        output_dir: the run's output folder.
+    """
+
+    base_model: str
+    data: Sequence[tuple[str, str]]
+    gpu_memory: float
+    strategy: str = "dmt"
+    k: str = str(DEFAULT_K)
+    general: str | None = None
+    output_dir: str = "outputs/dmt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """A way to train a model of a given size in a given amount of memory.
+
+    Attributes:
+        adapter: `full` for full fine-tuning, `lora` or `qlora`.
+        micro_batch: rows per micro batch.
+        learning_rate: a customary peak learning rate for this kind of training.
+    """
+
+    adapter: str
+    micro_batch: int
+    learning_rate: str
+
+
+def init_yaml(
+    path: Path,
+    *,
+    base_model: str | None,
+    data: Sequence[str],
+    gpu_memory: float | None,
+    **settings: str,
+) -> None:
+    """Ask for what the options leave open, write the YAML, and print what to run next.
+
+    Args:
+        path: the file to write.
+        base_model: a model folder or a name on the Hub; None to ask.
+        data: each dataset as `DOMAIN=FILE`; empty to ask.
+        gpu_memory: the memory of one GPU in GB; None to ask.
+        **settings: the other attributes of `Answers`.
+
+    Raises:
+        DMTError: the file exists, an answer is invalid, or standard input gives no answers.
+    """
+    if path.exists():
+        raise DMTError(str(path), "exists already", "name another file")
+    datasets = [_domain_and_file(entry) for entry in data]
+    try:
+        base_model = base_model or click.prompt("Base model (a folder, or a name on the Hub)")
+        datasets = datasets or _ask_for_datasets()
+        if gpu_memory is None:
+            question = "Memory of one GPU in GB (0 to train on the CPU)"
+            gpu_memory = click.prompt(question, type=float, default=24)
+    except click.Abort:
+        if sys.stdin.isatty():  # the user pressed Ctrl-C
+            raise
+        click.echo(err=True)
+        fix = "pass --base-model, --data and --gpu-memory"
+        raise DMTError("init", "standard input gives no answers", fix) from None
+    answers = Answers(base_model=base_model, data=datasets, gpu_memory=gpu_memory or 0, **settings)
+    write_yaml(path, answers)
+    click.echo(f"wrote {path}; next: axolotl dmt check {path}")
+
+
+def _domain_and_file(entry: str) -> tuple[str, str]:
+    domain, _, file = entry.partition("=")
+    if not (domain and file):
+        raise DMTError("--data", f"{entry!r} has no domain", "write math=math.jsonl")
+    return domain, file
+
+
+def _ask_for_datasets() -> list[tuple[str, str]]:
+    datasets = []
+    question = "Data file, or a dataset on the Hub (leave empty to finish)"
+    while file := click.prompt(question, default=""):
+        datasets.append((click.prompt("  its domain", default="general"), file))
+    return datasets
+
+
+def write_yaml(path: Path, answers: Answers) -> None:
+    """Write the YAML to a new file.
+
+    Raises:
+        DMTError: the file exists or cannot be written, or an answer is invalid.
+    """
+    text = starting_yaml(answers)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:  # never overwrite a file
+            file.write(text)
+    except FileExistsError:
+        raise DMTError(str(path), "exists already", "name another file") from None
+    except OSError as error:
+        problem = f"cannot be written ({error.strerror})"
+        raise DMTError(str(path), problem, "name another file") from None
+
+
+def billions(base_model: str) -> float:
+    """Read the number of parameters, in billions, from a name such as `Llama-3.1-8B`.
+
+    Returns 7 if the name holds none.
+    """
+    sizes = re.findall(r"(?<![\d.])(\d+(?:\.\d+)?)\s*([bm])(?![a-z])", base_model.lower())
+    if not sizes:
+        return 7.0
+    number, unit = sizes[-1]
+    return float(number) / (1000 if unit == "m" else 1)
+
+
+def fit(size: float, gpu_memory: float) -> Fit:
+    """Choose full fine-tuning, LoRA or QLoRA by the memory of one GPU.
+
+    These are rules of thumb. Full fine-tuning needs 16 bytes per parameter (bf16 weights and
+    gradients, the AdamW state and 32-bit copies), LoRA 2 bytes per frozen parameter, QLoRA about
+    0.7; activations need more on top.
+
+    Args:
+        size: parameters in billions.
+        gpu_memory: the memory in GB; 0 for a CPU.
+    """
+    if not gpu_memory or gpu_memory >= 16 * size + 6:
+        return Fit(adapter="full", micro_batch=2, learning_rate="2.0e-5")
+    if gpu_memory >= 2.2 * size + 5:
+        return Fit(adapter="lora", micro_batch=1, learning_rate="2.0e-4")
+    return Fit(adapter="qlora", micro_batch=1, learning_rate="2.0e-4")
+
+
+def starting_yaml(answers: Answers) -> str:
+    """Return the text of the YAML.
+
+    Raises:
+        DMTError: there is no data, or k, the strategy or the general domain is invalid.
+    """
+    domains = list(dict.fromkeys(domain for domain, _ in answers.data))
+    if not domains:
+        raise DMTError("--data", "is missing", "write --data math=math.jsonl for each dataset")
+    size = billions(answers.base_model)
+    how = fit(size, answers.gpu_memory)
+    return "\n".join(
+        [
+            "# Check first:  axolotl dmt check THIS_FILE; axolotl dmt plan THIS_FILE",
+            "# Then train:   axolotl train THIS_FILE",
+            "",
+            f"base_model: {_text(answers.base_model)}",
+            "plugins:",
+            "  - axolotl_dmt.DMTPlugin",
+            "",
+            "datasets:                        # as in Axolotl, plus one key: domain",
+            *(line for domain, path in answers.data for line in _dataset(domain, path)),
+            "",
+            *_block(answers, domains),
+            "",
+            f"output_dir: {_text(answers.output_dir)}",
+            "dataset_prepared_path: last_run_prepared  # one tokenised copy serves every schedule",
+            "sequence_len: 2048",
+            "# sample_packing: true           # much faster; needs flash attention",
+            "",
+            *_memory(how, size, answers.gpu_memory),
+            "",
+            "num_epochs: 3                    # epochs of each stage over its mix",
+            f"learning_rate: {how.learning_rate}            # the peak in each stage",
+            "lr_scheduler: cosine             # every stage has its own warm-up and decay",
+            "warmup_ratio: 0.03",
+            "optimizer: adamw_torch",
+            "logging_steps: 10",
+            'save_strategy: "no"              # the stages are saved anyway',
+            "seed: 42",
+            "",
+        ]
+    )
+
+
+def _block(answers: Answers, domains: Sequence[str]) -> list[str]:
+    """Return the lines of the `dmt:` block, checked as a run checks it."""
+    general = answers.general or ("general" if "general" in domains else domains[-1])
+    if general not in domains:
+        fix = f"domains: {', '.join(domains)}"
+        raise DMTError("--general", f"no --data has the domain {general!r}", fix)
+    strategies = known_strategies()
+    if answers.strategy not in strategies:
+        fix = f"choose one of: {', '.join(strategies)}"
+        raise DMTError("--strategy", f"{answers.strategy!r} is unknown", fix)
+    block: dict[str, Any] = {"strategy": answers.strategy, "k": answers.k, "general": general}
+    if len(domains) == 1:
+        block = {"strategy": "single", "domain": domains[0]}
+    read_config(block)
+    comments = {
+        "strategy": "`axolotl dmt strategies` lists the others",
+        "k": "the fraction of each specialised domain that stage 2 replays",
+        "general": "trained last; all other domains are specialised",
+        "domain": "add a second domain to train in stages",
+    }
+    lines = ["dmt:"]
+    for key, value in block.items():
+        lines.append(f"{f'  {key}: {_text(value)}':<32} # {comments[key]}")
+    tasks = [f"dmt_{domain}" for domain in domains if domain in SCORED]
+    mark = "" if tasks else "# "
+    return [
+        *lines,
+        f"  {mark}evaluate:",
+        f"  {mark}  tasks: [{', '.join(tasks or ['dmt_suite'])}]"
+        "   # scored after each stage; any lm-eval task works",
+        f"  {mark}  limit: 200                   # items per task; remove it for the final scores",
+    ]
+
+
+def _dataset(domain: str, path: str) -> list[str]:
+    kind, why = _kind(path)
+    lines = [f"  - path: {_text(path)}"]
+    if Path(path).suffix in (".json", ".jsonl") or Path(path).is_file():
+        lines.append(f"    ds_type: {'parquet' if path.endswith('.parquet') else 'json'}")
+    return [
+        *lines,
+        f"    type: {_text(kind)}" + (f"  # {why}" if why else ""),
+        f"    domain: {_text(domain)}",
+    ]
+
+
+def _kind(path: str) -> tuple[Any, str]:
+    """Return Axolotl's `type` for a file, from the names of its columns, and a comment."""
+    columns = _columns(Path(path))
+    if "messages" in columns:
+        return "chat_template", ""
+    if {"instruction", "output"} <= columns:
+        return "alpaca", ""
+    for question, answer in _FIELDS:
+        if {question, answer} <= columns:
+            form = dict.fromkeys(("format", "no_input_format"), "{instruction}\n")
+            return {"field_instruction": question, "field_output": answer, **form}, ""
+    return "alpaca", "a guess: set the type that fits your columns"
+
+
+def _columns(path: Path) -> set[str]:
+    if not path.is_file():
+        return set()
+    try:
+        if path.suffix == ".parquet":
+            from pyarrow import parquet
+
+            return set(parquet.read_schema(path).names)
+        with path.open(encoding="utf-8") as file:
+            start = file.read(1 << 20)
+        # In a JSON list as in JSON lines, the first row starts at the first brace.
+        row, _ = json.JSONDecoder().raw_decode(start[start.index("{") :])
+        return set(row)
+    except (OSError, ValueError):
+        return set()
+
+
+def _memory(how: Fit, size: float, gpu_memory: float) -> list[str]:
+    if not gpu_memory:
+        return ["bf16: false                      # for the CPU", *_batches(how)]
+    note = f"# {size:g}B parameters in {gpu_memory:g} GB: "
+    if how.adapter == "full":
+        saving = ("bf16: auto", "gradient_checkpointing: true")
+        return [f"{note}full fine-tuning fits", *saving, *_batches(how)]
+    low = ["load_in_4bit: true"] if how.adapter == "qlora" else []
+    return [
+        f"{note}{how.adapter}; full fine-tuning would need about {16 * size + 6:.0f} GB",
+        f"adapter: {how.adapter}",
+        *low,
+        "lora_r: 32",
+        "lora_alpha: 64",
+        "lora_target_linear: true",
+        "bf16: auto",
+        "gradient_checkpointing: true",
+        *_batches(how),
+    ]
+
+
+def _batches(how: Fit) -> list[str]:
+    accumulation = 32 // how.micro_batch
+    return [
+        f"micro_batch_size: {how.micro_batch}",
+        f"gradient_accumulation_steps: {accumulation:<5}# 32 rows per step on one GPU",
+    ]
+
+
+def _text(value: Any) -> str:
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=1000, sort_keys=False)
+    return text.strip().removesuffix("...").strip()

@@ -1,0 +1,390 @@
+"""The commands `axolotl dmt ...` and their options.
+
+What a command does lives in its own module, which is imported when the command runs: `--help` and
+the start of `axolotl` itself stay fast.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from axolotl_dmt.cli.recipe import recipe
+from axolotl_dmt.errors import one_clear_error
+
+
+class _Commands(click.Group):
+    """A group in which a user's mistake ends any command with its message and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with one_clear_error():
+            return super().invoke(ctx)
+
+
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+_folder = click.Path(exists=True, file_okay=False, path_type=Path)
+_new_file = click.Path(dir_okay=False, path_type=Path)
+
+_hooks = click.option(
+    "--hooks",
+    multiple=True,
+    metavar="MODULE_OR_FILE",
+    help="Load these hooks, named as in dmt.hooks; repeat for more. The run's own hooks are not "
+    "loaded otherwise.",
+)
+_launcher_args = click.option(
+    "--launcher-args",
+    help="Append this to each `axolotl train` command, for example "
+    "'--launcher torchrun -- --nproc_per_node 8'.",
+)
+
+
+@click.group(cls=_Commands)
+@click.option("--quiet", is_flag=True, help="Show no progress bars. Same as AXOLOTL_DMT_QUIET=1.")
+def dmt(quiet: bool) -> None:
+    """Dual-stage Mixed Fine-tuning: plan a run, score its stages, report.
+
+    CONFIG is an Axolotl YAML with a dmt: block. OUTPUT_DIR is the output_dir of a run.
+    """
+    from axolotl_dmt.console import VARIABLE, silence_known_noise
+
+    silence_known_noise()
+    if quiet:
+        import os
+
+        os.environ[VARIABLE] = "1"
+
+
+dmt.add_command(recipe)
+
+
+@dmt.command()
+@click.argument("config", type=click.Path(exists=True, dir_okay=False))
+@click.option(
+    "--no-files", is_flag=True, help="Do not check that the model and the data files exist."
+)
+def check(config: str, no_files: bool) -> None:
+    """Report every mistake in CONFIG with its line number.
+
+    Works offline and requires no GPU. Exits with code 1 if there are mistakes.
+    """
+    from axolotl_dmt.checks.yaml_check import check_file
+
+    mistakes = check_file(config, files=not no_files)
+    for line in mistakes:
+        click.echo(line)
+    if mistakes:
+        raise SystemExit(1)
+    click.echo(f"{config}: no mistakes found")
+
+
+@dmt.command()
+@click.argument("config", type=click.Path(exists=True, dir_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+@click.option(
+    "--plot", type=click.Path(dir_okay=False), help="Draw the stages as a bar chart in this file."
+)
+@click.option(
+    "--rows",
+    type=click.Path(dir_okay=False),
+    help="Write every draw, in training order, to this Parquet file.",
+)
+def plan(config: str, as_json: bool, plot: str | None, rows: str | None) -> None:
+    """Print the plan of CONFIG: stages, rows, tokens, steps.
+
+    Tokenises the data if it is not prepared yet. Loads no model.
+    """
+    from axolotl_dmt.cli.plan import show_plan
+
+    show_plan(config, as_json=as_json, plot=plot, rows=rows)
+
+
+@dmt.command()
+@click.argument("output_dir", type=_folder)
+@click.option(
+    "--config",
+    type=_file,
+    help="Use the dmt.evaluate block of this YAML instead of the run's own.",
+)
+@click.option("--again", is_flag=True, help="Score the stages that already have scores, too.")
+@_hooks
+def evaluate(output_dir: Path, config: Path | None, again: bool, hooks: tuple[str, ...]) -> None:
+    """Score the stages of a finished run that have no scores yet."""
+    from axolotl_dmt.cli.runs import evaluate_run
+
+    evaluate_run(output_dir, config=config, again=again, hooks=hooks)
+
+
+@dmt.command()
+@click.argument("output_dir", type=_folder)
+@_hooks
+def report(output_dir: Path, hooks: tuple[str, ...]) -> None:
+    """Rewrite the report of a run and print its table."""
+    from axolotl_dmt.cli.runs import rewrite_report
+
+    rewrite_report(output_dir, hooks=hooks)
+
+
+@dmt.command("choose-k")
+@click.argument("config", type=_file)
+@_launcher_args
+@click.option(
+    "--train",
+    is_flag=True,
+    help="Afterwards, train all of stage 2 with the chosen k, starting from the stage-1 weights.",
+)
+def choose_k(config: Path, launcher_args: str | None, train: bool) -> None:
+    """Choose the smallest k that preserves specialised scores.
+
+    Trains stage 1 once, then a short trial of stage 2 for each candidate k.
+    """
+    from axolotl_dmt.study.k_trials import choose_k
+
+    choose_k(config, launcher_args=launcher_args or "", train=train)
+
+
+@dmt.command("row-losses")
+@click.argument("config", type=_file)
+@click.option(
+    "--model",
+    required=True,
+    type=_folder,
+    help="The folder of a stage, for example OUTPUT_DIR/stages/01-specialise.",
+)
+@click.option(
+    "--domains",
+    help="The domains to measure, for example math,code.  [default: all except the general ones]",
+)
+@click.option(
+    "--output",
+    type=_new_file,
+    help="The file to write.  [default: dmt.replay.losses if set, else "
+    "OUTPUT_DIR/dmt/row_losses.parquet]",
+)
+@click.option(
+    "--batch-tokens",
+    type=click.IntRange(min=1),
+    default=8192,
+    show_default=True,
+    help="Tokens per forward pass. Lower it if memory runs out.",
+)
+def row_losses(
+    config: Path, model: Path, domains: str | None, output: Path | None, batch_tokens: int
+) -> None:
+    """Measure each row's loss, for replay of hard or easy rows.
+
+    `dmt.replay` with `select: hardest` or `easiest` reads the file.
+    """
+    from axolotl_dmt.cli.row_losses import write_row_losses
+
+    names = [name.strip() for name in (domains or "").split(",") if name.strip()]
+    path = write_row_losses(config, model, domains=names, output=output, batch_tokens=batch_tokens)
+    click.echo(f"wrote {path}")
+
+
+@dmt.command()
+@click.argument("output_dir", type=_folder)
+@click.option(
+    "--stages",
+    default="specialise,generalise",
+    show_default=True,
+    help="Two stages of the run, or two model folders.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["linear", "slerp"]),
+    default="linear",
+    show_default=True,
+    help="Linear or spherical interpolation of the weights.",
+)
+@click.option(
+    "--weight",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="The weight of the second model, from 0 to 1.",
+)
+@click.option("--to", required=True, type=click.Path(path_type=Path), help="The folder to create.")
+def merge(output_dir: Path, stages: str, method: str, weight: float, to: Path) -> None:
+    """Merge the models of two stages of a run into one."""
+    from axolotl_dmt.training.merge import merge_stages
+
+    merge_stages(output_dir, stages.split(","), method=method, weight=weight, to=to)
+    click.echo(f"wrote {to}")
+
+
+@dmt.command()
+@click.argument("study", type=_file)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="How many runs to train at the same time.",
+)
+@_launcher_args
+@click.option(
+    "--dry-run", is_flag=True, help="Print the cells with their steps and tokens; train nothing."
+)
+@click.option(
+    "--emit",
+    "emit_commands",
+    is_flag=True,
+    help="Print the remaining commands in dependency order; train nothing.",
+)
+@click.option(
+    "--report-only", is_flag=True, help="Write the report on the finished runs; train nothing."
+)
+@click.option(
+    "--retrain-changed",
+    is_flag=True,
+    help="Retrain the runs whose settings changed. Their old folders are kept.",
+)
+def study(study: Path, **options: Any) -> None:
+    """Train, score and compare a grid of runs.
+
+    STUDY is the study's YAML. Started again, the command continues where it stopped.
+    """
+    from axolotl_dmt.cli.study import run_study
+
+    run_study(study, **options)
+
+
+@dmt.command("filter")
+@click.argument("source", type=_file)
+@click.argument("target", type=_new_file)
+@click.option("--drop", required=True, metavar="REGEX", help="Drop the rows that match.")
+@click.option("--column", help="Search this column only.  [default: every text of the row]")
+@click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists.")
+def filter_(source: Path, target: Path, drop: str, column: str | None, overwrite: bool) -> None:
+    """Copy a data file without the rows that match a regex."""
+    from axolotl_dmt.cli.filter import filter_rows
+
+    rows, kept = filter_rows(source, target, drop=drop, column=column, overwrite=overwrite)
+    click.echo(f"{target}: {kept:,} of {rows:,} rows")
+
+
+@dmt.command()
+@click.argument("output_dir", type=_folder)
+@click.option("--config", type=_file, help="Use this YAML instead of the one saved with the run.")
+@click.option(
+    "--layer",
+    type=int,
+    help="The transformer layer, counted from 1; 0 is the embeddings.  [default: the middle one]",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["tsne", "pca"]),
+    default="tsne",
+    show_default=True,
+    help="How to reduce the hidden states to two dimensions.",
+)
+@click.option(
+    "--token",
+    type=click.Choice(["mean", "last"]),
+    default="mean",
+    show_default=True,
+    help="Use the mean over a query's tokens, or its last token.",
+)
+@click.option("--queries", default=100, show_default=True, help="Queries per domain.")
+@click.option(
+    "--to",
+    type=_new_file,
+    help="The PNG to write.  [default: OUTPUT_DIR/dmt/hidden_states.png]",
+)
+def visualise(output_dir: Path, config: Path | None, to: Path | None, **settings: Any) -> None:
+    """Plot the hidden states of queries by domain and stage."""
+    from axolotl_dmt.cli.visualise import visualise as draw
+    from axolotl_dmt.console import bars_where_wanted
+    from axolotl_dmt.results.folder import RunFolder
+
+    to = to or RunFolder(output_dir).hidden_states
+    with bars_where_wanted():
+        panels = draw(output_dir, config_file=config, to=to, **settings)
+    for panel in panels:
+        if panel.silhouette is not None:
+            click.echo(f"{panel.title}: silhouette of the domains {panel.silhouette:.3f}")
+    click.echo(f"wrote {to}")
+
+
+@dmt.command()
+def strategies() -> None:
+    """List the strategies, including those of installed plugins."""
+    from axolotl_dmt.cli.listings import print_strategies
+
+    print_strategies()
+
+
+@dmt.command()
+@click.argument("config", required=False, type=click.Path(exists=True, dir_okay=False))
+def hooks(config: str | None) -> None:
+    """List the hooks and the plugins that implement them.
+
+    Includes installed packages and, if CONFIG is given, the hooks that its dmt.hooks names.
+    """
+    from axolotl_dmt.cli.listings import print_hooks
+
+    print_hooks(config)
+
+
+@dmt.command()
+def schema() -> None:
+    """Print the JSON Schema of the YAML, for editors."""
+    import json
+
+    from axolotl_dmt.config.json_schema import yaml_schema
+
+    click.echo(json.dumps(yaml_schema(), indent=2))
+
+
+@dmt.command()
+@click.argument("path", default="dmt.yaml", type=_new_file)
+@click.option("--base-model", help="A model folder, or a model on the Hugging Face Hub.")
+@click.option(
+    "--data",
+    multiple=True,
+    metavar="DOMAIN=FILE",
+    help="A domain and its data: a file, or a dataset on the Hub. Repeat for each dataset.",
+)
+@click.option(
+    "--gpu-memory",
+    type=click.FloatRange(min=0),
+    help="The memory of one GPU in GB; 0 to train on the CPU.",
+)
+@click.option(
+    "--strategy",
+    default="dmt",
+    show_default=True,
+    help="The training schedule; see `axolotl dmt strategies`.",
+)
+@click.option(
+    "--k",
+    default="1/256",
+    show_default=True,
+    help="The fraction of the specialised data that stage 2 replays.",
+)
+@click.option("--general", help="Which domain holds the general data.")
+@click.option(
+    "--output-dir", default="outputs/dmt", show_default=True, help="Where the run will be saved."
+)
+def init(path: Path, **answers: Any) -> None:
+    """Write a commented YAML to PATH to start from.
+
+    Asks for the base model, the data and the GPU memory if no option gives them.
+    """
+    from axolotl_dmt.cli.init import init_yaml
+
+    init_yaml(path, **answers)
+
+
+@dmt.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=_folder)
+@click.option("--markdown", type=_new_file, help="Also write the tables to this Markdown file.")
+@click.option("--html", type=_new_file, help="Also write the comparison to this HTML page.")
+def compare(runs: tuple[Path, ...], markdown: Path | None, html: Path | None) -> None:
+    """Compare runs, given as output folders, with the first one."""
+    from axolotl_dmt.cli.runs import compare_runs
+
+    compare_runs(runs, markdown=markdown, html=html)

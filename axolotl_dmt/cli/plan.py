@@ -1,0 +1,62 @@
+"""`axolotl dmt plan`: compile the plan of a YAML as training does, and show it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from axolotl_dmt.console import quiet_axolotl
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.training.load_run import compile_from_yaml
+
+
+def show_plan(config: str, *, as_json: bool, plot: str | None, rows: str | None) -> None:
+    """Compile the plan of a YAML file and print it.
+
+    Args:
+        config: the path of the YAML.
+        as_json: print the documented JSON instead of tables.
+        plot: the picture to write, or None.
+        rows: the Parquet file to write with every draw, or None.
+
+    Raises:
+        DMTError: a mistake in the YAML, or a file cannot be written.
+    """
+    with quiet_axolotl():
+        compiled = compile_from_yaml(config)
+    plan = compiled.plan
+    if rows:
+        from axolotl_dmt.plan.draws import write_rows
+
+        with _writing("--rows", rows):
+            write_rows(plan, compiled.pool.domains, Path(rows))
+    if plot:
+        from axolotl_dmt.plan.show import plot_plan
+
+        with _writing("--plot", plot):
+            plot_plan(plan, Path(plot))
+    if as_json:
+        print(json.dumps(plan.to_json(), indent=2))
+        return
+    from rich.console import Console
+
+    from axolotl_dmt.plan.show import plan_tables
+
+    # Numbers must not be cut, whatever the width of the terminal.
+    console = Console()
+    console.width = max(console.width, 110)
+    for part in plan_tables(plan):
+        console.print(part)
+    for path in filter(None, (rows, plot)):
+        console.print(f"wrote {path}", style="dim", highlight=False)
+
+
+@contextlib.contextmanager
+def _writing(option: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise DMTError(option, f"{path} cannot be written ({first})", "name another file") from None

@@ -1,0 +1,116 @@
+"""The command `axolotl dmt study`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from axolotl_dmt.config.args import read_config
+from axolotl_dmt.study.cells import expand, runs_of
+from axolotl_dmt.study.config import Study, read_study
+from axolotl_dmt.study.folder import (
+    RUNS,
+    StudyFolder,
+    locked,
+    open_study,
+    read_cell_results,
+    read_missing,
+)
+from axolotl_dmt.study.runner import StudyRunner, emit
+
+
+def run_study(
+    path: Path,
+    *,
+    jobs: int,
+    launcher_args: str | None,
+    dry_run: bool,
+    emit_commands: bool,
+    report_only: bool,
+    retrain_changed: bool,
+) -> None:
+    """Train the unfinished runs of a study and write its report.
+
+    Args:
+        path: the study's YAML.
+        jobs: the number of runs at a time.
+        launcher_args: added to each `axolotl train`.
+        dry_run: only print what would be trained.
+        emit_commands: only print the commands of the unfinished runs.
+        report_only: only write the report.
+        retrain_changed: train runs again whose settings have changed.
+
+    Raises:
+        DMTError: the YAML has a mistake, or the folder cannot be used.
+        SystemExit: with code 1, after the report is written, if a run failed.
+    """
+    launcher_args = launcher_args or ""
+    study, base = read_study(path)
+    cells = expand(study, base)
+    root, runs = Path(study.output_dir), runs_of(cells)
+    runs_dir = Path(study.runs_dir) if study.runs_dir else root / RUNS
+    for run in runs:
+        read_config(run.config["dmt"])
+    console = Console()
+    if dry_run:
+        from axolotl_dmt.study.estimate import estimate, estimate_table, totals
+
+        folder = StudyFolder(root, runs, runs_dir)
+        of_one_seed = [cell for cell in cells if cell.seed == study.seeds[0]]
+        works, problems = estimate(of_one_seed)
+        console.width = max(console.width, 110)
+        console.print(estimate_table(of_one_seed, folder, works))
+        for line in totals(cells, folder, works, len(study.seeds)):
+            console.print(line, highlight=False)
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        return
+    if report_only:
+        write_report(study, base, root, console)
+        return
+    with locked(runs_dir) as lock:
+        folder = open_study(root, cells, retrain_changed=retrain_changed, runs_dir=runs_dir)
+        folder.write_cells(cells)
+        if emit_commands:
+            for line in emit(folder, runs, launcher_args):
+                print(line)
+            print(f"# then\naxolotl dmt study {path} --report-only")
+            return
+        runner = StudyRunner(
+            folder, jobs=jobs, launcher_args=launcher_args, console=console, lock=lock
+        )
+        runner.train(runs)
+    write_report(study, base, root, console)
+    if runner.failed:
+        raise SystemExit(1)
+
+
+def write_report(study: Study, base: Mapping[str, Any], root: Path, console: Console) -> None:
+    """Write the report on the finished cells and print its path."""
+    from axolotl_dmt.analysis.report import write_study_report
+
+    cells = read_cell_results(root)
+    missing = read_missing(root)
+    for cell, why in missing.items():
+        console.print(f"{cell} is missing: {why}", style="red", markup=False, soft_wrap=True)
+    if not cells:
+        console.print("no cell has finished: there is no report yet")
+        return
+    notes = [study.notes] if study.notes else []
+    notes += [f"{cell} is missing: {why}" for cell, why in missing.items()]
+    block = base["dmt"]
+    general = block.get("general") or "general"
+    report = write_study_report(
+        cells,
+        root / "report",
+        title=study.title or f"Study {root.name}",
+        notes=notes,
+        base_model=str(base.get("base_model", "")),
+        general=[general] if isinstance(general, str) else general,
+        k=study.judge_k,
+    )
+    console.print(f"{len(cells)} cells: {report}", highlight=False, soft_wrap=True)

@@ -1,0 +1,399 @@
+"""The `dmt:` block of an Axolotl YAML: every key, its default and what is refused.
+
+Defaults, and the checks that need only the YAML, are here and in the modules of the nested blocks,
+`evaluate_args` and `replay_args`. Axolotl mixes `DMTArgs` into its own configuration class; our own
+code calls `read_config`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any, Final, Literal
+
+from pydantic import (
+    BaseModel,
+    Field,
+    NonNegativeInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from axolotl_dmt.config.amount_fields import (
+    AUTO,
+    AmountValue,
+    ReplayFraction,
+    Weight,
+)
+from axolotl_dmt.config.evaluate_args import Block, EvaluateConfig, EverySteps
+from axolotl_dmt.config.pydantic_errors import explain
+from axolotl_dmt.config.replay_args import AutoKConfig, ReplayConfig
+from axolotl_dmt.errors import DMTError, DMTErrors
+
+__all__ = [
+    "AUTO",
+    "DEFAULT_K",
+    "DEFAULT_SEED",
+    "INTERNAL",
+    "DMTArgs",
+    "DMTConfig",
+    "EvaluateConfig",
+    "EverySteps",
+    "ReplayConfig",
+    "ScheduleConfig",
+    "StageConfig",
+    "read_config",
+]
+
+DEFAULT_K: Final = Fraction(1, 256)
+DEFAULT_SEED: Final = 42
+INTERNAL: Final = frozenset({"dataset_domains", "k_file"})
+"""Keys that the plugin fills in and nobody writes."""
+
+
+class ScheduleConfig(Block):
+    """The settings of a stage besides its mix; most of them default to Axolotl's own keys."""
+
+    epochs: float | None = Field(
+        None,
+        gt=0,
+        description="Passes over the stage's mix. Default: `num_epochs`.",
+        examples=[3],
+    )
+    max_steps: int | None = Field(
+        None,
+        gt=0,
+        description="End the stage after this many optimiser steps.",
+        examples=[500],
+    )
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        description="Peak learning rate. Default: `learning_rate`.",
+        examples=[2.0e-5],
+    )
+    lr_scheduler: str | None = Field(
+        None,
+        description="Shape of the learning-rate schedule. Default: `lr_scheduler`.",
+        examples=["cosine"],
+    )
+    warmup_ratio: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Warm-up as a fraction of the stage's steps.",
+        examples=[0.03],
+    )
+    warmup_steps: int | None = Field(
+        None, ge=0, description="Warm-up in optimiser steps.", examples=[100]
+    )
+    weight_decay: float | None = Field(
+        None,
+        ge=0,
+        description="Weight decay in this stage. Default: `weight_decay`.",
+        examples=[0.1],
+    )
+    freeze: list[str] | None = Field(
+        None,
+        description="Parameters that are frozen in this stage only, as regular expressions. Each "
+        "may match anywhere in a parameter's name; where an adapter is trained, its parameters "
+        "are meant.",
+        examples=[["embed_tokens", "layers\\.[0-3]\\."]],
+    )
+    train_on_inputs: bool | None = Field(
+        None,
+        description="Whether this stage also trains on the inputs (the prompts). "
+        "Default: `train_on_inputs`.",
+        examples=[True],
+    )
+    adapter: Literal["keep", "new"] = Field(
+        "keep",
+        description="For LoRA: keep continues to train the previous stage's adapter; new freezes "
+        "it and trains a fresh one on top. The stage's folder then holds both as one adapter, "
+        "which `merge-lora` merges.",
+        examples=["new"],
+    )
+    reset_optimizer: bool | None = Field(
+        None,
+        description="Reset the optimiser state (Adam's moments) at the start of the stage, as "
+        "separate runs would. Default: `dmt.reset_optimizer`.",
+        examples=[False],
+    )
+    order: str | None = Field(
+        None,
+        description="Order in which each epoch trains its rows. Default: `dmt.order`.",
+        examples=["round_robin"],
+    )
+    select: str | dict[str, str] | None = Field(
+        None,
+        description="Which rows of a domain are taken where only a part of it is used. "
+        "Default: `dmt.select`.",
+        examples=[{"math": "longest"}],
+    )
+    redraw: bool | None = Field(
+        None,
+        description="Take the next part of each domain in each epoch, and not the same rows "
+        "again. Default: `dmt.redraw`.",
+        examples=[True],
+    )
+    max_repeats: int | None = Field(
+        None,
+        ge=1,
+        description="How often a row may occur in one epoch, so that an amount may be larger than "
+        "the domain. Default: `dmt.max_repeats`.",
+        examples=[4],
+    )
+
+    @model_validator(mode="after")
+    def _one_warmup(self) -> ScheduleConfig:
+        if self.warmup_ratio is not None and self.warmup_steps is not None:
+            raise DMTError(
+                "warmup_steps", "cannot be combined with warmup_ratio", "keep one of the two"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fresh_state_for_a_fresh_adapter(self) -> ScheduleConfig:
+        if self.adapter == "new" and self.reset_optimizer is False:
+            problem = "false cannot be combined with adapter: new, whose state starts empty"
+            raise DMTError("reset_optimizer", problem, "remove it")
+        return self
+
+    @field_validator("freeze")
+    @classmethod
+    def _regular_expressions(cls, patterns: list[str] | None) -> list[str] | None:
+        for pattern in patterns or ():
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                problem = f"{pattern!r} is not a valid regular expression ({error})"
+                raise DMTError("", problem, "write one such as embed_tokens") from None
+        return patterns
+
+
+class StageConfig(ScheduleConfig):
+    """One stage of an explicit schedule: `dmt.stages[i]`."""
+
+    name: str = Field(
+        min_length=1,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="Name of the stage, used for its folder and in every table.",
+        examples=["specialise"],
+    )
+    mix: dict[str, AmountValue] | None = Field(
+        None,
+        min_length=1,
+        description="How much of each domain the stage takes: `all`, a fraction, or a number of "
+        "some unit.",
+        examples=[{"general": "all", "math": "1/256", "code": {"tokens": 200000}}],
+    )
+    weights: dict[str, Weight] | None = Field(
+        None,
+        min_length=1,
+        description="Instead of `mix`: relative weights of the domains in the stage's rows.",
+        examples=[{"math": 2, "code": 1}],
+    )
+    temperature: float | None = Field(
+        None,
+        gt=0,
+        description="With `weights`: each weight is first raised to the power 1/temperature.",
+        examples=[2.0],
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_mix(self) -> StageConfig:
+        if (self.mix is None) == (self.weights is None):
+            keys = "neither mix nor weights is" if self.mix is None else "both mix and weights are"
+            raise DMTError("mix", f"{keys} given", "give one, for example mix: {math: all}")
+        if self.temperature is not None and self.weights is None:
+            raise DMTError("temperature", "needs weights", "write weights: {math: 1, code: 2}")
+        return self
+
+
+class DMTConfig(Block):
+    """The `dmt:` block."""
+
+    strategy: str | None = Field(
+        None,
+        description="A named schedule: dmt, mixed_sequential, multi_task, sequential, single, or "
+        "one that a plugin registers. Give either `strategy` or `stages`.",
+        examples=["dmt"],
+    )
+    k: ReplayFraction = Field(
+        DEFAULT_K,
+        description="Replay in stage 2, as a fraction of each specialised domain; auto takes the "
+        "fraction that `axolotl dmt choose-k` chose for this YAML.",
+        examples=["1/256"],
+    )
+    auto_k: AutoKConfig | None = Field(
+        None,
+        description="How `axolotl dmt choose-k` chooses k.",
+        examples=[{"ladder": ["1/64", "1/16", "1/4"], "loss": 0.05}],
+    )
+    general: str | list[str] = Field(
+        "general",
+        description="The domain(s) of general data; all others are specialised.",
+        examples=[["chat", "safety"]],
+    )
+    sequence: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="For `strategy: sequential`: the order of the domains. Default: code, math, "
+        "the others, and general data last.",
+        examples=[["math", "code", "general"]],
+    )
+    domain: str | None = Field(
+        None, description="For `strategy: single`: the domain to train on.", examples=["math"]
+    )
+    stages: list[StageConfig] | None = Field(
+        None,
+        min_length=1,
+        description="An explicit schedule, instead of `strategy`.",
+        examples=[[{"name": "all_at_once", "mix": {"math": "all"}}]],
+    )
+    overrides: dict[str, ScheduleConfig] | None = Field(
+        None,
+        description="Settings that change a strategy's stages, by the name of the stage.",
+        examples=[{"generalise": {"learning_rate": 1.0e-5}}],
+    )
+    seed: int | None = Field(
+        None,
+        ge=0,
+        description="Seed of the selection and the order. Default: Axolotl's `seed`, else 42.",
+        examples=[7],
+    )
+    order: str = Field(
+        "shuffle",
+        description="shuffle, round_robin, blocks, length_grouped, or an order that a hook "
+        "registers.",
+        examples=["round_robin"],
+    )
+    select: str | dict[str, str] = Field(
+        "random",
+        description="random, first, longest, shortest, score:<column>, or one that a hook "
+        "registers; for all domains, or {domain: ...}. A smaller part of a domain always lies "
+        "inside a larger one.",
+        examples=[{"math": "longest"}],
+    )
+    replay: ReplayConfig | None = Field(
+        None,
+        description="Which rows of a specialised domain are replayed, in the stages after the "
+        "first one that uses it. A stage's own `select` takes precedence. Default: `dmt.select`.",
+        examples=[{"select": "hardest", "losses": "outputs/stage-1/dmt/row_losses.parquet"}],
+    )
+    redraw: bool = Field(
+        False,
+        description="Take the next part of each domain in each epoch, and not the same rows again.",
+        examples=[True],
+    )
+    max_repeats: int | None = Field(
+        None,
+        ge=1,
+        description="How often a row may occur in one epoch. Default: once.",
+        examples=[4],
+    )
+    val_rows: NonNegativeInt | dict[str, NonNegativeInt] | None = Field(
+        None,
+        description="Number of held-out rows of each domain, on which every evaluation measures a "
+        "loss by domain: one number for all domains, or {domain: number}.",
+        examples=[200],
+    )
+    reset_optimizer: bool = Field(
+        True,
+        description="Reset the optimiser state at each stage boundary.",
+        examples=[False],
+    )
+    start_stage: str | None = Field(
+        None,
+        description="Start with this stage and leave out those before it. `base_model` then names "
+        "the weights that they produced, for example another run's `stages/01-specialise`.",
+        examples=["generalise"],
+    )
+    on_plan_change: Literal["refuse", "replan"] = Field(
+        "refuse",
+        description="What to do when a run would resume from a checkpoint of another plan: "
+        "refuse, or replan, which continues under the new plan from the checkpoint's step.",
+        examples=["replan"],
+    )
+    evaluate: EvaluateConfig | None = Field(
+        None,
+        description="How each ability is scored; without this block nothing is scored.",
+        examples=[{"tasks": ["dmt_suite"]}],
+    )
+    hooks: list[str] = Field(
+        default_factory=list,
+        description="Modules and files with your own hooks, besides those of installed packages.",
+        examples=[["my_hooks.py"]],
+    )
+    dataset_domains: list[str] | None = Field(
+        None,
+        description="Filled in by the plugin from `datasets[*].domain`, which Axolotl drops.",
+    )
+
+    k_file: str | None = Field(
+        None,
+        description="Filled in by commands that read a run from another folder: the path of the "
+        "choice of k.",
+    )
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> DMTConfig:
+        if self.strategy and self.stages:
+            raise DMTError("strategy", "cannot be combined with stages", "keep one of the two")
+        if not self.strategy and not self.stages:
+            raise DMTError("strategy", "no schedule is given", "write strategy: dmt, or stages")
+        if self.stages and self.k == AUTO:
+            raise DMTError("k", "auto needs a strategy", "write strategy: dmt instead of stages")
+        if self.stages and self.overrides:
+            raise DMTError("overrides", "needs a strategy", "change the stages themselves")
+        names = [stage.name for stage in self.stages or ()]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise DMTError(
+                    f"stages[{index}].name", f"two stages are called {name!r}", "rename one of them"
+                )
+        return self
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether anything is scored."""
+        return self.evaluate is not None and self.evaluate.when != "never"
+
+    @property
+    def general_domains(self) -> tuple[str, ...]:
+        """The domains of general data, as a tuple."""
+        return (self.general,) if isinstance(self.general, str) else tuple(self.general)
+
+
+class DMTArgs(BaseModel):
+    """The key `dmt`, which Axolotl mixes into its own configuration class."""
+
+    dmt: DMTConfig | None = None
+
+
+def read_config(block: Any) -> DMTConfig:
+    """Read and check a raw `dmt:` block.
+
+    Args:
+        block: the mapping under `dmt`.
+
+    Raises:
+        DMTError: the block has mistakes; the error lists all of them, each with its key.
+    """
+    if not isinstance(block, Mapping) or not block:
+        raise DMTError("dmt", f"{block!r} is not a block of keys", "write strategy: dmt under it")
+    try:
+        return DMTConfig.model_validate(_plain(block))
+    except ValidationError as error:
+        raise DMTErrors(explain(error, DMTConfig, "dmt")) from None
+
+
+def _plain(value: Any) -> Any:
+    """Return plain dicts and lists: Axolotl's `DictDefault` answers None for every missing key."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,391 @@
+"""Reads the schedule out of a raw YAML: the `dmt:` block, the domains, the stages and the seed.
+
+`read_schedule` is the one way from a YAML to resolved stages. It reads the raw YAML, not the
+configuration that Axolotl validates later, because what the stages need of Axolotl has to be set
+before the validation. It changes nothing and imports neither Axolotl nor torch.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from axolotl_dmt.config.args import AUTO, DEFAULT_K, DEFAULT_SEED, DMTConfig, read_config
+from axolotl_dmt.config.k_choice import KChoice, choice_of, trial_stages
+from axolotl_dmt.config.resolve import StageDefaults, resolve_stages
+from axolotl_dmt.errors import DMTError, DMTErrors, Problems
+from axolotl_dmt.hooks.calls import (
+    load_hooks,
+    registered_amounts,
+    registered_orders,
+    registered_selectors,
+)
+from axolotl_dmt.plan.compiler import TrainingPlan, compile_plan
+from axolotl_dmt.plan.inputs import Domain, Packing, Stage
+
+DOMAIN_NAME = re.compile(r"\w(?:[\w .+-]{0,62}[\w+])?")
+"""A valid name of a domain, which appears in tables, in keys of metrics and in file names."""
+
+NO_MODEL = "your-model"
+"""The `base_model` of a recipe whose run started from a local model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """A schedule that was read without a mistake.
+
+    Attributes:
+        config: the `dmt:` block; `hooks` holds absolute paths, and `k` is the choice where the
+            YAML says `k: auto`.
+        dataset_domains: the domain of each entry of `datasets`, in the YAML's order.
+        defaults: the settings that the stages inherit from Axolotl's own keys.
+        stages: in training order, every default filled in and adjusted by the hooks.
+        seed: the seed of selection and order.
+        choice: the choice of k and the file that holds it, where the YAML says `k: auto`.
+    """
+
+    config: DMTConfig
+    dataset_domains: tuple[str, ...]
+    defaults: StageDefaults
+    stages: tuple[Stage, ...]
+    seed: int
+    choice: tuple[KChoice, Path] | None = None
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The names of the domains, each once, in the order of the YAML's datasets."""
+        return tuple(dict.fromkeys(self.dataset_domains))
+
+    def compile_plan(
+        self, domains: Sequence[Domain], *, global_batch: int, packing: Packing | None = None
+    ) -> TrainingPlan:
+        """Compile the plan.
+
+        Args:
+            domains: the rows of every domain, in the order of `self.domains`.
+            global_batch: rows of an optimiser step over all devices.
+            packing: how rows are packed; None: each row is a sequence of its own.
+
+        Raises:
+            DMTError: a mistake that only the rows show, or k was chosen for another plan.
+        """
+
+        def compiled(stages: Sequence[Stage]) -> TrainingPlan:
+            return compile_plan(
+                stages=stages,
+                domains=domains,
+                seed=self.seed,
+                global_batch=global_batch,
+                packing=packing,
+                selectors=registered_selectors(),
+                orders=registered_orders(),
+                amounts=registered_amounts(),
+            )
+
+        if self.choice is not None:
+            choice, path = self.choice
+            trial = compiled(trial_stages(self.stages, choice.max_steps))
+            choice.check(
+                stage_1=compiled(self.stages[:1]).fingerprint,
+                trial=trial.starting_at(self.stages[1].name).fingerprint,
+                path=path,
+            )
+        plan = compiled(self.stages)
+        start = self.config.start_stage
+        return plan.starting_at(start) if start else plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """As much of a schedule as could be read, so that later checks can report their mistakes too.
+
+    Attributes:
+        config: the `dmt:` block without its unreadable parts; None where nothing is left of it.
+        dataset_domains: as in `Schedule`; empty where a dataset has no valid domain.
+        defaults: as in `Schedule`; stand-ins where Axolotl's own keys hold a mistake.
+        stages: as in `Schedule`; empty where they could not be resolved.
+        seed: as in `Schedule`.
+        choice: as in `Schedule`.
+        block_problems: the mistakes that made parts of the `dmt:` block unreadable.
+        problems: all other mistakes.
+    """
+
+    config: DMTConfig | None
+    dataset_domains: tuple[str, ...]
+    defaults: StageDefaults
+    stages: tuple[Stage, ...]
+    seed: int
+    choice: tuple[KChoice, Path] | None
+    block_problems: tuple[DMTError, ...]
+    problems: tuple[DMTError, ...]
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The names of the domains, each once, in the order of the YAML's datasets."""
+        return tuple(dict.fromkeys(self.dataset_domains))
+
+    def mistakes(self, others: Iterable[DMTError] = ()) -> list[DMTError]:
+        """Return every mistake once.
+
+        Args:
+            others: the mistakes that later checks of the same YAML reported.
+
+        Returns:
+            The mistakes, without those that only follow from an unreadable part of the block.
+        """
+        unreadable = [problem.key for problem in self.block_problems]
+        return [
+            *self.block_problems,
+            *(
+                problem
+                for problem in (*self.problems, *others)
+                if not any(within(problem.key, key) for key in unreadable)
+            ),
+        ]
+
+    def schedule(self) -> Schedule:
+        """Return the schedule.
+
+        Raises:
+            DMTError: with every mistake.
+        """
+        if mistakes := self.mistakes():
+            raise DMTErrors(mistakes)
+        assert self.config is not None, "a block that cannot be read is a mistake"
+        return Schedule(
+            config=self.config,
+            dataset_domains=self.dataset_domains,
+            defaults=self.defaults,
+            stages=self.stages,
+            seed=self.seed,
+            choice=self.choice,
+        )
+
+
+def read_schedule(
+    raw: Mapping[str, Any], *, weight_decay: float | None = None, files: bool = True
+) -> Reading:
+    """Read the schedule of a YAML, with every mistake in it.
+
+    The `adjust_stages` hook is called here and nowhere else, so once for each reading.
+
+    Args:
+        raw: the YAML as a mapping; it is not changed.
+        weight_decay: the trainer's weight decay where the YAML has none; None leaves it to the
+            trainer.
+        files: whether to read the file that holds the choice of `k: auto`; else the default k
+            stands in for it.
+    """
+    problems = Problems()
+    hooks = problems.attempt(load_named_hooks, raw.get("dmt"))
+    config, block_problems = _read_block(raw)
+    choice = None
+    if config is not None:
+        config = config.model_copy(update={"hooks": hooks or []})
+        if config.k == AUTO:
+            choice = problems.attempt(choice_of, raw, config) if files else None
+            config = config.model_copy(update={"k": choice[0].k if choice else DEFAULT_K})
+    domains = tuple(problems.attempt(dataset_domains, raw) or ())
+    defaults = problems.attempt(stage_defaults, raw, weight_decay) or ANY_DEFAULTS
+    seed = problems.attempt(_seed, raw, config)
+    stages = None
+    if config is not None and domains:
+        stages = problems.attempt(resolve_stages, config, tuple(dict.fromkeys(domains)), defaults)
+        problems.attempt(check_start_stage, config, stages or ())
+    return Reading(
+        config=config,
+        dataset_domains=domains,
+        defaults=defaults,
+        stages=stages or (),
+        seed=DEFAULT_SEED if seed is None else seed,
+        choice=choice,
+        block_problems=tuple(block_problems),
+        problems=tuple(problems),
+    )
+
+
+def load_named_hooks(block: Any) -> list[str]:
+    """Load the hooks that `dmt.hooks` names, in place of those that an earlier YAML named.
+
+    Returns:
+        The names, with each file's path absolute: a Ray worker starts in another folder.
+
+    Raises:
+        DMTError: a hook cannot be loaded.
+    """
+    names = (isinstance(block, Mapping) and block.get("hooks")) or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return []  # reading the block reports it
+    return load_hooks(names)
+
+
+def _read_block(raw: Mapping[str, Any]) -> tuple[DMTConfig | None, list[DMTError]]:
+    if "dmt" not in raw:
+        return None, [DMTError("dmt", "there is no block", "write dmt: {strategy: dmt}")]
+    return read_valid_part(raw["dmt"])
+
+
+def read_valid_part(block: Any) -> tuple[DMTConfig | None, list[DMTError]]:
+    """Read a `dmt:` block as if its mistakes were not there, so that the rest can be checked.
+
+    Args:
+        block: the mapping under `dmt`; it is not changed.
+
+    Returns:
+        The configuration, None where nothing can be made of the block, and every mistake.
+    """
+    valid_part = {"dmt": copy.deepcopy(block)}
+    problems: list[DMTError] = []
+    for _ in range(10):  # some mistakes show only once others are out of the way
+        try:
+            return read_config(valid_part["dmt"]), problems
+        except DMTErrors as error:
+            mistakes = list(error.errors)
+        except DMTError as error:
+            mistakes = [error]
+        reported = [problem.key for problem in problems]
+        problems += [p for p in mistakes if not any(within(p.key, key) for key in reported)]
+        if not all(_removed(valid_part, mistake.key) for mistake in reversed(mistakes)):
+            break
+    return None, problems
+
+
+def _removed(block: Any, key: str) -> bool:
+    """Remove a key from nested settings; return False where it is not there."""
+    *above, last = (int(n) if n else name for n, name in re.findall(r"\[(\d+)\]|([^.[\]]+)", key))
+    if not above:  # the whole block
+        return False
+    try:
+        for part in above:
+            block = block[part]
+        del block[last]
+    except (KeyError, IndexError, TypeError):
+        return False
+    return True
+
+
+def within(key: str, other: str) -> bool:
+    """Return whether one of the two keys lies within the other, or both are the same."""
+    short, long = sorted((key, other), key=len)
+    return long == short or long.startswith((f"{short}.", f"{short}["))
+
+
+def dataset_domains(raw: Mapping[str, Any]) -> list[str]:
+    """Return the domain of each entry of `datasets`.
+
+    Raises:
+        DMTError: there are no datasets, or with every entry that has no valid domain.
+    """
+    entries = raw.get("datasets") or []
+    if not entries:
+        raise DMTError("datasets", "is empty", "list your datasets, each with a domain")
+    if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
+        fix = "list entries such as - {path: math.jsonl, type: alpaca, domain: math}"
+        raise DMTError("datasets", "is no list of entries", fix)
+    # A Ray worker is given the configuration that the plugin has already moved the domains in.
+    block = raw.get("dmt")
+    moved = block.get("dataset_domains") if isinstance(block, Mapping) else None
+    if moved and len(moved) == len(entries):
+        return list(moved)
+    problems = Problems()
+    domains = [
+        problems.attempt(_domain, entry, f"datasets[{index}].domain")
+        for index, entry in enumerate(entries)
+    ]
+    if problems:
+        raise DMTErrors(problems)
+    return [str(domain) for domain in domains]
+
+
+def _domain(entry: Mapping[str, Any], key: str) -> str:
+    domain, path = entry.get("domain"), entry.get("path", "the entry")
+    if domain is None:
+        fix = "add one, for example domain: math"
+        raise DMTError(key, f"{path} has no domain", fix)
+    if not isinstance(domain, str) or not DOMAIN_NAME.fullmatch(domain):
+        fix = "use letters, digits, '_', '-', '.' and spaces between them, 64 at most"
+        raise DMTError(key, f"{path}: domain {domain!r} is not a valid name", fix)
+    return domain
+
+
+ANY_DEFAULTS = StageDefaults(
+    epochs=1.0,
+    learning_rate=1e-5,
+    lr_scheduler="cosine",
+    warmup_steps=None,
+    warmup_ratio=None,
+    weight_decay=None,
+)
+"""Stand in for Axolotl's own settings where these hold a mistake, so that the rest is checked."""
+
+
+def stage_defaults(raw: Mapping[str, Any], weight_decay: float | None = None) -> StageDefaults:
+    """Return what stages inherit from Axolotl's own keys, read as Axolotl's validation reads them.
+
+    Args:
+        raw: the configuration, raw or validated.
+        weight_decay: the weight decay where the configuration has no such key.
+
+    Raises:
+        DMTError: the learning rate is missing, or a value is not a number or out of range.
+    """
+
+    def number(key: str, default: Any) -> Any:
+        value = raw.get(key)
+        if value is None:
+            return default
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise DMTError(key, f"{value!r} is not a number", "write one, e.g. 2e-5") from None
+
+    rate = number("learning_rate", None)
+    if rate is None:
+        raise DMTError("learning_rate", "is missing", "write learning_rate: 2e-5")
+    warmup = number("warmup_steps", None)
+    scheduler = raw.get("lr_scheduler") or "cosine"
+    epochs = number("num_epochs", 1.0)
+    if not epochs > 0:
+        raise DMTError("num_epochs", f"{epochs:g} is not above zero", "write num_epochs: 3")
+    if number("micro_batch_size", 1) < 1:
+        raise DMTError("micro_batch_size", "is below 1", "write micro_batch_size: 1")
+    return StageDefaults(
+        epochs=epochs,
+        learning_rate=rate,
+        lr_scheduler=str(getattr(scheduler, "value", scheduler)),
+        warmup_steps=None if warmup is None else int(warmup),
+        warmup_ratio=number("warmup_ratio", None),
+        weight_decay=number("weight_decay", None if "weight_decay" in raw else weight_decay),
+        train_on_inputs=_flag(raw.get("train_on_inputs")),
+    )
+
+
+def _flag(value: Any) -> bool:
+    """Return a truth value as Axolotl's validation reads it, where "no" and "false" are false."""
+    try:
+        return bool(TypeAdapter(bool | None).validate_python(value))
+    except ValidationError:
+        return bool(value)  # Axolotl's validation refuses it
+
+
+def _seed(raw: Mapping[str, Any], config: DMTConfig | None) -> int | None:
+    seed = raw.get("seed") if config is None or config.seed is None else config.seed
+    try:
+        return None if seed is None else int(seed)
+    except (TypeError, ValueError):
+        raise DMTError("seed", f"{seed!r} is not a whole number", "write seed: 42") from None
+
+
+def check_start_stage(config: DMTConfig, stages: Sequence[Stage]) -> None:
+    """Raise DMTError if `dmt.start_stage` names a stage that is not in the schedule."""
+    names = [stage.name for stage in stages]
+    if config.start_stage and names and config.start_stage not in names:
+        raise DMTError(
+            "dmt.start_stage", f"no stage {config.start_stage!r}", f"stages: {', '.join(names)}"
+        )

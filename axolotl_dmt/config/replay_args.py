@@ -1,0 +1,62 @@
+"""The `dmt.replay` and `dmt.auto_k` blocks: which rows are replayed, and how k is chosen."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Literal
+
+from pydantic import Field
+
+from axolotl_dmt.config.amount_fields import FractionOfDomain
+from axolotl_dmt.config.evaluate_args import Block
+
+
+class ReplayConfig(Block):
+    """Which rows are replayed: `dmt.replay`."""
+
+    select: Literal["random", "hardest", "easiest"] = Field(
+        "random",
+        description="random, or the rows with the highest (hardest) or the lowest (easiest) loss "
+        "first. Rows that an earlier stage trained on come before all others.",
+        examples=["hardest"],
+    )
+    losses: str | None = Field(
+        None,
+        min_length=1,
+        description="For hardest and easiest: the file with the loss of each row, which `axolotl "
+        "dmt row-losses CONFIG --model STAGE_FOLDER` writes. A file made from other rows is "
+        "refused.",
+        examples=["outputs/stage-1/dmt/row_losses.parquet"],
+    )
+
+
+class AutoKConfig(Block):
+    """How `axolotl dmt choose-k` chooses k: `dmt.auto_k`."""
+
+    ladder: list[FractionOfDomain] = Field(
+        default_factory=lambda: [Fraction(1, parts) for parts in (256, 64, 16, 4)],
+        min_length=1,
+        description="The values to try, from the smallest up, until one is accepted.",
+        examples=[["1/64", "1/16", "1/4"]],
+    )
+    loss: float = Field(
+        0.05,
+        ge=0,
+        description="A k is accepted if no specialised score falls more than this below stage "
+        "1's, in the score's own unit (0.05 is 5 points of accuracy).",
+        examples=[0.05],
+    )
+    max_steps: int | None = Field(
+        200,
+        gt=0,
+        description="Length of a trial in optimiser steps; null trains all of stage 2. Longer "
+        "trials show more of the forgetting.",
+        examples=[500],
+    )
+    abilities: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="The scores that must not fall. Default: those named as the specialised "
+        "domains.",
+        examples=[["math", "code"]],
+    )

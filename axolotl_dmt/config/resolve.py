@@ -1,0 +1,233 @@
+"""Resolve the `dmt:` block: turn a strategy or explicit stages into stages with all defaults."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from axolotl_dmt.config.args import AUTO, DEFAULT_K, DMTConfig, ScheduleConfig, StageConfig
+from axolotl_dmt.config.replay import select_replay
+from axolotl_dmt.errors import DMTError, DMTErrors
+from axolotl_dmt.hooks.calls import (
+    adjusted_stages,
+    known_strategies,
+    registered_amounts,
+    registered_orders,
+    registered_selectors,
+)
+from axolotl_dmt.plan.amounts import Amount, parse_amount
+from axolotl_dmt.plan.inputs import Stage
+from axolotl_dmt.plan.orders import ORDERS
+from axolotl_dmt.plan.ranking import BY_LOSS, SELECTIONS
+from axolotl_dmt.strategies import Setting, Strategy, depends_on_k
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageDefaults:
+    """Axolotl's own settings, which hold where the YAML sets nothing for a stage."""
+
+    epochs: float
+    learning_rate: float
+    lr_scheduler: str
+    warmup_steps: int | None
+    warmup_ratio: float | None
+    weight_decay: float | None
+    train_on_inputs: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Draft:
+    """A stage before its defaults are filled in; `key` is the YAML key of its mix."""
+
+    name: str
+    key: str
+    mix: Mapping[str, Amount]
+    schedule: ScheduleConfig
+
+
+def resolve_stages(
+    config: DMTConfig, domains: Sequence[str], defaults: StageDefaults
+) -> tuple[Stage, ...]:
+    """Resolve the stages of a run, in training order.
+
+    Args:
+        config: the checked `dmt:` block.
+        domains: names of the domains that have a dataset, in the YAML's order.
+        defaults: Axolotl's own settings.
+
+    Raises:
+        DMTError: a strategy, a domain or a stage is unknown, or a hook failed.
+    """
+    drafts = _explicit(config.stages) if config.stages else _from_strategy(config, domains)
+    errors = []
+    for draft in drafts:
+        for domain in draft.mix:
+            if domain not in domains:
+                close = difflib.get_close_matches(domain, domains, n=1)
+                hint = f"did you mean {close[0]}? " if close else ""
+                fix = f"{hint}known domains: {', '.join(domains)}"
+                errors.append(DMTError(f"{draft.key}.{domain}", "no dataset has this domain", fix))
+    stages = select_replay(
+        config,
+        [_stage(config, defaults, draft) for draft in drafts],
+        [draft.schedule.select for draft in drafts],
+    )
+    for draft, stage in zip(drafts, stages, strict=True):
+        if not any(amount.value for amount in stage.mix.values()):
+            errors.append(DMTError(draft.key, "the stage has no rows", "take some of a domain"))
+    if not errors:
+        stages = adjusted_stages(stages, domains)
+    errors += _unknown_names(config.model_dump(), stages, domains)
+    if errors:
+        raise DMTErrors(errors)
+    return stages
+
+
+def stage_key(block: Mapping[str, Any], stage: str, word: str, elsewhere: str) -> str:
+    """Return the YAML key that sets a setting of a stage.
+
+    Args:
+        block: the `dmt:` block as plain values.
+        stage: the stage's name.
+        word: the setting.
+        elsewhere: the key that holds for stages without a value of their own.
+    """
+    for index, entry in enumerate(block.get("stages") or ()):
+        if entry.get("name") == stage and entry.get(word) is not None:
+            return f"dmt.stages[{index}].{word}"
+    override = (block.get("overrides") or {}).get(stage) or {}
+    return elsewhere if override.get(word) is None else f"dmt.overrides.{stage}.{word}"
+
+
+def _unknown_names(
+    block: Mapping[str, Any], stages: Sequence[Stage], domains: Sequence[str]
+) -> list[DMTError]:
+    """Return an error for each unknown order, selection, and domain of a selection."""
+    orders, selectors = [*ORDERS, *registered_orders()], [*SELECTIONS, *registered_selectors()]
+    errors: dict[tuple[str, str], DMTError] = {}
+    for stage in reversed(stages):  # so that the error names the first stage that has it
+        if stage.order not in orders:
+            problem = f"{stage.order!r} (stage {stage.name}) is unknown"
+            key = stage_key(block, stage.name, "order", "dmt.order")
+            fix = f"known: {', '.join(orders)}"
+            errors["order", stage.order] = DMTError(key, problem, fix)
+        select = stage.select if isinstance(stage.select, Mapping) else {"": stage.select}
+        for domain, method in select.items():
+            key = stage_key(block, stage.name, "select", "dmt.select")
+            key = f"{key}.{domain}" if domain else key
+            if domain and domain not in domains:
+                fix = f"known domains: {', '.join(domains)}"
+                errors[key, ""] = DMTError(key, "no dataset has this domain", fix)
+            if method not in (*selectors, *BY_LOSS) and not method.startswith("score:"):
+                problem = f"{method!r} (stage {stage.name}) is unknown"
+                fix = f"known: {', '.join([*selectors, 'score:<column>'])}"
+                errors[key, method] = DMTError(key, problem, fix)
+    return list(errors.values())
+
+
+def _explicit(stages: Sequence[StageConfig]) -> list[_Draft]:
+    drafts = []
+    for index, stage in enumerate(stages):
+        word = "mix" if stage.mix else "weights"
+        mix = stage.mix or {
+            name: Amount("weight", weight) for name, weight in (stage.weights or {}).items()
+        }
+        key = f"dmt.stages[{index}].{word}"
+        drafts.append(_Draft(name=stage.name, key=key, mix=mix, schedule=stage))
+    return drafts
+
+
+def _from_strategy(config: DMTConfig, domains: Sequence[str]) -> list[_Draft]:
+    strategies = known_strategies()
+    strategy = strategies.get(config.strategy or "")
+    if strategy is None:
+        fix = f"known: {', '.join(strategies)}"
+        raise DMTError("dmt.strategy", f"{config.strategy!r} is unknown", fix)
+    setting = strategy_setting(config, domains)
+    if config.k == AUTO and depends_on_k(strategy, setting):
+        fix = "write a fraction, such as the one that `axolotl dmt choose-k` chooses"
+        raise DMTError("dmt.k", f"{AUTO} stands for no value here", fix)
+    stages = strategy_stages(strategy, setting)
+    overrides = config.overrides or {}
+    names = [name for name, _ in stages]
+    for name in overrides:
+        if name not in names:
+            raise DMTError(f"dmt.overrides.{name}", "no such stage", f"stages: {', '.join(names)}")
+    return [
+        _Draft(
+            name=name,
+            key=_stage_label(strategy, name),
+            mix=mix,
+            schedule=overrides.get(name, ScheduleConfig()),
+        )
+        for name, mix in stages
+    ]
+
+
+def strategy_setting(config: DMTConfig, domains: Sequence[str]) -> Setting:
+    """Return what a strategy may look at; where k is `auto`, it sees the default k."""
+    return Setting(
+        domains=tuple(domains),
+        general=config.general_domains,
+        k=config.k if isinstance(config.k, Fraction) else DEFAULT_K,
+        sequence=tuple(config.sequence or ()),
+        domain=config.domain,
+    )
+
+
+def strategy_stages(strategy: Strategy, setting: Setting) -> list[tuple[str, dict[str, Amount]]]:
+    """Return the stages that a strategy makes in a setting: the name and the mix of each.
+
+    Raises:
+        DMTError: the setting does not fit the strategy, or an amount that it returned is not valid.
+    """
+    units = registered_amounts()
+    return [
+        (
+            name,
+            {
+                domain: parse_amount(value, f"{_stage_label(strategy, name)}.{domain}", units)
+                for domain, value in mix.items()
+            },
+        )
+        for name, mix in strategy.stages(setting)
+    ]
+
+
+def _stage_label(strategy: Strategy, stage: str) -> str:
+    return f"dmt.strategy {strategy.name}: stage {stage}"
+
+
+def _stage(config: DMTConfig, defaults: StageDefaults, draft: _Draft) -> Stage:
+    own = draft.schedule
+    own_warmup = own.warmup_steps is not None or own.warmup_ratio is not None
+    return Stage(
+        name=draft.name,
+        mix=dict(draft.mix),
+        epochs=_first(own.epochs, defaults.epochs),
+        max_steps=own.max_steps,
+        learning_rate=_first(own.learning_rate, defaults.learning_rate),
+        lr_scheduler=_first(own.lr_scheduler, defaults.lr_scheduler),
+        warmup_steps=own.warmup_steps if own_warmup else defaults.warmup_steps,
+        warmup_ratio=own.warmup_ratio if own_warmup else defaults.warmup_ratio,
+        weight_decay=_first(own.weight_decay, defaults.weight_decay),
+        train_on_inputs=None
+        if own.train_on_inputs in (None, defaults.train_on_inputs)
+        else own.train_on_inputs,
+        new_adapter=True if own.adapter == "new" else None,
+        reset_optimizer=own.adapter == "new" or _first(own.reset_optimizer, config.reset_optimizer),
+        freeze=tuple(own.freeze or ()),
+        order=_first(own.order, config.order),
+        select=_first(own.select, config.select),
+        redraw=_first(own.redraw, config.redraw),
+        max_repeats=_first(own.max_repeats, config.max_repeats),
+        temperature=_first(getattr(own, "temperature", None), 1.0),
+    )
+
+
+def _first(*values: Any) -> Any:
+    """Return the first value that is not None."""
+    return next((value for value in values if value is not None), None)

@@ -1,0 +1,123 @@
+"""Scores the saved model of a stage, in this process or in a separate one.
+
+The separate process is `python -m axolotl_dmt.evaluation.saved FOLDER CONFIG.json OUT.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from axolotl_dmt.config.args import EvaluateConfig
+from axolotl_dmt.evaluation.scores import Evaluation, described
+from axolotl_dmt.evaluation.tasks import Tasks
+from axolotl_dmt.hooks.loading import load_hooks, loaded_hooks
+
+LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
+"""Prefixes of launchers' variables, because of which the new process would wait for its peers."""
+
+
+def score_saved_stage(folder: Path, config: EvaluateConfig) -> Evaluation:
+    """Score the model in a folder, a full model or a PEFT adapter.
+
+    Args:
+        folder: a stage folder, or any folder that `from_pretrained` or PEFT loads.
+        config: the `dmt.evaluate` block.
+
+    Returns:
+        The evaluation; a failure is its `error`.
+
+    Raises:
+        DMTError: a mistake in `config`.
+    """
+    tasks = Tasks(config)
+    started = time.monotonic()
+    try:
+        output = tasks.evaluate(
+            config.model,
+            model_args=_model_arguments(folder, config),
+            # vLLM forms batches itself; a number would only limit it.
+            batch_size="auto" if config.model == "vllm" else config.batch_size,
+            device=_device() if config.model == "hf" else None,
+        )
+    except Exception as error:
+        return Evaluation(error=described(error), seconds=time.monotonic() - started)
+    assert output is not None
+    return Evaluation.of(output, samples=config.samples, seconds=time.monotonic() - started)
+
+
+def _model_arguments(folder: Path, config: EvaluateConfig) -> dict[str, Any]:
+    """Return the arguments with which lm-eval's `hf` or `vllm` model loads the folder."""
+    arguments: dict[str, Any] = {"pretrained": str(folder)}
+    file = folder / "adapter_config.json"
+    if file.is_file():
+        adapter = json.loads(file.read_text(encoding="utf-8"))
+        arguments = {"pretrained": adapter["base_model_name_or_path"], "tokenizer": str(folder)}
+        if config.model == "vllm":
+            arguments |= {"lora_local_path": str(folder), "max_lora_rank": _vllm_rank(adapter["r"])}
+        else:
+            arguments["peft"] = str(folder)
+    return arguments | (config.model_args or {})
+
+
+def _vllm_rank(rank: int) -> int:
+    """Return the `max_lora_rank` for vLLM: a power of two, and at least its default of 16."""
+    return max(16, 1 << (rank - 1).bit_length())
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def score_in_subprocess(folder: Path, config: EvaluateConfig) -> Evaluation:
+    """Score a saved stage in a separate process.
+
+    The process holds no training state, so it can score models that the training shards with ZeRO-3
+    or FSDP, and can use vLLM. It needs memory in addition to that of the training.
+
+    Raises:
+        OSError: the process cannot be started.
+    """
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="axolotl-dmt-") as scratch:
+        config_file, out_file = Path(scratch) / "config.json", Path(scratch) / "scored.json"
+        settings = {"evaluate": config.model_dump(exclude_none=True), "hooks": loaded_hooks()}
+        config_file.write_text(json.dumps(settings), encoding="utf-8")
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith((*LAUNCHER_VARIABLES, "ACCELERATE_", "FSDP_"))
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", __name__, str(folder), str(config_file), str(out_file)],
+            env=environment,
+            stdout=sys.stderr,
+            check=False,
+        )
+        if done.returncode == 0 and out_file.is_file():
+            return Evaluation.from_json(json.loads(out_file.read_text(encoding="utf-8")))
+    return Evaluation(
+        error=f"the evaluation process ended with code {done.returncode}",
+        seconds=time.monotonic() - started,
+    )
+
+
+def main(folder: str, config_file: str, out_file: str) -> None:
+    """Run the separate process: read the configuration, score the model, write the evaluation."""
+    settings = json.loads(Path(config_file).read_text(encoding="utf-8"))
+    load_hooks(settings["hooks"])
+    config = EvaluateConfig.model_validate(settings["evaluate"])
+    evaluation = score_saved_stage(Path(folder), config)
+    Path(out_file).write_text(json.dumps(evaluation.to_json()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,196 @@
+"""Finds, checks and configures the lm-eval tasks of `dmt.evaluate`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from axolotl_dmt import sandbox
+from axolotl_dmt.config.args import EvaluateConfig
+from axolotl_dmt.console import bars_where_wanted, silence_known_noise
+from axolotl_dmt.errors import DMTError, DMTErrors
+from axolotl_dmt.scoring.sources import env_name, prompt_template
+
+SUITE = "dmt_suite"
+
+
+def check_evaluate(config: EvaluateConfig, *, files: bool = True) -> None:
+    """Check everything that needs no model, which takes about a second.
+
+    Args:
+        config: the `dmt.evaluate` block.
+        files: whether to check that the files it names exist.
+
+    Raises:
+        DMTError: with every mistake: a task that lm-eval does not know, a data file that does not
+            exist, code to run where no sandbox can isolate it.
+    """
+    problems: list[DMTError] = []
+    for ability, path in (config.data or {}).items():
+        if files and not Path(path).exists():
+            key = f"dmt.evaluate.data.{ability}"
+            problems.append(DMTError(key, f"no file {path}", "give the path of a file"))
+    try:
+        if any(task == SUITE or task.startswith("dmt_code") for task in config.tasks):
+            sandbox.require_level(allow_unsafe_code=config.allow_unsafe_code)
+    except DMTError as error:
+        problems.append(error)
+    try:
+        prompt_template(task_settings(config))
+    except DMTError as error:
+        problems.append(DMTError("dmt.evaluate.prompt", error.problem, error.fix))
+    folder = config.include_path
+    if folder and not Path(folder).is_dir():
+        fix = "give the path of a folder with lm-eval tasks"
+        problems.append(DMTError("dmt.evaluate.include_path", f"no folder {folder}", fix))
+    else:
+        unknown = _unknown_tasks(config)
+        fix = "see `lm_eval ls tasks`, or give dmt.evaluate.include_path"
+        problems += [
+            DMTError(f"dmt.evaluate.tasks[{i}]", f"lm-eval knows no task {task!r}", fix)
+            for i, task in enumerate(config.tasks)
+            if task in unknown
+        ]
+    if problems:
+        raise DMTErrors(problems)
+
+
+def _unknown_tasks(config: EvaluateConfig) -> set[str]:
+    """Return the tasks that no task file names.
+
+    lm-eval's own index of all tasks would take seconds to build.
+    """
+    import lm_eval
+
+    folders = [suite_folder(), Path(lm_eval.__file__).parent / "tasks"]
+    folders += [Path(config.include_path)] if config.include_path else []
+    missing = set(config.tasks)
+    for folder in folders:
+        for file in folder.rglob("*.yaml"):
+            if not missing:
+                return missing
+            text = file.read_text(encoding="utf-8", errors="replace")
+            named = (task for task in missing if task in text)
+            missing -= {task for task in named if re.search(_NAMES.format(re.escape(task)), text)}
+    return missing
+
+
+_NAMES = r"(?m)^[\s-]*(?:(?:task|group|tag)\s*:\s*)?[\"']?{}[\"']?\s*(?:#.*)?$"
+"""Matches a line that names a task, a group or a tag, alone or in a list."""
+
+
+class Tasks:
+    """The tasks to score on, which are looked up once."""
+
+    def __init__(self, config: EvaluateConfig) -> None:
+        """Look the tasks up, so that an unknown one is refused before any model is loaded.
+
+        Raises:
+            DMTError: with every mistake that `check_evaluate` reports.
+        """
+        check_evaluate(config)
+        self.config, self.settings = config, task_settings(config)
+        self.manager = task_manager(config, self.settings)
+
+    def evaluate(self, model: Any, **model_arguments: Any) -> dict[str, Any] | None:
+        """Score a model.
+
+        Args:
+            model: an lm-eval model, or the name of one of its model types.
+            **model_arguments: with a name, further arguments of `simple_evaluate`.
+
+        Returns:
+            lm-eval's output; None on ranks other than 0.
+        """
+        import lm_eval
+
+        config = self.config
+        limit = config.limit
+        silence_known_noise()
+        with _environment(self.settings), bars_where_wanted():
+            output: dict[str, Any] | None = lm_eval.simple_evaluate(
+                model=model,
+                tasks=list(config.tasks),
+                task_manager=self.manager,
+                num_fewshot=config.num_fewshot,
+                limit=int(limit) if limit is not None and limit >= 1 else limit,
+                gen_kwargs=config.gen_kwargs,
+                apply_chat_template=config.apply_chat_template,
+                confirm_run_unsafe_code=config.allow_unsafe_code,
+                log_samples=True,
+                bootstrap_iters=1000,
+                random_seed=None,
+                numpy_random_seed=None,
+                torch_random_seed=None,
+                **model_arguments,
+            )
+        return output
+
+
+def task_settings(config: EvaluateConfig) -> dict[str, Any]:
+    """Return the task metadata by which lm-eval hands our settings to the tasks."""
+    settings: dict[str, Any] = {
+        f"dmt_{ability}_data": str(Path(path).resolve())
+        for ability, path in (config.data or {}).items()
+    }
+    if config.prompt is not None:
+        settings["dmt_prompt"] = config.prompt
+    if config.max_new_tokens is not None:
+        settings["dmt_max_gen_toks"] = config.max_new_tokens
+    if config.judge is not None:
+        settings["dmt_judge_model"] = config.judge.model
+        if config.judge.base_url is not None:
+            settings["dmt_judge_base_url"] = config.judge.base_url
+    if config.allow_unsafe_code:
+        settings["allow_unsafe_code"] = True
+    return settings
+
+
+@contextlib.contextmanager
+def _environment(settings: Mapping[str, Any]) -> Iterator[None]:
+    """On entry, set the settings as environment variables; on exit, restore the former values.
+
+    Tasks that are classes get no metadata and read these variables instead.
+    """
+    variables = {env_name(name): str(value) for name, value in settings.items()}
+    former = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in former.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def suite_folder() -> Path:
+    """Return the folder of the suite's tasks: the checkout's, else the wheel's inside lm-eval.
+
+    The checkout comes first because the copy that an editable install places inside lm-eval does
+    not follow later changes.
+    """
+    import lm_eval
+
+    checkout = Path(__file__).parents[2] / "eval_tasks"
+    return checkout if checkout.is_dir() else Path(lm_eval.__file__).parent / "tasks" / SUITE
+
+
+def task_manager(config: EvaluateConfig, metadata: Mapping[str, Any]) -> Any:
+    """Return a task manager with the suite, and with all of lm-eval's tasks only if needed."""
+    from lm_eval.tasks import TaskManager
+
+    folders = [str(suite_folder())] + ([config.include_path] if config.include_path else [])
+    suite = TaskManager(include_path=folders, include_defaults=False, metadata={**metadata} or None)
+    if set(config.tasks) <= set(suite.all_tasks):
+        return suite
+    # Indexing all tasks takes seconds; they include the wheel's copy of the suite.
+    return TaskManager(
+        include_path=config.include_path if "lm_eval" in folders[0] else folders,
+        metadata={**metadata} or None,
+    )

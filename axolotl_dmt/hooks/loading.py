@@ -1,0 +1,228 @@
+"""Loads hooks: the built-in ones, those of installed packages, and those that `dmt.hooks` names.
+
+Hooks are called through `callers`, so that the error of a hook names its plugin.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import pluggy
+
+from axolotl_dmt import hookspecs, strategies
+from axolotl_dmt.errors import DMTError
+
+ENTRY_POINT_GROUP = "axolotl_dmt"
+KEY = "dmt.hooks"
+_FROM_YAML = f"{KEY}: "
+"""Prefix of the pluggy names of the plugins that a YAML names."""
+
+T = TypeVar("T")
+
+
+@lru_cache(maxsize=1)
+def hook_manager() -> pluggy.PluginManager:
+    """Return the plugin manager of this process, with the hooks of installed packages loaded.
+
+    Raises:
+        DMTError: an installed package's hooks cannot be loaded.
+    """
+    manager = pluggy.PluginManager("axolotl_dmt")
+    manager.add_hookspecs(hookspecs)
+    manager.register(strategies, name="axolotl_dmt.strategies")
+    for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+        key = f"plugin {entry_point.name}"
+        with _loading(key, "repair or uninstall the package"):
+            manager.load_setuptools_entrypoints(ENTRY_POINT_GROUP, entry_point.name)
+            _check(manager, manager.get_plugin(entry_point.name), key)
+    return manager
+
+
+def hook_names() -> list[str]:
+    """Return the names of all hooks, in the order of `hookspecs`."""
+    return [
+        name
+        for name, thing in vars(hookspecs).items()
+        if inspect.isfunction(thing) and thing.__module__ == hookspecs.__name__
+    ]
+
+
+def load_hooks(named: Sequence[str]) -> list[str]:
+    """Load the hooks that `dmt.hooks` names, in place of those that an earlier YAML named.
+
+    Args:
+        named: modules (`my_package.hooks`) and files (`my_hooks.py`, from the current folder).
+
+    Returns:
+        The same names with absolute paths, since other processes may start in another folder.
+
+    Raises:
+        DMTError: a hook cannot be loaded, or a plugin implements no hook or an unknown one.
+    """
+    manager = hook_manager()
+    for name, _ in manager.list_name_plugin():
+        if name.startswith(_FROM_YAML):
+            manager.unregister(name=name)
+    loaded: list[str] = []
+    for index, name in enumerate(named):
+        key, is_file = f"{KEY}[{index}]", name.endswith(".py")
+        source = str(Path(name).resolve()) if is_file else name
+        if source in loaded:
+            raise DMTError(key, f"{name} is named twice", "name it once")
+        loaded.append(source)
+        with _loading(key, "name a module, or a file that ends in .py"):
+            plugin = _import_file(Path(source)) if is_file else importlib.import_module(name)
+            if not manager.is_registered(plugin):  # it may be installed with an entry point too
+                manager.register(plugin, name=_FROM_YAML + source)
+                _check(manager, plugin, key)
+    return loaded
+
+
+def loaded_hooks() -> list[str]:
+    """Return the names that `load_hooks` has loaded, for another process to load."""
+    names = (name for name, _ in hook_manager().list_name_plugin())
+    return [name.removeprefix(_FROM_YAML) for name in names if name.startswith(_FROM_YAML)]
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    name = f"axolotl_dmt_hooks_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None, "a path that ends in .py has a loader"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look up the module of a class
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextlib.contextmanager
+def _loading(key: str, fix: str) -> Iterator[None]:
+    """Turn every error that the block raises into a `DMTError`."""
+    try:
+        yield
+    except DMTError:
+        raise
+    except Exception as error:
+        raise DMTError(key, f"cannot be loaded ({_cause(error)})", fix) from error
+
+
+def _check(manager: pluggy.PluginManager, plugin: Any, key: str) -> None:
+    """Raise DMTError if a plugin implements no hook, an unknown hook, or wraps one."""
+    problem, fix = "", ""
+    hooks = manager.get_hookcallers(plugin) or []
+    if not hooks:
+        problem, fix = "implements no hook", "mark its functions with @axolotl_dmt.hookimpl"
+    for hook in hooks:
+        implementations = [impl for impl in hook.get_hookimpls() if impl.plugin is plugin]
+        if not hook.has_spec():
+            close = difflib.get_close_matches(hook.name, hook_names(), n=1)
+            problem = f"implements {hook.name}, which is not a hook"
+            fix = f"did you mean {close[0]}?" if close else f"hooks: {', '.join(hook_names())}"
+        elif any(impl.wrapper or impl.hookwrapper for impl in implementations):
+            problem, fix = f"wraps {hook.name}", "implement it without wrapper=True"
+    if problem:
+        name = str(manager.get_name(plugin)).removeprefix(_FROM_YAML)
+        manager.unregister(plugin)
+        raise DMTError(key, f"{name} {problem}", fix)
+
+
+def callers(hook: str) -> list[tuple[str, Callable[..., Any]]]:
+    """Return (plugin, function) for each implementation of a hook, in pluggy's order.
+
+    The function takes all arguments of the hook by name. Its errors name the plugin and the hook.
+    """
+    impls = reversed(getattr(hook_manager().hook, hook).get_hookimpls())
+
+    def call(impl: pluggy.HookImpl, **arguments: Any) -> Any:
+        answer = impl.function(*(arguments[name] for name in impl.argnames))
+        return list(answer) if isinstance(answer, Iterator) else answer
+
+    return [
+        (shown(impl.plugin_name), guarded(impl.plugin_name, hook, functools.partial(call, impl)))
+        for impl in impls
+    ]
+
+
+def guarded(plugin: str, hook: str, function: Callable[..., T]) -> Callable[..., T]:
+    """Wrap a function so that its errors name the plugin and the hook; `DMTError`s are kept."""
+
+    def call(*args: Any, **kwargs: Any) -> T:
+        try:
+            return function(*args, **kwargs)
+        except DMTError:
+            raise
+        except Exception as error:
+            raise DMTError(
+                f"hook {hook} of {shown(plugin)}",
+                f"raised {_cause(error)}",
+                "repair it, or remove the plugin",
+            ) from error
+
+    return call
+
+
+def shown(plugin: str) -> str:
+    """Return the display name of a plugin: a file without its folder, or the whole name."""
+    name = plugin.removeprefix(_FROM_YAML)
+    return Path(name).name if name.endswith(".py") else name
+
+
+def _cause(error: BaseException) -> str:
+    """Return an exception in one line, with the place outside this package that raised it."""
+    message = " ".join(str(error).split())
+    ours, machinery = str(Path(__file__).parents[1]), "<frozen importlib"
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((ours, machinery))
+    ]
+    place = f" in {Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}{f': {message}' if message else ''}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Implementation:
+    """One implementation of a hook: one line of `axolotl dmt hooks`.
+
+    Attributes:
+        hook: the name of the hook.
+        plugin: the display name of the plugin.
+        what: the names that it registers, or the first line of its docstring.
+    """
+
+    hook: str
+    plugin: str
+    what: str
+
+
+def implementations() -> list[Implementation]:
+    """Return every implementation of every hook.
+
+    Raises:
+        DMTError: a hook failed.
+    """
+    lines = []
+    for hook in hook_names():
+        impls = reversed(getattr(hook_manager().hook, hook).get_hookimpls())
+        for (plugin, call), impl in zip(callers(hook), impls, strict=True):
+            if hook.startswith("register_"):
+                what = ", ".join(str(getattr(item, "name", item)) for item in call() or ())
+            else:
+                what = (impl.function.__doc__ or "").strip().partition("\n")[0]
+            lines.append(Implementation(hook=hook, plugin=plugin, what=what))
+    return lines

@@ -1,0 +1,199 @@
+"""The draws of a plan, so that anybody can see which row the model saw at which step.
+
+`draws` yields them one by one, `write_rows` writes them as a table, and `PlanDataset` deals the
+rows themselves to any trainer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import replacing
+from axolotl_dmt.plan.inputs import Domain
+from axolotl_dmt.plan.permutation import chunks
+from axolotl_dmt.plan.training_plan import BLANK, StagePlan, TrainingPlan
+
+_CHUNK = 1 << 20
+
+
+def write_rows(plan: TrainingPlan, domains: Sequence[Domain], path: str | os.PathLike[str]) -> None:
+    """Write every draw in training order to a Parquet file, without blanks.
+
+    Columns: `stage` (name), `epoch` (from 1), `step` (the optimiser step that trains the row, from
+    1 and over all stages, as the trainer logs it: checkpoint-n has seen the rows up to step n),
+    `domain`, `dataset` (label), `row` (from 0, within the dataset).
+
+    Args:
+        plan: the plan.
+        domains: the domains that the plan was compiled from, in the same order.
+        path: the file, written whole or not at all; its folder must exist.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    datasets = [(domain.name, *dataset) for domain in domains for dataset in domain.datasets]
+    text = pa.dictionary(pa.int32(), pa.string())
+    schema = pa.schema(
+        [
+            ("stage", text),
+            ("epoch", pa.int32()),
+            ("step", pa.int32()),
+            ("domain", text),
+            ("dataset", text),
+            ("row", pa.int64()),
+        ]
+    )
+    sizes = np.array([rows for _, _, rows in datasets], np.int64)
+    starts = np.cumsum(sizes) - sizes
+    numbers = _numbers_within_datasets(domains, sizes)
+    names = [stage.name for stage in plan.stages]
+    domain_names = [domain.name for domain in domains]
+    domain_of = np.array([domain_names.index(name) for name, _, _ in datasets], np.int32)
+    labels = [label for _, label, _ in datasets]
+
+    def coded(codes: Any, values: list[str]) -> Any:
+        return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), values)
+
+    with replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
+        for stage in plan.stages:
+            for rows, epoch, step in _draws(plan, stage):
+                dataset = (np.searchsorted(starts, rows, side="right") - 1).astype(np.int32)
+                columns = [
+                    coded(np.full(len(rows), stage.index), names),
+                    pa.array(epoch, pa.int32()),
+                    pa.array(step, pa.int32()),
+                    coded(domain_of[dataset], domain_names),
+                    coded(dataset, labels),
+                    pa.array(
+                        rows - starts[dataset] if numbers is None else numbers[rows], pa.int64()
+                    ),
+                ]
+                writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+
+
+def _numbers_within_datasets(
+    domains: Sequence[Domain], sizes: NDArray[np.int64]
+) -> NDArray[np.int64] | None:
+    """Return the number of each row within its dataset, by global row id.
+
+    None stands for the place within the dataset, which needs no memory.
+    """
+    if all(domain.numbers is None for domain in domains):
+        return None
+    numbers = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    first = 0
+    for domain in domains:
+        if domain.numbers is not None:
+            numbers[first : first + domain.rows] = domain.numbers
+        first += domain.rows
+    return numbers
+
+
+def _draws(plan: TrainingPlan, stage: StagePlan) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield the row ids, epochs and steps of a stage's draws, up to `_CHUNK` draws at a time."""
+    first, last = plan.step_bounds(stage)
+    for start, stop in chunks(last - first, _CHUNK):
+        position = np.arange(start, stop)
+        rows = np.asarray(plan.order[first + start : first + stop])
+        if plan.pack_offsets is None or plan.packs_per_step is None:
+            step = (first + position) // plan.global_batch
+        else:
+            packs = np.searchsorted(plan.pack_offsets, first + position, side="right") - 1
+            step = packs // plan.packs_per_step
+        real = rows >= 0  # blanks follow all rows of a stage, so the position gives the epoch
+        yield rows[real], (position // stage.epoch_draws + 1)[real], (step + 1)[real]
+
+
+class Draw(NamedTuple):
+    """One row in training order.
+
+    Attributes:
+        step: the optimiser step that trains the row, from 0 and over all stages.
+        stage: the name of the stage.
+        domain: the domain of the row; None for a blank, which fills the last step of a stage.
+        row: the number of the row within its domain, from 0; -1 for a blank.
+    """
+
+    step: int
+    stage: str
+    domain: str | None
+    row: int
+
+
+def draws(plan: TrainingPlan) -> Iterator[Draw]:
+    """Yield every row of a plan in training order, blanks included."""
+    names, starts = _pools(plan)
+    for stage in plan.stages:
+        first, last = plan.step_bounds(stage)
+        for position in range(first, last):
+            yield Draw(_step(plan, position), stage.name, *_place(plan, position, names, starts))
+
+
+def _pools(plan: TrainingPlan) -> tuple[list[str], Any]:
+    sizes = np.array([pool.rows for pool in plan.pools], np.int64)
+    return [pool.name for pool in plan.pools], np.cumsum(sizes) - sizes
+
+
+def _place(
+    plan: TrainingPlan, position: int, names: Sequence[str], starts: Any
+) -> tuple[str | None, int]:
+    row = int(plan.order[position])
+    if row == BLANK:
+        return None, BLANK
+    # An empty pool starts where the next one does: the last of equal starts holds the row.
+    index = int(np.searchsorted(starts, row, side="right")) - 1
+    return names[index], row - int(starts[index])
+
+
+def _step(plan: TrainingPlan, position: int) -> int:
+    if plan.pack_offsets is None or plan.packs_per_step is None:
+        return position // plan.global_batch
+    pack = int(np.searchsorted(plan.pack_offsets, position, side="right")) - 1
+    return pack // plan.packs_per_step
+
+
+class PlanDataset(Sequence[Any]):
+    """The rows of all domains in training order, as one sequence.
+
+    Everything that takes rows by number can read it, such as `torch.utils.data.DataLoader(dataset,
+    batch_size=plan.global_batch)`: with `shuffle=False`, each batch is one optimiser step.
+    """
+
+    def __init__(
+        self, plan: TrainingPlan, pools: Mapping[str, Sequence[Any]], *, blank: Any = None
+    ) -> None:
+        """Combine a plan with the rows that it was compiled for.
+
+        Args:
+            plan: the plan.
+            pools: the rows of each domain, by name.
+            blank: the item in place of a blank row; the loss must leave it out.
+
+        Raises:
+            DMTError: a domain has another number of rows than the plan was compiled for.
+        """
+        for pool in plan.pools:
+            rows = len(pools[pool.name]) if pool.name in pools else 0
+            if rows != pool.rows:
+                problem = f"{rows:,} rows, and the plan was compiled for {pool.rows:,}"
+                raise DMTError(f"pools[{pool.name!r}]", problem, "compile the plan for these rows")
+        self.plan, self.pools, self.blank = plan, pools, blank
+        self._names, self._starts = _pools(plan)
+
+    def __len__(self) -> int:
+        return len(self.plan.order)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        position = index + len(self) if index < 0 else index
+        if not 0 <= position < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        domain, row = _place(self.plan, position, self._names, self._starts)
+        return self.blank if domain is None else self.pools[domain][row]

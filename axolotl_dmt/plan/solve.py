@@ -1,0 +1,337 @@
+"""Solve the amounts of a stage for the exact number of rows of each domain.
+
+Amounts that do not depend on the other domains (all, fraction, rows, tokens) are counted first.
+Shares are then solved for the rest: with F such rows and shares that sum to S, the stage has
+F / (1 - S) rows. If shares or weights make up the whole stage, it is as large as its scarcest
+domain allows.
+
+Every count is within one row of the amount, and an amount above zero gives at least one row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from numbers import Integral
+
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.plan.amounts import UNITS, Amount
+from axolotl_dmt.plan.inputs import Domain, Stage
+from axolotl_dmt.plan.ranking import Ranking
+
+AmountRows = Callable[[Domain, Fraction], int]
+"""A hook's unit: takes a domain and the number in the YAML, returns the rows of one epoch."""
+
+_ITERATIONS = 10_000
+
+
+def largest_remainder(quotas: Sequence[Fraction]) -> list[int]:
+    """Round quotas to whole numbers whose sum is the rounded sum of the quotas.
+
+    The quotas with the largest fractional parts are rounded up, earlier ones first at a tie. A
+    quota above zero gets at least 1, even if that makes the sum larger.
+    """
+    counts = [math.floor(quota) for quota in quotas]
+    missing = math.floor(sum(quotas, Fraction()) + Fraction(1, 2)) - sum(counts)
+    by_remainder = sorted(range(len(quotas)), key=lambda i: counts[i] - quotas[i])
+    for index in by_remainder[: max(missing, 0)]:
+        counts[index] += 1
+    return [max(count, int(quota > 0)) for count, quota in zip(counts, quotas, strict=True)]
+
+
+@dataclass
+class _Mix:
+    """A stage while it is solved.
+
+    Attributes:
+        stage: the stage.
+        key: YAML key of its mix.
+        rankings: of each domain that the mix uses.
+        amounts: of the same domains; units of hooks and weights are replaced as they are solved.
+        limit: how often a row may occur in one epoch.
+    """
+
+    stage: Stage
+    key: str
+    rankings: Mapping[str, Ranking]
+    amounts: dict[str, Amount]
+    limit: int
+
+    def of(self, *units: str) -> dict[str, Fraction]:
+        """Return the values of the amounts that have one of these units, by domain."""
+        return {n: a.value for n, a in self.amounts.items() if a.unit in units}
+
+    def room(self, name: str) -> int:
+        """Return how many rows of a domain one epoch may draw at most."""
+        return self.rankings[name].size * self.limit
+
+    def token_room(self, name: str) -> int:
+        """Return how many tokens of a domain one epoch may draw at most."""
+        return self.rankings[name].tokens(self.room(name))
+
+    def error(self, name: str, problem: str, fix: str) -> DMTError:
+        """Return an error in the amount of a domain, or in the whole mix if `name` is empty."""
+        return DMTError(f"{self.key}.{name}" if name else self.key, problem, fix)
+
+
+def solve_counts(
+    stage: Stage,
+    rankings: Mapping[str, Ranking],
+    key: str,
+    units: Mapping[str, AmountRows] | None = None,
+) -> dict[str, int]:
+    """Return the draws of each domain in one epoch of a stage.
+
+    Args:
+        stage: the stage; its mix has an amount for each domain of `rankings`.
+        rankings: of each domain of which the mix takes more than zero, in pool order.
+        key: the YAML key of the stage, such as `dmt.stages[1]`.
+        units: further units of amounts, by name.
+
+    Returns:
+        Draws by domain, in pool order, each at least 1.
+
+    Raises:
+        DMTError: the amounts contradict each other, or need more rows than the domains have.
+    """
+    amounts = {name: stage.mix[name] for name in rankings}
+    mix = _Mix(stage, f"{key}.mix", rankings, amounts, stage.max_repeats or 1)
+    for name, amount in amounts.items():
+        if amount.unit in ("tokens", "token_share") and rankings[name].domain.lengths is None:
+            raise mix.error(
+                name, f"{amount} needs the rows' lengths, which are unknown", "count in rows"
+            )
+    _units_to_rows(mix, units or {})
+    _weights_to_shares(mix, key)
+    counts = {name: _fixed(mix, name) for name in mix.of("all", "fraction", "rows", "tokens")}
+    _check_room(mix, counts, total=None)
+    shares, token_shares = mix.of("share"), mix.of("token_share")
+    if token_shares:
+        counts |= _with_token_shares(mix, counts, shares, token_shares)
+    elif shares:
+        counts |= _with_shares(mix, counts, shares)
+    return {name: counts[name] for name in rankings}
+
+
+def _units_to_rows(mix: _Mix, units: Mapping[str, AmountRows]) -> None:
+    """Replace amounts in a hook's unit by the rows that the hook returns for them."""
+    for name, amount in mix.amounts.items():
+        if amount.unit in ("all", *UNITS):
+            continue
+        if amount.unit not in units:
+            raise mix.error(name, f"unknown unit {amount.unit!r}", "name its plugin in dmt.hooks")
+        rows = units[amount.unit](mix.rankings[name].domain, amount.value)
+        if isinstance(rows, bool) or not isinstance(rows, Integral) or rows < 1:
+            problem = f"the unit {amount.unit} returned {rows!r} rows"
+            raise mix.error(name, problem, "return a whole number from 1 up")
+        mix.amounts[name] = Amount("rows", Fraction(int(rows)))
+
+
+def _weights_to_shares(mix: _Mix, key: str) -> None:
+    """Replace weights by shares: they divide what the other shares leave of the stage."""
+    weights, shares = mix.of("weight"), mix.of("share")
+    temperature = mix.stage.temperature
+    if not weights:
+        if temperature != 1:
+            raise DMTError(
+                f"{key}.temperature",
+                "a temperature changes weights, and there are none",
+                "write amounts as {weight: w}, or leave temperature out",
+            )
+        return
+    if not (temperature > 0 and math.isfinite(temperature)):
+        raise DMTError(f"{key}.temperature", f"{temperature!r} is not above zero", "write e.g. 2.0")
+    for name in mix.amounts:
+        if name not in weights and name not in shares:
+            raise mix.error(
+                name,
+                f"{mix.amounts[name]} cannot be combined with weights, which divide the stage",
+                "write it as a weight or a share, or write the weights as shares",
+            )
+    left = 1 - _sum(shares)
+    if left <= 0:
+        raise mix.error("", "the shares leave nothing to divide by weights", "lower the shares")
+    if temperature != 1:
+        top = max(weights.values())
+        weights = {n: Fraction(float(w / top) ** (1 / temperature)) for n, w in weights.items()}
+    total = sum(weights.values())
+    mix.amounts.update({n: Amount("share", left * w / total) for n, w in weights.items()})
+
+
+def _fixed(mix: _Mix, name: str) -> int:
+    """Return the draws of an amount that does not depend on the other domains."""
+    amount, ranking = mix.amounts[name], mix.rankings[name]
+    if amount.unit == "all":
+        return ranking.size
+    if amount.unit == "rows":
+        return int(amount.value)
+    if amount.unit == "fraction":
+        return max(1, math.floor(amount.value * ranking.size + Fraction(1, 2)))
+    room = mix.token_room(name)
+    if amount.value > room:
+        factor = float(amount.value / room) if room else math.inf
+        raise mix.error(
+            name,
+            f"{amount} are {factor:.3g} times what the domain has: its {ranking.size:,} rows hold "
+            f"{room:,} tokens{_within(mix)}",
+            _more(mix, factor),
+        )
+    return max(1, ranking.count_for(float(amount.value)))
+
+
+def _with_shares(
+    mix: _Mix, fixed: Mapping[str, int], shares: Mapping[str, Fraction]
+) -> dict[str, int]:
+    """Return the draws of the domains whose amounts are shares of the rows."""
+    whole, base = _sum(shares), sum(fixed.values())
+    _check_whole(mix, whole, base, "shares")
+    if base:
+        total = base / (1 - whole)
+    else:
+        total = min(mix.room(name) / share for name, share in shares.items())
+        total = Fraction(math.floor(total))
+    rounded = largest_remainder([share * total for share in shares.values()])
+    counts = dict(zip(shares, rounded, strict=True))
+    if not base:  # rounding up must not pass what the scarcest domain has
+        counts = {name: min(count, mix.room(name)) for name, count in counts.items()}
+    _check_room(mix, counts, total)
+    return counts
+
+
+def _with_token_shares(
+    mix: _Mix,
+    fixed: Mapping[str, int],
+    shares: Mapping[str, Fraction],
+    token_shares: Mapping[str, Fraction],
+) -> dict[str, int]:
+    """Return the draws if some amounts are shares of the tokens; others may be shares of the rows.
+
+    The rows and the tokens of the stage depend on each other. The iteration that computes one from
+    the other converges if there is a solution, and grows past every bound if there is none.
+    """
+    for name, ranking in mix.rankings.items():
+        if ranking.domain.lengths is None:
+            problem = "a token share needs the lengths of all rows, and these are unknown"
+            raise mix.error(name, problem, "count in rows")
+    rows = sum(fixed.values())
+    tokens = sum(mix.rankings[name].tokens(count) for name, count in fixed.items())
+    row_whole, token_whole = _sum(shares), _sum(token_shares)
+    _check_whole(mix, token_whole, rows or len(shares), "token shares")
+    if shares and not rows:
+        problem = "shares and token shares alone do not say how large the stage is"
+        raise mix.error("", problem, "give one domain a fixed amount, such as all")
+    if shares:
+        _check_whole(mix, row_whole, rows, "shares")
+    if not rows:
+        total = min(mix.token_room(n) / float(u) for n, u in token_shares.items())
+    else:
+        total = tokens / float(1 - token_whole)
+    bound = 1000 * sum(map(mix.token_room, mix.rankings))
+    for _ in range(_ITERATIONS):
+        budgets = {n: float(u) * total for n, u in token_shares.items()}
+        by_tokens = {n: max(1, mix.rankings[n].count_for(b)) for n, b in budgets.items()}
+        of_rows = (rows + sum(by_tokens.values())) / (1 - row_whole)
+        rounded = largest_remainder([share * of_rows for share in shares.values()])
+        by_rows = dict(zip(shares, rounded, strict=True))
+        of_shares = sum(mix.rankings[n].tokens(c) for n, c in by_rows.items())
+        grown = (tokens + of_shares) / float(1 - token_whole) if of_shares else total
+        if grown <= total:
+            _check_token_room(mix, budgets, total)
+            _check_room(mix, by_rows, Fraction(of_rows))
+            return by_tokens | by_rows
+        if grown > bound:
+            break
+        total = grown
+    raise mix.error(
+        "",
+        "the shares and the token shares together leave no room for the fixed amounts",
+        "lower some of them",
+    )
+
+
+def _check_whole(mix: _Mix, whole: Fraction, fixed: int, kind: str) -> None:
+    """Check that shares sum to less than 1 beside other amounts, and to 1 without them.
+
+    Args:
+        mix: the stage.
+        whole: sum of the shares.
+        fixed: rows of the other amounts.
+        kind: "shares" or "token shares".
+    """
+    if whole > 1:
+        raise mix.error("", f"the {kind} sum to {_number(whole)}", "let them sum to 1 or less")
+    if whole == 1 and fixed:
+        others = [n for n, a in mix.amounts.items() if a.unit not in ("share", "token_share")]
+        beside = ", ".join(others) or "the other shares"
+        raise mix.error(
+            "", f"the {kind} sum to 1 and leave no room for {beside}", "let them sum to less than 1"
+        )
+    if whole < 1 and not fixed:
+        raise mix.error(
+            "",
+            f"the {kind} sum to {_number(whole)} and no other amount makes up the rest",
+            "let them sum to 1 (write thirds as 1/3), or give another domain a fixed amount",
+        )
+
+
+def _check_room(mix: _Mix, counts: Mapping[str, int], total: Fraction | None) -> None:
+    """Check that no domain draws more rows than it may.
+
+    Args:
+        mix: the stage.
+        counts: draws by domain.
+        total: rows of the stage if shares determine them, for the error.
+    """
+    excess = {name: Fraction(count, mix.room(name)) for name, count in counts.items()}
+    worst = max(excess, key=lambda name: excess[name], default="")
+    if not worst or excess[worst] <= 1:
+        return
+    size, amount = mix.rankings[worst].size, mix.amounts[worst]
+    need = "are asked for" if amount.unit == "rows" else f"needs {counts[worst]:,} rows"
+    problem = f"{amount} {need} and the domain has {size:,}{_within(mix)}"
+    if total is not None:
+        best = math.floor(mix.room(worst) / amount.value)
+        problem += (
+            f"; it is the scarcest domain of a stage of {round(total):,} rows, which could have at "
+            f"most {best:,} at that share"
+        )
+    raise mix.error(worst, problem, _more(mix, counts[worst] / mix.room(worst)))
+
+
+def _check_token_room(mix: _Mix, budgets: Mapping[str, float], total: float) -> None:
+    """Check that no domain draws more tokens than it may."""
+    excess = {name: budget / max(mix.token_room(name), 1) for name, budget in budgets.items()}
+    worst = max(excess, key=lambda name: excess[name])
+    if excess[worst] <= 1 + 1e-12:
+        return
+    room = mix.token_room(worst)
+    best = math.floor(room / mix.amounts[worst].value)
+    raise mix.error(
+        worst,
+        f"{mix.amounts[worst]} needs {round(budgets[worst]):,} tokens and the domain has {room:,}"
+        f"{_within(mix)}; it is the scarcest domain of a stage of {round(total):,} tokens, which "
+        f"could have at most {best:,} at that share",
+        _more(mix, excess[worst]),
+    )
+
+
+def _within(mix: _Mix) -> str:
+    return f" within max_repeats {mix.limit}" if mix.limit > 1 else ""
+
+
+def _more(mix: _Mix, factor: float) -> str:
+    """Return the fix for an amount that is `factor` times what a domain may give."""
+    if not math.isfinite(factor):
+        return "take another amount"
+    passes = math.ceil(factor * mix.limit - 1e-9)
+    return f"set max_repeats: {passes} (a factor of {factor:.3g}), or take less"
+
+
+def _number(value: Fraction) -> str:
+    return f"{float(value):.6g}"
+
+
+def _sum(values: Mapping[str, Fraction]) -> Fraction:
+    return sum(values.values(), Fraction())

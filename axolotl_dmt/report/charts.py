@@ -1,0 +1,331 @@
+"""The charts of `report.html` and of a comparison's page, as SVG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from axolotl_dmt.chart_style import (
+    BAD,
+    COLOURS,
+    FAINT,
+    GOOD,
+    INK,
+    PAGE,
+    SOFT,
+    dress,
+    label,
+    new_figure,
+    svg,
+    svg_for_widths,
+)
+from axolotl_dmt.report.format import MISSING, number
+from axolotl_dmt.report.view import AbilityLine, ReportView
+from axolotl_dmt.results import metrics
+from axolotl_dmt.results.results import Score
+
+CurvePoint = tuple[int, str, float]
+"""Optimiser step, stage, value."""
+
+_MOST_POINTS = 400  # more than a phone has pixels, few enough for a small file
+_FEW_PANELS, _FEW_POINTS = 3, 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbilityChart:
+    """The chart of one ability by stage.
+
+    Attributes:
+        name: the ability.
+        last: its last score, as text.
+        drawing: the SVG.
+    """
+
+    name: str
+    last: str
+    drawing: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepChart:
+    """A chart of values over the optimiser steps.
+
+    Attributes:
+        drawing: the SVG, in a wide and a narrow variant.
+        thinned: whether a point stands for several steps.
+    """
+
+    drawing: Any
+    thinned: bool
+
+
+def ability_charts(view: ReportView) -> list[AbilityChart]:
+    """Draw a chart for each ability of a run."""
+    size = (3.0, 1.9) if len(view.lines) <= _FEW_PANELS else (2.1, 1.5)
+    return [_ability_chart(view, i, size) for i in range(len(view.lines))]
+
+
+def _ability_chart(view: ReportView, index: int, size: tuple[float, float]) -> AbilityChart:
+    line = view.lines[index]
+    texts = [number(score.value) if score else MISSING for score in line.scores]
+    said = (f"{name} {text}" for name, text in zip(view.names, texts, strict=True))
+    width, height = size
+    figure = new_figure(width, height, layout=None)
+    axes = figure.add_axes(
+        (0.34 / width, 0.26 / height, 1 - 0.4 / width, 1 - (0.26 + 0.26) / height)
+    )
+    draw_line(axes, line, view.ability_colours[line.name])
+    if len(texts) <= _FEW_POINTS:
+        _write_values(axes, line)
+    number_points(axes, view, most=8)
+    show_scale(axes, line, margin=0.0)
+    dress(axes)
+    axes.tick_params(labelsize=9)  # on a phone two charts share a row, and shrink
+    return AbilityChart(
+        name=line.name,
+        last=texts[-1] if texts else MISSING,
+        drawing=svg(figure, name=f"ability-{index}", summary=f"{line.name}: {', '.join(said)}"),
+    )
+
+
+def draw_line(axes: Any, line: AbilityLine, colour: str, marker: str = "o") -> None:
+    """Draw the scores of an ability with their standard errors."""
+    # A missing score breaks the line: nothing is drawn where nothing was measured.
+    values = [score.value if score else math.nan for score in line.scores]
+    errors = [metrics.finite(score.stderr) or 0.0 if score else math.nan for score in line.scores]
+    axes.errorbar(
+        range(len(values)),
+        values,
+        yerr=errors,
+        color=colour,
+        marker=marker,
+        markersize=5,
+        linewidth=1.6,
+        elinewidth=1.1,
+        capsize=2.5,
+        clip_on=False,
+    )
+
+
+def number_points(axes: Any, view: ReportView, most: int) -> None:
+    """Label the horizontal axis with the numbers of the points, of at most `most` of them."""
+    count = len(view.points)
+    shown = range(0, count, math.ceil(count / most) or 1)
+    axes.set_xticks(list(shown), [str(i + view.first_number) for i in shown])
+    axes.set_xlim(-0.4, count - 0.6)
+
+
+def show_scale(axes: Any, line: AbilityLine, margin: float) -> None:
+    """Show an ability's whole scale, with ticks at its ends and its middle.
+
+    Args:
+        axes: the panel.
+        line: the ability.
+        margin: room above and below, as a share of the scale.
+    """
+    bottom = min([0.0, *(score.value for score in line.scores if score)])
+    room = margin * (line.scale - bottom)
+    ticks = (bottom, (line.scale + bottom) / 2, line.scale)
+    axes.set_ylim(bottom - room, line.scale + room)
+    axes.set_yticks(ticks, [f"{tick:.3g}" for tick in ticks])
+
+
+def _write_values(axes: Any, line: AbilityLine) -> None:
+    values = [score.value if score else None for score in line.scores]
+    for i, value in enumerate(values):
+        if value is not None:
+            below = _is_below(values, i, line.scale)
+            axes.annotate(
+                number(value),
+                (i, value),
+                xytext=(0, -7 if below else 7),
+                textcoords="offset points",
+                ha="center",
+                va="top" if below else "bottom",
+                fontsize=8.5,
+                color=INK,
+            )
+
+
+def _is_below(values: Sequence[float | None], index: int, scale: float) -> bool:
+    """Whether a number belongs below its point, so that the line does not cross it."""
+    value = values[index] or 0.0
+    around = [v for v in (*values[max(0, index - 1) : index], *values[index + 1 : index + 2]) if v]
+    return bool(around) and value < sum(around) / len(around) and value > 0.2 * scale
+
+
+def change_track(
+    best: Score | None, last: Score | None, scale: float, *, lost: bool, name: str
+) -> Any:
+    """Draw the way from an ability's best earlier score (a ring) to its last (a dot).
+
+    Args:
+        best: the best score after an earlier stage.
+        last: the score after the last stage.
+        scale: the top of the scale.
+        lost: whether to colour it as a loss.
+        name: unique in the page.
+
+    Returns:
+        The SVG; the text beside it gives the numbers.
+    """
+    figure = new_figure(5.6, 0.16, layout=None)
+    axes = figure.add_axes((0.01, 0, 0.98, 1))
+    axes.set_axis_off()
+    axes.set(xlim=(0, scale), ylim=(-1, 1))
+    axes.plot([0, scale], [0, 0], color=FAINT, linewidth=0.8, clip_on=False)
+    colour = BAD if lost else GOOD
+    places = [None if s is None else min(max(s.value, 0.0), scale) for s in (best, last)]
+    ends = [place for place in places if place is not None]
+    axes.plot(ends, [0] * len(ends), color=colour, linewidth=2.2, clip_on=False)
+    for place, fill in zip(places, (PAGE, colour), strict=True):
+        if place is not None:
+            style = {"markerfacecolor": fill, "markeredgewidth": 1.5, "markersize": 7.5}
+            axes.plot(place, 0, "o", color=colour, clip_on=False, **style)
+    return svg(figure, name=name, kind="track")
+
+
+def share_bar(shares: Sequence[tuple[str, float, str]], *, name: str) -> Any:
+    """Draw a bar that is divided by shares; it stretches to the width of the page.
+
+    Args:
+        shares: (domain, percent, colour) of each part.
+        name: unique in the page.
+    """
+    figure = new_figure(9.6, 0.13, layout=None)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set(xlim=(0, 100), ylim=(-0.5, 0.5))
+    left = 0.0
+    for _, percent, colour in shares:
+        axes.barh(0, percent, left=left, height=1, color=colour, edgecolor=PAGE, linewidth=0.7)
+        left += percent
+    summary = ", ".join(f"{domain} {percent:.2f}%" for domain, percent, _ in shares)
+    return svg(figure, name=name, summary=summary, kind="shares", stretches=True)
+
+
+def loss_chart(view: ReportView) -> StepChart | None:
+    """Draw the training loss, and each domain's where the log has `domain_loss: {domain: loss}`."""
+    curve = view.results.learning_curve
+    domains = dict.fromkeys(name for entry in curve for name in entry.get("domain_loss") or {})
+    lines = {"loss": (curve_points(curve, "loss"), INK)}
+    for domain in domains:
+        values = [
+            {**entry, "value": (entry.get("domain_loss") or {}).get(domain)} for entry in curve
+        ]
+        colour = view.domain_colours.get(domain, SOFT)
+        lines[f"loss of {domain}"] = (curve_points(values, "value"), colour)
+    return _step_chart(view, lines, 2.6, name="loss", summary="Training loss by optimiser step")
+
+
+def rate_chart(view: ReportView) -> StepChart | None:
+    """Draw the learning rate."""
+    points = curve_points(view.results.learning_curve, "learning_rate")
+    lines = {"learning rate": (points, COLOURS[0])}
+    return _step_chart(view, lines, 1.4, name="rate", summary="Learning rate by optimiser step")
+
+
+def curve_points(curve: Iterable[Mapping[str, Any]], key: str) -> list[CurvePoint]:
+    """Return (step, stage, value) of each log entry that has a finite value under `key`."""
+    points = []
+    for entry in curve:
+        value = entry.get(key)
+        if isinstance(value, int | float) and metrics.finite(value) is not None and "step" in entry:
+            points.append((int(entry["step"]), str(entry.get("stage", "")), float(value)))
+    return points
+
+
+def _step_chart(
+    view: ReportView,
+    lines: Mapping[str, tuple[list[CurvePoint], str]],
+    height: float,
+    *,
+    name: str,
+    summary: str,
+) -> StepChart | None:
+    lines = {text: (points, colour) for text, (points, colour) in lines.items() if points}
+    if not lines:
+        return None
+    return StepChart(
+        drawing=svg_for_widths(
+            lambda narrow: _draw_steps(view, lines, (3.5 if narrow else 9.4, height)),
+            name=name,
+            summary=summary,
+        ),
+        thinned=any(len(points) > _MOST_POINTS for points, _ in lines.values()),
+    )
+
+
+def _draw_steps(
+    view: ReportView,
+    lines: Mapping[str, tuple[list[CurvePoint], str]],
+    size: tuple[float, float],
+) -> Any:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    columns = 5 if size[0] > 5 else 2
+    legend_height = 0.2 * math.ceil(len(lines) / columns) if len(lines) > 1 else 0.0
+    figure = new_figure(size[0], size[1] + legend_height)
+    axes = figure.subplots()
+    for text, (points, colour) in lines.items():
+        steps, values = zip(*thin(points), strict=True)
+        axes.plot(steps, values, color=colour, linewidth=1.3, label=label(text))
+    ends = {stage.name: stage.end_step for stage in view.results.stages}
+    last = max([*(p[0] for points, _ in lines.values() for p in points), *ends.values()])
+    lowest = min(value for points, _ in lines.values() for _, _, value in points)
+    axes.set_xlim(0, last or 1)
+    if lowest >= 0:
+        axes.set_ylim(bottom=0)
+    for axis, text in ((axes.xaxis, "{:,g}"), (axes.yaxis, "{:g}")):
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        axis.set_major_formatter(FuncFormatter(lambda value, _, text=text: text.format(value)))
+    longest = max((points for points, _ in lines.values()), key=len)
+    _mark_stages(axes, longest, ends, last or 1, size[0])
+    dress(axes)
+    if len(lines) > 1:
+        style = {"fontsize": 8.5, "frameon": False, "labelcolor": SOFT}
+        figure.legend(loc="outside upper left", ncols=columns, **style)
+    return figure
+
+
+def _mark_stages(
+    axes: Any, points: Sequence[CurvePoint], ends: Mapping[str, int], last: int, width: float
+) -> None:
+    """Draw a line where each stage starts, and write the stage's name above its steps."""
+    characters = 15 * (width - 0.7)  # that fit above the whole axis
+    start = 0
+    for stage, group in groupby(points, key=lambda point: point[1]):
+        end = max(start, ends.get(stage, max(step for step, _, _ in group)))
+        if start:
+            axes.axvline(start, ymax=1.1, color=SOFT, linewidth=0.6, alpha=0.6, clip_on=False)
+        room = int(characters * (end - start) / last) - 1
+        if room > 1:
+            axes.annotate(
+                label(stage, room),
+                (start, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(3, 3),
+                textcoords="offset points",
+                fontsize=8.5,
+                color=SOFT,
+            )
+        start = end
+
+
+def thin(points: Sequence[CurvePoint]) -> list[tuple[float, float]]:
+    """Return at most about 400 points (step, value).
+
+    Each is the mean over an equal number of neighbouring steps of the same stage.
+    """
+    size = math.ceil(len(points) / _MOST_POINTS)
+    thinned = []
+    for _, group in groupby(points, key=lambda point: point[1]):
+        of_stage = list(group)
+        for i in range(0, len(of_stage), size):
+            run = of_stage[i : i + size]
+            steps, values = [p[0] for p in run], [p[2] for p in run]
+            thinned.append((sum(steps) / len(run), sum(values) / len(run)))
+    return thinned

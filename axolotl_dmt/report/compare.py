@@ -1,0 +1,195 @@
+"""`axolotl dmt compare`: runs side by side, in the terminal, as Markdown and as one HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.report.charts import change_track
+from axolotl_dmt.report.format import MISSING, count, duration, flat, number, percent, with_error
+from axolotl_dmt.report.html import render
+from axolotl_dmt.report.plot import plot_runs
+from axolotl_dmt.report.tables import Table
+from axolotl_dmt.report.view import HOW_TO_READ as HOW_TO_READ_SCORES
+from axolotl_dmt.report.view import ReportView
+from axolotl_dmt.results.costs import total_costs
+from axolotl_dmt.results.folder import RunFolder, load_results
+from axolotl_dmt.results.results import Results
+
+if TYPE_CHECKING:
+    from rich.table import Table as TerminalTable
+
+HOW_TO_READ = (
+    "Scores are those after the last stage; the change from the first run is in brackets. "
+    + HOW_TO_READ_SCORES
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedRun:
+    """One of the runs.
+
+    Attributes:
+        name: short, and different from those of the other runs.
+        view: what a report shows of the run.
+        settings: its settings, {dotted key: value}.
+    """
+
+    name: str
+    view: ReportView
+    settings: dict[str, str]
+
+
+def load_runs(folders: Sequence[Path]) -> list[ComparedRun]:
+    """Read the folders of the runs.
+
+    Raises:
+        DMTError: there are fewer than two folders, or one holds no results.
+    """
+    if len(folders) < 2:
+        raise DMTError("RUN", "one run has nothing to be compared with", "name two or more")
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        names = [str(folder) for folder in folders]
+    runs = []
+    for folder, name in zip(folders, names, strict=True):
+        results = load_results(folder)
+        settings = _settings(folder, results)
+        runs.append(ComparedRun(name=name, view=ReportView.of(results), settings=settings))
+    return runs
+
+
+def _settings(folder: Path, results: Results) -> dict[str, str]:
+    import yaml
+
+    settings = dict(flat(results.settings))
+    config = RunFolder(folder).config
+    if config.is_file():
+        raw = yaml.safe_load(config.read_text(encoding="utf-8"))
+        block = raw.get("dmt") if isinstance(raw, dict) else None
+        settings |= dict(flat({"dmt": block or {}}))
+    return settings
+
+
+def _abilities(runs: Sequence[ComparedRun]) -> list[str]:
+    return list(dict.fromkeys(line.name for run in runs for line in run.view.lines))
+
+
+def tables(runs: Sequence[ComparedRun]) -> list[Table]:
+    """Return scores, retention and costs with a row for each run, and the settings that differ."""
+    abilities = _abilities(runs)
+    shown = [
+        Table(
+            title="Abilities after the last stage",
+            header=("run", *abilities),
+            rows=tuple((run.name, *(_score(runs, run, a) for a in abilities)) for run in runs),
+            note=HOW_TO_READ,
+        ),
+        Table(
+            title="Retention",
+            header=("run", *abilities),
+            rows=tuple((run.name, *(_retention(run, a) for a in abilities)) for run in runs),
+        ),
+        Table(
+            title="Cost",
+            header=("run", "stages", "steps", "tokens", "trained tokens", "training", "scoring"),
+            rows=tuple((run.name, *_cost(run.view.results)) for run in runs),
+        ),
+    ]
+    different = differences(runs)
+    if different:
+        header = ("setting", *(run.name for run in runs))
+        left = tuple(range(len(header)))
+        shown.append(Table(title="What differs", header=header, rows=different, left=left))
+    return [table for table in shown if len(table.header) > 1]
+
+
+def differences(runs: Sequence[ComparedRun]) -> tuple[tuple[str, ...], ...]:
+    """Return (setting, its value in each run) for the settings that differ between runs."""
+    keys = dict.fromkeys(key for run in runs for key in run.settings)
+    rows = ((key, *(run.settings.get(key, MISSING) for run in runs)) for key in keys)
+    return tuple(row for row in rows if len(set(row[1:])) > 1)
+
+
+def _score(runs: Sequence[ComparedRun], run: ComparedRun, ability: str) -> str:
+    line, first = run.view.line(ability), runs[0].view.line(ability)
+    score = line.last if line else None
+    if score is None:
+        return MISSING
+    text = with_error(score.value, score.stderr)
+    before = first.last if first else None
+    if run is runs[0] or before is None:
+        return text
+    return f"{text} ({number(score.value - before.value, sign=True)})"
+
+
+def _retention(run: ComparedRun, ability: str) -> str:
+    line = run.view.line(ability)
+    return percent(line.retention if line else None)
+
+
+def _cost(results: Results) -> tuple[str, ...]:
+    cost = total_costs(results)
+    return (
+        count(len(results.stages)),
+        count(results.stages[-1].end_step if results.stages else None),
+        count(cost.tokens),
+        count(cost.trained_tokens),
+        duration(cost.training),
+        duration(cost.scoring),
+    )
+
+
+def terminal(runs: Sequence[ComparedRun]) -> list[TerminalTable]:
+    """Return the tables for the terminal."""
+    return [table.terminal() for table in tables(runs)]
+
+
+def write_markdown(runs: Sequence[ComparedRun], path: Path) -> list[Path]:
+    """Write the tables, and beside them the picture that they show; return both files."""
+    picture = path.with_name(f"{path.stem}-abilities.png")
+    plot_runs([(run.name, run.view) for run in runs], picture)
+    parts = ["# Runs compared", f"![Abilities after the last stage]({picture.name})"]
+    for table in tables(runs):
+        parts += [f"## {table.title}", table.markdown(), *([table.note] if table.note else [])]
+    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8", errors="replace")
+    return [path, picture]
+
+
+def write_html(runs: Sequence[ComparedRun], path: Path) -> list[Path]:
+    """Write the page, which is self-contained; return its file."""
+    page = render(
+        "compare.html.j2",
+        {
+            "title": ", ".join(run.name for run in runs),
+            "charts": [
+                (ability, _tracks(runs, ability, f"ability-{i}"))
+                for i, ability in enumerate(_abilities(runs))
+            ],
+            "tables": tables(runs),
+        },
+    )
+    path.write_text(page, encoding="utf-8", errors="replace")
+    return [path]
+
+
+def _tracks(runs: Sequence[ComparedRun], ability: str, name: str) -> list[dict[str, Any]]:
+    """Return each run's way from its best earlier stage to its last, all on one scale."""
+    lines = [run.view.line(ability) for run in runs]
+    scale = max((line.scale for line in lines if line), default=1.0)
+    tracks = []
+    for place, (run, line) in enumerate(zip(runs, lines, strict=True)):
+        last = line.last if line else None
+        best = line.best_earlier if line else None
+        lost = bool(best and last and last.value < best.value)
+        tracks.append(
+            {
+                "name": run.name,
+                "track": change_track(best, last, scale, lost=lost, name=f"{name}-{place}"),
+                "text": with_error(last.value, last.stderr) if last else MISSING,
+            }
+        )
+    return tracks

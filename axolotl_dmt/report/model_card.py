@@ -1,0 +1,54 @@
+"""Adds a section on stages and scores to the model card that Axolotl writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from axolotl_dmt.report.markdown import plan_table, scores_table
+from axolotl_dmt.report.view import HOW_TO_READ, ReportView
+from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.results.results import Results
+
+START, END = "<!-- axolotl-dmt: start -->", "<!-- axolotl-dmt: end -->"
+"""The text between these marks is replaced; the text around them stays."""
+
+
+def update_card(output_dir: Path, results: Results) -> None:
+    """Write the section into `OUTPUT_DIR/README.md`, if that file exists."""
+    card = RunFolder(output_dir).model_card
+    if card.is_file():
+        text = card.read_text(encoding="utf-8", errors="replace")
+        picture = RunFolder(output_dir).picture
+        place = picture.relative_to(output_dir).as_posix() if picture.is_file() else None
+        new_section = section(ReportView.of(results), place)
+        card.write_text(with_section(text, new_section), encoding="utf-8")
+
+
+def section(view: ReportView, picture: str | None = None) -> str:
+    """Return the section as Markdown.
+
+    Args:
+        view: the run.
+        picture: path of the plot, relative to the card.
+    """
+    parts = [
+        "## Abilities by training stage",
+        "Trained in stages with [axolotl-dmt](https://github.com/axolotl-dmt/axolotl-dmt), and "
+        "scored after each by lm-evaluation-harness.",
+        scores_table(view),
+        *([f"![Ability by stage]({picture})"] if picture else []),
+        HOW_TO_READ,
+        *([plan_table(view)] if view.results.plan else []),
+        f"Plan fingerprint: `{view.results.plan_fingerprint}`",
+    ]
+    return "\n\n".join(parts)
+
+
+def with_section(card: str, text: str) -> str:
+    """Return the card with this section in place of an earlier one, else at its end."""
+    block = f"{START}\n\n{text}\n\n{END}"
+    before, start, from_start = card.partition(START)
+    _, end, after = from_start.partition(END)
+    if start and end:
+        return f"{before}{block}{after}"
+    return f"{card.rstrip()}\n\n{block}\n"

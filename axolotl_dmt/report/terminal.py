@@ -1,0 +1,94 @@
+"""The table of abilities by stage that a terminal shows."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from axolotl_dmt.report.format import MISSING, number, percent
+from axolotl_dmt.report.view import AbilityLine, ReportView
+from axolotl_dmt.results.results import Results
+
+# A terminal of 80 columns is soon full: beyond this many columns the change goes to a second line
+# of its cell, and beyond this many abilities they become the rows.
+_WIDE = 4
+_STAGE_ROWS = 6
+
+
+def terminal_table(results: Results) -> Table:
+    """Return the scores by stage and ability, with the change from the stage before.
+
+    Stages are the rows, and retention and forgetting the last two. With many abilities the
+    abilities are the rows, and retention and forgetting the last columns.
+    """
+    view = ReportView.of(results)
+    table = Table(title="Abilities by stage", title_justify="left", caption_justify="left")
+    notes = [
+        f"{name}: evaluation failed: {' '.join(why.split())}" for name, why in view.errors.items()
+    ]
+    if view.errors:
+        notes.append(
+            "`axolotl dmt evaluate OUTPUT_DIR` scores again; --config YAML changes how it scores."
+        )
+    if not view.was_scored:
+        notes.append("No stage was evaluated.")
+    if len(view.lines) <= _STAGE_ROWS:
+        _fill_stage_rows(table, view)
+    else:
+        notes += _fill_ability_rows(table, view)
+    if notes:
+        table.caption = Text("\n".join(notes))
+        table.min_width = 60  # a caption wraps at the table's width
+    return table
+
+
+def _fill_stage_rows(table: Table, view: ReportView) -> None:
+    table.add_column("stage", overflow="fold")
+    for line in view.lines:
+        table.add_column(Text(line.name), justify="right", overflow="fold")
+    layout = "tall" if len(view.lines) > _WIDE else "flat"
+    for i, name in enumerate(view.names):
+        cells = [_cell(line, i, layout, failed=name in view.errors) for line in view.lines]
+        table.add_row(Text(name), *cells, end_section=i == len(view.names) - 1)
+    if view.lines:
+        retention = [Text(percent(line.retention)) for line in view.lines]
+        forgetting = [Text(number(line.forgetting)) for line in view.lines]
+        table.add_row(Text("retention", style="bold"), *retention)
+        table.add_row(Text("forgetting", style="bold"), *forgetting)
+
+
+def _fill_ability_rows(table: Table, view: ReportView) -> list[str]:
+    """Fill the table and return notes for its caption."""
+    names = view.names
+    table.add_column("ability", overflow="fold", min_width=10)
+    wide = len(names) > _WIDE
+    layout = "bare" if wide else "tall"
+    if wide:
+        table.box, table.collapse_padding, table.pad_edge = box.SIMPLE_HEAD, True, False
+    for i, name in enumerate(names, 1):
+        table.add_column(Text(f"{i}" if wide else name), justify="right", no_wrap=wide)
+    for name in ("kept", "lost") if wide else ("retention", "forgetting"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for line in view.lines:
+        cells = [_cell(line, i, layout, failed=n in view.errors) for i, n in enumerate(names)]
+        retention, forgetting = percent(line.retention), number(line.forgetting)
+        table.add_row(Text(line.name), *cells, Text(retention), Text(forgetting))
+    if not wide:
+        return []
+    legend = ", ".join(f"{i} {name}" for i, name in enumerate(names, 1))
+    return [legend, "kept: retention, lost: forgetting"]
+
+
+def _cell(line: AbilityLine, index: int, layout: str, *, failed: bool) -> Text:
+    score = line.scores[index]
+    if score is None:
+        return Text("failed" if failed else MISSING, style="red" if failed else "dim")
+    cell = Text(number(score.value))
+    change = line.change(index)
+    if change is not None and layout != "bare":
+        style = "green" if change > 0 else "red" if change < 0 else "dim"
+        cell.append("\n" if layout == "tall" else " ").append(
+            number(change, sign=True), style=style
+        )
+    return cell

@@ -1,0 +1,201 @@
+"""What a report shows of a run, computed once for all its forms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from axolotl_dmt.chart_style import colours_of
+from axolotl_dmt.report import paper
+from axolotl_dmt.report.format import MISSING
+from axolotl_dmt.results import metrics
+from axolotl_dmt.results.costs import Cost, stage_costs, total_costs
+from axolotl_dmt.results.results import Results, Score, StageResult
+
+HOW_TO_READ = (
+    "Retention is an ability's score after the last stage divided by its best score after any "
+    "earlier stage, and forgetting is that best score minus the last: 100% and 0 mean that nothing "
+    "was lost. Scores are given with one standard error (±): a change of less than about two of "
+    "them may be chance."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbilityLine:
+    """One ability throughout a run.
+
+    Attributes:
+        name: the ability.
+        tasks: the lm-eval tasks that scored it, usually one.
+        scores: one for each point of the view; None where missing.
+        best: index into `scores` of the best stage before the last; None where there is none.
+        retention: last score divided by the best earlier one, or None.
+        forgetting: best earlier score minus the last, or None.
+        forgetting_stderr: an upper estimate of its standard error, or None.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    scores: tuple[Score | None, ...]
+    best: int | None
+    retention: float | None
+    forgetting: float | None
+    forgetting_stderr: float | None
+
+    def change(self, index: int) -> float | None:
+        """Return the score at an index minus the one before it; None where either is missing."""
+        if index == 0:
+            return None
+        after, before = self.scores[index], self.scores[index - 1]
+        return after.value - before.value if after and before else None
+
+    @property
+    def last(self) -> Score | None:
+        """The score after the last stage."""
+        return self.scores[-1] if self.scores else None
+
+    @property
+    def best_earlier(self) -> Score | None:
+        """The best score after any stage before the last."""
+        return None if self.best is None else self.scores[self.best]
+
+    @property
+    def scale(self) -> float:
+        """The top of the ability's scale, and no less than its highest score."""
+        values = [score.value for score in self.scores if score]
+        return max(metrics.scale_top(values), *values) if values else 1.0
+
+    @property
+    def n(self) -> str:
+        """The number of items scored, or a range where stages differ."""
+        counts = sorted({score.n for score in self.scores if score})
+        return "-".join(dict.fromkeys(map(str, (counts[0], counts[-1])))) if counts else MISSING
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuotedTable:
+    """The paper's results beside a base model that the paper used.
+
+    Attributes:
+        size: the paper's model size, such as "7B".
+        rows: its strategies.
+    """
+
+    size: str
+    rows: tuple[paper.QuotedRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportView:
+    """One run as its terminal table, Markdown, HTML, pictures and model card show it.
+
+    Attributes:
+        results: the run.
+        points: the baseline, where there is one, and the stages.
+        lines: one for each ability, in display order.
+        errors: {stage: why its evaluation failed}.
+        domains: every domain that the stages or the plan name, in order of appearance.
+        costs: tokens and time of each stage and, where there are several, of all stages.
+        quoted: the paper's results, where the base model is comparable.
+    """
+
+    results: Results
+    points: tuple[StageResult, ...]
+    lines: tuple[AbilityLine, ...]
+    errors: Mapping[str, str]
+    domains: tuple[str, ...]
+    costs: tuple[Cost, ...]
+    quoted: QuotedTable | None
+
+    @classmethod
+    def of(cls, results: Results) -> ReportView:
+        """Compute the view of a run."""
+        points = results.points()
+        costs = stage_costs(results)
+        return cls(
+            results=results,
+            points=points,
+            lines=_ability_lines(results, points),
+            errors={point.name: point.error for point in points if point.error is not None},
+            domains=_domains(results),
+            costs=(*costs, *([total_costs(results)] if len(costs) > 1 else [])),
+            quoted=_quoted(results),
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the points."""
+        return tuple(point.name for point in self.points)
+
+    @property
+    def first_number(self) -> int:
+        """The number of the first point: the baseline is 0, and stages are counted from 1."""
+        return 0 if self.results.baseline else 1
+
+    @property
+    def was_scored(self) -> bool:
+        """Whether any point has a score to show."""
+        return any(score for line in self.lines for score in line.scores)
+
+    @cached_property
+    def domain_colours(self) -> dict[str, str]:
+        """{domain: its colour in every chart}."""
+        return colours_of(self.domains)
+
+    @cached_property
+    def ability_colours(self) -> dict[str, str]:
+        """{ability: its colour in every chart}, that of the domain of the same name, if any."""
+        return colours_of([line.name for line in self.lines], self.domain_colours)
+
+    def line(self, ability: str) -> AbilityLine | None:
+        """Return the line of an ability, or None where the run has no such ability."""
+        return next((line for line in self.lines if line.name == ability), None)
+
+    def planned_stages(self) -> list[Mapping[str, Any]]:
+        """Return the stages of the plan; empty where the results hold no plan."""
+        return list((self.results.plan or {}).get("stages", ()))
+
+
+def _ability_lines(results: Results, points: tuple[StageResult, ...]) -> tuple[AbilityLine, ...]:
+    matrix = results.matrix()
+    retention, forgetting = metrics.retention(matrix), metrics.forgetting(matrix)
+    shift = len(points) - len(results.stages)
+    lines = []
+    for ability in matrix.abilities:
+        scores = tuple(_present(point.scores.get(ability)) for point in points)
+        best = matrix.best_earlier_stage(ability)
+        best = None if best is None else best + shift
+        last = scores[-1] if results.stages else None
+        before = None if best is None else scores[best]
+        lines.append(
+            AbilityLine(
+                name=ability,
+                tasks=tuple(dict.fromkeys(score.task for score in scores if score)),
+                scores=scores,
+                best=best,
+                retention=retention[ability],
+                forgetting=forgetting[ability],
+                forgetting_stderr=metrics.difference_stderr(
+                    metrics.finite(last.stderr) if last else None,
+                    metrics.finite(before.stderr) if before else None,
+                ),
+            )
+        )
+    return tuple(lines)
+
+
+def _present(score: Score | None) -> Score | None:
+    return score if score and metrics.finite(score.value) is not None else None
+
+
+def _domains(results: Results) -> tuple[str, ...]:
+    trained = [domain for stage in results.stages for domain in stage.rows]
+    planned = (results.plan or {}).get("stages", ())
+    return tuple(dict.fromkeys([*trained, *(d for s in planned for d in s.get("domains") or {})]))
+
+
+def _quoted(results: Results) -> QuotedTable | None:
+    size = paper.comparable_size(str(results.settings.get("base_model", "")))
+    return QuotedTable(size=size, rows=paper.quoted_rows(size)) if size else None

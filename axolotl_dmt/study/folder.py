@@ -1,0 +1,274 @@
+"""A study's folder: its files before the runs, and its results after them.
+
+    OUTPUT_DIR/
+      study.json                       the cells, and the runs of each
+      runs/dmt-k1_16/seed-1/
+        config.yaml                    the YAML for `axolotl train`
+        run.json                       the digest of what the run trains; why it failed, if it did
+        run.log                        what the run printed
+        stages/, dmt/                  what every training writes
+      report/                          tables and pictures over all cells
+
+A run is identified by the digest of what it trains, not by the name of its folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from axolotl_dmt.analysis.treatments import CellResult, CellStage
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import write_json, write_text
+from axolotl_dmt.results.folder import RunFolder, load_results
+from axolotl_dmt.study.cells import Cell, StudyRun, runs_of
+
+SCHEMA = 1
+RUNS = "runs"
+STUDY_FILE = "study.json"
+RUN_FILE = "run.json"
+CONFIG_FILE = "config.yaml"
+LOG_FILE = "run.log"
+FINISHED = "train and evaluate"
+"""The timing that a run writes last: a run without it is unfinished."""
+
+
+class StudyFolder:
+    """The folders of a study's runs."""
+
+    def __init__(self, root: Path, runs: Iterable[StudyRun], runs_dir: Path | None = None) -> None:
+        """Look up which runs have a folder already.
+
+        Args:
+            root: the study's `output_dir`.
+            runs: the runs of the study.
+            runs_dir: the folder of the runs, by default in `root`.
+        """
+        self.root = root
+        runs_dir = runs_dir or root / RUNS
+        self.existing = {
+            key: file.parent
+            for file in sorted(runs_dir.glob(f"*/*/{RUN_FILE}"))
+            if (key := _read_json(file).get("key"))
+        }
+        self.folders = {run.key: self.existing.get(run.key, runs_dir / run.name) for run in runs}
+
+    def of(self, run: StudyRun) -> Path:
+        """Return the folder of a run."""
+        return self.folders[run.key]
+
+    def last_stage(self, run: StudyRun) -> Path:
+        """Return the folder of the model after the last stage of a run."""
+        return self.stages(run)[-1]
+
+    def stages(self, run: StudyRun) -> list[Path]:
+        """Return the folders of the models after each stage of a run."""
+        folder = RunFolder(self.of(run))
+        return [folder.stage(index, name) for index, name in enumerate(run.stages)]
+
+    def is_done(self, run: StudyRun) -> bool:
+        """Return whether a run has finished."""
+        return run.key in self.existing and _is_finished(self.of(run), run.stages)
+
+    def changed(self, runs: Iterable[StudyRun]) -> list[StudyRun]:
+        """Return the runs whose folder holds a run of other settings."""
+        return [run for run in runs if run.key not in self.existing and self.of(run).exists()]
+
+    def set_aside(self, runs: Iterable[StudyRun]) -> list[Path]:
+        """Rename the folders of runs that changed and return their new paths."""
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        moved = []
+        for run in runs:
+            target = self.of(run).with_name(f"{self.of(run).name}.{stamp}")
+            os.replace(self.of(run), target)
+            moved.append(target)
+        return moved
+
+    def config(self, run: StudyRun) -> dict[str, Any]:
+        """Return the whole YAML of a run, with its output folder and the weights to start from."""
+        if run.merge is not None:
+            ends = [str(model) for earlier in run.chain()[:-1] for model in self.stages(earlier)]
+            merge = {"method": run.merge, "weight": 0.5, "models": ends}
+            return {"merge": merge, "dmt": run.config["dmt"], "output_dir": str(self.of(run))}
+        config = {**run.config, "output_dir": str(self.of(run))}
+        if run.parent is not None:
+            # The stages of an adapter hold only the adapter.
+            weights = "lora_model_dir" if config.get("adapter") else "base_model"
+            config[weights] = str(self.last_stage(run.parent))
+        return config
+
+    def write(self, run: StudyRun) -> Path:
+        """Write a run's `config.yaml` and `run.json`; return the path of `config.yaml`."""
+        folder = self.of(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(self.config(run), sort_keys=False, allow_unicode=True)
+        path = folder / CONFIG_FILE
+        write_text(path, text)
+        self.record(run)
+        return path
+
+    def record(self, run: StudyRun, failed: str | None = None) -> None:
+        """Write `run.json`: what a run trains and, if it failed, why."""
+        entry = {"key": run.key, **({"failed": failed} if failed else {})}
+        write_json(self.of(run) / RUN_FILE, entry)
+        self.existing[run.key] = self.of(run)
+
+    def write_cells(self, cells: Sequence[Cell]) -> None:
+        """Write `study.json`, which lists the cells and their runs."""
+        entries = [
+            {
+                "name": cell.name,
+                "settings": cell.plain_settings(),
+                "seed": cell.seed,
+                "runs": [
+                    {
+                        "folder": os.path.relpath(self.of(run), self.root),
+                        "key": run.key,
+                        "stages": list(run.stages),
+                    }
+                    for run in cell.run.chain()
+                ],
+            }
+            for cell in cells
+        ]
+        self.root.mkdir(parents=True, exist_ok=True)
+        write_json(self.root / STUDY_FILE, {"schema": SCHEMA, "cells": entries})
+
+
+@contextlib.contextmanager
+def locked(root: Path) -> Iterator[int]:
+    """Lock a study's folder on entry; unlock it on exit.
+
+    Processes that inherit the descriptor hold the lock as well.
+
+    Yields:
+        The descriptor of the locked file.
+
+    Raises:
+        DMTError: another study holds the lock, or the folder cannot be created.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"{root} cannot be created ({error.strerror})"
+        raise DMTError("study.output_dir", problem, "name a folder that you can write to") from None
+    with (root / ".lock").open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            problem = f"{root} is in use by another study, or by a run that it started"
+            raise DMTError("study.output_dir", problem, "wait for it, or stop it") from None
+        yield file.fileno()
+
+
+def open_study(
+    root: Path, cells: Sequence[Cell], *, retrain_changed: bool, runs_dir: Path | None = None
+) -> StudyFolder:
+    """Open a study's folder and find the runs that it holds.
+
+    Args:
+        root: the study's `output_dir`.
+        cells: the cells of the study.
+        retrain_changed: whether to set runs with changed settings aside instead of refusing.
+        runs_dir: the folder of the runs, by default in `root`.
+
+    Raises:
+        DMTError: the folder holds runs whose settings have changed since.
+    """
+    runs = runs_of(cells)
+    folder = StudyFolder(root, runs, runs_dir)
+    changed = folder.changed(runs)
+    if changed and not retrain_changed:
+        names = ", ".join(run.name for run in changed[:3]) + (", ..." if len(changed) > 3 else "")
+        raise DMTError(
+            "study.output_dir",
+            f"{runs_dir or root} holds {len(changed)} runs with other settings ({names})",
+            "name another output_dir, or pass --retrain-changed to train them again; the old "
+            "folders are kept under new names",
+        )
+    folder.set_aside(changed)
+    return folder
+
+
+def read_cell_results(study_dir: Path) -> list[CellResult]:
+    """Read the results of a study's finished cells.
+
+    Args:
+        study_dir: a study's `output_dir`.
+
+    Raises:
+        DMTError: the folder holds no study.
+    """
+    cells = []
+    for cell in _cells(study_dir):
+        if all(_is_entry_finished(study_dir, run) for run in cell["runs"]):
+            stages = [
+                CellStage(name=stage.name, rows=stage.rows, scores=stage.values())
+                for run in cell["runs"]
+                for stage in load_results(study_dir / run["folder"]).stages
+            ]
+            cells.append(
+                CellResult(
+                    name=cell["name"],
+                    settings=cell["settings"],
+                    seed=cell["seed"],
+                    stages=tuple(stages),
+                )
+            )
+    return cells
+
+
+def read_missing(study_dir: Path) -> dict[str, str]:
+    """Return {cell: why it is missing} for the cells that `read_cell_results` leaves out.
+
+    Raises:
+        DMTError: the folder holds no study.
+    """
+    missing = {}
+    for cell in _cells(study_dir):
+        unfinished = [run for run in cell["runs"] if not _is_entry_finished(study_dir, run)]
+        if unfinished:
+            first = unfinished[0]["folder"]
+            failed = _read_json(study_dir / first / RUN_FILE).get("failed")
+            missing[cell["name"]] = f"{first}: {failed}" if failed else f"{first}: not trained yet"
+    return missing
+
+
+def _cells(study_dir: Path) -> list[dict[str, Any]]:
+    content = _read_json(study_dir / STUDY_FILE)
+    if content.get("schema") != SCHEMA:
+        fix = "name the output_dir of a study that has been started"
+        raise DMTError(str(study_dir), f"holds no {STUDY_FILE} of schema {SCHEMA}", fix)
+    cells: list[dict[str, Any]] = content["cells"]
+    return cells
+
+
+def _is_entry_finished(study_dir: Path, run: Mapping[str, Any]) -> bool:
+    folder = study_dir / run["folder"]
+    is_same_run = _read_json(folder / RUN_FILE).get("key") == run["key"]
+    return is_same_run and _is_finished(folder, run["stages"])
+
+
+def _is_finished(folder: Path, stages: Sequence[str]) -> bool:
+    try:
+        results = load_results(folder)
+    except DMTError:
+        return False
+    names = [stage.name for stage in results.stages]
+    return FINISHED in results.timings and names == list(stages)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,215 @@
+"""Train the runs of a study in processes of their own, several at a time, parents first."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence, Set
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from axolotl_dmt.results.folder import load_results
+from axolotl_dmt.study.cells import StudyRun
+from axolotl_dmt.study.folder import LOG_FILE, StudyFolder
+from axolotl_dmt.training.interruption import INTERRUPTED
+
+
+def train_command(config: Path, launcher_args: str) -> list[str]:
+    """Return the command that trains a configuration, as a user would type it."""
+    return ["axolotl", "train", str(config), *shlex.split(launcher_args)]
+
+
+def run_command(run: StudyRun, config: Path, launcher_args: str) -> list[str]:
+    """Return the command that does one run, as a user would type it."""
+    if run.merge is not None:
+        return ["python", "-m", "axolotl_dmt.study.merge_run", str(config)]
+    return train_command(config, launcher_args)
+
+
+def emit(folder: StudyFolder, runs: Sequence[StudyRun], launcher_args: str) -> Iterator[str]:
+    """Write the configurations of the unfinished runs and yield their commands, in waves.
+
+    The runs of a wave depend only on runs of earlier waves.
+    """
+    waves: dict[int, list[StudyRun]] = {}
+    for run in runs:
+        if not folder.is_done(run):
+            depth = sum(not folder.is_done(earlier) for earlier in run.chain()[:-1])
+            waves.setdefault(depth, []).append(run)
+    for depth, wave in sorted(waves.items()):
+        yield f"# wave {depth + 1} of {len(waves)}: {len(wave)} runs, in any order"
+        for run in wave:
+            yield shlex.join(run_command(run, folder.write(run), launcher_args))
+
+
+class StudyRunner:
+    """Trains the unfinished runs of a study and reports progress.
+
+    Attributes:
+        failed: {key of a run: why it failed}.
+    """
+
+    def __init__(
+        self, folder: StudyFolder, *, jobs: int, launcher_args: str, console: Console, lock: int
+    ) -> None:
+        """Store the settings.
+
+        Args:
+            folder: the study's folder.
+            jobs: the number of runs at a time.
+            launcher_args: added to each `axolotl train`.
+            console: where progress is shown.
+            lock: the file descriptor that `locked` yields.
+        """
+        self.folder, self.jobs, self.launcher_args = folder, jobs, launcher_args
+        self.console, self.lock = console, lock
+        self.failed: dict[str, str] = {}
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.stopping = False
+
+    def train(self, runs: Sequence[StudyRun]) -> None:
+        """Train the unfinished runs; afterwards `failed` holds those that failed.
+
+        Args:
+            runs: parents before children.
+        """
+        done = {run.key for run in runs if self.folder.is_done(run)}
+        waiting = [run for run in runs if run.key not in done]
+        if done:
+            self.console.print(f"{len(done)} of {len(runs)} runs are done already")
+        with self._progress() as progress:
+            total = progress.add_task("runs", total=len(runs), completed=len(done))
+            running: dict[Future[str | None], tuple[StudyRun, Any, float]] = {}
+            with self._pool() as pool:
+                while waiting or running:
+                    for run in [*waiting]:
+                        if run.parent and run.parent.key in self.failed:
+                            waiting.remove(run)
+                            self._fail(run, f"skipped, {run.parent.name} failed")
+                            progress.advance(total)
+                            self._print(self._count(done, runs), run, self.failed[run.key], 0)
+                        elif len(running) < self.jobs and (
+                            run.parent is None or run.parent.key in done
+                        ):
+                            waiting.remove(run)
+                            task = progress.add_task(f"  {run.name}", total=None)
+                            job = pool.submit(self._train, run)
+                            running[job] = (run, task, time.monotonic())
+                    for job in wait(running, return_when=FIRST_COMPLETED).done:
+                        run, task, started = running.pop(job)
+                        progress.remove_task(task)
+                        problem = job.result()
+                        if problem:
+                            self._fail(run, problem)
+                        else:
+                            done.add(run.key)
+                        progress.advance(total)
+                        seconds = time.monotonic() - started
+                        self._print(self._count(done, runs), run, problem, seconds)
+
+    def _train(self, run: StudyRun) -> str | None:
+        """Train one run; return what went wrong, or None."""
+        config = self.folder.write(run)
+        log = self.folder.of(run) / LOG_FILE
+        program, *arguments = run_command(run, config, self.launcher_args)
+        module = ["-m", "axolotl.cli.main"] if program == "axolotl" else []
+        with log.open("wb") as file:
+            if self.stopping:
+                return "stopped"
+            process = subprocess.Popen(
+                [sys.executable, *module, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=self._environment(),
+                start_new_session=True,
+                # A run that outlives this process keeps the lock on the folder.
+                pass_fds=(self.lock,),
+            )
+            self.processes[run.key] = process
+            code = process.wait()
+            del self.processes[run.key]
+        if code == 0 and self.folder.is_done(run):
+            return None
+        return f"{_failure_message(log)} (exit code {code}, see {log})"
+
+    def _environment(self) -> dict[str, str]:
+        environment = {**os.environ}
+        if self.jobs > 1:
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, _cpus() // self.jobs)))
+        return environment
+
+    def _fail(self, run: StudyRun, problem: str) -> None:
+        self.failed[run.key] = problem
+        self.folder.of(run).mkdir(parents=True, exist_ok=True)
+        self.folder.record(run, problem)
+
+    def _count(self, done: Set[str], runs: Sequence[StudyRun]) -> str:
+        return f"[{len(done) + len(self.failed)}/{len(runs)}]"
+
+    def _print(self, count: str, run: StudyRun, problem: str | None, seconds: float) -> None:
+        if problem:
+            outcome = f"failed: {problem}"
+        else:
+            last = load_results(self.folder.of(run)).stages[-1]
+            scores = ", ".join(f"{name} {value:.3f}" for name, value in last.values().items())
+            outcome = f"not scored: {last.error}" if last.error else scores or "done"
+        text = f"{count} {run.name} {seconds:.0f} s: {outcome}"
+        style = "red" if problem else None
+        self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    def _progress(self) -> Progress:
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+
+    @contextlib.contextmanager
+    def _pool(self) -> Iterator[ThreadPoolExecutor]:
+        """Start a pool with a thread for each concurrent run; on an exception, stop the runs.
+
+        SIGTERM raises SystemExit until the exit, so that it stops the runs as well.
+        """
+        former = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        try:
+            with ThreadPoolExecutor(self.jobs) as pool:
+                try:
+                    yield pool
+                except BaseException:
+                    self.stopping = True
+                    for process in [*self.processes.values()]:
+                        with contextlib.suppress(ProcessLookupError):
+                            os.killpg(process.pid, signal.SIGTERM)
+                    raise
+        finally:
+            signal.signal(signal.SIGTERM, former)
+
+
+def _cpus() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _failure_message(log: Path) -> str:
+    """Return axolotl-dmt's own error line from a log, else the last error, else the last line."""
+    lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines()]
+    for mark in ("axolotl-dmt: ", "Error", ""):
+        # when one rank of a run fails, the launcher interrupts the others
+        matching = [line for line in lines if mark in line and line and INTERRUPTED not in line]
+        if matching:
+            return (matching[0] if mark == "axolotl-dmt: " else matching[-1])[:300]
+    return "no output"

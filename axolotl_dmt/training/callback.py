@@ -1,0 +1,303 @@
+"""The callback that saves, scores and resets where a stage starts or ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from axolotl.utils.logging import get_logger
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
+from transformers.trainer_utils import SaveStrategy
+
+from axolotl_dmt.config.args import DMTConfig, EverySteps
+from axolotl_dmt.errors import one_clear_error
+from axolotl_dmt.evaluation.live import held_out_losses, score_live_model
+from axolotl_dmt.evaluation.saved import score_in_subprocess
+from axolotl_dmt.evaluation.scores import Evaluation, described
+from axolotl_dmt.evaluation.tasks import Tasks
+from axolotl_dmt.hooks.calls import call_stage_hook
+from axolotl_dmt.hookspecs import StageContext
+from axolotl_dmt.plan.training_plan import StagePlan, TrainingPlan
+from axolotl_dmt.ranks import Ranks
+from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.training.disk import DiskUse, disk_use
+from axolotl_dmt.training.earlier_run import take_next_plan
+from axolotl_dmt.training.freezing import Freezer
+from axolotl_dmt.training.optimizer import reset_optimizer, set_weight_decay
+from axolotl_dmt.training.recorder import Recorder
+
+LOG = get_logger("axolotl_dmt")
+
+
+class StageCallback(TrainerCallback, ExportableState):
+    """Runs a plan's stages inside one training run.
+
+    The trainer saves `state` inside each checkpoint's own state file, which it writes last. The
+    plan's fingerprint is therefore there if, and only if, the checkpoint is complete.
+    """
+
+    def __init__(
+        self,
+        *,
+        trainer: Any,
+        plan: TrainingPlan,
+        config: DMTConfig,
+        recorder: Recorder,
+        tasks: Tasks | None,
+        ranks: Ranks,
+    ) -> None:
+        """Check the plan's `freeze` patterns against the model.
+
+        Args:
+            trainer: the trainer, already following the plan.
+            plan: the compiled plan.
+            config: the checked `dmt:` block.
+            recorder: writes results and the report.
+            tasks: the tasks to score on, or None.
+            ranks: the processes of the run.
+
+        Raises:
+            DMTError: a `freeze` pattern matches no trainable parameter, or all are frozen.
+        """
+        self.trainer, self.plan, self.config = trainer, plan, config
+        self.recorder, self.tasks, self.ranks = recorder, tasks, ranks
+        self.entered, self.stage_started = -1, time.monotonic()
+        self.freezer: Freezer | None = None
+        if any(part.settings.freeze for part in plan.stages):
+            self.freezer = Freezer(trainer.model)
+            self.freezer.check(plan.stages)
+            if trainer.args.gradient_checkpointing:
+                # Reentrant checkpointing loses all gradients if its first input requires none.
+                trainer.model.enable_input_require_grads()
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint saves of this callback."""
+        return {"args": {}, "attributes": {"plan_fingerprint": self.plan.fingerprint}}
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Log the disk space that the run needs; score the untrained model if requested."""
+        use = self._disk_use(args)
+        (LOG.info if use.fits else LOG.warning)("disk: %s", use)
+        self.recorder.start(resumed=state.global_step > 0, wait=self.ranks.wait)
+        if self.ranks.first_on_host:
+            take_next_plan(self.recorder.folder.output_dir)
+        evaluate = self.config.evaluate
+        if self.tasks and evaluate and evaluate.before and state.global_step == 0:
+            self.recorder.baseline(self._evaluate("the starting model"))
+
+    def on_step_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """At a stage's first step, and where a run resumes, log it and apply its settings."""
+        stage = self.plan.stages[self.plan.stage_at(state.global_step)]
+        if stage.index == self.entered:
+            return
+        self.entered, self.stage_started = stage.index, time.monotonic()
+        LOG.info(
+            "stage %d/%d %s: steps %d to %d, %s",
+            stage.index + 1,
+            len(self.plan.stages),
+            stage.name,
+            stage.start_step + 1,
+            stage.end_step,
+            ", ".join(f"{name} {draw.rows} rows" for name, draw in stage.domains.items()),
+        )
+        if stage.settings.weight_decay is not None:
+            set_weight_decay(self.trainer, stage.settings.weight_decay)
+        if self.freezer is not None:
+            self.freezer.apply(stage.settings.freeze)
+        self._call_stage_hook("stage_start", stage, state.global_step)
+
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> TrainerControl:
+        """At a stage's last step, save and score the model, then prepare the next stage.
+
+        The optimiser state is reset, and a fresh adapter started, where the next stage says so.
+        """
+        step = state.global_step
+        stage = self.plan.stages[self.plan.stage_at(step - 1)]
+        if step != stage.end_step:
+            if self._due_between(step):
+                self._held_out_losses()
+                self._evaluate(f"step {step}")
+            return control
+        self.recorder.stage_trained(stage, seconds=time.monotonic() - self.stage_started)
+        folder = self._save(stage, Path(args.output_dir))
+        losses = self._held_out_losses()
+        self._score(stage, folder, losses)
+        self._call_stage_hook("stage_end", stage, step, folder)
+        if stage.index + 1 < len(self.plan.stages):
+            following = self.plan.stages[stage.index + 1]
+            if following.settings.new_adapter:
+                left = len(self.plan.stages) - following.index
+                self.trainer.dmt_adapters.renew(self.plan.seed, left)
+            if following.settings.reset_optimizer:
+                reset_optimizer(self.trainer.optimizer)
+            # This checkpoint then holds the state that the next stage starts from.
+            control.should_save = args.save_strategy != SaveStrategy.NO
+        return control
+
+    def on_train_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,
+    ) -> None:
+        """Write the final results and the report."""
+        self.recorder.finish(state.log_history)
+
+    def _call_stage_hook(
+        self, hook: str, stage: StagePlan, step: int, folder: Path | None = None
+    ) -> None:
+        context = StageContext(
+            stage=stage,
+            plan=self.plan,
+            step=step,
+            trainer=self.trainer,
+            is_main=self.trainer.is_world_process_zero(),
+            output_dir=Path(self.trainer.args.output_dir),
+            folder=folder,
+            scores=self.recorder.scores(stage) if folder else {},
+        )
+        with one_clear_error():
+            call_stage_hook(hook, context)
+
+    def _disk_use(self, args: TrainingArguments) -> DiskUse:
+        model = self.trainer.model
+        adapter = hasattr(model, "peft_config")
+        parameters = [p for p in model.parameters() if p.requires_grad or not adapter]
+        # Without a limit all checkpoints are kept; one at each stage's end is certain.
+        limit = args.save_total_limit or len(self.plan.stages)
+        return disk_use(
+            Path(args.output_dir),
+            saved=sum(_size(p) * p.element_size() for p in parameters),
+            trained=sum(_size(p) for p in parameters if p.requires_grad),
+            stages=len(self.plan.stages),
+            kept=0 if args.save_strategy == SaveStrategy.NO else limit,
+        )
+
+    def _save(self, stage: StagePlan, output_dir: Path) -> Path:
+        """Save the model in the stage's folder, which never exists in an incomplete state."""
+        final = RunFolder(output_dir).stage(stage.index, stage.name)
+        partial = final.with_name(f".{final.name}.partial")
+        with _whole_weights(self.trainer.accelerator):
+            self.trainer.save_model(str(partial), _internal_call=True)
+        self.ranks.wait()
+        if self.trainer.args.should_save:
+            _name_architecture(partial / "config.json")
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(partial, final)
+        self.ranks.wait()
+        return final
+
+    def _held_out_losses(self) -> dict[str, float]:
+        with self._log_still_due():
+            return held_out_losses(self.trainer)
+
+    @contextlib.contextmanager
+    def _log_still_due(self) -> Iterator[None]:
+        """On exit, restore `should_log`, which logging clears.
+
+        The trainer would otherwise not log the loss of the present step.
+        """
+        should_log = self.trainer.control.should_log
+        yield
+        self.trainer.control.should_log = should_log
+
+    def _score(self, stage: StagePlan, folder: Path, losses: Mapping[str, float]) -> None:
+        when = self.config.evaluate.when if self.config.evaluate else "never"
+        last = stage.index + 1 == len(self.plan.stages)
+        if self.tasks is None or when == "never" or (when == "end" and not last):
+            self.recorder.stage_done(stage, None, losses)
+            return
+        # Only rank 0 may have access to the results of the run that is resumed.
+        if self.ranks.from_first(self.recorder.is_scored(stage)):
+            return
+        evaluation = self._evaluate(f"stage {stage.name}", folder)
+        self.recorder.stage_done(stage, evaluation, losses)
+
+    def _evaluate(self, label: str, folder: Path | None = None) -> Evaluation:
+        """Score the model and log the scores; `label` names the model in the log."""
+        evaluation = self._score_model(folder)
+        if evaluation.error:
+            LOG.error("%s was not scored, training continues: %s", label, evaluation.error)
+        if evaluation.scores:
+            values = {name: score.value for name, score in evaluation.scores.items()}
+            LOG.info("%s scored: %s", label, ", ".join(f"{n} {v:.3f}" for n, v in values.items()))
+            with self._log_still_due():
+                self.trainer.log({f"dmt/{name}": value for name, value in values.items()})
+        return evaluation
+
+    def _score_model(self, folder: Path | None) -> Evaluation:
+        """Score the live model, or with `runner: subprocess` the model saved in `folder`."""
+        assert self.tasks is not None
+        if folder is None or self.tasks.config.runner == "in_process":
+            return score_live_model(self.trainer, self.tasks, self.ranks)
+        evaluation = None
+        if self.ranks.index == 0:
+            try:
+                evaluation = score_in_subprocess(folder, self.tasks.config)
+            except OSError as error:
+                evaluation = Evaluation(error=described(error))
+        shared: Evaluation = self.ranks.from_first(evaluation)
+        return shared
+
+    def _due_between(self, step: int) -> bool:
+        when = self.config.evaluate.when if self.config.evaluate else None
+        return (
+            self.tasks is not None and isinstance(when, EverySteps) and step % when.every_steps == 0
+        )
+
+
+def _size(parameter: Any) -> int:
+    """Return the number of values; ZeRO-3 empties the parameter and keeps the number beside it."""
+    return int(getattr(parameter, "ds_numel", parameter.numel()))
+
+
+@contextlib.contextmanager
+def _whole_weights(accelerator: Any) -> Iterator[None]:
+    """On entry, let FSDP save full weights; on exit, restore the type of its checkpoints."""
+    fsdp = getattr(accelerator.state, "fsdp_plugin", None)
+    if fsdp is None:
+        yield
+        return
+    checkpoint_type = fsdp.state_dict_type
+    fsdp.set_state_dict_type("FULL_STATE_DICT")
+    try:
+        yield
+    finally:
+        fsdp.set_state_dict_type(checkpoint_type)
+
+
+def _name_architecture(file: Path) -> None:
+    """Restore the model's class name, which FSDP changes and by which vLLM finds the class."""
+    if not file.is_file():  # an adapter
+        return
+    config = json.loads(file.read_text(encoding="utf-8"))
+    names = config.get("architectures") or []
+    if any(name.startswith("FSDP") for name in names):
+        config["architectures"] = [name.removeprefix("FSDP") for name in names]
+        file.write_text(json.dumps(config, indent=2), encoding="utf-8")

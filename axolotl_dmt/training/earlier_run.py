@@ -1,0 +1,73 @@
+"""A new run sets aside what an earlier run left in its output folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from axolotl_dmt.report.model_card import START
+from axolotl_dmt.results.folder import RunFolder
+
+
+def set_aside(output_dir: Path, *, with_checkpoints: bool) -> Path | None:
+    """Move what an earlier run left into a new folder, which is laid out like an output folder.
+
+    The model in the output folder itself is Axolotl's and stays until the new run replaces it; the
+    same weights are in the folder of the last stage, which is moved.
+
+    Args:
+        output_dir: the `output_dir` of both runs.
+        with_checkpoints: move the checkpoints too. Must be false where the new run resumes from one
+            of them.
+
+    Returns:
+        The new folder, or None where there is nothing to move.
+    """
+    run = RunFolder(output_dir)
+    paths = [path for path in _products(run) if path.exists()]
+    paths += run.checkpoints() if with_checkpoints else []
+    if _is_ours(run.model_card):
+        paths.append(run.model_card)
+    if not paths:
+        return None
+    folder = run.new_earlier_run(paths[0].stat().st_mtime)
+    folder.mkdir()
+    for path in paths:
+        target = folder / path.relative_to(output_dir)
+        target.parent.mkdir(exist_ok=True)
+        os.replace(path, target)
+    return folder
+
+
+def _products(run: RunFolder) -> tuple[Path, ...]:
+    # Not k.json, the trials of k or row_losses.parquet: the YAML of the new run may read them.
+    return (
+        run.results,
+        run.config,
+        run.plan,
+        run.report_markdown,
+        run.report_html,
+        run.picture,
+        run.hidden_states,
+        run.stages,
+    )
+
+
+def _is_ours(card: Path) -> bool:
+    return card.is_file() and START in card.read_text(encoding="utf-8", errors="replace")
+
+
+def take_next_plan(output_dir: Path) -> None:
+    """Move the files of `plan.next` to `plan`, file by file: arrays that are in use stay valid.
+
+    Args:
+        output_dir: the `output_dir` of the run that starts to train.
+    """
+    run = RunFolder(output_dir)
+    run.plan.mkdir(exist_ok=True)
+    # Another host may have moved them already, where the folder is shared.
+    with contextlib.suppress(FileNotFoundError):
+        for file in sorted(run.next_plan.iterdir()):
+            os.replace(file, run.plan / file.name)
+        run.next_plan.rmdir()

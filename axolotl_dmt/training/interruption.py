@@ -1,0 +1,109 @@
+"""The one line that Ctrl-C or a SIGTERM prints during training."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from axolotl_dmt.plan.training_plan import TrainingPlan
+from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.training.resume import read_state
+
+INTERRUPTED = "axolotl-dmt: interrupted by"
+
+MakeMessage = Callable[[signal.Signals], str]
+"""Makes the line from the signal."""
+
+_DEFAULT_HANDLERS: dict[int, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+}
+
+
+def interruption_message(trainer: Any, plan: TrainingPlan, signum: signal.Signals) -> str:
+    """Return the line that says where a run was interrupted, what is kept and how to continue.
+
+    Args:
+        trainer: the trainer that follows the plan.
+        plan: the plan.
+        signum: the signal.
+    """
+    run, step = RunFolder(Path(trainer.args.output_dir)), trainer.state.global_step
+    current = plan.stages[plan.stage_at(max(step - 1, 0))]
+    saved = [run.stage(stage.index, stage.name) for stage in plan.stages]
+    kept = [str(folder) for folder in saved if folder.is_dir()]
+    advice = (
+        "no new checkpoint was saved, so a rerun starts where this run started; "
+        "set save_strategy: steps and a small save_steps to save checkpoints"
+    )
+    checkpoint = next((c for c in reversed(run.checkpoints()) if read_state(c)), None)
+    if checkpoint is not None:
+        kept.insert(0, str(checkpoint))
+        advice = (
+            f"to continue from step {checkpoint.name.rpartition('-')[2]}, run the same command "
+            f"with resume_from_checkpoint: {checkpoint}"
+        )
+    return (
+        f"{INTERRUPTED} {signum.name} after step {step:,} of {plan.total_steps:,}, "
+        f"in stage {current.name}; kept: {', '.join(kept) or 'nothing'}; {advice}"
+    )
+
+
+@contextlib.contextmanager
+def line_on_signal(make_message: MakeMessage | None) -> Iterator[None]:
+    """On entry, let SIGINT and SIGTERM print a line before their usual effect; on exit, undo that.
+
+    Only the exit code differs: a handler that ends the process with code 0, as Axolotl's does after
+    it has saved the model, ends it with 128 + signal instead.
+
+    Args:
+        make_message: makes the line; None on ranks that print none.
+    """
+    # A Ray worker trains outside the main thread, where no signal arrives.
+    if make_message is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    process = os.getpid()
+    handlers = {signum: signal.getsignal(signum) for signum in _DEFAULT_HANDLERS}
+    # An ignored signal stays ignored; None is a handler that Python did not install.
+    usual = {n: handler for n, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}
+
+    def restore() -> None:
+        for signum, handler in usual.items():
+            signal.signal(signum, handler)
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        restore()  # a second signal has its usual effect at once
+        handler = usual[signum]
+        if os.getpid() != process:  # a data loader's worker neither prints nor saves the model
+            handler = _DEFAULT_HANDLERS[signum]
+            signal.signal(signum, handler)
+        else:
+            _print_line(make_message, signal.Signals(signum))
+        if not callable(handler):
+            os.kill(os.getpid(), signum)
+            return
+        try:
+            handler(signum, frame)
+        except SystemExit as leave:
+            raise SystemExit(leave.code or 128 + signum) from None
+
+    for signum in usual:
+        signal.signal(signum, handle)
+    try:
+        yield
+    finally:
+        restore()
+
+
+def _print_line(make_message: MakeMessage, signum: signal.Signals) -> None:
+    # A message that cannot be made must not keep the process alive. print() is not reentrant, so a
+    # signal handler must not call it. The first newline ends a progress bar's line.
+    with contextlib.suppress(Exception):
+        os.write(2, f"\n{make_message(signum)}\n".encode())

@@ -1,0 +1,89 @@
+"""A run without its training: the YAML through Axolotl's own loading, its rows and its plan."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from axolotl_dmt.config.args import AUTO
+from axolotl_dmt.config.yaml_file import YamlFile
+from axolotl_dmt.errors import DMTError, explain_load_errors
+from axolotl_dmt.results.folder import RunFolder
+
+if TYPE_CHECKING:
+    from axolotl_dmt.plan.training_plan import TrainingPlan
+    from axolotl_dmt.training.pool import RowPool
+    from axolotl_dmt.training.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompiledRun:
+    """A run whose plan was compiled to be looked at.
+
+    Attributes:
+        run: the checked run.
+        pool: the tokenised rows.
+        plan: the plan that `axolotl train` would follow.
+    """
+
+    run: Run
+    pool: RowPool
+    plan: TrainingPlan
+
+
+def compile_from_yaml(config: str) -> CompiledRun:
+    """Compile the plan that `axolotl train` would follow.
+
+    Raises:
+        DMTError: the YAML has no `dmt:` block, or a mistake.
+    """
+    cfg, run = load_run(config)
+    from axolotl_dmt.training.pool import unprepared
+
+    if missing := unprepared(cfg):
+        print(f"tokenising, not prepared yet: {', '.join(missing.values())}", file=sys.stderr)
+    pool = run.load_pool(cfg)
+    return CompiledRun(run=run, pool=pool, plan=run.compile(cfg, pool.domains))
+
+
+def load_run(config: str, **changes: Any) -> tuple[Any, Run]:
+    """Load and check a YAML as `axolotl train` does.
+
+    Args:
+        config: the path of the YAML.
+        **changes: keys of the YAML to replace.
+
+    Returns:
+        Axolotl's validated configuration, and the checked run.
+
+    Raises:
+        DMTError: the YAML has no `dmt:` block, or the base model cannot be loaded.
+        SystemExit: with code 2 after the mistakes in the YAML were printed.
+    """
+    raw = YamlFile.read(config).data  # reports in one line what is not YAML at all
+    block = changes.get("dmt", raw.get("dmt"))
+    if isinstance(block, dict) and block.get("k") == AUTO:
+        changes["dmt"] = {**block, "k_file": str(RunFolder.of_config(raw).k_choice)}
+    from axolotl.cli.config import load_cfg
+    from axolotl.integrations.base import PluginManager
+
+    from axolotl_dmt.training.run import Run
+
+    # Axolotl empties debug.log in its output folder, which may be the folder of a finished run:
+    # nothing may be written there for a plan that is only looked at.
+    scratch_folder = tempfile.TemporaryDirectory(prefix="axolotl-dmt-")
+    base = {"base_model": raw.get("base_model")}
+    with scratch_folder as scratch, explain_load_errors(base):
+        cfg = load_cfg(config, **changes, output_dir=scratch)
+    plugins: Any = PluginManager.get_instance().plugins
+    runs = (getattr(plugin, "run", None) for plugin in plugins.values())
+    run = next((run for run in runs if isinstance(run, Run)), None)
+    if run is None:
+        raise DMTError(
+            "dmt",
+            f"{config} has no dmt block, or does not list the plugin",
+            "add plugins: [axolotl_dmt.DMTPlugin] and a dmt block",
+        )
+    return cfg, run

@@ -1,0 +1,153 @@
+"""Merges the models of two stages into one, tensor by tensor: a baseline without training.
+
+Linear: (1 - w) first + w second (model soups, Wortsman et al., 2022). SLERP: the same two tensors
+combined along the arc between them (Shoemake, 1985), each tensor as one vector.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import replacing
+from axolotl_dmt.results.folder import RunFolder, load_results
+
+METHODS = ("linear", "slerp")
+_FIX = "name two models of the same architecture"
+_INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", _INDEX)
+
+
+def merge_stages(
+    output_dir: Path, stages: Sequence[str], *, method: str, weight: float, to: Path
+) -> None:
+    """Write the merge of two stages as a model that transformers loads.
+
+    One shard of the first model is in memory at a time. Tensors are combined as 32-bit floats and
+    written in the first model's data type and shards; everything else (configuration, tokenizer)
+    is copied from the second model.
+
+    Args:
+        output_dir: the run's folder.
+        stages: two names of the run's stages, or folders of models.
+        method: "linear" or "slerp".
+        weight: the weight of the second model, from 0 to 1.
+        to: the folder to create.
+
+    Raises:
+        DMTError: a stage or folder does not exist or holds no full model, the models have different
+            tensors, the weight is out of range, or `to` exists.
+    """
+    if len(stages) != 2:
+        raise DMTError("--stages", f"names {len(stages)} stages", "name two: specialise,generalise")
+    if not 0 <= weight <= 1:
+        raise DMTError("--weight", f"{weight:g} is not from 0 to 1", "write for example 0.5")
+    if to.exists():
+        raise DMTError("--to", f"{to} exists and is not overwritten", "name a new folder")
+    first, second = (_folder(output_dir, name) for name in stages)
+    places, others = _weight_map(first), _weight_map(second)
+    if places.keys() != others.keys():
+        lone = min(places.keys() ^ others.keys())
+        raise DMTError("--stages", f"only one of the models has the tensor {lone}", _FIX)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(to) as partial:
+        partial.mkdir()
+        for shard in sorted(set(places.values())):
+            names = [name for name, place in places.items() if place == shard]
+            merged = {}
+            with safe_open(first / shard, framework="pt") as source:
+                for name in names:
+                    with safe_open(second / others[name], framework="pt") as other:
+                        pair = source.get_tensor(name), other.get_tensor(name)
+                    merged[name] = merge_tensors(name, *pair, method=method, weight=weight)
+            save_file(merged, partial / shard, metadata={"format": "pt"})
+        _copy_other_files(first, second, partial)
+        record = {"stages": list(stages), "method": method, "weight": weight}
+        (partial / "dmt_merge.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def merge_tensors(
+    name: str, first: torch.Tensor, second: torch.Tensor, *, method: str, weight: float
+) -> torch.Tensor:
+    """Combine two tensors of one shape; the result has the first's data type.
+
+    Integer tensors must be equal. SLERP falls back to linear where the arc is undefined: for a
+    tensor of zeros, and for two tensors of the same or opposite direction.
+
+    Raises:
+        DMTError: the shapes differ, or integer tensors do.
+    """
+    if first.shape != second.shape:
+        shapes = f"{tuple(first.shape)} and {tuple(second.shape)}"
+        raise DMTError("--stages", f"{name} has the shapes {shapes}", _FIX)
+    if not first.is_floating_point():
+        if not torch.equal(first, second):
+            raise DMTError("--stages", f"the integers of {name} differ", _FIX)
+        return first
+    a, b = first.float(), second.float()
+    near, far = 1 - weight, weight
+    if method == "slerp":
+        length = float(a.norm() * b.norm())
+        cosine = torch.tensor(float((a * b).sum()) / length if length else 1.0)
+        if abs(cosine) < 1 - 1e-6:
+            angle = torch.acos(cosine)
+            near = float(torch.sin((1 - weight) * angle) / torch.sin(angle))
+            far = float(torch.sin(weight * angle) / torch.sin(angle))
+    return (near * a + far * b).to(first.dtype).contiguous()
+
+
+def _folder(output_dir: Path, name: str) -> Path:
+    """Return the folder of a stage's model, or the folder of that name.
+
+    Raises:
+        DMTError: there is neither, or the folder holds an adapter.
+    """
+    names = [stage.name for stage in load_results(output_dir).stages]
+    is_stage = name in names
+    folder = RunFolder(output_dir).stage(names.index(name), name) if is_stage else Path(name)
+    if is_stage and not folder.is_dir():
+        raise DMTError("OUTPUT_DIR", f"no folder {folder}", "the stage's model is needed")
+    if not folder.is_dir():
+        fix = f"the stages are {', '.join(names)}"
+        raise DMTError("--stages", f"{name} is neither a stage nor a folder", fix)
+    if (folder / "adapter_config.json").is_file():
+        raise DMTError(
+            "--stages",
+            f"{folder} holds an adapter, and merging adapters does not merge their models",
+            "merge each into its base with `axolotl merge-lora` and name the two folders",
+        )
+    return folder
+
+
+def _weight_map(folder: Path) -> Mapping[str, str]:
+    """Return {tensor: file that holds it}.
+
+    Raises:
+        DMTError: the folder holds no readable safetensors.
+    """
+    try:
+        if (folder / _INDEX).is_file():
+            index: Any = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+            return dict(index["weight_map"])
+        with safe_open(folder / _SINGLE, framework="pt") as weights:
+            return dict.fromkeys(weights.keys(), _SINGLE)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        problem = f"{folder} holds no readable model.safetensors ({error})"
+        raise DMTError("--stages", problem, "name a stage whose model is complete") from None
+
+
+def _copy_other_files(first: Path, second: Path, to: Path) -> None:
+    """Copy the first model's index of tensors, and all of the second's files except weights."""
+    if (first / _INDEX).is_file():
+        shutil.copy2(first / _INDEX, to)
+    for path in second.iterdir():
+        if path.is_file() and not path.name.endswith(_WEIGHTS):
+            shutil.copy2(path, to)

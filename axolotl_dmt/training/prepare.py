@@ -1,0 +1,168 @@
+"""From a checked run to a trainer that follows its plan: the rows, the plan, the callbacks."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from axolotl_dmt.config.reading import stage_defaults
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.plan.training_plan import TrainingPlan
+from axolotl_dmt.ranks import Ranks
+from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.training import resume
+from axolotl_dmt.training.adapters import StackedAdapters, stacked_adapters
+from axolotl_dmt.training.callback import StageCallback
+from axolotl_dmt.training.environment import hardware, installed_versions
+from axolotl_dmt.training.interruption import interruption_message
+from axolotl_dmt.training.pool import RowPool
+from axolotl_dmt.training.progress import StageProgress
+from axolotl_dmt.training.recorder import Recorder
+from axolotl_dmt.training.run import Run
+from axolotl_dmt.training.trainer import StageTrainerMixin
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedRun:
+    """A run whose rows are loaded and whose plan is compiled.
+
+    Attributes:
+        run: the checked run.
+        pool: the tokenised rows.
+        plan: the plan, with its rows memory-mapped from `OUTPUT_DIR/dmt/plan.next`.
+        ranks: this process among the processes of the run.
+    """
+
+    run: Run
+    pool: RowPool
+    plan: TrainingPlan
+    ranks: Ranks
+
+
+def prepare(run: Run, cfg: Any) -> PreparedRun:
+    """Load the pool and compile the plan; Axolotl then trains one epoch of it.
+
+    The first process of each host compiles and checks the plan and writes it to
+    `OUTPUT_DIR/dmt/plan.next`, where it stays until training starts; the others share its
+    memory-mapped rows.
+
+    Args:
+        run: the checked run.
+        cfg: Axolotl's validated configuration; changed in place.
+
+    Raises:
+        DMTError: a mistake that only the rows show, or the run would resume from a checkpoint of
+            another plan.
+    """
+    _check_defaults(run, cfg)
+    ranks = Ranks()
+    pool = run.load_pool(cfg)
+    folder = RunFolder.of_config(cfg).next_plan
+
+    def write_plan() -> None:
+        plan = run.compile(cfg, pool.domains)
+        if run.schedule.choice is not None:
+            print(f"axolotl-dmt: {run.schedule.choice[0].summary()}", file=sys.stderr)
+        _check_resume(run, cfg, plan)
+        plan.save(folder)
+
+    ranks.once_a_host(write_plan)
+    # All epochs of all stages are in the plan.
+    cfg.num_epochs = 1
+    if run.schedule.config.val_rows and cfg.sample_packing and cfg.eval_sample_packing is None:
+        # a domain's few held-out rows would not fill one batch of packs
+        cfg.eval_sample_packing = False
+    return PreparedRun(run=run, pool=pool, plan=TrainingPlan.load(folder), ranks=ranks)
+
+
+def _check_defaults(run: Run, cfg: Any) -> None:
+    """Refuse a setting that changed between the raw YAML and the validated configuration.
+
+    The stages were resolved with its former value.
+    """
+    validated = stage_defaults(cfg)
+    for name, value in vars(run.schedule.defaults).items():
+        if getattr(validated, name) != value:
+            key = "num_epochs" if name == "epochs" else name
+            problem = f"{value} became {getattr(validated, name)} after the stages were resolved"
+            raise DMTError(key, problem, "list axolotl_dmt.DMTPlugin after the plugin that does it")
+
+
+def _check_resume(run: Run, cfg: Any, plan: TrainingPlan) -> None:
+    output_dir = Path(cfg.output_dir)
+    checkpoint = cfg.resume_from_checkpoint
+    if checkpoint is None and cfg.auto_resume_from_checkpoints:
+        resume.set_aside_incomplete(output_dir)
+        checkpoint = next(reversed(RunFolder(output_dir).checkpoints()), None)
+    if checkpoint is not None:
+        replan = run.schedule.config.on_plan_change == "replan"
+        resume.check_plan(Path(checkpoint), plan, replan=replan)
+
+
+def follow_plan(
+    prepared: PreparedRun, cfg: Any, trainer: Any
+) -> tuple[list[TrainerCallback], Recorder]:
+    """Make a trainer follow the plan.
+
+    Args:
+        prepared: the prepared run.
+        cfg: Axolotl's validated configuration.
+        trainer: the trainer that Axolotl built.
+
+    Returns:
+        The callbacks that act at the starts and ends of stages, and the recorder of the results.
+
+    Raises:
+        DMTError: the trainer cannot follow a plan, or its model does not fit the stages.
+    """
+    if not isinstance(trainer, StageTrainerMixin):
+        raise DMTError(
+            "plugins",
+            f"another plugin chose the trainer {type(trainer).__name__}",
+            "list axolotl_dmt.DMTPlugin first",
+        )
+    run, plan, pool = prepared.run, prepared.plan, prepared.pool
+    trainer.follow_plan(plan, pool.layout, _adapters(prepared, cfg, trainer))
+    recorder = Recorder(
+        Path(cfg.output_dir),
+        plan,
+        writes=trainer.is_world_process_zero(),  # type: ignore[attr-defined]
+        versions=installed_versions(),
+        settings=run.settings(cfg),
+        evaluate=run.schedule.config.evaluate,
+        config=run.raw,
+        domains=pool.domains,
+        hooks=run.schedule.config.hooks,
+        hardware=hardware(trainer.args.world_size),  # type: ignore[attr-defined]
+    )
+    trainer.dmt_recorder = recorder
+    trainer.dmt_interruption_message = partial(interruption_message, trainer, plan)
+    callbacks = [
+        StageProgress(trainer, plan),
+        StageCallback(
+            trainer=trainer,
+            plan=plan,
+            config=run.schedule.config,
+            recorder=recorder,
+            tasks=run.tasks,
+            ranks=prepared.ranks,
+        ),
+    ]
+    return callbacks, recorder
+
+
+def _adapters(prepared: PreparedRun, cfg: Any, trainer: Any) -> StackedAdapters | None:
+    plan, stages = prepared.plan, prepared.run.schedule.stages
+    skipped = stages[: -len(plan.stages)] if cfg.lora_model_dir else ()
+    return stacked_adapters(
+        trainer.model,
+        plan,
+        loaded=bool(cfg.lora_model_dir),
+        earlier=sum(bool(stage.new_adapter) for stage in skipped[1:]),
+        rank=cfg.lora_r,
+    )

@@ -1,0 +1,101 @@
+"""Shows the current stage in the progress bar and logs how long it will take."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from axolotl.utils.logging import get_logger
+from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState
+from transformers import TrainingArguments as Arguments
+
+from axolotl_dmt.console import is_quiet
+from axolotl_dmt.plan.training_plan import StagePlan, TrainingPlan
+from axolotl_dmt.report.format import duration
+
+LOG = get_logger("axolotl_dmt")
+
+SHORTEST_ESTIMATE = 30.0
+"""Seconds; a shorter estimate is not logged."""
+
+
+class StageProgress(TrainerCallback):
+    """Names the stage in the bar of the trainer's `ProgressCallback`, and logs estimates.
+
+    It must precede `StageCallback`, which saves and scores in the same events: that takes time of
+    its own and has a bar of its own.
+    """
+
+    def __init__(self, trainer: Any, plan: TrainingPlan) -> None:
+        """Start with no stage entered.
+
+        Args:
+            trainer: the trainer whose progress bar is used.
+            plan: the plan that the trainer follows.
+        """
+        self.trainer, self.plan = trainer, plan
+        self.entered, self.first_step, self.started = -1, 0, 0.0
+        self.pace: float | None = None  # seconds a token, or a step where tokens are unknown
+        self.estimated = False
+
+    def on_train_begin(
+        self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Hide the progress bar if nobody watches it (see `is_quiet`)."""
+        bar = self._bar()
+        if bar is not None and is_quiet():
+            bar.clear()
+            bar.disable = True
+
+    def on_step_begin(
+        self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Name the stage in the bar where it starts, and where a run resumes."""
+        stage = self.plan.stages[self.plan.stage_at(state.global_step)]
+        if stage.index == self.entered:
+            return
+        self.entered, self.first_step = stage.index, state.global_step
+        self.started, self.estimated = time.monotonic(), False
+        bar = self._bar()
+        if bar is not None:
+            bar.set_description(self._label(stage))
+        if self.pace is not None:
+            self._estimate(stage, state.global_step, self.pace, "at the previous stage's pace")
+
+    def on_step_end(
+        self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Log an estimate once the stage's pace is known, and its duration when it ends."""
+        stage = self.plan.stages[self.plan.stage_at(state.global_step - 1)]
+        done, seconds = state.global_step - self.first_step, time.monotonic() - self.started
+        if state.global_step == stage.end_step:
+            self.pace = seconds / self._work(stage, done)
+            LOG.info("%s: trained in %s", self._label(stage), duration(seconds))
+        # The first steps also compile and allocate.
+        elif not self.estimated and done >= 5 and done * 20 >= stage.steps:
+            pace = seconds / self._work(stage, done)
+            self._estimate(stage, state.global_step, pace, "at its pace so far")
+
+    def _estimate(self, stage: StagePlan, step: int, pace: float, why: str) -> None:
+        self.estimated = True
+        left = stage.end_step - step
+        seconds = pace * self._work(stage, left)
+        if seconds >= SHORTEST_ESTIMATE:
+            message = "%s: about %s for its remaining %d steps, %s"
+            LOG.info(message, self._label(stage), duration(seconds), left, why)
+
+    def _work(self, stage: StagePlan, steps: int) -> float:
+        """Return the tokens of a number of steps, or that number where tokens are unknown."""
+        tokens = [draw.tokens for draw in stage.domains.values()]
+        total = sum(count for count in tokens if count is not None)
+        return steps * total / stage.steps if total and None not in tokens else float(steps)
+
+    def _label(self, stage: StagePlan) -> str:
+        return f"stage {stage.index + 1}/{len(self.plan.stages)} {stage.name}"
+
+    def _bar(self) -> Any:
+        """Return the trainer's bar; None on ranks without one and with `disable_tqdm: true`."""
+        for callback in self.trainer.callback_handler.callbacks:
+            if isinstance(callback, ProgressCallback):
+                return callback.training_bar
+        return None

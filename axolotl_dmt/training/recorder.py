@@ -1,0 +1,202 @@
+"""Writes a run's results file while it trains, and its report at the end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from axolotl_dmt.config.args import EvaluateConfig
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.evaluation.scores import Evaluation, with_scores
+from axolotl_dmt.hooks.loading import shown
+from axolotl_dmt.plan.inputs import Domain
+from axolotl_dmt.plan.training_plan import StagePlan, TrainingPlan
+from axolotl_dmt.results.config_file import save_config, sources
+from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.results.results import (
+    EVALUATE,
+    HARDWARE,
+    HOOKS,
+    SOURCES,
+    Results,
+    Score,
+    StageResult,
+)
+from axolotl_dmt.training.earlier_run import set_aside
+
+LOG = logging.getLogger("axolotl_dmt")
+
+
+class Recorder:
+    """Writes `OUTPUT_DIR/dmt/results.json` after every stage; only the main process writes.
+
+    When a new run starts, the products of an earlier run in the same folder are set aside. A
+    resumed run continues its own results.
+
+    Attributes:
+        folder: `OUTPUT_DIR/dmt`.
+        plan: the plan that is trained.
+        writes: whether this process writes files.
+        config: the run's YAML, which is saved beside the results.
+        results: the results so far.
+        timings: seconds of each part of the run so far.
+        reports: the report's files, once it is written.
+    """
+
+    def __init__(
+        self,
+        output_dir: Path,
+        plan: TrainingPlan,
+        *,
+        writes: bool,
+        versions: Mapping[str, str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        evaluate: EvaluateConfig | None = None,
+        config: Mapping[str, Any] | None = None,
+        domains: Sequence[Domain] = (),
+        hooks: Sequence[str] = (),
+        hardware: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = RunFolder(output_dir)
+        self.plan, self.writes, self.config = plan, writes, config
+        self.results = Results(
+            plan_fingerprint=plan.fingerprint,
+            plan=plan.to_json(),
+            versions=versions or {},
+            settings=settings or {},
+            # for `axolotl dmt evaluate` and `axolotl dmt recipe export`
+            extra=(
+                ({EVALUATE: evaluate.model_dump(exclude_none=True)} if evaluate else {})
+                | ({SOURCES: sources(config, domains)} if config else {})
+                | ({HOOKS: [shown(name) for name in hooks]} if hooks else {})
+                | ({HARDWARE: dict(hardware)} if hardware else {})
+            ),
+        )
+        self.timings: dict[str, float] = {}
+        self.started = time.monotonic()
+        self.reports: list[Path] = []
+
+    @property
+    def path(self) -> Path:
+        """The path of the results file."""
+        return self.folder.results
+
+    def start(self, *, resumed: bool, wait: Callable[[], None]) -> None:
+        """Continue the results of the run that is resumed, or set an earlier run aside.
+
+        The YAML is saved in both cases.
+
+        Args:
+            resumed: whether the run continues from a checkpoint.
+            wait: returns once every rank has called it.
+
+        Raises:
+            DMTError: the results of the resumed run cannot be read.
+        """
+        earlier = Results.load(self.path) if resumed and self.path.is_file() else None
+        continues = resumed and self._is_of_this_plan(earlier)
+        if continues and earlier is not None:
+            self.results = replace(self.results, stages=earlier.stages, baseline=earlier.baseline)
+            self.timings = dict(earlier.timings)
+        wait()  # every rank must have read the files before they are moved
+        if self.writes and not continues:
+            moved_to = set_aside(self.folder.output_dir, with_checkpoints=not resumed)
+            if moved_to is not None:
+                LOG.warning("the files of an earlier run are kept in %s", moved_to)
+        if self.writes and self.config:
+            save_config(self.config, self.folder.output_dir)
+        wait()
+
+    def _is_of_this_plan(self, earlier: Results | None) -> bool:
+        """Whether the run in the folder, which has these results, was trained by this plan."""
+        if earlier is not None:
+            return earlier.plan_fingerprint == self.plan.fingerprint
+        try:
+            return TrainingPlan.load(self.folder.plan).fingerprint == self.plan.fingerprint
+        except DMTError:  # without a plan file, nothing contradicts it
+            return True
+
+    def is_scored(self, stage: StagePlan) -> bool:
+        """Whether this run, or the run that it resumes, scored this stage without an error."""
+        return any(
+            done.name == stage.name and done.scores and not done.error
+            for done in self.results.stages
+        )
+
+    def scores(self, stage: StagePlan) -> Mapping[str, Score]:
+        """Return a stage's scores by ability; empty where it was not scored."""
+        scores = (done.scores for done in self.results.stages if done.name == stage.name)
+        return next(scores, {})
+
+    def baseline(self, evaluation: Evaluation) -> None:
+        """Record the scores of the untrained model."""
+        self.timings["evaluate before"] = evaluation.seconds
+        result = self._result("baseline", 0, {}, evaluation)
+        self.results = replace(self.results, baseline=result)
+        self._save()
+
+    def stage_trained(self, stage: StagePlan, *, seconds: float) -> None:
+        """Record the training time of a stage."""
+        self.timings[f"train {stage.name}"] = seconds
+
+    def stage_done(
+        self, stage: StagePlan, evaluation: Evaluation | None, losses: Mapping[str, float]
+    ) -> None:
+        """Record a stage's end, its scores where it was evaluated, and its held-out losses."""
+        if evaluation is not None:
+            self.timings[f"evaluate {stage.name}"] = evaluation.seconds
+        rows = {name: draw.rows for name, draw in stage.domains.items()}
+        result = self._result(stage.name, stage.end_step, rows, evaluation)
+        if losses:
+            result = replace(result, extra={**result.extra, "held_out_loss": dict(losses)})
+        self.results = self.results.with_stage(result)
+        self._save()
+
+    def finish(self, log_history: Sequence[Mapping[str, Any]]) -> None:
+        """Write the final results, with the learning curve, and the report."""
+        curve = tuple(
+            {
+                "step": entry["step"],
+                "stage": self.plan.stages[self.plan.stage_at(entry["step"] - 1)].name,
+                "loss": entry["loss"],
+                "learning_rate": entry.get("learning_rate"),
+            }
+            for entry in log_history
+            if "loss" in entry and entry.get("step", 0) > 0
+        )
+        self.timings["train and evaluate"] = time.monotonic() - self.started
+        self.results = replace(self.results, learning_curve=curve)
+        self._save()
+        if self.writes:
+            from axolotl_dmt.report.write import write_report
+
+            self.reports = write_report(self.results, self.folder.dmt)
+
+    def show(self) -> None:
+        """Print the table of abilities by stage and the paths of the report's files."""
+        if not self.writes or not self.reports:
+            return
+        from rich.console import Console
+
+        from axolotl_dmt.report.terminal import terminal_table
+
+        console = Console()
+        console.print()
+        console.print(terminal_table(self.results))
+        for path in self.reports:
+            console.print(f"  {path}", style="dim", highlight=False)
+
+    def _result(
+        self, name: str, end_step: int, rows: Mapping[str, int], evaluation: Evaluation | None
+    ) -> StageResult:
+        result = StageResult(name=name, end_step=end_step, rows=rows)
+        return result if evaluation is None else with_scores(result, evaluation)
+
+    def _save(self) -> None:
+        self.results = replace(self.results, timings=dict(self.timings))
+        if self.writes:
+            self.results.save(self.path)

@@ -1,0 +1,182 @@
+"""A training run under a `dmt:` block: its checked YAML, its rows and its plan."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from axolotl_dmt.checks.axolotl_keys import check_output_dir
+from axolotl_dmt.checks.schedule import check_schedule
+from axolotl_dmt.checks.stages import set_required_keys
+from axolotl_dmt.config.reading import Schedule
+from axolotl_dmt.config.replay import domains_by_loss, losses_path
+from axolotl_dmt.errors import DMTErrors, Problems
+from axolotl_dmt.evaluation.tasks import Tasks
+from axolotl_dmt.plan.inputs import Domain, Stage
+from axolotl_dmt.plan.row_losses import RowLosses
+from axolotl_dmt.plan.training_plan import TrainingPlan
+from axolotl_dmt.results.config_file import raw_config
+from axolotl_dmt.training.environment import check_axolotl
+
+if TYPE_CHECKING:
+    from axolotl_dmt.training.pool import RowPool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What is known about a run once its YAML is checked.
+
+    Attributes:
+        schedule: the checked schedule, with its resolved stages.
+        tasks: the tasks to score on, or None where nothing is scored.
+        raw: the YAML as the user wrote it, without secrets.
+    """
+
+    schedule: Schedule
+    tasks: Tasks | None
+    raw: dict[str, Any]
+
+    @classmethod
+    def from_raw(cls, cfg: dict[str, Any]) -> Run:
+        """Check the raw YAML and prepare it for Axolotl's validation.
+
+        The stages are resolved here, once for the whole run: what they need of Axolotl has to be
+        set before Axolotl validates the configuration.
+
+        Args:
+            cfg: the raw configuration. It is changed in place: `dmt` takes the domains of the
+                datasets, since Axolotl drops them, and keys that the stages need are set.
+
+        Raises:
+            DMTError: with every mistake in the YAML.
+        """
+        check_axolotl()
+        schedule, mistakes = check_schedule(cfg)
+        problems = Problems(mistakes)
+        problems.attempt(check_output_dir, cfg)
+        if schedule is None or problems:
+            raise DMTErrors(problems)
+        config = schedule.config
+        if config.hooks:
+            cfg["dmt"]["hooks"] = list(config.hooks)
+        raw = raw_config(copy.deepcopy(dict(cfg)))
+        for entry in cfg["datasets"]:
+            entry.pop("domain", None)
+        cfg["dmt"]["dataset_domains"] = list(schedule.dataset_domains)
+        set_required_keys(cfg, schedule.stages)
+        tasks = Tasks(config.evaluate) if config.evaluate and config.evaluates else None
+        return cls(schedule=schedule, tasks=tasks, raw=raw)
+
+    @cached_property
+    def row_losses(self) -> RowLosses | None:
+        """The losses that the stages select rows by; None where no stage does.
+
+        Raises:
+            DMTError: there is no such file, or it cannot be read.
+        """
+        if not domains_by_loss(self.schedule.stages):
+            return None
+        return RowLosses.load(losses_path(self.schedule.config))
+
+    def load_pool(self, cfg: Any) -> RowPool:
+        """Tokenise every dataset, or read it from Axolotl's cache.
+
+        Args:
+            cfg: Axolotl's validated configuration.
+
+        Raises:
+            DMTError: rows are missing, or the row losses were measured on other rows.
+        """
+        from axolotl_dmt.training.pool import load_pool
+
+        stages = self.schedule.stages
+        pool = load_pool(
+            cfg,
+            self.schedule.dataset_domains,
+            columns=score_columns(stages),
+            val_rows=self._val_rows(),
+            remasked=differently_masked(stages),
+            seed=self.schedule.seed,
+        )
+        if self.row_losses is None:
+            return pool
+        path = losses_path(self.schedule.config)
+        return pool.with_losses(self.row_losses, domains_by_loss(stages), path)
+
+    def compile(self, cfg: Any, domains: Sequence[Domain]) -> TrainingPlan:
+        """Compile the plan for these domains under Axolotl's validated configuration.
+
+        Raises:
+            DMTError: a mistake that only the rows show, or k was chosen for another plan.
+        """
+        from axolotl_dmt.training.packing import packing
+
+        return self.schedule.compile_plan(
+            domains,
+            global_batch=cfg.batch_size,
+            packing=packing(cfg) if cfg.sample_packing else None,
+        )
+
+    def settings(self, cfg: Any) -> dict[str, Any]:
+        """Return the settings that the report of the run shows."""
+        settings = {
+            name: getattr(cfg[name], "value", cfg[name])
+            for name in _REPORTED_KEYS
+            if cfg[name] is not None
+        }
+        if self.row_losses is not None:
+            path, losses = losses_path(self.schedule.config), self.row_losses
+            settings["row_losses"] = f"{path} of {losses.model}, digest {losses.digest}"
+        if self.schedule.choice is not None:
+            settings["k"] = self.schedule.choice[0].summary()
+        return settings
+
+    def _val_rows(self) -> dict[str, int]:
+        """Return the number of held-out rows by domain."""
+        val_rows = self.schedule.config.val_rows or 0
+        if isinstance(val_rows, int):
+            return dict.fromkeys(self.schedule.domains, val_rows)
+        return val_rows
+
+
+_REPORTED_KEYS = (
+    "base_model",
+    "adapter",
+    "sequence_len",
+    "sample_packing",
+    "micro_batch_size",
+    "gradient_accumulation_steps",
+    "batch_size",
+    "optimizer",
+    "learning_rate",
+    "lr_scheduler",
+    "weight_decay",
+    "bf16",
+    "seed",
+)
+"""The keys of Axolotl that `results.json` and the report show."""
+
+
+def score_columns(stages: Sequence[Stage]) -> dict[str, tuple[str, ...]]:
+    """Return the columns that `select: score:<column>` names, by the domain that has them."""
+    columns: dict[str, dict[str, None]] = {}
+    for stage in stages:
+        for domain in stage.mix:
+            select = stage.select
+            method = select if isinstance(select, str) else select.get(domain, "random")
+            if method.startswith("score:"):
+                columns.setdefault(domain, {})[method.removeprefix("score:")] = None
+    return {domain: tuple(names) for domain, names in columns.items()}
+
+
+def differently_masked(stages: Sequence[Stage]) -> dict[str, str]:
+    """Return the domains whose inputs a stage masks differently, with the first such stage."""
+    stage_names: dict[str, str] = {}
+    for stage in stages:
+        if stage.train_on_inputs is not None:
+            domains = (name for name, amount in stage.mix.items() if amount.value)
+            stage_names = {**dict.fromkeys(domains, stage.name), **stage_names}
+    return stage_names

@@ -1,0 +1,141 @@
+"""The trainer that follows a plan.
+
+`stage_trainer` extends Axolotl's trainer, or another plugin's, with a sampler that deals the plan's
+rows in order and a loss to which blank rows add nothing. `callback.StageCallback` acts where a
+stage starts or ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from axolotl.core.trainers import AxolotlTrainer
+from transformers import Trainer
+
+from axolotl_dmt.plan.training_plan import TrainingPlan
+from axolotl_dmt.report.model_card import update_card
+from axolotl_dmt.training.adapters import StackedAdapters, is_stacked
+from axolotl_dmt.training.blank_steps import BlankStep, steps_with_blanks
+from axolotl_dmt.training.interruption import MakeMessage, line_on_signal
+from axolotl_dmt.training.pool_layout import PoolLayout
+from axolotl_dmt.training.recorder import Recorder
+from axolotl_dmt.training.samplers import PlanPackSampler, PlanSampler
+from axolotl_dmt.training.tokenised_rows import IGNORED
+
+
+class StageTrainerMixin:
+    """What `stage_trainer` adds to a trainer class; it changes nothing before `follow_plan`.
+
+    Attributes:
+        dmt_plan: the plan to train by.
+        dmt_layout: where the plan's rows lie in the training dataset.
+        dmt_adapters: the adapters of earlier stages, where a stage starts a fresh one.
+        dmt_recorder: holds the results that the model card shows.
+        dmt_interruption_message: makes the line that an interrupted training prints.
+        dmt_blank_steps: the steps that hold blank micro batches.
+        dmt_decaying: for each of the optimiser's parameter groups, whether weight decay applies.
+    """
+
+    dmt_plan: TrainingPlan | None = None
+    dmt_layout: PoolLayout
+    dmt_adapters: StackedAdapters | None = None
+    dmt_recorder: Recorder | None = None
+    dmt_interruption_message: MakeMessage | None = None
+    dmt_blank_steps: Mapping[int, BlankStep]
+    dmt_decaying: Sequence[bool] = ()
+
+    def follow_plan(
+        self: Any, plan: TrainingPlan, layout: PoolLayout, adapters: StackedAdapters | None = None
+    ) -> None:
+        """Train by a plan from now on.
+
+        Args:
+            plan: the plan.
+            layout: where its rows lie in the training dataset.
+            adapters: the adapters of earlier stages, where a stage starts a fresh one.
+        """
+        self.dmt_plan, self.dmt_layout, self.dmt_adapters = plan, layout, adapters
+        self.dmt_blank_steps = steps_with_blanks(
+            plan, self.args.gradient_accumulation_steps, self.args.world_size
+        )
+
+    def train(self: Any, *args: Any, **kwargs: Any) -> Any:
+        """Train as the base class does; rank 0 prints a line where a signal ends the training."""
+        message = self.dmt_interruption_message if self.is_world_process_zero() else None
+        with line_on_signal(message):
+            return super().train(*args, **kwargs)  # type: ignore[misc]
+
+    def _load_from_checkpoint(self: Any, resume_from_checkpoint: str, model: Any = None) -> None:
+        folder = Path(resume_from_checkpoint)
+        if self.dmt_adapters is None or not is_stacked(folder, self.model):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
+        else:
+            self.dmt_adapters.load(folder)
+
+    def _get_train_sampler(self: Any, train_dataset: Any = None) -> Any:
+        if self.dmt_plan is None:
+            return super()._get_train_sampler(train_dataset)  # type: ignore[misc]
+        if self.dmt_plan.pack_offsets is None:
+            return PlanSampler(self.dmt_plan, self.dmt_layout)
+        micro_batches = self.args.gradient_accumulation_steps * self.args.world_size
+        packs = self.dmt_plan.packs_per_step // micro_batches
+        return PlanPackSampler(self.dmt_plan, self.dmt_layout, packs)
+
+    def create_optimizer(self: Any, *args: Any, **kwargs: Any) -> Any:
+        """Create the base class's optimiser and note which of its groups have weight decay.
+
+        They are noted here because DeepSpeed and FSDP replace the parameters in the groups later.
+        """
+        optimizer = super().create_optimizer(*args, **kwargs)  # type: ignore[misc]
+        names = set(self.get_decay_parameter_names(self.model))
+        decaying = {id(p) for name, p in self.model.named_parameters() if name in names}
+        self.dmt_decaying = [
+            any(id(parameter) in decaying for parameter in group["params"])
+            for group in optimizer.param_groups
+        ]
+        return optimizer
+
+    def create_model_card(self: Any, *args: Any, **kwargs: Any) -> None:
+        """Write the base class's model card and add a section on the stages and their scores."""
+        super().create_model_card(*args, **kwargs)  # type: ignore[misc]
+        if self.dmt_recorder is not None and self.is_world_process_zero():
+            update_card(Path(self.args.output_dir), self.dmt_recorder.results)
+
+    def compute_loss(
+        self: Any, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any
+    ) -> Any:
+        """Compute the base class's loss; a micro batch that holds only blank rows adds nothing.
+
+        The mean over no tokens is NaN, so the loss of such a micro batch is computed on its
+        inputs and multiplied by zero. The step's other micro batches get a larger weight, so that
+        the gradient is the mean over the micro batches with real rows.
+        """
+        step = None
+        if self.dmt_plan is not None and model.training:
+            step = self.dmt_blank_steps.get(self.state.global_step)
+        if step is None:
+            return super().compute_loss(  # type: ignore[misc]
+                model, inputs, return_outputs=return_outputs, **kwargs
+            )
+        by_tokens = kwargs.get("num_items_in_batch") is not None
+        weight = step.rank_weight if by_tokens else step.micro_batch_weight
+        if bool((inputs["labels"] == IGNORED).all()):
+            weight = 0.0
+            inputs = {**inputs, "labels": inputs["input_ids"]}
+            kwargs["num_items_in_batch"] = None
+        loss, outputs = super().compute_loss(  # type: ignore[misc]
+            model, inputs, return_outputs=True, **kwargs
+        )
+        return (loss * weight, outputs) if return_outputs else loss * weight
+
+
+def stage_trainer(base: type[Trainer] | None) -> type[Trainer]:
+    """Return a trainer class that can follow a plan.
+
+    Args:
+        base: the class to extend, such as another plugin's; None for Axolotl's.
+    """
+    base = base or AxolotlTrainer
+    return type(f"Stage{base.__name__}", (StageTrainerMixin, base), {})

@@ -1,0 +1,214 @@
+"""`axolotl dmt check`: every mistake at once, each with its line, offline and without a model."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from axolotl_dmt.checks.yaml_check import check_file
+from axolotl_dmt.cli.main import dmt
+from tests.e2e.runs import environment
+from tests.mistakes import assert_mistake, assert_mistakes
+
+ROOT = Path(__file__).parents[2]
+TEMPLATES = sorted(ROOT.glob("yaml_templates/**/*.yaml"))
+
+GOOD = """\
+base_model: org/model
+plugins:
+  - axolotl_dmt.DMTPlugin
+datasets:
+  - {path: org/math, type: alpaca, domain: math}
+  - {path: org/chat, type: alpaca, domain: general}
+dmt:
+  strategy: dmt
+  k: 1/16
+learning_rate: 2e-5
+micro_batch_size: 2
+gradient_accumulation_steps: 1
+num_epochs: 1
+output_dir: outputs/check
+"""
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def mistakes(text: str, **settings: bool) -> list[str]:
+    Path("dmt.yaml").write_text(text)
+    return check_file("dmt.yaml", **settings)
+
+
+def test_a_good_yaml_has_no_mistakes_and_leaves_no_folder_behind() -> None:
+    assert mistakes(GOOD) == []
+    assert not Path("outputs").exists()
+
+
+def test_every_mistake_is_told_at_once_each_with_its_line() -> None:
+    found = mistakes(
+        """\
+base_model: /no/such/model
+plugins:
+  - axolotl_dmt.DMTPlugin
+datasets:
+  - {path: missing.jsonl, type: alpaca, domain: math}
+  - path: org/chat
+    type: alpaca
+    domain: general
+learning_rate: 2e-5
+micro_batch_sise: 4
+micro_batch_size: x
+gradient_accumulation_steps: []
+sequence_len: 100
+sequence_len: 200
+deepspeed: zero9.json
+rl: dpo
+dmt:
+  k: 3
+  stages:
+    - name: a
+      mix: {math: 1/0, mth: 1}
+    - name: b
+      mix:
+        general: all
+        code: 1/4
+      order: sideways
+  hooks: [nope.py]
+  val_rows: {chat: 5}
+  evaluate:
+    tasks: [dmt_math, no_such_task]
+    data: {maths: x, math: missing_test.jsonl}
+    when: {every_steps: 0}
+    model: vllm
+    prompt: "Q:"
+"""
+    )
+    told = [":".join(line.split(":")[1:3]) for line in found]
+    assert told == [
+        "1: base_model",
+        "5: datasets[0].path",
+        "10: micro_batch_sise",
+        "11: micro_batch_size",
+        "12: gradient_accumulation_steps",
+        "14: sequence_len",
+        "15: deepspeed",
+        "16: rl",
+        "18: dmt.k",
+        "21: dmt.stages[0].mix.math",
+        "21: dmt.stages[0].mix.mth",
+        "25: dmt.stages[1].mix.code",
+        "26: dmt.stages[1].order",
+        "27: dmt.hooks[0]",
+        "28: dmt.val_rows.chat",
+        "30: dmt.evaluate.tasks[1]",
+        "31: dmt.evaluate.data.maths",
+        "31: dmt.evaluate.data.math",
+        "32: dmt.evaluate.when",
+        "33: dmt.evaluate.model",
+        "34: dmt.evaluate.prompt",
+    ]
+    assert "did you mean micro_batch_size?" in found[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ("a: 1\nb: [1\nc: 2\n", "dmt.yaml:3", "expected ',' or ']'"),
+        ("a:\n\tb: 1\n", "dmt.yaml:2", "found character '\\t'"),
+        ("", "dmt.yaml", ""),
+        ("- a\n", "dmt.yaml", ""),
+        ("base_model: org/m\n", "dmt.yaml: dmt", ""),
+        (
+            GOOD.replace("  - axolotl_dmt.DMTPlugin\n", "  []\n"),
+            "dmt.yaml:2: plugins",
+            "axolotl_dmt.DMTPlugin",
+        ),
+        (GOOD + "dataset_prepared: x\n", "dmt.yaml:15: dataset_prepared", "did you mean"),
+        (
+            GOOD.replace("DMTPlugin\n", "DMTPlugin\n  - axolotl.no_such.Plugin\n"),
+            "dmt.yaml:4: plugins[1]",
+            "axolotl.no_such.Plugin",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_file_as_a_whole(text: str, key: str, value: str) -> None:
+    lines = mistakes(text)
+    (line,) = [line for line in lines if line.startswith(f"{key}: ")] or lines
+    assert_mistake(line, key, value)
+    assert not any("\n" in line for line in lines)
+
+
+def test_a_column_that_a_data_file_does_not_have_is_told_with_its_line() -> None:
+    Path("math.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
+    entry = """\
+  - path: math.jsonl
+    type:
+      field_instruction: questoin
+      field_output: answer
+    domain: math
+"""
+    text = GOOD.replace("  - {path: org/math, type: alpaca, domain: math}\n", entry)
+    key = "dmt.yaml:7: datasets[0].type.field_instruction"
+    assert_mistakes(mistakes(text), (key, "'questoin'", "math.jsonl", "answer", "'question'?"))
+    assert mistakes(text, files=False) == []
+
+
+def test_keys_of_other_plugins_are_known() -> None:
+    plugin = "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin"
+    text = GOOD.replace("DMTPlugin\n", f"DMTPlugin\n  - {plugin}\n") + "cut_cross_entropy: true\n"
+    assert not any("unknown key" in line for line in mistakes(text))
+
+
+def test_anchors_and_merges_are_no_doubles() -> None:
+    text = GOOD.replace(
+        "  - {path: org/math, type: alpaca, domain: math}\n"
+        "  - {path: org/chat, type: alpaca, domain: general}\n",
+        "  - &first {path: org/math, type: alpaca, domain: math}\n"
+        "  - {<<: *first, domain: general}\n",
+    )
+    assert mistakes(text) == []
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.stem)
+def test_every_template_passes(template: Path) -> None:
+    if "studies" in template.parts:
+        pytest.skip("a study is no Axolotl YAML")
+    assert check_file(template, files=False) == []
+
+
+def test_the_quickstart_passes_with_its_data(toy: Path, tmp_path: Path) -> None:
+    text = (ROOT / "yaml_templates/quickstart.yaml").read_text()
+    text = text.replace("outputs/quickstart-data", str(toy))
+    assert mistakes(text) == []
+
+
+def test_the_command_ends_with_1_where_there_is_a_mistake() -> None:
+    Path("dmt.yaml").write_text(GOOD)
+    done = CliRunner().invoke(dmt, ["check", "dmt.yaml"])
+    assert done.exit_code == 0
+    assert done.output.startswith("dmt.yaml: ")
+    Path("dmt.yaml").write_text(GOOD.replace("1/16", "16"))
+    done = CliRunner().invoke(dmt, ["check", "dmt.yaml"])
+    assert done.exit_code == 1
+    assert_mistake(done.output.splitlines()[0], "dmt.yaml:9: dmt.k", 16)
+
+
+def test_nothing_slow_is_imported() -> None:
+    """What takes seconds to import is left alone: a check is over in less than five."""
+    Path("dmt.yaml").write_text(GOOD + "dataset_num_proc: 1\n")
+    code = (
+        "import sys; from axolotl_dmt.checks.yaml_check import check_file\n"
+        "assert check_file('dmt.yaml') == []\n"
+        "slow = ['transformers.trainer_utils', 'transformers.modeling_utils', 'lm_eval.tasks']\n"
+        "print([name for name in [*slow, 'datasets', 'peft'] if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "[]\n", done.stderr

@@ -1,0 +1,98 @@
+"""`axolotl dmt filter` keeps the rows in which nothing is found, and refuses in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from axolotl_dmt.cli.filter import filter_rows
+from axolotl_dmt.cli.main import dmt
+from axolotl_dmt.errors import DMTError
+
+ROWS = [
+    {"tag": "chat", "messages": [{"role": "user", "content": "Hello"}]},
+    {"tag": "code", "messages": [{"role": "user", "content": "Héllo\u2028there"}]},
+    {"tag": "chat", "messages": [{"role": "user", "content": "def f():"}]},
+]
+
+
+@pytest.fixture(params=["lines", "array"])
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    path = tmp_path / "rows.json"
+    lines = [json.dumps(row, ensure_ascii=False) for row in ROWS]
+    whole = "\n".join(lines) if request.param == "lines" else json.dumps(ROWS, indent=1)
+    path.write_text(whole, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("drop", "column", "kept"),
+    [
+        (r"def \w+\(", None, [0, 1]),
+        ("code", "tag", [0, 2]),
+        ("code", "messages", [0, 1, 2]),
+        ("(?i)HELLO|def ", "messages", [1]),
+    ],
+)
+def test_rows_in_which_it_is_found_are_left_out(
+    source: Path, tmp_path: Path, drop: str, column: str | None, kept: list[int]
+) -> None:
+    target = tmp_path / "new" / "kept.jsonl"
+    assert filter_rows(source, target, drop=drop, column=column) == (3, len(kept))
+    lines = target.read_text(encoding="utf-8").split("\n")
+    assert [json.loads(line) for line in lines if line] == [ROWS[index] for index in kept]
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    source = tmp_path / "rows.jsonl"
+    source.write_text('{"a": "x"}\n')
+    with pytest.raises(DMTError, match="--drop"):
+        filter_rows(source, tmp_path / "out", drop="(", column=None)
+    with pytest.raises(DMTError, match="no row has 'b'; columns: a"):
+        filter_rows(source, tmp_path / "out", drop="x", column="b")
+    with pytest.raises(DMTError, match="is the source"):
+        filter_rows(source, source, drop="x", column=None)
+    source.write_text("[1]")
+    with pytest.raises(DMTError, match=r"row 1 of .*rows\.jsonl"):
+        filter_rows(source, tmp_path / "out", drop="x", column=None)
+
+
+def test_a_file_that_is_there_is_written_over_only_where_that_is_said(
+    source: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "kept.jsonl"
+    target.write_text("mine")
+    command = ["filter", str(source), str(target), "--drop", "def "]
+    done = CliRunner().invoke(dmt, command)
+    assert (done.exit_code, target.read_text()) == (2, "mine")
+    assert done.output.startswith(f"axolotl-dmt: TARGET: {target} exists already; ")
+    assert CliRunner().invoke(dmt, [*command, "--overwrite"]).exit_code == 0
+    assert len(target.read_text(encoding="utf-8").strip().split("\n")) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {source.name, target.name}
+
+
+def test_the_source_is_never_the_target(source: Path, tmp_path: Path) -> None:
+    before = source.read_bytes()
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(source)
+    for target in (source, link):
+        done = CliRunner().invoke(
+            dmt, ["filter", str(source), str(target), "--drop", "def ", "--overwrite"]
+        )
+        assert (done.exit_code, source.read_bytes()) == (2, before)
+        assert "is the source" in done.output
+
+
+def test_a_target_that_cannot_be_written_is_named(source: Path) -> None:
+    done = CliRunner().invoke(dmt, ["filter", str(source), str(source / "x"), "--drop", "def "])
+    assert done.exit_code == 2
+    assert done.output.startswith(f"axolotl-dmt: TARGET: {source / 'x'} cannot be written (")
+
+
+def test_the_command_says_how_many_rows_are_left(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "kept.jsonl"
+    done = CliRunner().invoke(dmt, ["filter", str(source), str(target), "--drop", "def "])
+    assert done.output == f"{target}: 2 of 3 rows\n"

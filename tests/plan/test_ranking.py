@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.plan.ranking import Ranking
+from tests.pools import domain
+
+METHODS = ("random", "first", "longest", "shortest", "score:quality")
+KEY = "dmt.stages[0].select"
+
+
+def ranking(rows, method="random", seed=1, name="math", **fields):
+    scores = {"quality": np.random.default_rng(rows).normal(size=rows)}
+    return Ranking(domain(name, rows, scores=scores, **fields), method, seed, KEY)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("rows", [1, 2, 97, 70_001])
+def test_a_ranking_holds_every_row_once(method, rows):
+    assert np.array_equal(np.sort(ranking(rows, method).rows(0, rows)), np.arange(rows))
+
+
+def test_each_method_takes_the_rows_it_says():
+    pool = ranking(500, "longest").domain
+    lengths, quality = pool.lengths, pool.scores["quality"]
+
+    def taken(method):
+        return Ranking(pool, method, 1, KEY).rows(0, 50)
+
+    assert taken("first").tolist() == list(range(50))
+    assert lengths[taken("longest")].tolist() == sorted(lengths)[::-1][:50]
+    assert lengths[taken("shortest")].tolist() == sorted(lengths)[:50]
+    assert quality[taken("score:quality")].tolist() == sorted(quality)[::-1][:50]
+
+
+def test_rows_without_a_score_come_last():
+    scores = {"quality": np.array([np.nan, 1.0, np.nan, 3.0])}
+    order = Ranking(domain("math", 4, scores=scores), "score:quality", 1, KEY).rows(0, 4)
+    assert order.tolist() == [3, 1, 0, 2]
+
+
+def test_a_hook_may_rank_the_rows():
+    def odd_first(pool, key):
+        return np.argsort(np.arange(pool.rows) % 2 == 0, kind="stable")
+
+    order = Ranking(domain("math", 6), "odd_first", 1, KEY, {"odd_first": odd_first}).rows(0, 6)
+    assert order.tolist() == [1, 3, 5, 0, 2, 4]
+
+
+def test_a_hook_that_forgets_a_row_is_caught():
+    with pytest.raises(ValueError, match="each of the 6 rows of 'math' once"):
+        Ranking(domain("math", 6), "bad", 1, KEY, {"bad": lambda pool, key: np.zeros(6, int)})
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("best", "unknown selection 'best'"),
+        ("score:taste", "no column 'taste'"),
+        ("longest", "lengths"),
+    ],
+)
+def test_an_impossible_selection_names_its_key(method, said):
+    with pytest.raises(DMTError, match=said) as raised:
+        Ranking(domain("math", 6, lengths=None, trained=None), method, 1, KEY)
+    assert raised.value.key == KEY
+
+
+def test_the_random_ranking_depends_on_seed_name_and_size_alone():
+    whole = ranking(1000).rows(0, 1000)
+    other_lengths = ranking(1000, lengths=np.ones(1000, np.int32)).rows(0, 1000)
+    assert np.array_equal(whole, other_lengths)
+    assert not np.array_equal(whole, ranking(1000, seed=2).rows(0, 1000))
+    assert not np.array_equal(whole, ranking(1000, name="code").rows(0, 1000))
+
+
+@given(st.integers(1, 300), st.integers(0, 700), st.integers(0, 900), st.sampled_from(METHODS))
+@settings(max_examples=60, deadline=None)
+def test_draws_go_round_the_ranking(rows, start, count, method):
+    ranked = ranking(rows, method)
+    out = np.full(count, -9, np.int32)
+    ranked.fill(out, start, 1000)
+    expected = ranked.rows(0, rows)[np.arange(start, start + count) % rows] + 1000
+    assert sorted(out.tolist()) == sorted(expected.tolist())
+    assert out.dtype == np.int32
+
+
+@given(st.integers(1, 2000), st.integers(0, 5000), st.sampled_from(METHODS))
+@settings(max_examples=60, deadline=None)
+def test_tokens_are_those_of_the_draws(rows, count, method):
+    ranked = ranking(rows, method)
+    out = np.empty(count, np.int32)
+    ranked.fill(out, 0, 0)
+    assert ranked.tokens(count) == ranked.domain.lengths[out].sum()
+
+
+@given(st.integers(1, 500), st.floats(0, 40_000))
+@settings(max_examples=100, deadline=None)
+def test_no_other_count_comes_nearer_to_a_token_budget(rows, budget):
+    ranked = ranking(rows)
+    count = ranked.count_for(budget)
+    miss = abs(ranked.tokens(count) - budget)
+    for other in (count - 1, count + 1):
+        if other >= 0:
+            assert miss <= abs(ranked.tokens(other) - budget)
+
+
+def test_token_counts_hold_across_blocks(monkeypatch):
+    monkeypatch.setattr("axolotl_dmt.plan.ranking._BLOCK", 16)
+    ranked = ranking(100)
+    sums = np.cumsum(ranked.domain.lengths[ranked.rows(0, 100)])
+    for count in (0, 1, 15, 16, 17, 99, 100, 133):
+        whole, rest = divmod(count, 100)
+        expected = whole * sums[-1] + (sums[rest - 1] if rest else 0)
+        assert ranked.tokens(count) == expected
+        assert ranked.count_for(float(expected)) == count

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.plan.ranking import Ranking
+from axolotl_dmt.plan.solve import largest_remainder, solve_counts
+from tests.pools import domain, stage
+
+KEY = "dmt.stages[1]"
+SIZES = {"math": 1000, "code": 300, "general": 5000}
+
+
+def solve(mix, sizes=SIZES, lengths=True, **settings):
+    unknown = {} if lengths else {"lengths": None, "trained": None}
+    rankings = {
+        name: Ranking(domain(name, sizes[name], **unknown), "random", 7, "") for name in mix
+    }
+    return solve_counts(stage(mix, **settings), rankings, KEY), rankings
+
+
+def refused(mix, **settings):
+    with pytest.raises(DMTError) as raised:
+        solve(mix, **settings)
+    assert "\n" not in str(raised.value)
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("mix", "counts"),
+    [
+        ({"math": "all", "code": "all"}, (1000, 300)),
+        ({"general": "all", "math": "1/256", "code": "1/256"}, (5000, 4, 1)),
+        ({"math": 0.1, "code": {"rows": 7}}, (100, 7)),
+        ({"math": 1, "code": 1.0}, (1000, 300)),
+        ({"general": {"rows": 900}, "math": {"share": 0.1}}, (900, 100)),
+        (
+            {"general": {"rows": 700}, "math": {"share": 0.1}, "code": {"share": 0.2}},
+            (700, 100, 200),
+        ),
+        ({"general": {"rows": 100}, "math": {"share": "1/3"}}, (100, 50)),
+        ({"general": {"rows": 1000}, "math": {"share": 0.0001}}, (1000, 1)),
+        ({"math": {"share": 0.5}, "code": {"share": 0.5}}, (300, 300)),
+        ({"math": {"weight": 2}, "code": {"weight": 1}}, (600, 300)),
+        (
+            {"math": {"share": "1/2"}, "code": {"weight": 1}, "general": {"weight": 1}},
+            (600, 300, 300),
+        ),
+        ({"math": {"weight": 5}}, (1000,)),
+    ],
+)
+def test_amounts_become_exact_row_counts(mix, counts):
+    assert tuple(solve(mix)[0].values()) == counts
+
+
+def test_a_temperature_evens_out_the_weights():
+    mix = {"math": {"weight": 4}, "code": {"weight": 1}}
+    assert solve(mix)[0] == {"math": 1000, "code": 250}
+    assert solve(mix, temperature=2.0)[0] == {"math": 600, "code": 300}
+    assert solve(mix, temperature=1e9)[0] == {"math": 300, "code": 300}
+
+
+def test_a_positive_amount_never_rounds_to_nothing():
+    tiny = {"general": "all", "math": "1/5000", "code": {"tokens": 1}}
+    counts, _ = solve(tiny)
+    assert counts["math"] == counts["code"] == 1
+
+
+def test_max_repeats_lets_a_domain_be_drawn_more_than_once():
+    assert solve({"code": 2.5}, max_repeats=3)[0] == {"code": 750}
+    mix = {"math": {"weight": 1}, "code": {"weight": 1}}
+    assert solve(mix, max_repeats=2)[0] == {"math": 600, "code": 600}
+
+
+@given(st.integers(1, 40_000), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_a_token_budget_is_met_to_within_one_row(tokens, often):
+    counts, rankings = solve({"math": {"tokens": tokens}}, max_repeats=3 if often else 2)
+    got = rankings["math"].tokens(counts["math"])
+    assert abs(got - tokens) <= 60  # the longest row
+
+
+@given(
+    st.integers(1, 5000),
+    st.lists(st.integers(0, 30), min_size=1, max_size=8).filter(any),
+)
+@settings(max_examples=100, deadline=None)
+def test_shares_of_rows_are_met_to_within_one_row(rows, percents):
+    sizes = {f"d{i}": 100_000 for i in range(len(percents))} | {"general": 5000}
+    shares = {f"d{i}": Fraction(p, 250) for i, p in enumerate(percents) if p}
+    mix = {"general": {"rows": rows}} | {name: {"share": s} for name, s in shares.items()}
+    counts, _ = solve(mix, sizes)
+    total = Fraction(rows) / (1 - sum(shares.values()))
+    for name, share in shares.items():
+        assert counts[name] == 1 or abs(counts[name] - share * total) < 1
+    if all(share * total >= 1 for share in shares.values()):
+        assert abs(sum(counts.values()) - total) <= Fraction(1, 2)
+
+
+@given(st.integers(1, 70), st.integers(0, 25))
+@settings(max_examples=60, deadline=None)
+def test_shares_of_tokens_and_of_rows_hold_at_once(token_percent, row_percent):
+    mix = {"general": {"rows": 100}, "math": {"token_share": Fraction(token_percent, 100)}}
+    if row_percent:
+        mix["code"] = {"share": Fraction(row_percent, 100)}
+    counts, rankings = solve(mix, max_repeats=1000)
+    tokens = {name: rankings[name].tokens(count) for name, count in counts.items()}
+    wanted = token_percent / 100 * sum(tokens.values())
+    assert abs(tokens["math"] - wanted) <= 61 or counts["math"] == 1
+    if row_percent:
+        rows = row_percent / 100 * sum(counts.values())
+        assert abs(counts["code"] - rows) <= 1.5
+
+
+def test_token_shares_alone_take_as_much_as_the_scarcest_domain_has():
+    counts, rankings = solve({"math": {"token_share": 0.5}, "code": {"token_share": 0.5}})
+    assert counts["code"] == 300
+    difference = rankings["math"].tokens(counts["math"]) - rankings["code"].tokens(300)
+    assert abs(difference) <= 60
+
+
+@pytest.mark.parametrize(
+    ("mix", "key", "said"),
+    [
+        ({"general": "all", "math": {"share": 1}}, "", "sum to 1 and leave no room for general"),
+        ({"math": {"share": 0.6}, "code": {"share": 0.5}}, "", "sum to 1.1"),
+        ({"math": {"share": 0.6}, "code": {"share": 0.3}}, "", "sum to 0.9"),
+        ({"math": {"token_share": 0.6}, "code": {"token_share": 0.3}}, "", "sum to 0.9"),
+        ({"math": {"token_share": 0.5}, "code": {"share": 0.5}}, "", "how large the stage is"),
+        ({"general": "all", "math": {"weight": 1}}, ".general", "all cannot"),
+        ({"code": {"weight": 1}, "math": {"share": 1}}, "", "nothing to divide"),
+        ({"code": {"rows": 301}}, ".code", "301 rows"),
+        ({"code": 1.5}, ".code", "needs 450 rows and the domain has 300"),
+        ({"code": {"tokens": 10**7}}, ".code", "10,000,000 tokens"),
+        (
+            {"general": "all", "math": {"token_share": "3/5"}, "code": {"share": "3/5"}},
+            "",
+            "together leave no room",
+        ),
+    ],
+)
+def test_amounts_that_contradict_each_other_are_refused(mix, key, said):
+    error = refused(mix)
+    assert error.key == f"{KEY}.mix{key}"
+    assert said in error.problem
+    assert error.fix
+
+
+def test_an_infeasible_share_names_worst_domain_best_size_and_factor():
+    mix = {"general": {"rows": 4000}, "math": {"share": "1/10"}, "code": {"share": "1/2"}}
+    error = refused(mix)
+    assert error.key == f"{KEY}.mix.code"
+    assert "needs 5,000 rows and the domain has 300" in error.problem
+    assert "a stage of 10,000 rows" in error.problem and "at most 600" in error.problem
+    assert "max_repeats: 17" in error.fix and "16.7" in error.fix
+    counts, _ = solve(mix, max_repeats=17)
+    assert counts == {"general": 4000, "math": 1000, "code": 5000}
+
+
+def test_an_infeasible_token_share_names_worst_domain_and_factor():
+    error = refused({"general": "all", "code": {"token_share": 0.5}})
+    assert error.key == f"{KEY}.mix.code"
+    assert "tokens" in error.problem and "max_repeats" in error.fix
+    passes = int(error.fix.split("max_repeats: ")[1].split()[0])
+    assert solve({"general": "all", "code": {"token_share": 0.5}}, max_repeats=passes)
+
+
+def test_token_amounts_need_lengths():
+    for unit in ("tokens", "token_share"):
+        error = refused({"math": {unit: 1}}, lengths=False)
+        assert error.key == f"{KEY}.mix.math"
+        assert "lengths" in error.problem
+
+
+def test_a_temperature_without_weights_is_refused():
+    assert refused({"math": "all"}, temperature=2.0).key == f"{KEY}.temperature"
+    assert refused({"math": {"weight": 1}}, temperature=0.0).key == f"{KEY}.temperature"
+
+
+@given(st.lists(st.fractions(0, 50), min_size=1, max_size=20))
+def test_largest_remainder_keeps_the_sum_and_stays_next_to_each_quota(quotas):
+    counts = largest_remainder(quotas)
+    for count, quota in zip(counts, quotas, strict=True):
+        assert abs(count - quota) < 1 or (count == 1 and quota > 0)
+        assert (count > 0) == (quota > 0)
+    if all(quota == 0 or quota >= 1 for quota in quotas):
+        assert abs(sum(counts) - sum(quotas)) <= Fraction(1, 2)
+
+
+def test_a_hundred_domains_share_a_stage_exactly():
+    sizes = {f"d{i}": 1000 + i for i in range(100)}
+    counts, _ = solve({name: {"share": Fraction(1, 100)} for name in sizes}, sizes)
+    assert set(counts.values()) == {1000}
+    assert np.sum(list(counts.values())) == 100_000

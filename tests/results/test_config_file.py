@@ -1,0 +1,127 @@
+"""The YAML that a run was started with is kept, without what must not be shared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.results.config_file import (
+    hub_commit,
+    load_config,
+    raw_config,
+    save_config,
+    sources,
+)
+from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.training.run import Run
+from tests.checks.test_schedule import GOOD, raw
+from tests.pools import domain
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_run_keeps_its_yaml_with_the_domains(tmp_path: Path) -> None:
+    run = Run.from_raw(raw(axolotl_config_path="/home/me/dmt.yaml"))
+    assert run.raw == GOOD
+    save_config(run.raw, tmp_path)
+    assert load_config(tmp_path) == GOOD
+    assert type(yaml.safe_load((tmp_path / "dmt/config.yaml").read_text())) is dict
+
+
+def test_a_configuration_that_was_checked_before_keeps_its_domains() -> None:
+    cfg = raw()
+    Run.from_raw(cfg)
+    assert Run.from_raw(cfg).raw == GOOD
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        {"comet_api_key": "abc"},
+        {"my": {"password": "abc"}},
+        {"hub_token": "abc"},
+        {"anything": "hf_" + "a" * 34},
+        {"list": ["sk-" + "a" * 40]},
+        {"mlflow_tracking_uri": "https://me:abc@host"},
+        {"anything": "ghp_" + "a" * 36},
+    ],
+)
+def test_what_looks_like_a_secret_is_not_kept(secret: dict[str, Any]) -> None:
+    kept = yaml.safe_dump(raw_config({**GOOD, **secret}))
+    assert "abc" not in kept and "aaa" not in kept
+
+
+def test_names_of_tokens_and_flags_are_no_secrets() -> None:
+    harmless = {
+        "special_tokens": {"eos_token": "</s>", "pad_token": "<pad>"},
+        "hf_use_auth_token": True,
+        "include_tokens_per_second": True,
+    }
+    assert raw_config({**GOOD, **harmless}) == {**GOOD, **harmless}
+
+
+def test_sources_say_what_was_local_and_which_commit_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    refs = tmp_path / "datasets--org--chat" / "refs"
+    refs.mkdir(parents=True)
+    (refs / "main").write_text("c" * 40)
+    (tmp_path / "math.jsonl").write_text("{}\n")
+    given = {
+        "base_model": "org/base",
+        "revision_of_model": "v1",
+        "datasets": [
+            {"path": "math.jsonl", "domain": "math"},
+            {"path": "org/chat", "domain": "general"},
+            {"path": "org/more", "revision": "a" * 40, "domain": "math"},
+        ],
+    }
+    pools = (
+        domain("math", 7, datasets=(("math.jsonl", 5), ("org/more", 2))),
+        domain("general", 3),
+    )
+    assert sources(given, pools) == {
+        "base_model": {"path": "org/base", "local": False, "revision": "v1"},
+        "datasets": [
+            {"domain": "math", "path": "math.jsonl", "local": True, "revision": None, "rows": 5},
+            {
+                "domain": "general",
+                "path": "org/chat",
+                "local": False,
+                "revision": "c" * 40,
+                "rows": 3,
+            },
+            {
+                "domain": "math",
+                "path": "org/more",
+                "local": False,
+                "revision": "a" * 40,
+                "rows": 2,
+            },
+        ],
+    }
+
+
+def test_a_revision_that_is_a_path_reads_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert hub_commit("org/chat", "main", "datasets") is None
+    assert hub_commit("org/chat", "../\0", "datasets") is None
+
+
+def test_a_folder_without_a_kept_yaml_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DMTError, match=r"OUTPUT_DIR: no file .*config.yaml; name the output_dir"):
+        load_config(tmp_path)
+    (tmp_path / "dmt").mkdir()
+    RunFolder(tmp_path).config.write_text("a: [")
+    with pytest.raises(DMTError, match="cannot be read"):
+        load_config(tmp_path)

@@ -1,0 +1,440 @@
+"""A study expands into cells that share runs, and its folder never mixes two studies' results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from axolotl_dmt.analysis.treatments import group
+from axolotl_dmt.cli.main import dmt
+from axolotl_dmt.config.args import read_config
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.results import Results, Score, StageResult
+from axolotl_dmt.study.cells import Cell, StudyRun, expand, runs_of
+from axolotl_dmt.study.config import read_study
+from axolotl_dmt.study.folder import (
+    FINISHED,
+    StudyFolder,
+    locked,
+    open_study,
+    read_cell_results,
+    read_missing,
+)
+from axolotl_dmt.study.runner import emit
+
+BASE: dict[str, Any] = {
+    "base_model": "models/{seed}",
+    "datasets": [
+        {"path": "math.jsonl", "type": "alpaca", "domain": "math"},
+        {"path": "code.jsonl", "type": "alpaca", "domain": "code"},
+        {"path": "chat.jsonl", "type": "alpaca", "domain": "general"},
+    ],
+    "dmt": {"strategy": "dmt", "k": "1/8", "evaluate": {"tasks": ["dmt_suite"]}},
+    "learning_rate": 1e-3,
+}
+
+
+def cells_of(tmp_path: Path, base: dict[str, Any] = BASE, **study: Any) -> list[Cell]:
+    settings = {"base": base, "output_dir": str(tmp_path / "out"), "seeds": [1], **study}
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(settings, sort_keys=False))
+    return expand(*read_study(path))
+
+
+def mixes(cell: Cell) -> list[dict[str, Any]]:
+    return [stage["mix"] for stage in cell.run.config["dmt"]["stages"]]
+
+
+def test_a_sweep_of_k_trains_stage_1_once_for_each_seed(tmp_path: Path) -> None:
+    cells = cells_of(tmp_path, seeds=[1, 2], strategy="dmt", k=[0, "1/256", 0.25, 1])
+    assert [cell.plain_settings()["k"] for cell in cells[:4]] == ["0", "1/256", "1/4", "1"]
+    assert len(cells) == 8
+    runs = runs_of(cells)
+    assert [run.stages for run in runs[:5]] == [("specialise",)] + 4 * [("generalise",)]
+    assert len(runs) == 10
+    first = runs[0]
+    assert all(run.parent is first for run in runs[1:5])
+    assert [mixes(cell)[1] for cell in cells[:3]] == [
+        {"general": "all"},
+        {"general": "all", "math": "1/256", "code": "1/256"},
+        {"general": "all", "math": "1/4", "code": "1/4"},
+    ]
+
+
+def test_stage_1_is_shared_whatever_is_replayed_after_it(tmp_path: Path) -> None:
+    losses = {"dmt.replay.losses": "losses-{seed}.parquet"}
+    selects = ["random", "hardest", "easiest"]
+    cells = cells_of(tmp_path, set={**losses, "dmt.replay.select": selects}, k="1/4")
+    assert len(runs_of(cells)) == 4
+    replays = [cell.run.config["dmt"]["replay"] for cell in cells]
+    assert replays == [{"losses": "losses-1.parquet", "select": select} for select in selects]
+    assert "replay" not in cells[0].run.chain()[0].config["dmt"]
+
+
+def test_a_base_with_k_auto_needs_a_k(tmp_path: Path) -> None:
+    base = {**BASE, "dmt": {**BASE["dmt"], "k": "auto"}}
+    assert len(cells_of(tmp_path, base, k=["1/4", "1/2"])) == 2
+    with pytest.raises(DMTError, match=r"study\.k: the base says auto; give the study a k"):
+        cells_of(tmp_path, base)
+
+
+def test_schedules_that_begin_alike_share_their_runs(tmp_path: Path) -> None:
+    cells = cells_of(
+        tmp_path,
+        cells=[
+            {"strategy": "single", "domain": ["math", "code"]},
+            {"strategy": ["multi_task", "sequential", "mixed_sequential"]},
+            {"strategy": "dmt", "k": [0, "1/4"]},
+        ],
+    )
+    by_name = {cell.name.removesuffix(" seed=1"): cell for cell in cells}
+    assert list(by_name) == [
+        "single math",
+        "single code",
+        "multi_task",
+        "sequential",
+        "mixed_sequential",
+        "dmt k=0",
+        "dmt k=1/4",
+    ]
+    assert by_name["dmt k=0"].run is by_name["mixed_sequential"].run
+    assert by_name["sequential"].run.chain()[0] is by_name["single code"].run
+    assert len(runs_of(cells)) == 8
+
+
+def test_a_stage_that_keeps_the_optimisers_state_stays_in_its_run(tmp_path: Path) -> None:
+    base = {**BASE, "dmt": {**BASE["dmt"], "reset_optimizer": False}}
+    (run,) = runs_of(cells_of(tmp_path, base))
+    assert run.stages == ("specialise", "generalise")
+    assert "start_stage" not in run.config["dmt"]
+
+
+def test_k_is_no_axis_of_a_strategy_that_does_not_look_at_it(tmp_path: Path) -> None:
+    cells = cells_of(tmp_path, strategy=["multi_task", "dmt"], k=["1/4", "1/2"])
+    assert [cell.name for cell in cells] == [
+        "multi_task seed=1",
+        "dmt k=1/4 seed=1",
+        "dmt k=1/2 seed=1",
+    ]
+    assert "k" not in cells[0].settings
+
+
+def test_amounts_cut_every_domain_and_its_replay(tmp_path: Path) -> None:
+    (cell,) = cells_of(
+        tmp_path, amount="1/4", amounts={"general": "1/64", "specialised": "1/2"}, k="1/8"
+    )
+    assert mixes(cell) == [
+        {"math": "1/2", "code": "1/2"},
+        {"general": "1/64", "math": "1/16", "code": "1/16"},
+    ]
+    (cell,) = cells_of(tmp_path, strategy="multi_task", amount=0.25)
+    assert mixes(cell) == [{"math": "1/4", "code": "1/4", "general": "1/4"}]
+
+
+def test_an_amount_of_rows_cannot_be_cut(tmp_path: Path) -> None:
+    stages = [{"name": "one", "mix": {"math": {"rows": 10}}}]
+    base = {**BASE, "dmt": {"stages": stages}}
+    assert mixes(*cells_of(tmp_path, base)) == [{"math": {"rows": 10}}]
+    with pytest.raises(DMTError, match="takes 10 rows of math, which is no fraction of it"):
+        cells_of(tmp_path, base, amount="1/4")
+
+
+def test_the_seed_is_axolotls_and_the_plans_and_stands_in_paths(tmp_path: Path) -> None:
+    cells = cells_of(tmp_path, seeds=[3, 4], strategy="multi_task")
+    for cell, seed in zip(cells, (3, 4), strict=True):
+        config = cell.run.config
+        assert config["seed"] == config["dmt"]["seed"] == seed
+        # the tokenised rows are cached under the tokenizer's name: the parents' folders differ
+        assert config["base_model"] == config["tokenizer_config"] == f"models/{seed}"
+
+
+def test_any_key_may_be_an_axis_and_variants_are_named_sets_of_keys(tmp_path: Path) -> None:
+    cells = cells_of(
+        tmp_path,
+        strategy="multi_task",
+        set={"learning_rate": [1e-3, 2e-3], "dmt.order": "round_robin"},
+        variant=["plain", "other"],
+        variants={"plain": {}, "other": {"datasets.2.path": "other.jsonl"}},
+    )
+    assert [cell.name for cell in cells] == [
+        f"multi_task variant={variant} learning_rate={rate} seed=1"
+        for variant in ("plain", "other")
+        for rate in ("0.001", "0.002")
+    ]
+    last = cells[-1].run.config
+    assert last["learning_rate"] == 2e-3
+    assert last["dmt"]["order"] == "round_robin"
+    assert [cell.run.config["datasets"][2]["path"] for cell in cells[1:3]] == [
+        "chat.jsonl",
+        "other.jsonl",
+    ]
+    assert BASE["datasets"][2]["path"] == "chat.jsonl"
+
+
+def test_every_runs_block_is_accepted(tmp_path: Path) -> None:
+    base = {**BASE, "dmt": {**BASE["dmt"], "overrides": {"generalise": {"epochs": 2}}}}
+    cells = cells_of(tmp_path, base, strategy=["dmt", "sequential"])
+    for run in runs_of(cells):
+        read_config(run.config["dmt"])
+    assert cells[0].run.config["dmt"]["stages"][1]["epochs"] == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"strateg": "dmt"}, "study.strateg: unknown key; did you mean strategy?"),
+        ({"seeds": []}, "study.seeds"),
+        ({"k": "1/x"}, "study.k"),
+        ({"k": 3}, "study.k"),
+        ({"strategy": "dmtt"}, "study.strategy: 'dmtt' is unknown; known: "),
+        ({"strategy": "single", "domain": "maths"}, "no dataset has the domain 'maths'"),
+        ({"amounts": {"maths": 1}}, "study.amounts.maths: no dataset has this domain"),
+        ({"variant": "other"}, "study.variant: 'other' is unknown"),
+        ({"set": {"datasets.9.path": "x"}}, "study.set.datasets.9.path: has no entry '9'"),
+        ({"set": {"learning_rate.x": 1}}, "study.set.learning_rate.x"),
+        ({"base": "nowhere.yaml"}, "study.base: nowhere.yaml cannot be read"),
+        ({"base": {"datasets": []}}, "study.base: has no dmt block"),
+        ({"base": 3}, "study.base: 3 is not accepted; input should be a valid string"),
+        ({"base": "."}, "study.base: . cannot be read (Is a directory)"),
+        ({"k": []}, "study: has no cells"),
+        ({"k": ["1/8", "x"]}, "study.k[1]: 'x' is not a fraction"),
+        ({"set": {"dmt": 3}}, "study.set.dmt: 3 "),
+        ({"base": {**BASE, "dmt": {"strateg": "dmt"}}, "k": 1}, "dmt.strateg: unknown key"),
+        ({"base": {**BASE, "dmt": {3: "dmt"}}, "k": 1}, "dmt"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    with pytest.raises(DMTError) as caught:
+        cells_of(tmp_path, **change)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "study.yaml: holds no keys; write lines of the form key: value"),
+        (b"- a", "study.yaml: holds no keys"),
+        (b"a: [1\nb: 2", "study.yaml:2: is not YAML: expected ',' or ']'"),
+        (b"\xff\xfe\x00", "study.yaml: cannot be read (not UTF-8)"),
+        (b"a: 2020-99-99", "study.yaml: is not YAML: month must be in 1..12"),
+        (b"a: {[1]: 2}", "study.yaml:1: is not YAML: found unhashable key"),
+    ],
+)
+def test_a_file_that_is_no_study_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("study.yaml").write_bytes(text)
+    done = CliRunner().invoke(dmt, ["study", "study.yaml", "--dry-run"])
+    assert (done.exit_code, done.output.count("\n")) == (2, 1)
+    assert done.output.startswith(f"axolotl-dmt: {said}")
+
+
+def test_a_yaml_to_train_is_no_study(tmp_path: Path) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text(yaml.safe_dump(BASE))
+    with pytest.raises(DMTError) as caught:
+        read_study(path)
+    assert str(caught.value).startswith("STUDY: ") and str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_dry_run_shows_the_cells_before_there_is_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    block = {**BASE["dmt"], "evaluate": {"tasks": ["dmt_suite"], "data": {"math": "none.jsonl"}}}
+    study = {"base": {**BASE, "dmt": block}, "output_dir": "out", "seeds": [1], "k": [0, "1/8"]}
+    Path("study.yaml").write_text(yaml.safe_dump(study))
+    done = CliRunner().invoke(dmt, ["study", "study.yaml", "--dry-run"])
+    assert done.exit_code == 0, done.output
+    assert "2 cells under 1 seeds are 3 runs, 0 of them done" in done.output
+    assert "dmt.evaluate.data.math: no file none.jsonl" in done.output
+
+
+def finish(folder: StudyFolder, run: StudyRun, value: float) -> None:
+    """Leave what a run leaves."""
+    folder.write(run)
+    score = Score(task="t", metric="m", value=value, stderr=None, n=10)
+    stages = tuple(
+        StageResult(name=name, end_step=5, rows={"math": 7}, scores={"math": score})
+        for name in run.stages
+    )
+    results = Results(plan_fingerprint="x", stages=stages, timings={FINISHED: 1.0})
+    results.save(folder.of(run) / "dmt" / "results.json")
+
+
+def opened(tmp_path: Path, cells: list[Cell], *, retrain_changed: bool = False) -> StudyFolder:
+    folder = open_study(tmp_path / "out", cells, retrain_changed=retrain_changed)
+    folder.write_cells(cells)
+    return folder
+
+
+def test_a_child_starts_from_its_parents_last_stage(tmp_path: Path) -> None:
+    cells = cells_of(tmp_path)
+    folder = opened(tmp_path, cells)
+    child = cells[0].run
+    assert child.parent is not None
+    stage = folder.of(child.parent) / "stages" / "01-specialise"
+    config = yaml.safe_load(folder.write(child).read_text())
+    assert config["base_model"] == str(stage)
+    assert config["dmt"]["start_stage"] == "generalise"
+    assert config["output_dir"] == str(folder.of(child))
+    lora = cells_of(tmp_path, {**BASE, "adapter": "lora"})
+    config = opened(tmp_path, lora, retrain_changed=True).config(lora[0].run)
+    assert config["lora_model_dir"] == str(stage)
+    assert config["base_model"] == "models/1"
+
+
+def test_outcomes_hold_the_whole_schedule_of_the_cells_that_are_done(tmp_path: Path) -> None:
+    cells = cells_of(tmp_path, k=["1/4", "1/8"])
+    folder = opened(tmp_path, cells)
+    assert read_cell_results(tmp_path / "out") == []
+    runs = runs_of(cells)
+    for value, run in enumerate(runs[:2]):
+        finish(folder, run, value / 10)
+    folder.write(runs[2])
+    folder.record(runs[2], "out of memory")
+    (outcome,) = read_cell_results(tmp_path / "out")
+    assert outcome.settings == {"strategy": "dmt", "k": "1/4"}
+    assert (outcome.name, outcome.seed) == ("dmt k=1/4 seed=1", 1)
+    assert [(stage.name, stage.scores["math"]) for stage in outcome.stages] == [
+        ("specialise", 0.0),
+        ("generalise", 0.1),
+    ]
+    assert outcome.stages[0].rows == {"math": 7}
+    assert read_missing(tmp_path / "out") == {
+        "dmt k=1/8 seed=1": "runs/dmt-k1_8/seed-1: out of memory"
+    }
+
+
+def test_a_changed_study_is_refused_or_trained_again_and_nothing_is_lost(tmp_path: Path) -> None:
+    cells = cells_of(tmp_path)
+    folder = opened(tmp_path, cells)
+    for run in runs_of(cells):
+        finish(folder, run, 0.5)
+    changed = cells_of(tmp_path, {**BASE, "learning_rate": 9e-3})
+    with pytest.raises(DMTError, match=r"study.output_dir: .* holds 2 runs .*--retrain-changed"):
+        opened(tmp_path, changed)
+    assert len(read_cell_results(tmp_path / "out")) == 1
+    again = opened(tmp_path, changed, retrain_changed=True)
+    assert not any(again.is_done(run) for run in runs_of(changed))
+    assert read_cell_results(tmp_path / "out") == []
+    # the first study again: its runs are found under their new names
+    again = opened(tmp_path, cells)
+    assert all(again.is_done(run) for run in runs_of(cells))
+    assert len(read_cell_results(tmp_path / "out")) == 1
+
+
+def test_more_cells_leave_the_finished_ones_as_they_are(tmp_path: Path) -> None:
+    cells = cells_of(tmp_path, k="1/4")
+    folder = opened(tmp_path, cells)
+    for run in runs_of(cells):
+        finish(folder, run, 0.5)
+    more = cells_of(tmp_path, cells=[{"strategy": "sequential"}, {"k": ["1/2", "1/4"]}])
+    folder = opened(tmp_path, more)
+    done = [run.name for run in runs_of(more) if folder.is_done(run)]
+    assert len(done) == 2
+    assert len(runs_of(more)) == 6
+    assert folder.last_stage(more[1].run.chain()[0]).parts[-4] == "dmt-k1_4.1-specialise"
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(DMTError, match=r"study.output_dir: .*file .*\(File exists\)"),
+        locked(tmp_path / "file"),
+    ):
+        pass
+
+
+def test_two_studies_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    cells_of(tmp_path)
+    with locked(tmp_path / "out/runs"):
+        done = CliRunner().invoke(dmt, ["study", str(tmp_path / "study.yaml")])
+    assert done.exit_code == 2
+    assert "study.output_dir: " in done.output
+    assert not (tmp_path / "out/study.json").exists()
+
+
+def test_studies_with_one_folder_of_runs_share_what_they_have_in_common(tmp_path: Path) -> None:
+    cells = cells_of(tmp_path, k="1/4")
+    folder = opened(tmp_path, cells)
+    for run in runs_of(cells):
+        finish(folder, run, 0.5)
+    root, runs_dir = tmp_path / "other", tmp_path / "out/runs"
+    others = cells_of(tmp_path, k=["1/2", "1/4"])
+    other = open_study(root, others, retrain_changed=False, runs_dir=runs_dir)
+    other.write_cells(others)
+    assert [other.is_done(run) for run in runs_of(others)] == [True, False, True]
+    assert other.of(others[0].run) == runs_dir / "dmt-k1_2/seed-1"
+    assert [outcome.settings["k"] for outcome in read_cell_results(root)] == ["1/4"]
+
+
+def test_a_merge_is_a_run_on_the_ends_of_two_stages(tmp_path: Path) -> None:
+    cells = cells_of(tmp_path, cells=[{"merge": ["linear", "slerp"]}, {}])
+    linear, slerp, plain = (cell.run for cell in cells)
+    assert (linear.merge, slerp.merge, plain.merge) == ("linear", "slerp", None)
+    assert linear.parent is slerp.parent is plain
+    folder = opened(tmp_path, cells)
+    runs = tmp_path / "out/runs"
+    config = yaml.safe_load(folder.write(linear).read_text())
+    assert config["merge"] == {
+        "method": "linear",
+        "weight": 0.5,
+        "models": [str(folder.last_stage(run)) for run in plain.chain()],
+    }
+    assert config["dmt"]["evaluate"] == {"tasks": ["dmt_suite"]}
+    assert folder.of(linear) == runs / "dmt-mergelinear/seed-1"
+    lines = list(emit(folder, runs_of(cells), "--launcher python"))
+    assert lines[-1] == f"python -m axolotl_dmt.study.merge_run {folder.of(slerp)}/config.yaml"
+    for run in runs_of(cells):
+        finish(folder, run, 0.5)
+    merged = next(t for t in group(read_cell_results(tmp_path / "out")) if "merge" in t.settings)
+    assert merged.stage_names == ("specialise", "generalise", "merge")
+    assert merged.label == "linear merge of dmt"
+    assert not merged.context
+
+
+def test_the_commands_come_in_waves_without_what_is_done(tmp_path: Path) -> None:
+    cells = cells_of(tmp_path, strategy=["sequential", "dmt"])
+    folder = opened(tmp_path, cells)
+    runs = runs_of(cells)
+    lines = list(emit(folder, runs, "--launcher torchrun -- --nproc_per_node 2"))
+    assert [line for line in lines if line.startswith("#")] == [
+        "# wave 1 of 3: 2 runs, in any order",
+        "# wave 2 of 3: 2 runs, in any order",
+        "# wave 3 of 3: 1 runs, in any order",
+    ]
+    config = folder.of(runs[0]) / "config.yaml"
+    assert lines[1] == f"axolotl train {config} --launcher torchrun -- --nproc_per_node 2"
+    assert config.is_file()
+    finish(folder, runs[0], 0.5)
+    left = list(emit(folder, runs, ""))
+    assert left[0] == "# wave 1 of 2: 2 runs, in any order"
+    assert json.loads((folder.of(runs[1]) / "run.json").read_text())["key"] == runs[1].key
+
+
+def test_the_report_is_written_over_what_is_there(tmp_path: Path) -> None:
+    settings = {"cells": [{"strategy": "mixed_sequential"}, {"k": ["1/4", "1/8"]}]}
+    cells = cells_of(tmp_path, seeds=[1, 2], judge_k="1/4", notes="Sizes were fixed.", **settings)
+    folder = opened(tmp_path, cells)
+    for number, run in enumerate(runs_of(cells)[:-1]):
+        finish(folder, run, number / 10)
+    done = CliRunner().invoke(dmt, ["study", str(tmp_path / "study.yaml"), "--report-only"])
+    assert done.exit_code == 0, done.output
+    assert "dmt k=1/8 seed=2 is missing: runs/dmt-k1_8/seed-2: not trained yet" in done.output
+    page = (tmp_path / "out/report/study.md").read_text(encoding="utf-8")
+    assert "Sizes were fixed." in page
+    assert "not trained yet" in page
+
+
+def test_a_study_that_was_not_started_has_no_report(tmp_path: Path) -> None:
+    with pytest.raises(DMTError, match=r"study\.json"):
+        read_cell_results(tmp_path)

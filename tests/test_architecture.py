@@ -1,0 +1,203 @@
+"""The architecture, read from the imports: which package may use which, and how large the top is.
+
+An import inside a function counts like any other; one under `if TYPE_CHECKING:` does not.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "axolotl_dmt"
+
+LAYERS = (
+    ("cli",),
+    ("study", "plugin"),
+    ("training",),
+    ("checks",),
+    ("analysis", "recipes"),
+    ("report", "evaluation"),
+    ("api",),
+    ("config",),
+    ("hooks",),
+    ("hookspecs", "strategies"),
+    ("results",),
+    ("plan",),
+    ("scoring", "toy"),
+    ("sandbox",),
+    ("ranks",),
+    ("errors", "console", "files", "chart_style"),
+)
+"""From the commands down to the ground: a part imports only from layers below its own."""
+
+LAZY_DOORS = {("__init__", "plugin")}
+"""`axolotl_dmt.DMTPlugin` is looked up when Axolotl asks for it, and not when it is imported."""
+
+PURE = (
+    "api",
+    "config",
+    "hooks",
+    "hookspecs",
+    "plan",
+    "results",
+    "sandbox",
+    "scoring",
+    "strategies",
+)
+"""Parts that load in a moment, for scripts and other trainers."""
+
+HEAVY = ("torch", "axolotl", "transformers")
+MAY_IMPORT_AXOLOTL = ("plugin", "training", "evaluation", "checks", "ranks")
+MOST_TOP_MODULES = 12
+MOST_LINES = 400
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def part_of(module: str) -> str:
+    """`axolotl_dmt.plan.amounts` belongs to `plan`; the package's own `__init__` to itself."""
+    names = module.split(".")
+    return names[1] if len(names) > 1 else "__init__"
+
+
+def module_name(file: Path) -> str:
+    names = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(names[:-1] if names[-1] == "__init__" else names)
+
+
+def imported_modules(file: Path) -> Iterator[str]:
+    """The full name of every module that a file imports, inside functions too."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in without_type_checking(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: imports are absolute"
+            assert node.module is not None
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield name if is_module(name) else node.module
+
+
+def without_type_checking(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from without_type_checking(child)
+
+
+def is_module(name: str) -> bool:
+    path = PACKAGE.parent.joinpath(*name.split("."))
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def arrows() -> set[tuple[str, str, str]]:
+    """(importing part, imported part, "module > module") of every import between two parts."""
+    found = set()
+    for file in modules():
+        here = module_name(file)
+        for there in imported_modules(file):
+            if there.split(".")[0] == "axolotl_dmt" and part_of(here) != part_of(there):
+                found.add((part_of(here), part_of(there), f"{here} > {there}"))
+    return found
+
+
+def layer_of(part: str) -> int:
+    return next(index for index, layer in enumerate(LAYERS) if part in layer)
+
+
+def test_every_part_has_its_layer() -> None:
+    parts = {part_of(module_name(file)) for file in modules()} - {"__init__"}
+    assert parts == {part for layer in LAYERS for part in layer}
+
+
+def test_imports_follow_the_direction_of_the_arrows() -> None:
+    against = [
+        words
+        for importer, imported, words in arrows()
+        if (importer, imported) not in LAZY_DOORS
+        and imported != "__init__"  # the version, and the marker of hook implementations
+        and (importer == "__init__" or layer_of(importer) >= layer_of(imported))
+    ]
+    assert not against, "\n".join(sorted(against))
+
+
+def test_no_two_packages_import_each_other_through_any_chain() -> None:
+    # Independent of LAYERS, so that a wrong order of the layers cannot hide a cycle.
+    edges: dict[str, set[str]] = {}
+    for importer, imported, _ in arrows():
+        if "__init__" not in (importer, imported):
+            edges.setdefault(importer, set()).add(imported)
+    for start in edges:
+        reached, ahead = set(), set(edges[start])
+        while ahead:
+            part = ahead.pop()
+            reached.add(part)
+            ahead |= edges.get(part, set()) - reached
+        assert start not in reached, f"{start} imports itself through {sorted(reached)}"
+
+
+def test_no_module_imports_itself_through_any_chain() -> None:
+    names = {module_name(file): file for file in modules()}
+    edges = {
+        name: {there for there in imported_modules(file) if there in names and there != name}
+        for name, file in names.items()
+        if file.name != "__init__.py"  # a facade re-exports its own modules
+    }
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " > ".join([*path, name])
+        if name not in done:
+            for there in edges.get(name, ()):
+                visit(there, (*path, name))
+            done.add(name)
+
+    for name in edges:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("part", PURE)
+def test_pure_parts_import_no_heavy_library(part: str) -> None:
+    for file in modules():
+        if part_of(module_name(file)) == part:
+            heavy = [name for name in imported_modules(file) if name.split(".")[0] in HEAVY]
+            assert not heavy, f"{file}: {heavy}"
+
+
+def test_axolotl_is_imported_in_few_places() -> None:
+    for file in modules():
+        if any(name.split(".")[0] == "axolotl" for name in imported_modules(file)):
+            assert part_of(module_name(file)) in MAY_IMPORT_AXOLOTL, file
+
+
+def test_the_top_stays_small() -> None:
+    top = sorted(file.name for file in PACKAGE.glob("*.py"))
+    assert len(top) <= MOST_TOP_MODULES, top
+
+
+@pytest.mark.parametrize("file", modules(), ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_modules_stay_short_enough_to_read(file: Path) -> None:
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+def test_the_reader_of_imports_sees_what_it_must(tmp_path: Path) -> None:
+    source = tmp_path / "module.py"
+    source.write_text(
+        "from typing import TYPE_CHECKING\n"
+        "from axolotl_dmt import errors\n"
+        "if TYPE_CHECKING:\n    from axolotl_dmt.plugin import DMTPlugin\n"
+        "def work():\n    from axolotl_dmt.plan.amounts import Amount\n    import torch.nn\n"
+    )
+    assert set(imported_modules(source)) == {
+        "typing",
+        "axolotl_dmt.errors",
+        "axolotl_dmt.plan.amounts",
+        "torch.nn",
+    }

@@ -1,0 +1,26 @@
+"""Disk use is stated before training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from axolotl_dmt.training.disk import DiskUse, disk_use
+
+
+def test_stages_and_checkpoints_are_counted(tmp_path: Path) -> None:
+    use = disk_use(tmp_path / "not/yet/there", saved=100, trained=10, stages=2, kept=4)
+    assert use.stages == 300  # two stages and the final model
+    assert use.checkpoints == 5 * (100 + 80)  # four kept and the one being written
+    assert use.fits
+
+
+def test_no_checkpoints_take_no_disk(tmp_path: Path) -> None:
+    assert disk_use(tmp_path, saved=100, trained=10, stages=1, kept=0).checkpoints == 0
+
+
+def test_too_little_room_is_seen_and_said_in_readable_units() -> None:
+    use = DiskUse(stages=40_000_000_000, checkpoints=200_000_000_000, free=5_300_000)
+    assert not use.fits
+    assert str(use) == (
+        "about 240 GB at most (40 GB of stages, 200 GB of checkpoints), 5.3 MB are free"
+    )

@@ -1,0 +1,81 @@
+"""A frozen parameter stays bit for bit where it is, and goes on afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.training.freezing import Freezer
+from tests.training.test_trainer import model, plan_of, stage, trainer
+
+EMBEDDING = "model.embed_tokens.weight"
+
+
+class Watch(TrainerCallback):
+    """Freezes as the stages say, and keeps a copy of the weights at each stage's start and end."""
+
+    def __init__(self, made: Any, plan: Any) -> None:
+        self.made, self.plan, self.freezer = made, plan, Freezer(made.model)
+        self.weights: list[dict[str, torch.Tensor]] = [self.copy()]
+
+    def copy(self) -> dict[str, torch.Tensor]:
+        return {name: p.detach().clone() for name, p in self.made.model.named_parameters()}
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        now = self.plan.stages[self.plan.stage_at(state.global_step)]
+        if state.global_step == now.start_step:
+            self.freezer.apply(now.settings.freeze)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step in [part.end_step for part in self.plan.stages]:
+            self.weights.append(self.copy())
+
+
+@pytest.mark.parametrize("optimizer", ["adamw_torch", "adamw_torch_fused", "sgd", "rmsprop"])
+def test_frozen_parameters_do_not_move_and_others_do(tmp_path: Path, optimizer: str) -> None:
+    plan = plan_of(
+        stage("all", 8),
+        stage("part", 8, freeze=("embed_tokens", r"layers\.0\.mlp")),
+        stage("end", 8),
+    )
+    made = trainer(tmp_path, plan, 40, optim=optimizer, weight_decay=0.5)
+    watch = Watch(made, plan)
+    made.add_callback(watch)
+    made.train()
+    moved = [
+        {name for name in before if not before[name].equal(after[name])}
+        for before, after in zip(watch.weights, watch.weights[1:], strict=False)
+    ]
+    everything = set(watch.weights[0])
+    assert moved[0] == moved[2] == everything
+    frozen = everything - moved[1]
+    assert frozen == {name for name in everything if "embed_tokens" in name or ".mlp." in name}
+
+
+def test_a_pattern_that_matches_nothing_names_what_there_is() -> None:
+    plan = plan_of(stage("one", 8, freeze=("embed_tokens", "encoder")))
+    with pytest.raises(DMTError) as caught:
+        Freezer(model()).check(plan.stages)
+    said = str(caught.value)
+    assert said.startswith("freeze (stage one): 'encoder' matches no trainable parameter; ")
+    assert EMBEDDING in said
+
+
+def test_freezing_everything_is_refused() -> None:
+    with pytest.raises(DMTError, match=r"all 12 trainable parameters are frozen"):
+        Freezer(model()).check(plan_of(stage("one", 8, freeze=("",))).stages)
+
+
+def test_what_was_not_trained_before_is_never_unfrozen() -> None:
+    network = model()
+    network.get_parameter(EMBEDDING).requires_grad_(False)
+    freezer = Freezer(network)
+    freezer.apply(("lm_head",))
+    freezer.apply(())
+    assert not network.get_parameter(EMBEDDING).requires_grad
+    assert network.get_parameter("lm_head.weight").requires_grad

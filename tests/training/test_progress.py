@@ -1,0 +1,141 @@
+"""The bar names the stage, estimates are logged, and no bar is drawn where nobody looks."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tqdm import tqdm
+from transformers import ProgressCallback, TrainerControl, TrainerState
+
+from axolotl_dmt.console import VARIABLE, bars_where_wanted, is_quiet
+from axolotl_dmt.plan import compile_plan
+from axolotl_dmt.plan.amounts import ALL
+from axolotl_dmt.plan.inputs import Domain, Stage
+from axolotl_dmt.training import progress
+from axolotl_dmt.training.progress import StageProgress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def watched(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """A terminal as standard error; not a fixture, since pytest sets its own before a test."""
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    return stream
+
+
+def run(monkeypatch: pytest.MonkeyPatch, seconds_a_step: float) -> list[str]:
+    """Drive both callbacks through two stages; returns the bar's words at each step."""
+    plan = compile_plan(
+        stages=[Stage(name=name, mix={"math": ALL}, learning_rate=1.0) for name in ("one", "two")],
+        domains=[Domain(name="math", rows=40)],
+        seed=1,
+        global_batch=1,
+    )
+    now = [0.0]
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    bars = ProgressCallback()
+    trainer = SimpleNamespace(callback_handler=SimpleNamespace(callbacks=[bars]))
+    callbacks = [bars, StageProgress(trainer, plan)]
+    args: Any = None
+    state, control, words = TrainerState(max_steps=80), TrainerControl(), []
+
+    def event(name: str) -> None:
+        for callback in callbacks:
+            getattr(callback, name)(args, state, control)
+
+    event("on_train_begin")
+    for step in range(80):
+        state.global_step = step
+        event("on_step_begin")
+        now[0] += seconds_a_step
+        state.global_step = step + 1
+        event("on_step_end")
+        words.append(bars.training_bar.desc)
+    event("on_train_end")
+    return words
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    logger = logging.getLogger("axolotl_dmt")
+    logger.addHandler(caplog.handler)
+    logger.setLevel(logging.INFO)
+    caplog.set_level(logging.INFO)
+    return lambda: list(dict.fromkeys(record.getMessage() for record in caplog.records))
+
+
+def test_the_bar_names_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = watched(monkeypatch)
+    words = run(monkeypatch, 1.0)
+    assert words == ["stage 1/2 one: "] * 40 + ["stage 2/2 two: "] * 40
+    assert "stage 2/2 two" in terminal.getvalue()
+
+
+def test_each_stage_is_estimated_once_its_pace_is_known(
+    monkeypatch: pytest.MonkeyPatch, log: Callable[[], list[str]]
+) -> None:
+    watched(monkeypatch)
+    run(monkeypatch, 3.0)
+    assert log() == [
+        "stage 1/2 one: about 1 min 45 s for its remaining 35 steps, at its pace so far",
+        "stage 1/2 one: trained in 2 min 00 s",
+        "stage 2/2 two: about 2 min 00 s for its remaining 40 steps, at the previous stage's pace",
+        "stage 2/2 two: trained in 2 min 00 s",
+    ]
+
+
+def test_a_short_stage_needs_no_estimate(
+    monkeypatch: pytest.MonkeyPatch, log: Callable[[], list[str]]
+) -> None:
+    watched(monkeypatch)
+    run(monkeypatch, 0.1)
+    assert log() == ["stage 1/2 one: trained in 4.0 s", "stage 2/2 two: trained in 4.0 s"]
+
+
+def test_without_a_terminal_there_is_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    run(monkeypatch, 1.0)
+    assert "stage" not in stream.getvalue()
+    assert "80/80" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(("said", "quiet"), [("1", True), ("0", False), ("", False)])
+def test_quiet_is_asked_for_by_a_variable(
+    monkeypatch: pytest.MonkeyPatch, said: str, quiet: bool
+) -> None:
+    watched(monkeypatch)
+    monkeypatch.setenv(VARIABLE, said)
+    assert is_quiet() is quiet
+
+
+def draw() -> None:
+    for _ in tqdm(range(3), desc="answers"):
+        pass
+    print("a warning", file=sys.stderr)
+
+
+def test_bars_of_other_libraries_are_left_out_and_all_else_is_passed_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal = watched(monkeypatch)
+    with bars_where_wanted():
+        draw()
+    assert "answers: 100%" in terminal.getvalue()
+    monkeypatch.setenv(VARIABLE, "1")
+    terminal.truncate(0)
+    terminal.seek(0)
+    with bars_where_wanted():
+        draw()
+    assert terminal.getvalue() == "a warning\n"
