@@ -12,6 +12,26 @@ matrix. `folder` names every file of a run's output folder, and `config_file` ke
 there without its secrets.
 """
 
-from axolotl_dmt.results.results import SCHEMA, Results, Sample, Score, StageResult
+from axolotl_dmt.results.results import (
+    EVALUATE,
+    HARDWARE,
+    HOOKS,
+    SCHEMA,
+    SOURCES,
+    Results,
+    Sample,
+    Score,
+    StageResult,
+)
 
-__all__ = ["SCHEMA", "Results", "Sample", "Score", "StageResult"]
+__all__ = [
+    "EVALUATE",
+    "HARDWARE",
+    "HOOKS",
+    "SCHEMA",
+    "SOURCES",
+    "Results",
+    "Sample",
+    "Score",
+    "StageResult",
+]
