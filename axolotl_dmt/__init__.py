@@ -11,9 +11,9 @@ Add the plugin to an Axolotl YAML, name the domain of each dataset, and give a s
       strategy: dmt
       k: 1/256
 
-Importing this package loads nothing heavy and can hardly fail: Axolotl swallows an `ImportError`
-while it loads a plugin and would then train without the schedule. What is missing or of the wrong
-version is raised as our own error when the plugin is used.
+Importing this package imports only pluggy: Axolotl ignores an `ImportError` while it loads a plugin
+and would then train without the schedule. If a dependency is missing or has an
+unsupported version, using the plugin raises an error that says so.
 """
 
 from __future__ import annotations

@@ -8,12 +8,11 @@ From a YAML to rows in training order::
     plan = schedule.compile({"math": 800, "general": 600})  # rows of each domain
     dataset = PlanDataset(plan, {"math": math_rows, "general": chat_rows})
 
-Batch n of `dataset` is optimiser step n: do not shuffle. `draws(plan)` yields the stage, the domain
-and the number of each row. Without a YAML, `read_config`, `resolve_stages` and `compile_plan` do
-the same in three calls.
+Batch n of `dataset` is optimiser step n, so it must not be shuffled. `draws(plan)` yields the
+stage, the domain and the number of each row. Without a YAML, `read_config`, `resolve_stages` and
+`compile_plan` do the same in three calls.
 
-The types that hooks are given and return are here too; `axolotl_dmt.hookspecs` describes the
-hooks::
+The types that hooks receive and return are here too; `axolotl_dmt.hookspecs` describes the hooks::
 
     from axolotl_dmt import hookimpl
     from axolotl_dmt.api import Strategy
@@ -35,8 +34,8 @@ from typing import Any
 
 import numpy as np
 
-from axolotl_dmt.config import reading
 from axolotl_dmt.config.args import DMTConfig, read_config
+from axolotl_dmt.config.reading import ResolvedSchedule, read_schedule
 from axolotl_dmt.config.resolve import StageDefaults, resolve_stages
 from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.errors import DMTError, DMTErrors, Problems
@@ -82,8 +81,8 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule(reading.Schedule):
-    """The checked schedule of a YAML.
+class Schedule(ResolvedSchedule):
+    """The schedule of a YAML, with its batch size: stages that can be compiled into a plan.
 
     Attributes:
         config: the `dmt:` block.
@@ -105,18 +104,18 @@ class Schedule(reading.Schedule):
         """Compile the plan.
 
         Args:
-            rows: for each domain its number of rows, the tokens of each row where amounts are in
-                tokens or the order goes by length, or a whole `Domain`.
+            rows: for each domain its number of rows, or the tokens of each row (if an amount is in
+                tokens, or a selection or an order needs lengths), or a whole `Domain`.
             global_batch: rows of an optimiser step over all devices; None takes the YAML's, for
                 one device.
-            packing: how rows are packed; None: each row is a sequence of its own.
+            packing: how rows are packed; None makes each row a sequence of its own.
 
         Raises:
             DMTError: a domain is missing, or a mistake that only the rows show.
         """
         missing = [name for name in self.domains if name not in rows]
         if missing:
-            fix = f"give rows of {', '.join(self.domains)}"
+            fix = f"pass the rows of {', '.join(self.domains)}"
             raise DMTError("rows", f"there are none of {missing[0]}", fix)
         return self.compile_plan(
             [_domain(name, rows[name]) for name in self.domains],
@@ -135,30 +134,33 @@ def _domain(name: str, rows: int | Sequence[int] | Lengths | Domain) -> Domain:
 
 
 def load_schedule(path: str | Path) -> Schedule:
-    """Read a YAML's `dmt:` block and what it takes from Axolotl's own keys.
+    """Read the `dmt:` block of a YAML, and the keys of Axolotl that it depends on.
 
     Args:
-        path: the path of the YAML: `datasets` with their domains, `dmt`, `learning_rate`,
-            `num_epochs`, batch sizes and the like. Its other keys are ignored.
+        path: the path of the YAML. It has `datasets` with their domains, `dmt`, `learning_rate`,
+            `num_epochs`, the batch sizes and the like; all other keys are ignored.
 
     Raises:
-        DMTError: with every mistake and its line.
+        DMTError: the YAML has mistakes; the error lists all of them, each with its line.
     """
     file = YamlFile.read(path)
-    read = reading.read_schedule(file.data)
+    reading = read_schedule(file.data)
     problems = Problems()
     global_batch = problems.attempt(_global_batch, file.data)
-    mistakes = read.mistakes(problems)
+    mistakes = reading.mistakes(problems)
     if mistakes or global_batch is None:
         raise DMTErrors(_located(file, mistake) for mistake in mistakes)
-    return Schedule(**vars(read.schedule()), global_batch=global_batch)
+    return Schedule(**vars(reading.schedule()), global_batch=global_batch)
 
 
 def _global_batch(raw: Mapping[str, Any]) -> int:
-    sizes = [raw.get(key) or 1 for key in ("micro_batch_size", "gradient_accumulation_steps")]
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
-        raise DMTError("micro_batch_size", "the batch sizes are not numbers", "correct them")
-    return sizes[0] * sizes[1]
+    global_batch = 1
+    for key in ("micro_batch_size", "gradient_accumulation_steps"):
+        size = raw.get(key) or 1
+        if not isinstance(size, int) or size < 1:
+            raise DMTError(key, f"{size!r} is not a whole number from 1 up", f"write {key}: 4")
+        global_batch *= size
+    return global_batch
 
 
 def _located(file: YamlFile, problem: DMTError) -> DMTError:

@@ -1,4 +1,4 @@
-"""The hooks that other packages, modules and single files may implement.
+"""The hooks that other packages, modules and single files can implement.
 
 Mark each implementation with `axolotl_dmt.hookimpl`. An implementation may leave out arguments that
 it does not need. Every example is a complete file for `dmt.hooks: [my_hooks.py]`.
@@ -36,8 +36,9 @@ class StageContext:
         trainer: Axolotl's trainer; `trainer.model` is the live model. Every rank has its own.
         is_main: whether this is the process that writes files.
         output_dir: the output folder of the run.
-        folder: at a stage's end, the folder of its saved model; None at its start.
-        scores: at a stage's end, its score by ability if it was scored; only rank 0 has them.
+        folder: at the end of the stage, the folder of its saved model; None at its start.
+        scores: at the end of the stage, its scores by ability if it was scored. Only rank 0 has
+            them.
     """
 
     stage: StagePlan
@@ -74,7 +75,7 @@ def register_strategies() -> Sequence[Strategy]:  # type: ignore[empty-body]
         General data first, then the rest::
 
             from axolotl_dmt import hookimpl
-            from axolotl_dmt.strategies import Strategy
+            from axolotl_dmt.api import Strategy
 
 
             def stages(setting):
@@ -93,7 +94,7 @@ def register_amounts() -> Mapping[str, AmountRows]:  # type: ignore[empty-body]
     """Add units for the amounts of a `mix`, by name, written `math: {name: number}`.
 
     Returns:
-        Unit -> function. It is given the domain (`axolotl_dmt.api.Domain`, with the number of rows
+        Unit -> function. It receives the domain (`axolotl_dmt.api.Domain`, with the number of rows
         and their lengths) and the exact number from the YAML (a `Fraction`), and returns the number
         of rows of the domain that one epoch takes, 1 or more; `select` chooses which.
 
@@ -118,8 +119,8 @@ def register_selectors() -> Mapping[str, Selector]:  # type: ignore[empty-body]
     """Add selections for `select`, by name: each ranks the rows of a domain.
 
     Returns:
-        Name -> function. It is given the domain and a 64-bit key that depends on the seed, and
-        returns the numbers of all its rows, the ones to take first at the front, shape (rows,).
+        Name -> function. It receives the domain and a 64-bit key that depends on the seed, and
+        returns the numbers of all its rows in the order in which they are taken, shape (rows,).
 
     Example:
         `select: last`, the newest rows of a file that grows::
@@ -143,7 +144,7 @@ def register_orders() -> Mapping[str, Order]:  # type: ignore[empty-body]
     """Add orders for `order`, by name: each puts the rows of one epoch in training order.
 
     Returns:
-        Name -> function. It is given an `axolotl_dmt.plan.orders.Epoch` and returns its rows in
+        Name -> function. It receives an `axolotl_dmt.api.Epoch` and returns its rows in
         training order, each as often as in the epoch, shape (draws,).
 
     Example:
@@ -167,8 +168,8 @@ def register_orders() -> Mapping[str, Order]:  # type: ignore[empty-body]
 def adjust_stages(stages: Sequence[Stage], domains: Sequence[str]) -> Sequence[Stage] | None:
     """Change the resolved stages before they are compiled into a plan.
 
-    Called once for a run on every rank, where the YAML is read: the same stages must give the same
-    answer on each. Each implementation is given the stages that the one before returned.
+    Called once for a run on every rank, when the YAML is read: the same stages must give the same
+    answer on every rank. Each implementation receives the stages that the one before returned.
 
     Args:
         stages: in training order, every default filled in.
@@ -195,7 +196,7 @@ def adjust_stages(stages: Sequence[Stage], domains: Sequence[str]) -> Sequence[S
 
 @hookspec
 def stage_start(context: StageContext) -> None:
-    """Act on every rank before the first step of a stage, or where a run resumes within one.
+    """Act on every rank before the first step of a stage, or when a run resumes within one.
 
     Example:
         Print what the stage trains on::
@@ -212,7 +213,7 @@ def stage_start(context: StageContext) -> None:
 
 @hookspec
 def stage_end(context: StageContext) -> None:
-    """Act on every rank after a stage's last step, once its model is saved and scored.
+    """Act on every rank after the last step of a stage, once its model is saved and scored.
 
     Example:
         Write a line for each stage to a file::
@@ -235,14 +236,14 @@ def adjust_scores(
     """Choose which of lm-eval's numbers is the score of an ability, and scale it to 0 to 1.
 
     Called after each evaluation in the process that ran lm-eval: with `runner: subprocess`, in that
-    process. Each implementation is given the scores that the one before returned.
+    process. Each implementation receives the scores that the one before returned.
 
     Args:
         scores: by ability, the first known metric of each task.
         output: what `lm_eval.simple_evaluate` returned; `output["results"][task]` has each metric.
 
     Returns:
-        The scores by ability to record, or None to leave them unchanged.
+        The scores to record, by ability, or None to leave them unchanged.
 
     Example:
         MT-Bench's 1 to 10 as 0 to 1::
@@ -276,7 +277,7 @@ def report_sections(results: Results) -> Sequence[Section]:  # type: ignore[empt
         The time that each part took::
 
             from axolotl_dmt import hookimpl
-            from axolotl_dmt.hookspecs import Section
+            from axolotl_dmt.api import Section
 
 
             @hookimpl

@@ -1,4 +1,4 @@
-"""The Axolotl plugin: translates Axolotl's calls, and holds a run's state between them."""
+"""The Axolotl plugin: passes Axolotl's calls on, and holds the state of a run between them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class DMTPlugin(BasePlugin):
-    """Dual-stage Mixed Fine-tuning; without a `dmt:` block it does nothing.
+    """Dual-stage Mixed Fine-tuning; the plugin does nothing if the YAML has no `dmt:` block.
 
     Attributes:
-        run: the checked run, from `register` on.
-        prepared: its rows and its plan, from `load_datasets` on.
-        recorder: writes its results, from `add_callbacks_post_trainer` on.
+        run: the checked run; None before `register` and without a `dmt:` block.
+        prepared: the run with its rows and its plan; None before `load_datasets`.
+        recorder: the writer of the run's results; None before `add_callbacks_post_trainer`.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,11 @@ class DMTPlugin(BasePlugin):
         self._composes_scheduler = False
 
     def register(self, cfg: dict[str, Any]) -> None:
-        """Check the raw YAML and keep `datasets[*].domain`, which Axolotl drops later."""
+        """Check the raw YAML and keep `datasets[*].domain`, which Axolotl drops later.
+
+        Raises:
+            SystemExit: the YAML has mistakes, which are then printed.
+        """
         self.run = self.prepared = self.recorder = None
         if "dmt" not in cfg:
             return
@@ -61,14 +65,14 @@ class DMTPlugin(BasePlugin):
         )
 
     def pre_model_load(self, cfg: Any) -> None:
-        """Seed what is drawn while the model loads, such as a LoRA's first weights."""
+        """Seed the numbers drawn while the model loads, such as the initial weights of a LoRA."""
         if self.prepared is not None:
             from transformers import set_seed
 
             set_seed(DEFAULT_SEED if cfg.seed is None else cfg.seed)
 
     def get_trainer_cls(self, cfg: Any) -> Any:
-        """Return Axolotl's trainer, or the one another plugin asks for, able to follow a plan."""
+        """Return a trainer class that follows a plan: Axolotl's, or another plugin's, extended."""
         if self.run is None:
             return None
         from axolotl_dmt.training.trainer import stage_trainer
@@ -80,13 +84,13 @@ class DMTPlugin(BasePlugin):
     def create_lr_scheduler(
         self, cfg: Any, trainer: Any, optimizer: Any, num_training_steps: int
     ) -> Any:
-        """Return one scheduler that runs the curves of the stages one after another."""
+        """Return one scheduler that runs through the learning-rate curves of the stages in turn."""
         plan = getattr(trainer, "dmt_plan", None)
         if plan is None or self._composes_scheduler:
             return None
         from axolotl_dmt.training.learning_rate import composed_scheduler
 
-        # The trainer is asked for each stage's own curve, and asks the plugins again for that.
+        # The trainer creates the curve of each stage, and calls this hook again while it does so.
         self._composes_scheduler = True
         try:
             with one_clear_error():
@@ -95,7 +99,7 @@ class DMTPlugin(BasePlugin):
             self._composes_scheduler = False
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[Any]:
-        """Make the trainer follow the plan, and return what acts at stage starts and ends."""
+        """Make the trainer follow the plan, and return the callbacks for the stage boundaries."""
         if self.prepared is None:
             return []
         from axolotl_dmt.training.prepare import follow_plan
@@ -105,6 +109,6 @@ class DMTPlugin(BasePlugin):
         return list(callbacks)
 
     def post_train_unload(self, cfg: Any) -> None:
-        """Print the table of results last, below everything that Axolotl prints."""
+        """Print the table of results, below everything that Axolotl prints."""
         if self.recorder is not None:
             self.recorder.show()

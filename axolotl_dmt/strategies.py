@@ -1,4 +1,4 @@
-"""Named schedules: a strategy turns the YAML's domains into stages.
+"""Strategies: named schedules, which turn the domains of a YAML into stages.
 
 The built-in strategies are registered through the same hook as those of other packages.
 """
@@ -20,9 +20,9 @@ class Setting:
     Attributes:
         domains: the names of all domains, in the order of the YAML's datasets.
         general: the domains of general data.
-        k: replay, a fraction of each specialised domain.
-        sequence: the order of the domains for strategies that train one after another, or empty.
-        domain: the one domain of the strategy `single`, or None.
+        k: the replay fraction of each specialised domain.
+        sequence: the value of `dmt.sequence`, the order of the domains; empty if it is not set.
+        domain: the value of `dmt.domain`; None if it is not set.
     """
 
     domains: tuple[str, ...]
@@ -40,7 +40,7 @@ class Setting:
 StageMixes = Sequence[tuple[str, Mapping[str, object]]]
 """Stages in order: a name, and a mix of domain -> amount.
 
-An amount is a `Fraction` of the domain, or written as in a YAML: "all", "1/16", {"rows": 500}."""
+An amount is a `Fraction` of the domain, or what a YAML would hold: "all", "1/16", {"rows": 500}."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +68,12 @@ def depends_on_k(strategy: Strategy, setting: Setting) -> bool:
 
 
 def _require_general(setting: Setting) -> None:
-    missing = [name for name in setting.general if name not in setting.domains]
-    if missing or not setting.general:
-        fix = f"known domains: {', '.join(setting.domains)}"
-        raise DMTError("dmt.general", f"no dataset has the domain {missing[0]!r}", fix)
+    fix = f"known domains: {', '.join(setting.domains)}"
+    if not setting.general:
+        raise DMTError("dmt.general", "names no domain", fix)
+    for name in setting.general:
+        if name not in setting.domains:
+            raise DMTError("dmt.general", f"no dataset has the domain {name!r}", fix)
     if not setting.specialised:
         raise DMTError(
             "dmt.strategy", "every domain is general", "give a dataset another domain, say math"
@@ -83,6 +85,9 @@ def dual_stage(setting: Setting) -> StageMixes:
 
     Stage 1 trains on all specialised data; stage 2 trains on the general data and replays a
     fraction k of each specialised domain.
+
+    Raises:
+        DMTError: a general domain has no dataset, or there is no specialised domain.
     """
     _require_general(setting)
     replay = dict.fromkeys(setting.specialised, setting.k)
@@ -93,7 +98,11 @@ def dual_stage(setting: Setting) -> StageMixes:
 
 
 def mixed_sequential(setting: Setting) -> StageMixes:
-    """Return all specialised data, then only general data: DMT with k = 0."""
+    """Return a stage with all specialised data, and one with only general data: DMT with k = 0.
+
+    Raises:
+        DMTError: a general domain has no dataset, or there is no specialised domain.
+    """
     _require_general(setting)
     return [
         ("specialise", dict.fromkeys(setting.specialised, "all")),
@@ -107,7 +116,11 @@ def multi_task(setting: Setting) -> StageMixes:
 
 
 def sequential(setting: Setting) -> StageMixes:
-    """Return one stage for each domain; by default code, math, others, and general data last."""
+    """Return one stage for each domain; by default code, math, the others, and general data last.
+
+    Raises:
+        DMTError: `dmt.sequence` names a domain twice, or one that no dataset has.
+    """
     order = setting.sequence or _paper_order(setting)
     unknown = [name for name in order if name not in setting.domains]
     if unknown:
@@ -126,10 +139,14 @@ def _paper_order(setting: Setting) -> tuple[str, ...]:
 
 
 def single(setting: Setting) -> StageMixes:
-    """Return one stage with one domain, `dmt.domain`."""
+    """Return one stage with one domain, `dmt.domain`.
+
+    Raises:
+        DMTError: `dmt.domain` is not set, or no dataset has the domain.
+    """
     fix = f"known domains: {', '.join(setting.domains)}"
     if setting.domain is None:
-        raise DMTError("dmt.domain", "is missing", f"name the one to train on; {fix}")
+        raise DMTError("dmt.domain", "is missing", f"name the domain to train on; {fix}")
     if setting.domain not in setting.domains:
         raise DMTError("dmt.domain", f"no dataset has the domain {setting.domain!r}", fix)
     return [(setting.domain, {setting.domain: "all"})]

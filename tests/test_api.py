@@ -1,7 +1,8 @@
-"""The schedule for other trainers: no Axolotl, no torch, the same plan."""
+"""The schedule for other trainers: the same plan without Axolotl and torch."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -51,12 +52,12 @@ def test_draws_and_dataset_deal_the_rows_of_the_plan_in_order(tmp_path: Path) ->
     plan = schedule(tmp_path).compile(ROWS)
     pools = {name: [f"{name} {i}" for i in range(count)] for name, count in ROWS.items()}
     dataset = PlanDataset(plan, pools, blank="blank")
-    found = list(draws(plan))
-    assert [f"{d.domain} {d.row}" if d.domain else "blank" for d in found] == list(dataset)
-    assert [draw.step for draw in found] == [i // 8 for i in range(48)]
-    first = [draw for draw in found if draw.stage == "specialise" and draw.domain]
+    drawn = list(draws(plan))
+    assert [f"{d.domain} {d.row}" if d.domain else "blank" for d in drawn] == list(dataset)
+    assert [draw.step for draw in drawn] == [i // 8 for i in range(48)]
+    first = [draw for draw in drawn if draw.stage == "specialise" and draw.domain]
     assert sorted(draw.row for draw in first) == list(range(20))
-    assert found[23] == Draw(2, "specialise", None, -1), "the stage's last step ends in blanks"
+    assert drawn[23] == Draw(2, "specialise", None, -1), "the stage's last step ends in blanks"
     assert dataset[-1] == "blank"
     assert dataset[:2] == [dataset[0], dataset[1]]
     with pytest.raises(IndexError):
@@ -81,7 +82,7 @@ def test_lengths_serve_amounts_in_tokens_and_packs(tmp_path: Path) -> None:
     assert [draw.step for draw in packed] == [i // 2 for i in range(len(packed))]
 
 
-def test_every_mistake_is_told_with_its_line(tmp_path: Path) -> None:
+def test_every_mistake_is_reported_with_its_line(tmp_path: Path) -> None:
     text = YAML.replace("k: 1/4", "k: 4").replace(", domain: general", "").replace("2e-5", "fast")
     with pytest.raises(DMTError) as caught:
         schedule(tmp_path, text)
@@ -91,6 +92,13 @@ def test_every_mistake_is_told_with_its_line(tmp_path: Path) -> None:
         ["4", " datasets[2].domain"],
         ["6", " learning_rate"],
     ]
+
+
+@pytest.mark.parametrize("key", ["micro_batch_size", "gradient_accumulation_steps"])
+def test_a_batch_size_that_is_not_a_number_is_refused(key: str, tmp_path: Path) -> None:
+    with pytest.raises(DMTError) as caught:
+        schedule(tmp_path, re.sub(f"{key}: .", f"{key}: two", YAML))
+    assert f" {key}: 'two'" in str(caught.value)
 
 
 def test_rows_that_do_not_fit_the_plan_are_refused(tmp_path: Path) -> None:

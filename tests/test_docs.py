@@ -26,7 +26,7 @@ from axolotl_dmt.checks.yaml_check import check_file
 from axolotl_dmt.cli.main import dmt
 from axolotl_dmt.config.args import INTERNAL, read_config
 from axolotl_dmt.config.resolve import resolve_stages
-from axolotl_dmt.hooks.calls import hook_manager, known_strategies
+from axolotl_dmt.hooks.calls import hook_manager, registered_strategies
 from axolotl_dmt.plan import compile_plan
 from axolotl_dmt.plan.training_plan import DomainDraw
 from axolotl_dmt.results import (
@@ -197,7 +197,7 @@ def test_the_strategy_in_the_docs_works() -> None:
     module = schedules()
     hook_manager().register(module)
     try:
-        assert "warm_start" in known_strategies()
+        assert "warm_start" in registered_strategies()
         config = read_config({"strategy": "warm_start", "k": "1/64"})
         stages = resolve_stages(config, ("math", "general"), DEFAULTS)
         assert [stage.name for stage in stages] == ["taste", "specialise", "generalise"]

@@ -26,33 +26,42 @@ UNSUPPORTED = {
     "relora": "it resets weights on a schedule of its own; remove it",
     "jagged_restart_steps": "the plan composes the learning rate; remove it",
     "lisa_step_interval": "it freezes layers on a schedule of its own; write freeze on a stage",
-    "early_stopping_patience": "it would end the run inside a stage, and later stages would not "
+    "early_stopping_patience": "it would end the run within a stage, and later stages would not "
     "run; set epochs or max_steps on the stage",
-    "load_best_model_at_end": "the best checkpoint may lie in an earlier stage; remove it, every "
-    "stage's end is kept under stages/",
+    "load_best_model_at_end": "the best checkpoint may lie in an earlier stage; remove it, the "
+    "model at the end of every stage is saved under stages/",
 }
 """Axolotl keys that are not supported together with `dmt:`, and what to do instead."""
 
 
 def check_base_model(cfg: Mapping[str, Any]) -> None:
-    """Raise DMTError if `base_model` is missing or names a local folder that does not exist."""
+    """Check that `base_model` is set and, if it can only be a local path, exists.
+
+    Raises:
+        DMTError: it is missing, or names a local folder that does not exist.
+    """
     model = cfg.get("base_model")
     if not isinstance(model, str) or not model:
-        raise DMTError("base_model", "is missing", "name a model of the hub, or a folder")
+        raise DMTError("base_model", "is missing", "name a model on the hub, or a folder")
     if model == NO_MODEL and not Path(model).exists():
-        fix = "make that folder, or name another one or a model of the hub"
-        raise DMTError("base_model", f"{model} stands for a model of your own", fix)
+        fix = "write the path of that model, or the name of a model on the hub"
+        raise DMTError("base_model", f"{model} is a placeholder for a model of your own", fix)
     if is_local(model) and not Path(model).exists():
-        raise DMTError("base_model", f"no folder {model}", "make it, or name a model of the hub")
+        fix = "correct the path, or name a model on the hub"
+        raise DMTError("base_model", f"no folder {model}", fix)
 
 
 def is_local(path: str) -> bool:
-    """Return whether a path can only be a local one; `org/name` may be a name on the hub."""
+    """Return whether a path can only be local; `org/name` may be a name on the hub."""
     return path.startswith(("/", ".", "~")) or ("://" not in path and path.count("/") > 1)
 
 
 def check_val_rows(config: DMTConfig, domains: Sequence[str]) -> None:
-    """Raise DMTError if `dmt.val_rows` names a domain that no dataset has."""
+    """Check that every domain in `dmt.val_rows` has a dataset.
+
+    Raises:
+        DMTError: some have none; the error lists all of them.
+    """
     by_domain = config.val_rows if isinstance(config.val_rows, Mapping) else {}
     fix = f"known domains: {', '.join(domains)}"
     problems = [
@@ -65,28 +74,32 @@ def check_val_rows(config: DMTConfig, domains: Sequence[str]) -> None:
 
 
 def check_output_dir(cfg: Mapping[str, Any], *, keep: bool = True) -> None:
-    """Make the output folder.
+    """Create the output folder, to check that it can be created.
 
     Args:
         cfg: the raw configuration.
-        keep: False removes again what was made.
+        keep: False removes the folders that were created.
 
     Raises:
-        DMTError: the folder cannot be made.
+        DMTError: the folder cannot be created.
     """
     folder = RunFolder.of_config(cfg).output_dir
-    made = [part for part in (folder, *folder.parents) if not part.exists()]
+    created = [part for part in (folder, *folder.parents) if not part.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for part in made if not keep else ():
+        for part in created if not keep else ():
             part.rmdir()
     except OSError as error:
-        problem = f"{folder} cannot be made ({error.strerror})"
+        problem = f"{folder} cannot be created ({error.strerror})"
         raise DMTError("output_dir", problem, "name a folder that you may write to") from None
 
 
 def refuse_unsupported(cfg: Mapping[str, Any]) -> None:
-    """Raise DMTError if the YAML sets a key of Axolotl that is not supported with `dmt:`."""
+    """Check that the YAML sets no key of Axolotl that is not supported with `dmt:`.
+
+    Raises:
+        DMTError: it sets some; the error lists all of them.
+    """
     problems = [
         DMTError(key, "is not supported with dmt", advice)
         for key, advice in UNSUPPORTED.items()
@@ -96,7 +109,7 @@ def refuse_unsupported(cfg: Mapping[str, Any]) -> None:
         problems.append(
             DMTError(
                 "val_set_size",
-                "is not supported with dmt: it would take rows out of the plan",
+                "is not supported with dmt: it would remove rows from the plan",
                 "write dmt.val_rows, or name held-out files under test_datasets",
             )
         )
@@ -109,7 +122,11 @@ RESETTABLE = frozenset({"adamw_torch", "adamw_torch_fused", "sgd", "rmsprop"})
 
 
 def refuse_optimizer(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> None:
-    """Raise DMTError if a stage resets the optimiser and its state cannot be reset."""
+    """Check that the state of the optimiser can be reset if a stage resets it.
+
+    Raises:
+        DMTError: a stage resets the state, and the optimiser does not support that.
+    """
     name = cfg.get("optimizer") or "adamw_torch_fused"
     if name in RESETTABLE:
         return

@@ -22,9 +22,10 @@ from axolotl_dmt.results.folder import RunFolder
 SUFFIXES = (".json", ".jsonl", ".csv", ".parquet", ".arrow", ".txt", ".gz", ".zst", ".zip")
 FIRST_ROWS = 300
 FIRST_BYTES = 4 * 2**20
-MOST_SHOWN = 20
+MOST_NAMES = 20
+"""Column names that a message lists at most."""
 TOKENISED = {"input_ids", "attention_mask", "labels"}
-"""A file with these columns is trained on unchanged, whatever its entry says."""
+"""Axolotl trains on a file with these columns unchanged, whatever its entry says."""
 
 READ_BY = {
     "alpaca": ("instruction", "output"),
@@ -35,7 +36,7 @@ READ_BY = {
     "oasst": ("INSTRUCTION", "RESPONSE"),
     "summarizetldr": ("article", "summary"),
 }
-"""The columns that Axolotl's own prompt types require."""
+"""The columns that each of Axolotl's prompt types requires."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class _FileColumns:
 
 
 def missing_files(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
-    """Yield a mistake for each data file that an entry names and that does not exist."""
-    fix = "paths start from the folder that axolotl is run in"
+    """Yield a mistake for each local data file that an entry names and that does not exist."""
+    fix = "correct the path; it is relative to the folder in which axolotl runs"
     for key, entry in _entries(cfg):
         path = entry.get("path")
         if not isinstance(path, str) or "://" in path or Path(path).exists():
@@ -65,7 +66,7 @@ def missing_files(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
 
 
 def may_be_gone(cfg: Mapping[str, Any]) -> bool:
-    """Return whether data files may be missing: Axolotl may have a copy, or has trained on them.
+    """Return whether data files may be missing: Axolotl has prepared data, or the run has results.
 
     `axolotl merge-lora` and `inference` also read the YAML of a finished run, on machines that
     never had the data.
@@ -79,11 +80,11 @@ def wrong_columns(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
     """Yield a mistake for each column that an entry or its type reads and its file does not have.
 
     Args:
-        cfg: the raw configuration. Folders, data sets on the hub, compressed files and files that
+        cfg: the raw configuration. Folders, datasets on the hub, compressed files and files that
             cannot be read are skipped.
     """
     for key, entry in _entries(cfg):
-        file = _look(entry)
+        file = _read_columns(entry)
         if file is None or set(file.columns) >= TOKENISED:
             continue
         kind = entry.get("type")
@@ -130,12 +131,12 @@ def _messages(
         return
     mappings = entry.get("message_property_mappings")
     mappings = mappings if isinstance(mappings, Mapping) else {}
-    own_template = any(part.get("chat_template_jinja") for part in (entry, cfg))
+    has_own_template = any(part.get("chat_template_jinja") for part in (entry, cfg))
     for name in ("role", "content"):
         old = entry.get(f"message_field_{name}")
         named = str(mappings.get(name) or old or name)
         # a custom template may read other keys
-        if named not in keys and not (own_template and named == name):
+        if named not in keys and not (has_own_template and named == name):
             place = f"message_field_{name}" if old else f"message_property_mappings.{name}"
             problem = f"{named!r} is not a key of the messages in {file.path}"
             yield DMTError(f"{key}.{place}", problem, _list_names("their keys", named, keys))
@@ -143,10 +144,10 @@ def _messages(
 
 def _standard(key: str, kind: str, file: _FileColumns) -> Iterator[DMTError]:
     name = "alpaca" if kind.startswith("alpaca:") else kind
-    if lacking := [column for column in READ_BY.get(name, ()) if column not in file.columns]:
-        problem = f"{kind} reads {' and '.join(map(repr, lacking))}, not a column of {file.path}"
-        known = f"its columns are {_list(file.columns)}"
-        yield DMTError(key, problem, f"{known}: write type: {{field_instruction, field_output}}")
+    if missing := [column for column in READ_BY.get(name, ()) if column not in file.columns]:
+        problem = f"{kind} reads {' and '.join(map(repr, missing))}, not a column of {file.path}"
+        columns = f"its columns are {_list(file.columns)}"
+        yield DMTError(key, problem, f"{columns}: write type: {{field_instruction, field_output}}")
 
 
 def _missing(key: str, column: Any, file: _FileColumns) -> Iterator[DMTError]:
@@ -156,7 +157,7 @@ def _missing(key: str, column: Any, file: _FileColumns) -> Iterator[DMTError]:
 
 
 def _misspelt(key: str, column: Any, others: list[str], file: _FileColumns) -> Iterator[DMTError]:
-    """Yield a mistake for an optional column only if another column has a similar name."""
+    """Yield a mistake for an optional column, but only if another column has a similar name."""
     if isinstance(column, str) and difflib.get_close_matches(column, others):
         yield from _missing(key, column, file)
 
@@ -167,27 +168,27 @@ def _list_names(subject: str, wrong: str, names: list[str]) -> str:
 
 
 def _list(names: list[str]) -> str:
-    more = len(names) - MOST_SHOWN
-    return ", ".join(names[:MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def _look(entry: Mapping[str, Any]) -> _FileColumns | None:
-    """Return the columns of an entry's file; None where finding them would take long."""
+def _read_columns(entry: Mapping[str, Any]) -> _FileColumns | None:
+    """Return the columns of an entry's file; None if they cannot be read quickly."""
     path = entry.get("path")
     if not isinstance(path, str) or not Path(path).is_file():
         return None
     suffix = Path(path).suffix
     kind = "json" if suffix == ".jsonl" else suffix[1:]
-    look = {"json": _look_at_json, "csv": _look_at_csv, "parquet": _look_at_parquet}.get(kind)
-    if look is None or entry.get("ds_type") not in (None, kind):
+    readers = {"json": _json_columns, "csv": _csv_columns, "parquet": _parquet_columns}
+    if kind not in readers or entry.get("ds_type") not in (None, kind):
         return None
     try:
-        return look(path)
+        return readers[kind](path)
     except (OSError, ValueError, csv.Error, RecursionError):
-        return None  # loading the whole file reports what is wrong
+        return None  # Axolotl reports what is wrong when it loads the file
 
 
-def _look_at_json(path: str) -> _FileColumns | None:
+def _json_columns(path: str) -> _FileColumns | None:
     rows = list(_first_objects(path))
     if not rows or not all(isinstance(row, dict) for row in rows):
         return None
@@ -197,7 +198,7 @@ def _look_at_json(path: str) -> _FileColumns | None:
 
 
 def _first_objects(path: str) -> Iterator[Any]:
-    """Yield the first values of a file of JSON lines or of one JSON array.
+    """Yield the first values in a file of JSON lines or of one JSON array.
 
     Raises:
         ValueError: one of them is not JSON.
@@ -220,7 +221,7 @@ def _first_objects(path: str) -> Iterator[Any]:
 
 
 def _keys(values: Iterable[Any]) -> list[str]:
-    """Return the keys of the objects in lists, which may be strings of JSON."""
+    """Return the keys of the objects in lists; a list may be written as a JSON string."""
     keys: dict[str, None] = {}
     for value in values:
         if isinstance(value, str) and value.lstrip().startswith("["):
@@ -233,13 +234,13 @@ def _keys(values: Iterable[Any]) -> list[str]:
     return list(keys)
 
 
-def _look_at_csv(path: str) -> _FileColumns | None:
+def _csv_columns(path: str) -> _FileColumns | None:
     with open(path, encoding="utf-8-sig", newline="") as stream:
         columns = next((row for row in csv.reader(stream) if row), None)
     return _FileColumns(path, columns) if columns else None
 
 
-def _look_at_parquet(path: str) -> _FileColumns:
+def _parquet_columns(path: str) -> _FileColumns:
     import pyarrow as pa
     from pyarrow import parquet
 

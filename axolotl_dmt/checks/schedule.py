@@ -1,6 +1,6 @@
-"""Checks everything about a schedule that the raw YAML and the files that it names show.
+"""Checks a schedule as far as the raw YAML and the files that it names allow.
 
-Nothing is loaded and nothing is changed, so a mistake is reported within a second.
+No model and no data are loaded and nothing is changed, so a mistake is reported within a second.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from axolotl_dmt.checks.data_files import may_be_gone, missing_files, wrong_colu
 from axolotl_dmt.checks.sharding import check_sharding
 from axolotl_dmt.checks.stages import check_stages
 from axolotl_dmt.config.args import DMTConfig
-from axolotl_dmt.config.reading import Reading, Schedule, read_schedule
+from axolotl_dmt.config.reading import Reading, ResolvedSchedule, read_schedule
 from axolotl_dmt.config.replay import check_losses
 from axolotl_dmt.errors import DMTError, Problems
 from axolotl_dmt.evaluation.tasks import check_evaluate
 
 WEIGHT_DECAY: Final = 0.0
-"""Axolotl's default of `weight_decay`, which its validation fills in after this check."""
+"""Axolotl's default of `weight_decay`, which its validation fills in after these checks."""
 
 
 def check_schedule(
     raw: Mapping[str, Any], *, files: bool = True
-) -> tuple[Schedule | None, list[DMTError]]:
+) -> tuple[ResolvedSchedule | None, list[DMTError]]:
     """Read and check the schedule of a YAML.
 
     Args:
@@ -37,7 +37,7 @@ def check_schedule(
         files: whether the model and the files that the YAML names must exist.
 
     Returns:
-        The schedule, None where there is a mistake, and every mistake.
+        The schedule, None if there is a mistake, and every mistake.
     """
     reading = read_schedule(raw, weight_decay=WEIGHT_DECAY, files=files)
     problems = Problems()
@@ -60,7 +60,7 @@ def check_schedule(
 def _stage_problems(
     raw: Mapping[str, Any], config: DMTConfig, reading: Reading, *, files: bool
 ) -> Problems:
-    """Return what the resolved stages ask for and the rest of the YAML does not allow."""
+    """Return the mistakes that appear when the resolved stages meet the rest of the YAML."""
     problems, stages = Problems(), reading.stages
     resets = any(stage.reset_optimizer for stage in stages[1:])
     problems.attempt(check_stages, raw, stages)

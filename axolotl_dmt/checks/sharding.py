@@ -11,7 +11,7 @@ from axolotl_dmt.config.args import DMTConfig, EverySteps
 from axolotl_dmt.errors import DMTError
 
 ADAMS = frozenset({"adam", "adamw"})
-"""DeepSpeed's optimisers, in lower case, whose state can be reset like that of Axolotl's."""
+"""DeepSpeed's optimisers, in lower case, whose state can be reset."""
 
 
 def check_sharding(
@@ -26,7 +26,7 @@ def check_sharding(
         files: whether a missing DeepSpeed file is a mistake.
 
     Raises:
-        DMTError: a setting of DeepSpeed or FSDP that the stages do not support.
+        DMTError: the stages do not support a setting of DeepSpeed or FSDP.
     """
     zero: Mapping[str, Any] = {}
     if cfg.get("deepspeed") and (files or not _is_missing(cfg["deepspeed"])):
@@ -55,7 +55,8 @@ def _read_deepspeed(setting: Any) -> Mapping[str, Any]:
     except ValueError as error:
         raise DMTError("deepspeed", f"{setting} is not JSON ({error})", "correct it") from None
     if not isinstance(content, Mapping):
-        raise DMTError("deepspeed", f"{setting} holds no JSON object", "see Axolotl's own files")
+        fix = "write one like those of `axolotl fetch deepspeed_configs`"
+        raise DMTError("deepspeed", f"{setting} does not hold a JSON object", fix)
     return content
 
 
@@ -83,7 +84,7 @@ def _check_deepspeed(deepspeed: Mapping[str, Any], zero: Mapping[str, Any], rese
     if zero.get("stage") == 3 and not (zero.get(name) or zero.get(f"stage3_{name}")):
         raise DMTError(
             "deepspeed",
-            "ZeRO-3 would save a stage's weights in shards that cannot be loaded",
+            "ZeRO-3 would save the weights of a stage in shards that cannot be loaded",
             f"add `stage3_{name}: true` to its zero_optimization",
         )
 
@@ -101,12 +102,12 @@ def _check_scoring(config: DMTConfig, method: str) -> None:
     if evaluate.before:
         raise DMTError(
             "dmt.evaluate.before",
-            f"the untrained model is scored in memory, and {method} shards it",
+            f"the untrained model is scored in memory, but {method} shards it",
             "remove it, and score base_model once with `lm_eval`",
         )
     if isinstance(evaluate.when, EverySteps):
         raise DMTError(
             "dmt.evaluate.when",
-            f"within a stage the model is scored in memory, and {method} shards it",
+            f"within a stage the model is scored in memory, but {method} shards it",
             "write when: each_stage",
         )

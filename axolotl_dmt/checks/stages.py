@@ -11,7 +11,7 @@ from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.plan.inputs import Stage
 
 CURVELESS_SCHEDULERS = ("reduce_lr_on_plateau", "greedy")
-"""Schedulers that depend on the loss, so that their curve is not known in advance."""
+"""Schedulers whose curve depends on the loss and is therefore not known in advance."""
 
 PLAIN_SCHEDULERS = (
     "linear",
@@ -22,10 +22,10 @@ PLAIN_SCHEDULERS = (
     "constant_with_warmup",
     "inverse_sqrt",
 )
-"""transformers' schedulers that need no settings."""
+"""Schedulers of transformers that need no settings."""
 
 TUNED_SCHEDULERS = ("cosine_with_min_lr", "cosine_warmup_with_min_lr", "warmup_stable_decay")
-"""transformers' schedulers that need `lr_scheduler_kwargs`."""
+"""Schedulers of transformers that need `lr_scheduler_kwargs`."""
 
 AXOLOTLS_SCHEDULERS = ("one_cycle", "rex")
 """Schedulers that Axolotl adds to those of transformers."""
@@ -45,7 +45,7 @@ UNSTACKABLE = {
     "fsdp_config": "",
     **dict.fromkeys(LORA_KERNELS, ": the kernels support only one adapter"),
 }
-"""Axolotl keys that are not supported together with `adapter: new`, and a remark on each."""
+"""Axolotl keys that are not supported together with `adapter: new`, and the reason if it helps."""
 
 
 def check_stages(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> None:
@@ -56,7 +56,7 @@ def check_stages(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> None:
         stages: the resolved stages.
 
     Raises:
-        DMTError: with every mistake found.
+        DMTError: there are mistakes; the error lists all of them.
     """
     problems = [
         *_schedulers(cfg, stages),
@@ -78,22 +78,22 @@ def _schedulers(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> Iterator[DMT
         if name in seen:
             continue
         seen.add(name)
-        where = f"{name!r} (stage {stage.name})"
+        scheduler = f"{name!r} (stage {stage.name})"
         key = stage_key(cfg.get("dmt") or {}, stage.name, "lr_scheduler", "lr_scheduler")
         if name in CURVELESS_SCHEDULERS:
-            problem = f"{where} depends on the loss, so its curve is not known in advance"
+            problem = f"{scheduler} depends on the loss, so its curve is not known in advance"
             yield DMTError(key, problem, "use another one, such as cosine or linear")
         elif name not in names:
-            yield DMTError(key, f"{where} is unknown", f"known: {', '.join(names)}")
+            yield DMTError(key, f"{scheduler} is unknown", f"known schedulers: {', '.join(names)}")
         elif not settings and name not in TUNED_SCHEDULERS:
             continue  # no settings to check, and importing transformers takes seconds
         elif cause := _refusal(name, stage.learning_rate, settings):
-            problem = f"do not fit {where}: {cause}"
-            yield DMTError("lr_scheduler_kwargs", problem, "they hold for every stage")
+            problem = f"do not fit {scheduler}: {cause}"
+            yield DMTError("lr_scheduler_kwargs", problem, "correct them for every stage")
 
 
 def _refusal(name: str, peak: float, settings: Mapping[str, Any]) -> str | None:
-    """Create a scheduler and return why it refuses the settings; None where it accepts them."""
+    """Create a scheduler and return why it refuses the settings; None if it accepts them."""
     import torch
     from torch.optim.lr_scheduler import OneCycleLR
     from transformers.optimization import get_scheduler
@@ -124,12 +124,12 @@ def _freezing(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> Iterator[DMTEr
                 f"is not supported with {other}, which chooses the trained parameters only once"
             )
             yield DMTError(key, problem, f"remove freeze or {other}")
-    several = int(os.environ.get("WORLD_SIZE") or 1) > 1
-    if several and cfg.get("ddp_find_unused_parameters") is False:
+    is_distributed = int(os.environ.get("WORLD_SIZE") or 1) > 1
+    if is_distributed and cfg.get("ddp_find_unused_parameters") is False:
         problem = "is false: several processes would wait for the gradients of frozen parameters"
         yield DMTError("ddp_find_unused_parameters", problem, "remove it")
-    if several and (cfg.get("gradient_checkpointing_kwargs") or {}).get("use_reentrant"):
-        problem = f"use_reentrant: true is not supported with {key} on several processes"
+    if is_distributed and (cfg.get("gradient_checkpointing_kwargs") or {}).get("use_reentrant"):
+        problem = f"use_reentrant: true is not supported with {key} in several processes"
         yield DMTError("gradient_checkpointing_kwargs", problem, "write use_reentrant: false")
 
 
@@ -139,7 +139,8 @@ def _new_adapters(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> Iterator[D
         return
     if cfg.get("adapter") not in ("lora", "qlora"):
         problem = f"new (stage {stage.name}) needs LoRA: it starts a fresh adapter"
-        yield DMTError("adapter", problem, "write adapter: lora beside dmt, or remove it there")
+        fix = "write adapter: lora beside dmt, or remove adapter: new from the stage"
+        yield DMTError("adapter", problem, fix)
     for key in UNSTACKABLE:
         if cfg.get(key):
             problem = f"is not supported with adapter: new (stage {stage.name})"
@@ -150,11 +151,14 @@ def _inputs(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> Iterator[DMTErro
     stage = next((stage for stage in stages if stage.train_on_inputs is not None), None)
     if stage is not None and cfg.get("processor_type"):
         problem = "cannot differ between stages with a processor, which masks batch by batch"
-        yield DMTError(f"train_on_inputs (stage {stage.name})", problem, "set it beside dmt")
+        fix = "set train_on_inputs beside dmt, for all stages"
+        yield DMTError(f"train_on_inputs (stage {stage.name})", problem, fix)
 
 
 def set_required_keys(cfg: dict[str, Any], stages: Sequence[Stage]) -> None:
-    """Set the keys of Axolotl that the stages need and that the YAML does not set.
+    """Set the keys of Axolotl that the stages need.
+
+    A key that only fills in a default is left alone if the YAML sets it.
 
     Args:
         cfg: Axolotl's raw configuration; changed in place.

@@ -1,4 +1,4 @@
-"""`axolotl dmt check`: every mistake that a YAML shows by itself, with its line."""
+"""`axolotl dmt check`: every mistake that the YAML alone shows, with its line."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ def check_file(path: str | Path, *, files: bool = True) -> list[str]:
         files: whether the model and the data files that it names must exist.
 
     Returns:
-        One line for each mistake, which begins with the file and the line, in the file's order.
+        One line for each mistake, in the order of the file. It begins with the file and the line.
     """
     try:
         file = YamlFile.read(path)
     except DMTError as error:
         return [str(error)]
-    problems = [*file.doubles, *_plugin_problems(file.data), *_our_problems(file.data, files=files)]
+    problems = [*file.duplicate_keys, *_plugin_problems(file.data)]
+    problems += _our_problems(file.data, files=files)
     if files:
         problems += missing_files(file.data)  # also those that Axolotl has a cached copy of
     keys = [problem.key for problem in problems]
@@ -50,7 +51,7 @@ def check_file(path: str | Path, *, files: bool = True) -> list[str]:
 
 def _plugin_problems(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
     if "dmt" not in cfg:
-        yield DMTError("dmt", "there is no block", "write dmt: {strategy: dmt}")
+        yield DMTError("dmt", "there is no dmt block", "write dmt: {strategy: dmt}")
     plugins = cfg.get("plugins")
     if not isinstance(plugins, list) or PLUGIN not in plugins:
         problem = f"{PLUGIN} is missing, so Axolotl would ignore the dmt block"
@@ -69,7 +70,7 @@ def _our_problems(cfg: Mapping[str, Any], *, files: bool) -> list[DMTError]:
 
 
 def _axolotl_problems(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
-    """Yield the unknown keys, which Axolotl ignores silently, and what its own checks refuse."""
+    """Yield an error for each key that Axolotl does not know, and each value that it refuses."""
     from axolotl.utils.schemas.config import AxolotlInputConfig
 
     known_keys = {"dmt", *AxolotlInputConfig.model_fields}
@@ -79,7 +80,7 @@ def _axolotl_problems(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
                 known_keys |= _keys_of_plugin(str(name))
             except Exception as error:
                 problem = f"{name} cannot be loaded ({type(error).__name__}: {error})"
-                yield DMTError(f"plugins[{index}]", problem, "install it, or take it out")
+                yield DMTError(f"plugins[{index}]", problem, "install it, or remove it")
     for key in cfg:
         if str(key) not in known_keys:
             close = difflib.get_close_matches(str(key), known_keys, n=1)
@@ -100,6 +101,7 @@ def _axolotl_problems(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
 
 
 def _keys_of_plugin(name: str) -> set[str]:
+    """Return the keys that another plugin adds to the YAML."""
     from axolotl.integrations.base import load_plugin
 
     arguments = load_plugin(name).get_input_args()
@@ -111,7 +113,7 @@ def _keys_of_plugin(name: str) -> set[str]:
 
 
 def _explained(error: ValidationError, cfg: Mapping[str, Any]) -> Iterator[DMTError]:
-    """Yield one mistake for each key: pydantic reports one for each form that a value may take."""
+    """Yield one error for each key: pydantic reports one for each type that a value may have."""
     seen = set()
     for detail in error.errors(include_url=False):
         key, value = "", cfg
@@ -119,7 +121,7 @@ def _explained(error: ValidationError, cfg: Mapping[str, Any]) -> Iterator[DMTEr
             try:
                 value = value[part]  # type: ignore[index]
             except (KeyError, IndexError, TypeError):
-                continue  # the name of a form that was tried
+                continue  # the name of a type that was tried
             key += f"[{part}]" if isinstance(part, int) else f".{part}"
         key = key.lstrip(".")
         message = " ".join(detail["msg"].removeprefix("Value error, ").split())

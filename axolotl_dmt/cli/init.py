@@ -15,7 +15,7 @@ import yaml
 
 from axolotl_dmt.config.args import DEFAULT_K, read_config
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.hooks.calls import known_strategies
+from axolotl_dmt.hooks.calls import registered_strategies
 
 SCORED = ("math", "code", "general")
 """The domains for which dmt_suite has a task."""
@@ -223,7 +223,7 @@ def _block(answers: Answers, domains: Sequence[str]) -> list[str]:
     if general not in domains:
         fix = f"domains: {', '.join(domains)}"
         raise DMTError("--general", f"no --data has the domain {general!r}", fix)
-    strategies = known_strategies()
+    strategies = registered_strategies()
     if answers.strategy not in strategies:
         fix = f"choose one of: {', '.join(strategies)}"
         raise DMTError("--strategy", f"{answers.strategy!r} is unknown", fix)

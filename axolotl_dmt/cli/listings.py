@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from axolotl_dmt.config.yaml_file import YamlFile
-from axolotl_dmt.hooks.calls import known_strategies
+from axolotl_dmt.hooks.calls import registered_strategies
 from axolotl_dmt.hooks.loading import implementations, load_hooks
 from axolotl_dmt.recipes.recipe import headline, known_recipes
 
@@ -19,7 +19,7 @@ def print_strategies() -> None:
     Raises:
         DMTError: a plugin's hook fails, or two strategies share a name.
     """
-    strategies = known_strategies().values()
+    strategies = registered_strategies().values()
     _print_table(("strategy", "what it does"), ((s.name, s.summary) for s in strategies))
 
 
@@ -34,7 +34,7 @@ def print_hooks(config: str | None) -> None:
     """
     if config is not None:
         load_hooks(YamlFile.read(config).hooks())
-    rows = ((line.hook, line.plugin, line.what) for line in implementations())
+    rows = ((line.hook, line.plugin, line.summary) for line in implementations())
     _print_table(("hook", "plugin", "what"), rows)
 
 

@@ -1,8 +1,8 @@
 """Types of the YAML's fields that hold an amount, a fraction or a weight.
 
-Each reads its field once, exactly, where the YAML is validated; from there on the program has
-`Amount` and `Fraction` objects. A dump writes them in the plain form that a YAML or JSON file holds
-and that these types read again: Axolotl validates the block, dumps it, and may validate it again.
+Each type reads its field exactly, once, when the YAML is validated. From then on the program holds
+`Amount` and `Fraction` objects. A dump writes them in the plain form of a YAML or JSON file, which
+these types can read: Axolotl validates the block, dumps it, and may validate it again.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from axolotl_dmt.hooks.calls import registered_amounts
 from axolotl_dmt.plan.amounts import Amount, parse_amount, parse_fraction, plain_number
 
 AUTO: Final = "auto"
-"""`dmt.k` where `axolotl dmt choose-k` chooses it."""
+"""The value of `dmt.k` that takes the k which `axolotl dmt choose-k` chose."""
 
-# The key is empty in each of these: `explain` knows where in the YAML the field is.
+# The key is empty in each of these: `pydantic_errors.explain` adds the key of the field.
 
 
 def _read_amount(value: object) -> Amount:

@@ -1,8 +1,8 @@
-"""The `dmt:` block of an Axolotl YAML: every key, its default and what is refused.
+"""The `dmt:` block of an Axolotl YAML: its keys, their defaults and their checks.
 
-Defaults, and the checks that need only the YAML, are here and in the modules of the nested blocks,
-`evaluate_args` and `replay_args`. Axolotl mixes `DMTArgs` into its own configuration class; our own
-code calls `read_config`.
+The checks here need nothing but the block itself. The nested blocks are in `evaluate_args` and
+`replay_args`. Axolotl mixes `DMTArgs` into its own configuration class; this package calls
+`read_config`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ __all__ = [
 DEFAULT_K: Final = Fraction(1, 256)
 DEFAULT_SEED: Final = 42
 INTERNAL: Final = frozenset({"dataset_domains", "k_file"})
-"""Keys that the plugin fills in and nobody writes."""
+"""Keys that the program fills in, and that users do not write."""
 
 
 class ScheduleConfig(Block):
@@ -206,7 +206,7 @@ class StageConfig(ScheduleConfig):
     def _one_way_to_mix(self) -> StageConfig:
         if (self.mix is None) == (self.weights is None):
             keys = "neither mix nor weights is" if self.mix is None else "both mix and weights are"
-            raise DMTError("mix", f"{keys} given", "give one, for example mix: {math: all}")
+            raise DMTError("mix", f"{keys} set", "set one of them, for example mix: {math: all}")
         if self.temperature is not None and self.weights is None:
             raise DMTError("temperature", "needs weights", "write weights: {math: 1, code: 2}")
         return self
@@ -331,7 +331,6 @@ class DMTConfig(Block):
         None,
         description="Filled in by the plugin from `datasets[*].domain`, which Axolotl drops.",
     )
-
     k_file: str | None = Field(
         None,
         description="Filled in by commands that read a run from another folder: the path of the "
@@ -343,7 +342,7 @@ class DMTConfig(Block):
         if self.strategy and self.stages:
             raise DMTError("strategy", "cannot be combined with stages", "keep one of the two")
         if not self.strategy and not self.stages:
-            raise DMTError("strategy", "no schedule is given", "write strategy: dmt, or stages")
+            raise DMTError("strategy", "there is no schedule", "write strategy: dmt, or stages")
         if self.stages and self.k == AUTO:
             raise DMTError("k", "auto needs a strategy", "write strategy: dmt instead of stages")
         if self.stages and self.overrides:
@@ -363,7 +362,7 @@ class DMTConfig(Block):
 
     @property
     def general_domains(self) -> tuple[str, ...]:
-        """The domains of general data, as a tuple."""
+        """The names of the domains of general data."""
         return (self.general,) if isinstance(self.general, str) else tuple(self.general)
 
 
@@ -377,7 +376,7 @@ def read_config(block: Any) -> DMTConfig:
     """Read and check a raw `dmt:` block.
 
     Args:
-        block: the mapping under `dmt`.
+        block: the mapping under `dmt`; any other value is a mistake.
 
     Raises:
         DMTError: the block has mistakes; the error lists all of them, each with its key.

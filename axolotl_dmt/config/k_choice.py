@@ -1,7 +1,7 @@
 """`dmt.k: auto`: the trials of `axolotl dmt choose-k`, the rule, and the k that it chose.
 
 `axolotl dmt choose-k` writes them to `OUTPUT_DIR/dmt/k.json` (schema 1). `axolotl train` takes k
-from that file, and refuses a file that was made for another stage 1 or another stage 2.
+from that file, and refuses the file if stage 1 or stage 2 has changed since.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ SCHEMA: Final = 1
 KEY: Final = "dmt.k"
 COMMAND: Final = "run `axolotl dmt choose-k` on this YAML first"
 RULE: Final = (
-    "The values are tried from the smallest up, and the first that holds is taken: one after whose "
-    "trial no specialised score is more than `loss` below stage 1's. Scores count as they are; the "
-    "standard errors of the differences take the two scorings for independent. Where none holds, "
-    "the one with the smallest worst loss is taken."
+    "The values are tried in ascending order until one holds, and that one is chosen. A value "
+    "holds if no specialised score after its trial is more than `loss` below stage 1's. Standard "
+    "errors play no part in this; those of the differences assume that the two scores are "
+    "independent. If no value holds, the one with the smallest worst loss is chosen."
 )
 
 
@@ -38,9 +38,9 @@ class ScoredRun:
     """A run whose last stage was scored: stage 1, or the trial of one k.
 
     Attributes:
-        folder: of the run.
-        plan_fingerprint: fingerprint of the plan that it trained.
-        scores: by ability, after its last stage.
+        folder: the path of the run's folder.
+        plan_fingerprint: the fingerprint of the plan that it trained.
+        scores: its scores after its last stage, by ability.
     """
 
     folder: str
@@ -57,23 +57,23 @@ class ScoredRun:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ScoredRun:
-        """Read what `to_json` returned."""
+        """Return the run that `to_json` wrote."""
         scores = {name: Score.from_json(score) for name, score in data["scores"].items()}
         return cls(folder=data["folder"], plan_fingerprint=data["plan_fingerprint"], scores=scores)
 
 
 @dataclass(frozen=True, kw_only=True)
 class KChoice:
-    """The choice of k: the trials of a ladder and, by the rule, the value that is taken.
+    """The choice of k: the trials of a ladder of values, and the value that the rule chooses.
 
     Attributes:
         base_model: the model that stage 1 started from.
-        abilities: the scores that must not fall.
+        abilities: the abilities whose scores must not fall.
         loss: how far a score may fall below stage 1's.
-        max_steps: length of a trial in optimiser steps; None is the whole of stage 2.
-        ladder: every value that could be tried, the smallest first.
+        max_steps: length of a trial in optimiser steps; None trains the whole of stage 2.
+        ladder: the values that could be tried, the smallest first.
         stage_1: the run that the trials started from.
-        trials: {k: its trial}, the smallest first.
+        trials: {k: its trial}, the smallest k first.
     """
 
     base_model: str
@@ -87,7 +87,7 @@ class KChoice:
     def lost(self, k: Fraction, ability: str) -> tuple[float, float | None]:
         """Return how far a score fell below stage 1's, and the standard error of the difference.
 
-        The standard error is None where one of the two scores has none.
+        The standard error is None if one of the two scores has none.
         """
         before, after = self.stage_1.scores[ability], self.trials[k].scores[ability]
         fall = before.value - after.value
@@ -111,7 +111,7 @@ class KChoice:
 
     @property
     def k(self) -> Fraction:
-        """The k that is taken."""
+        """The k that the rule chooses."""
         accepted = [k for k in self.trials if self.holds_at(k)]
         return accepted[0] if accepted else min(self.trials, key=self.worst)
 
@@ -138,11 +138,12 @@ class KChoice:
         pairs = (("stage 1", stage_1, self.stage_1), ("the trial", trial, self.trials[self.k]))
         changed = [name for name, now, then in pairs if now != then.plan_fingerprint]
         if changed:
-            problem = f"auto, and {path} is of another plan ({' and '.join(changed)} changed)"
+            changes = f"{' and '.join(changed)} changed"
+            problem = f"auto, but {path} was made for another plan ({changes})"
             raise DMTError(KEY, problem, COMMAND)
 
     def save(self, path: Path) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file completely or not at all."""
         trials = [
             {
                 "k": str(k),
@@ -170,7 +171,7 @@ class KChoice:
 
     @classmethod
     def load(cls, path: Path) -> KChoice:
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises:
             DMTError: the file does not exist, or cannot be read.
@@ -192,14 +193,14 @@ class KChoice:
                 },
             )
         except OSError:
-            raise DMTError(KEY, f"auto, and there is no {path}", COMMAND) from None
+            raise DMTError(KEY, f"auto, but there is no {path}", COMMAND) from None
         except (ValueError, KeyError, TypeError) as error:
-            problem = f"auto, and {path} cannot be read ({type(error).__name__}: {error})"
+            problem = f"auto, but {path} cannot be read ({type(error).__name__}: {error})"
             raise DMTError(KEY, problem, COMMAND) from None
 
 
 def choice_of(cfg: Mapping[str, Any], config: DMTConfig) -> tuple[KChoice, Path]:
-    """Read the choice that was made for a YAML; returns it and its path.
+    """Return the choice that was made for a YAML, and the path of its file.
 
     Args:
         cfg: the raw configuration.
@@ -213,20 +214,20 @@ def choice_of(cfg: Mapping[str, Any], config: DMTConfig) -> tuple[KChoice, Path]
     base = cfg.get("base_model")
     # With start_stage, base_model names the weights of an earlier stage.
     if config.start_stage is None and base != choice.base_model:
-        problem = f"auto, and {path} is of another base_model ({choice.base_model})"
+        problem = f"auto, but {path} was made for another base_model ({choice.base_model})"
         raise DMTError(KEY, problem, COMMAND)
     return choice, path
 
 
 def trial_stages(stages: Sequence[Stage], max_steps: int | None) -> tuple[Stage, Stage]:
-    """Return the two stages, with the second one no longer than a trial.
+    """Return the two stages of a trial: the second one has at most `max_steps` steps.
 
     Raises:
         DMTError: the schedule does not have two stages.
     """
     if len(stages) != 2:
         names = ", ".join(stage.name for stage in stages)
-        raise DMTError(KEY, f"auto needs two stages, and these are {names}", "write a fraction")
+        raise DMTError(KEY, f"auto needs two stages, but these are {names}", "write a fraction")
     first, second = stages
     if max_steps is not None:
         second = replace(second, max_steps=min(second.max_steps or max_steps, max_steps))

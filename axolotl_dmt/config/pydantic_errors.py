@@ -18,11 +18,11 @@ _ADVICE = {
     "mix": "write at least one domain, for example {math: all}",
     "stages": "write a list of stages, each with a name and a mix",
 }
-"""The fix for a field, where pydantic's own message does not say it."""
+"""The fix for a field whose mistakes pydantic's own message does not explain."""
 
 
 def explain(error: ValidationError, root: type[BaseModel], name: str) -> Iterator[DMTError]:
-    """Yield each mistake once, in the order of the fields.
+    """Yield each mistake in a model once, in the order of the fields.
 
     Args:
         error: the error that pydantic raised.

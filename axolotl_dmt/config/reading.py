@@ -1,8 +1,8 @@
 """Reads the schedule out of a raw YAML: the `dmt:` block, the domains, the stages and the seed.
 
-`read_schedule` is the one way from a YAML to resolved stages. It reads the raw YAML, not the
-configuration that Axolotl validates later, because what the stages need of Axolotl has to be set
-before the validation. It changes nothing and imports neither Axolotl nor torch.
+`read_schedule` is the one way from a YAML to resolved stages. It reads the raw YAML and not the
+configuration that Axolotl validates later, because the keys that the stages need must be set before
+that validation. It changes nothing and imports neither Axolotl nor torch.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from axolotl_dmt.hooks.calls import (
     registered_orders,
     registered_selectors,
 )
-from axolotl_dmt.plan.compiler import TrainingPlan, compile_plan
+from axolotl_dmt.plan.compiler import compile_plan
 from axolotl_dmt.plan.inputs import Domain, Packing, Stage
+from axolotl_dmt.plan.training_plan import TrainingPlan
 
 DOMAIN_NAME = re.compile(r"\w(?:[\w .+-]{0,62}[\w+])?")
 """A valid name of a domain, which appears in tables, in keys of metrics and in file names."""
@@ -37,20 +38,17 @@ NO_MODEL = "your-model"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """A schedule that was read without a mistake.
+class ScheduleParts:
+    """The parts that a schedule and an incomplete reading of one have in common.
 
     Attributes:
-        config: the `dmt:` block; `hooks` holds absolute paths, and `k` is the choice where the
-            YAML says `k: auto`.
         dataset_domains: the domain of each entry of `datasets`, in the YAML's order.
         defaults: the settings that the stages inherit from Axolotl's own keys.
         stages: in training order, every default filled in and adjusted by the hooks.
         seed: the seed of selection and order.
-        choice: the choice of k and the file that holds it, where the YAML says `k: auto`.
+        choice: the choice of k and the file that holds it, if the YAML says `k: auto`.
     """
 
-    config: DMTConfig
     dataset_domains: tuple[str, ...]
     defaults: StageDefaults
     stages: tuple[Stage, ...]
@@ -62,6 +60,18 @@ class Schedule:
         """The names of the domains, each once, in the order of the YAML's datasets."""
         return tuple(dict.fromkeys(self.dataset_domains))
 
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedSchedule(ScheduleParts):
+    """A schedule that was read without a mistake; see `ScheduleParts` for its other attributes.
+
+    Attributes:
+        config: the `dmt:` block; `hooks` holds absolute paths, and `k` is the choice if the YAML
+            says `k: auto`.
+    """
+
+    config: DMTConfig
+
     def compile_plan(
         self, domains: Sequence[Domain], *, global_batch: int, packing: Packing | None = None
     ) -> TrainingPlan:
@@ -70,7 +80,7 @@ class Schedule:
         Args:
             domains: the rows of every domain, in the order of `self.domains`.
             global_batch: rows of an optimiser step over all devices.
-            packing: how rows are packed; None: each row is a sequence of its own.
+            packing: how rows are packed; None makes each row a sequence of its own.
 
         Raises:
             DMTError: a mistake that only the rows show, or k was chosen for another plan.
@@ -102,33 +112,21 @@ class Schedule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class Reading(ScheduleParts):
     """As much of a schedule as could be read, so that later checks can report their mistakes too.
 
+    `dataset_domains` is empty if a dataset has no valid domain, and `stages` if they could not be
+    resolved. `defaults` are placeholders if one of Axolotl's own keys holds a mistake.
+
     Attributes:
-        config: the `dmt:` block without its unreadable parts; None where nothing is left of it.
-        dataset_domains: as in `Schedule`; empty where a dataset has no valid domain.
-        defaults: as in `Schedule`; stand-ins where Axolotl's own keys hold a mistake.
-        stages: as in `Schedule`; empty where they could not be resolved.
-        seed: as in `Schedule`.
-        choice: as in `Schedule`.
+        config: the `dmt:` block without its unreadable parts; None if nothing is left of it.
         block_problems: the mistakes that made parts of the `dmt:` block unreadable.
         problems: all other mistakes.
     """
 
     config: DMTConfig | None
-    dataset_domains: tuple[str, ...]
-    defaults: StageDefaults
-    stages: tuple[Stage, ...]
-    seed: int
-    choice: tuple[KChoice, Path] | None
     block_problems: tuple[DMTError, ...]
     problems: tuple[DMTError, ...]
-
-    @property
-    def domains(self) -> tuple[str, ...]:
-        """The names of the domains, each once, in the order of the YAML's datasets."""
-        return tuple(dict.fromkeys(self.dataset_domains))
 
     def mistakes(self, others: Iterable[DMTError] = ()) -> list[DMTError]:
         """Return every mistake once.
@@ -149,16 +147,16 @@ class Reading:
             ),
         ]
 
-    def schedule(self) -> Schedule:
+    def schedule(self) -> ResolvedSchedule:
         """Return the schedule.
 
         Raises:
-            DMTError: with every mistake.
+            DMTError: the YAML has mistakes; the error lists all of them.
         """
         if mistakes := self.mistakes():
             raise DMTErrors(mistakes)
         assert self.config is not None, "a block that cannot be read is a mistake"
-        return Schedule(
+        return ResolvedSchedule(
             config=self.config,
             dataset_domains=self.dataset_domains,
             defaults=self.defaults,
@@ -171,16 +169,19 @@ class Reading:
 def read_schedule(
     raw: Mapping[str, Any], *, weight_decay: float | None = None, files: bool = True
 ) -> Reading:
-    """Read the schedule of a YAML, with every mistake in it.
+    """Read the schedule of a YAML, and collect every mistake in it.
 
-    The `adjust_stages` hook is called here and nowhere else, so once for each reading.
+    Nothing else calls the `adjust_stages` hook, so it is called once for each reading.
 
     Args:
         raw: the YAML as a mapping; it is not changed.
-        weight_decay: the trainer's weight decay where the YAML has none; None leaves it to the
+        weight_decay: the trainer's weight decay if the YAML sets none; None leaves it to the
             trainer.
-        files: whether to read the file that holds the choice of `k: auto`; else the default k
-            stands in for it.
+        files: whether to read the file that holds the choice of `k: auto`; otherwise the default k
+            takes its place.
+
+    Returns:
+        What could be read, with the mistakes. This function raises no `DMTError`.
     """
     problems = Problems()
     hooks = problems.attempt(load_named_hooks, raw.get("dmt"))
@@ -192,7 +193,7 @@ def read_schedule(
             choice = problems.attempt(choice_of, raw, config) if files else None
             config = config.model_copy(update={"k": choice[0].k if choice else DEFAULT_K})
     domains = tuple(problems.attempt(dataset_domains, raw) or ())
-    defaults = problems.attempt(stage_defaults, raw, weight_decay) or ANY_DEFAULTS
+    defaults = problems.attempt(stage_defaults, raw, weight_decay) or PLACEHOLDER_DEFAULTS
     seed = problems.attempt(_seed, raw, config)
     stages = None
     if config is not None and domains:
@@ -227,22 +228,22 @@ def load_named_hooks(block: Any) -> list[str]:
 
 def _read_block(raw: Mapping[str, Any]) -> tuple[DMTConfig | None, list[DMTError]]:
     if "dmt" not in raw:
-        return None, [DMTError("dmt", "there is no block", "write dmt: {strategy: dmt}")]
+        return None, [DMTError("dmt", "there is no dmt block", "write dmt: {strategy: dmt}")]
     return read_valid_part(raw["dmt"])
 
 
 def read_valid_part(block: Any) -> tuple[DMTConfig | None, list[DMTError]]:
-    """Read a `dmt:` block as if its mistakes were not there, so that the rest can be checked.
+    """Read a `dmt:` block without its mistakes, so that the valid part can be checked further.
 
     Args:
         block: the mapping under `dmt`; it is not changed.
 
     Returns:
-        The configuration, None where nothing can be made of the block, and every mistake.
+        The configuration, None if no part of the block is valid, and every mistake.
     """
     valid_part = {"dmt": copy.deepcopy(block)}
     problems: list[DMTError] = []
-    for _ in range(10):  # some mistakes show only once others are out of the way
+    for _ in range(10):  # some mistakes appear only after others were removed
         try:
             return read_config(valid_part["dmt"]), problems
         except DMTErrors as error:
@@ -251,18 +252,19 @@ def read_valid_part(block: Any) -> tuple[DMTConfig | None, list[DMTError]]:
             mistakes = [error]
         reported = [problem.key for problem in problems]
         problems += [p for p in mistakes if not any(within(p.key, key) for key in reported)]
-        if not all(_removed(valid_part, mistake.key) for mistake in reversed(mistakes)):
+        if not all(_remove(valid_part, mistake.key) for mistake in reversed(mistakes)):
             break
     return None, problems
 
 
-def _removed(block: Any, key: str) -> bool:
-    """Remove a key from nested settings; return False where it is not there."""
-    *above, last = (int(n) if n else name for n, name in re.findall(r"\[(\d+)\]|([^.[\]]+)", key))
-    if not above:  # the whole block
+def _remove(block: Any, key: str) -> bool:
+    """Remove a key from nested settings; return False if it is not there."""
+    parts = re.findall(r"\[(\d+)\]|([^.[\]]+)", key)
+    *parents, last = (int(index) if index else name for index, name in parts)
+    if not parents:  # the whole block
         return False
     try:
-        for part in above:
+        for part in parents:
             block = block[part]
         del block[last]
     except (KeyError, IndexError, TypeError):
@@ -280,15 +282,15 @@ def dataset_domains(raw: Mapping[str, Any]) -> list[str]:
     """Return the domain of each entry of `datasets`.
 
     Raises:
-        DMTError: there are no datasets, or with every entry that has no valid domain.
+        DMTError: there are no datasets, or some have no valid domain; the error lists all of them.
     """
     entries = raw.get("datasets") or []
     if not entries:
         raise DMTError("datasets", "is empty", "list your datasets, each with a domain")
     if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
         fix = "list entries such as - {path: math.jsonl, type: alpaca, domain: math}"
-        raise DMTError("datasets", "is no list of entries", fix)
-    # A Ray worker is given the configuration that the plugin has already moved the domains in.
+        raise DMTError("datasets", "is not a list of entries", fix)
+    # A Ray worker receives a configuration whose domains the plugin has already moved.
     block = raw.get("dmt")
     moved = block.get("dataset_domains") if isinstance(block, Mapping) else None
     if moved and len(moved) == len(entries):
@@ -314,7 +316,7 @@ def _domain(entry: Mapping[str, Any], key: str) -> str:
     return domain
 
 
-ANY_DEFAULTS = StageDefaults(
+PLACEHOLDER_DEFAULTS = StageDefaults(
     epochs=1.0,
     learning_rate=1e-5,
     lr_scheduler="cosine",
@@ -322,15 +324,15 @@ ANY_DEFAULTS = StageDefaults(
     warmup_ratio=None,
     weight_decay=None,
 )
-"""Stand in for Axolotl's own settings where these hold a mistake, so that the rest is checked."""
+"""Used if Axolotl's own settings hold a mistake, so that everything else is still checked."""
 
 
 def stage_defaults(raw: Mapping[str, Any], weight_decay: float | None = None) -> StageDefaults:
-    """Return what stages inherit from Axolotl's own keys, read as Axolotl's validation reads them.
+    """Return what stages inherit from Axolotl's own keys, as Axolotl's validation reads them.
 
     Args:
         raw: the configuration, raw or validated.
-        weight_decay: the weight decay where the configuration has no such key.
+        weight_decay: the weight decay if the configuration has no such key.
 
     Raises:
         DMTError: the learning rate is missing, or a value is not a number or out of range.
@@ -367,7 +369,7 @@ def stage_defaults(raw: Mapping[str, Any], weight_decay: float | None = None) ->
 
 
 def _flag(value: Any) -> bool:
-    """Return a truth value as Axolotl's validation reads it, where "no" and "false" are false."""
+    """Return a boolean as Axolotl's validation reads it: "no" and "false" are false."""
     try:
         return bool(TypeAdapter(bool | None).validate_python(value))
     except ValidationError:
@@ -383,7 +385,11 @@ def _seed(raw: Mapping[str, Any], config: DMTConfig | None) -> int | None:
 
 
 def check_start_stage(config: DMTConfig, stages: Sequence[Stage]) -> None:
-    """Raise DMTError if `dmt.start_stage` names a stage that is not in the schedule."""
+    """Check that `dmt.start_stage` names a stage of the schedule.
+
+    Raises:
+        DMTError: it names another stage.
+    """
     names = [stage.name for stage in stages]
     if config.start_stage and names and config.start_stage not in names:
         raise DMTError(

@@ -1,9 +1,9 @@
 """Which rows are replayed: `dmt.replay` as a selection of rows.
 
-A stage replays a domain if the domain is not general and an earlier stage uses it too. The rows are
-selected by `dmt.replay.select`, unless the stage has a `select` of its own. `hardest` is the
-selection `loss:hardest`, which takes the rows with the highest loss first, out of those that the
-earlier stages chose.
+A stage replays a domain if the domain is not general and an earlier stage uses it too. Its rows are
+selected by `dmt.replay.select`, unless the stage has its own `select`. `hardest` is the selection
+`loss:hardest`, which takes the rows with the highest loss first, from those that earlier stages
+chose.
 """
 
 from __future__ import annotations
@@ -19,41 +19,42 @@ from axolotl_dmt.plan.ranking import BY_LOSS
 from axolotl_dmt.plan.row_losses import COMMAND, KEY, no_losses, read_header
 
 METHODS = {"random": "random", "hardest": "loss:hardest", "easiest": "loss:easiest"}
-"""`dmt.replay.select` -> a selection of `Ranking`."""
+"""`dmt.replay.select` -> the selection method of a `Ranking`."""
 
-OwnSelect = str | Mapping[str, str] | None
+StageSelect = str | Mapping[str, str] | None
+"""The `select` of a stage: for all domains, by domain, or None if it is not set."""
 
 
 def select_replay(
-    config: DMTConfig, stages: Sequence[Stage], own: Sequence[OwnSelect]
+    config: DMTConfig, stages: Sequence[Stage], stage_selects: Sequence[StageSelect]
 ) -> tuple[Stage, ...]:
     """Return the stages with `dmt.replay.select` applied to each domain that they replay.
 
     Args:
         config: the checked block.
-        stages: in training order, with the block's own selection.
-        own: the `select` of each stage itself, or None.
+        stages: the stages in training order; a stage without a `select` has that of the block.
+        stage_selects: the `select` that the YAML sets for each stage.
     """
     if config.replay is None:
         return tuple(stages)
     method = METHODS[config.replay.select]
     general, learned = {*config.general_domains}, set[str]()
     selected = []
-    for stage, own_select in zip(stages, own, strict=True):
+    for stage, select in zip(stages, stage_selects, strict=True):
         used = [name for name, amount in stage.mix.items() if amount.value]
-        selected_by_stage = {*stage.mix} if isinstance(own_select, str) else {*(own_select or ())}
+        selected_by_stage = {*stage.mix} if isinstance(select, str) else {*(select or ())}
         not_replayed = general | selected_by_stage
         replayed = [name for name in used if name in learned and name not in not_replayed]
         if replayed:
-            select = {name: stage.method(name) for name in stage.mix}
-            stage = replace(stage, select=select | dict.fromkeys(replayed, method))
+            methods = {name: stage.method(name) for name in stage.mix}
+            stage = replace(stage, select=methods | dict.fromkeys(replayed, method))
         selected.append(stage)
         learned.update(used)
     return tuple(selected)
 
 
 def domains_by_loss(stages: Sequence[Stage]) -> tuple[str, ...]:
-    """Return the domains whose rows a stage selects by their loss."""
+    """Return the domains whose rows some stage selects by their loss."""
     names = {
         name: None
         for stage in stages

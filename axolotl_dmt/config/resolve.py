@@ -13,10 +13,10 @@ from axolotl_dmt.config.replay import select_replay
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.hooks.calls import (
     adjusted_stages,
-    known_strategies,
     registered_amounts,
     registered_orders,
     registered_selectors,
+    registered_strategies,
 )
 from axolotl_dmt.plan.amounts import Amount, parse_amount
 from axolotl_dmt.plan.inputs import Stage
@@ -27,7 +27,7 @@ from axolotl_dmt.strategies import Setting, Strategy, depends_on_k
 
 @dataclass(frozen=True, kw_only=True)
 class StageDefaults:
-    """Axolotl's own settings, which hold where the YAML sets nothing for a stage."""
+    """Axolotl's own settings, which apply to a stage unless the `dmt:` block sets another value."""
 
     epochs: float
     learning_rate: float
@@ -86,20 +86,20 @@ def resolve_stages(
     return stages
 
 
-def stage_key(block: Mapping[str, Any], stage: str, word: str, elsewhere: str) -> str:
-    """Return the YAML key that sets a setting of a stage.
+def stage_key(block: Mapping[str, Any], stage: str, setting: str, default_key: str) -> str:
+    """Return the YAML key that determines a setting of a stage.
 
     Args:
         block: the `dmt:` block as plain values.
-        stage: the stage's name.
-        word: the setting.
-        elsewhere: the key that holds for stages without a value of their own.
+        stage: the name of the stage.
+        setting: the name of the setting.
+        default_key: the key that applies to stages without their own value.
     """
     for index, entry in enumerate(block.get("stages") or ()):
-        if entry.get("name") == stage and entry.get(word) is not None:
-            return f"dmt.stages[{index}].{word}"
+        if entry.get("name") == stage and entry.get(setting) is not None:
+            return f"dmt.stages[{index}].{setting}"
     override = (block.get("overrides") or {}).get(stage) or {}
-    return elsewhere if override.get(word) is None else f"dmt.overrides.{stage}.{word}"
+    return default_key if override.get(setting) is None else f"dmt.overrides.{stage}.{setting}"
 
 
 def _unknown_names(
@@ -108,11 +108,11 @@ def _unknown_names(
     """Return an error for each unknown order, selection, and domain of a selection."""
     orders, selectors = [*ORDERS, *registered_orders()], [*SELECTIONS, *registered_selectors()]
     errors: dict[tuple[str, str], DMTError] = {}
-    for stage in reversed(stages):  # so that the error names the first stage that has it
+    for stage in reversed(stages):  # so that an error names the first stage that has the mistake
         if stage.order not in orders:
             problem = f"{stage.order!r} (stage {stage.name}) is unknown"
             key = stage_key(block, stage.name, "order", "dmt.order")
-            fix = f"known: {', '.join(orders)}"
+            fix = f"known orders: {', '.join(orders)}"
             errors["order", stage.order] = DMTError(key, problem, fix)
         select = stage.select if isinstance(stage.select, Mapping) else {"": stage.select}
         for domain, method in select.items():
@@ -123,7 +123,7 @@ def _unknown_names(
                 errors[key, ""] = DMTError(key, "no dataset has this domain", fix)
             if method not in (*selectors, *BY_LOSS) and not method.startswith("score:"):
                 problem = f"{method!r} (stage {stage.name}) is unknown"
-                fix = f"known: {', '.join([*selectors, 'score:<column>'])}"
+                fix = f"known selections: {', '.join([*selectors, 'score:<column>'])}"
                 errors[key, method] = DMTError(key, problem, fix)
     return list(errors.values())
 
@@ -131,25 +131,25 @@ def _unknown_names(
 def _explicit(stages: Sequence[StageConfig]) -> list[_Draft]:
     drafts = []
     for index, stage in enumerate(stages):
-        word = "mix" if stage.mix else "weights"
+        mix_key = "mix" if stage.mix else "weights"
         mix = stage.mix or {
             name: Amount("weight", weight) for name, weight in (stage.weights or {}).items()
         }
-        key = f"dmt.stages[{index}].{word}"
+        key = f"dmt.stages[{index}].{mix_key}"
         drafts.append(_Draft(name=stage.name, key=key, mix=mix, schedule=stage))
     return drafts
 
 
 def _from_strategy(config: DMTConfig, domains: Sequence[str]) -> list[_Draft]:
-    strategies = known_strategies()
+    strategies = registered_strategies()
     strategy = strategies.get(config.strategy or "")
     if strategy is None:
-        fix = f"known: {', '.join(strategies)}"
+        fix = f"known strategies: {', '.join(strategies)}"
         raise DMTError("dmt.strategy", f"{config.strategy!r} is unknown", fix)
     setting = strategy_setting(config, domains)
     if config.k == AUTO and depends_on_k(strategy, setting):
         fix = "write a fraction, such as the one that `axolotl dmt choose-k` chooses"
-        raise DMTError("dmt.k", f"{AUTO} stands for no value here", fix)
+        raise DMTError("dmt.k", f"{AUTO} cannot be used here", fix)
     stages = strategy_stages(strategy, setting)
     overrides = config.overrides or {}
     names = [name for name, _ in stages]
@@ -168,7 +168,7 @@ def _from_strategy(config: DMTConfig, domains: Sequence[str]) -> list[_Draft]:
 
 
 def strategy_setting(config: DMTConfig, domains: Sequence[str]) -> Setting:
-    """Return what a strategy may look at; where k is `auto`, it sees the default k."""
+    """Return the settings that a strategy may use; if k is `auto`, with the default k."""
     return Setting(
         domains=tuple(domains),
         general=config.general_domains,
@@ -179,7 +179,7 @@ def strategy_setting(config: DMTConfig, domains: Sequence[str]) -> Setting:
 
 
 def strategy_stages(strategy: Strategy, setting: Setting) -> list[tuple[str, dict[str, Amount]]]:
-    """Return the stages that a strategy makes in a setting: the name and the mix of each.
+    """Return the name and the mix of each stage that a strategy makes in a setting.
 
     Raises:
         DMTError: the setting does not fit the strategy, or an amount that it returned is not valid.
@@ -202,29 +202,31 @@ def _stage_label(strategy: Strategy, stage: str) -> str:
 
 
 def _stage(config: DMTConfig, defaults: StageDefaults, draft: _Draft) -> Stage:
-    own = draft.schedule
-    own_warmup = own.warmup_steps is not None or own.warmup_ratio is not None
+    """Return a draft with every default filled in."""
+    schedule = draft.schedule
+    fresh_adapter = schedule.adapter == "new"
+    sets_warmup = schedule.warmup_steps is not None or schedule.warmup_ratio is not None
     return Stage(
         name=draft.name,
         mix=dict(draft.mix),
-        epochs=_first(own.epochs, defaults.epochs),
-        max_steps=own.max_steps,
-        learning_rate=_first(own.learning_rate, defaults.learning_rate),
-        lr_scheduler=_first(own.lr_scheduler, defaults.lr_scheduler),
-        warmup_steps=own.warmup_steps if own_warmup else defaults.warmup_steps,
-        warmup_ratio=own.warmup_ratio if own_warmup else defaults.warmup_ratio,
-        weight_decay=_first(own.weight_decay, defaults.weight_decay),
+        epochs=_first(schedule.epochs, defaults.epochs),
+        max_steps=schedule.max_steps,
+        learning_rate=_first(schedule.learning_rate, defaults.learning_rate),
+        lr_scheduler=_first(schedule.lr_scheduler, defaults.lr_scheduler),
+        warmup_steps=schedule.warmup_steps if sets_warmup else defaults.warmup_steps,
+        warmup_ratio=schedule.warmup_ratio if sets_warmup else defaults.warmup_ratio,
+        weight_decay=_first(schedule.weight_decay, defaults.weight_decay),
         train_on_inputs=None
-        if own.train_on_inputs in (None, defaults.train_on_inputs)
-        else own.train_on_inputs,
-        new_adapter=True if own.adapter == "new" else None,
-        reset_optimizer=own.adapter == "new" or _first(own.reset_optimizer, config.reset_optimizer),
-        freeze=tuple(own.freeze or ()),
-        order=_first(own.order, config.order),
-        select=_first(own.select, config.select),
-        redraw=_first(own.redraw, config.redraw),
-        max_repeats=_first(own.max_repeats, config.max_repeats),
-        temperature=_first(getattr(own, "temperature", None), 1.0),
+        if schedule.train_on_inputs in (None, defaults.train_on_inputs)
+        else schedule.train_on_inputs,
+        new_adapter=True if fresh_adapter else None,
+        reset_optimizer=fresh_adapter or _first(schedule.reset_optimizer, config.reset_optimizer),
+        freeze=tuple(schedule.freeze or ()),
+        order=_first(schedule.order, config.order),
+        select=_first(schedule.select, config.select),
+        redraw=_first(schedule.redraw, config.redraw),
+        max_repeats=_first(schedule.max_repeats, config.max_repeats),
+        temperature=_first(getattr(schedule, "temperature", None), 1.0),
     )
 
 

@@ -21,13 +21,14 @@ class YamlFile:
         data: the content.
         lines: line number, from 1, of each dotted and indexed key, such as
             `dmt.stages[0].mix.math`.
-        doubles: an error for each key that occurs twice; YAML readers silently take the last one.
+        duplicate_keys: an error for each key that occurs twice; YAML readers silently take the last
+            value.
     """
 
     path: str
     data: dict[str, Any]
     lines: Mapping[str, int]
-    doubles: tuple[DMTError, ...]
+    duplicate_keys: tuple[DMTError, ...]
 
     @classmethod
     def read(cls, path: str | Path) -> YamlFile:
@@ -40,22 +41,23 @@ class YamlFile:
         try:
             text = Path(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "not UTF-8"
-            raise DMTError(str(path), f"cannot be read ({why})", "name a YAML file") from None
+            reason = getattr(error, "strerror", None) or "not UTF-8"
+            raise DMTError(str(path), f"cannot be read ({reason})", "name a YAML file") from None
         try:
             loader = yaml.SafeLoader(text)
             node = loader.get_single_node()
-            doubles = tuple(_doubles(node, "")) if node else ()
+            duplicates = tuple(_duplicate_keys(node, "")) if node else ()
             data = loader.construct_document(node) if node else None
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             mark = getattr(error, "problem_mark", None)
             where = f"{path}:{mark.line + 1}" if mark else str(path)
-            why = " ".join(str(getattr(error, "problem", None) or error).split())
+            reason = " ".join(str(getattr(error, "problem", None) or error).split())
             fix = "indent with spaces, and quote values that hold ': ' or begin with a symbol"
-            raise DMTError(where, f"is not YAML: {why}", fix) from None
+            raise DMTError(where, f"is not YAML: {reason}", fix) from None
         if not isinstance(data, dict):
             raise DMTError(str(path), "holds no keys", "write lines of the form key: value")
-        return cls(path=str(path), data=data, lines=dict(_lines(node, "")), doubles=doubles)
+        lines = dict(_lines(node, ""))
+        return cls(path=str(path), data=data, lines=lines, duplicate_keys=duplicates)
 
     def line(self, key: str) -> int | None:
         """Return the line of a key, or of the nearest key above it that is in the file."""
@@ -72,34 +74,35 @@ class YamlFile:
         return f"{self.path}:{line}: {error}" if line else f"{self.path}: {error}"
 
     def hooks(self) -> list[str]:
-        """Return the names in `dmt.hooks`; an empty list where it is not a list of names."""
+        """Return the names in `dmt.hooks`; an empty list if it is not a list."""
         block = self.data.get("dmt")
-        named = block.get("hooks") if isinstance(block, dict) else None
-        return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+        hooks = block.get("hooks") if isinstance(block, dict) else None
+        return [name for name in hooks if isinstance(name, str)] if isinstance(hooks, list) else []
 
 
-def _doubles(node: yaml.Node, key: str) -> Iterator[DMTError]:
+def _duplicate_keys(node: yaml.Node, key: str) -> Iterator[DMTError]:
     """Yield an error for each key that occurs twice.
 
-    The nodes are read before aliases and merges are resolved, since these may repeat a key.
+    It reads the nodes before aliases and merges are resolved, because these may repeat a key.
     """
     if isinstance(node, yaml.MappingNode):
         first_lines: dict[str, int] = {}
         for name, value in node.value:
             inner = f"{key}.{name.value}".lstrip(".")
             if not isinstance(name, yaml.ScalarNode):
-                continue  # Python's YAML readers accept no such key
+                continue  # Python's YAML readers refuse such a key
             if name.value in first_lines and name.value != "<<":
                 problem = f"is on line {first_lines[name.value]} too"
                 yield DMTError(inner, problem, "keep one of them")
             first_lines[str(name.value)] = name.start_mark.line + 1
-            yield from _doubles(value, inner)
+            yield from _duplicate_keys(value, inner)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            yield from _doubles(item, f"{key}[{index}]")
+            yield from _duplicate_keys(item, f"{key}[{index}]")
 
 
 def _lines(node: yaml.Node | None, key: str) -> Iterator[tuple[str, int]]:
+    """Yield each key below a node, dotted and indexed, with its line number from 1."""
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
             inner = f"{key}.{name.value}".lstrip(".")

@@ -1,4 +1,10 @@
-"""Plugins: `loading` finds and registers them, `calls` calls their hooks and checks the answers.
+"""Loads plugins and calls their hooks, which `axolotl_dmt.hookspecs` specifies.
 
-The hooks themselves are specified in `axolotl_dmt.hookspecs`.
+`loading` finds and registers plugins: the built-in one, installed packages, and the modules and
+files that a YAML names. `calls` calls each hook and checks what the plugins return:
+
+    from axolotl_dmt.hooks.calls import load_hooks, registered_orders
+
+    load_hooks(["my_hooks.py"])
+    registered_orders()  # {"short_first": <function>}
 """

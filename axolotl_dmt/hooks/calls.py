@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,17 @@ __all__ = [
     "adjusted_stages",
     "call_stage_hook",
     "hook_manager",
-    "known_strategies",
     "load_hooks",
     "registered_amounts",
     "registered_orders",
     "registered_recipes",
     "registered_selectors",
+    "registered_strategies",
     "report_sections",
 ]
 
 
-def known_strategies() -> dict[str, Strategy]:
+def registered_strategies() -> dict[str, Strategy]:
     """Return every registered strategy by name.
 
     Raises:
@@ -44,7 +44,7 @@ def known_strategies() -> dict[str, Strategy]:
     strategies: dict[str, Strategy] = {}
     for plugin, call in callers(hook):
         answer = call()
-        if not _all(answer, Strategy):
+        if not _is_list_of(answer, Strategy):
             raise _bad_answer(hook, plugin, answer, "a list of Strategy")
         for strategy in answer:
             if strategy.name in strategies:
@@ -52,36 +52,52 @@ def known_strategies() -> dict[str, Strategy]:
                     "dmt.strategy", f"{strategy.name!r} is registered twice", "rename one of them"
                 )
             # A generator would run, and could fail, after `guarded` has returned.
-            stages = guarded(plugin, hook, functools.partial(_listed, strategy.stages))
+            stages = guarded(plugin, hook, functools.partial(_stages_list, strategy.stages))
             strategies[strategy.name] = replace(strategy, stages=stages)
     return dict(sorted(strategies.items()))
 
 
-def _listed(stages: Any, setting: Any) -> list[Any]:
+def _stages_list(stages: Any, setting: Any) -> list[Any]:
     return list(stages(setting))
 
 
 def registered_amounts() -> dict[str, AmountRows]:
-    """Return every unit of an amount that a plugin registered, by name."""
-    return _named("register_amounts", "dmt.stages", ("all", *UNITS))
+    """Return every unit of an amount that a plugin registered, by name.
+
+    Raises:
+        DMTError: two units share a name, or a hook failed.
+    """
+    return _registered("register_amounts", "dmt.stages", ("all", *UNITS))
 
 
 def registered_selectors() -> dict[str, Selector]:
-    """Return every selector that a plugin registered, by name."""
-    return _named("register_selectors", "dmt.select", SELECTIONS)
+    """Return every selector that a plugin registered, by name.
+
+    Raises:
+        DMTError: two selectors share a name, or a hook failed.
+    """
+    return _registered("register_selectors", "dmt.select", SELECTIONS)
 
 
 def registered_orders() -> dict[str, Order]:
-    """Return every order that a plugin registered, by name."""
-    return _named("register_orders", "dmt.order", ORDERS)
+    """Return every order that a plugin registered, by name.
+
+    Raises:
+        DMTError: two orders share a name, or a hook failed.
+    """
+    return _registered("register_orders", "dmt.order", ORDERS)
 
 
 def registered_recipes() -> dict[str, Path]:
-    """Return every recipe that a plugin registered, by name."""
-    return _named("register_recipes", "recipe", ())
+    """Return every recipe that a plugin registered, by name.
+
+    Raises:
+        DMTError: two recipes share a name, or a hook failed.
+    """
+    return _registered("register_recipes", "recipe", ())
 
 
-def _named(hook: str, key: str, built_in: Iterable[str]) -> dict[str, Any]:
+def _registered(hook: str, key: str, built_in: Iterable[str]) -> dict[str, Any]:
     """Return everything that the implementations of a `register_...` hook register, by name.
 
     Args:
@@ -90,7 +106,7 @@ def _named(hook: str, key: str, built_in: Iterable[str]) -> dict[str, Any]:
         built_in: names that plugins cannot register.
 
     Raises:
-        DMTError: two plugins register the same name, a name is built in, or a hook failed.
+        DMTError: two plugins register one name, a name is built in, or a hook failed.
     """
     taken, by_name = dict.fromkeys(built_in, "axolotl_dmt"), {}
     for plugin, call in callers(hook):
@@ -111,12 +127,12 @@ def adjusted_stages(stages: Sequence[Stage], domains: Sequence[str]) -> tuple[St
     """Return the stages after every plugin's `adjust_stages`.
 
     Raises:
-        DMTError: a hook failed, or returned something else.
+        DMTError: a hook failed, or did not return a list of stages or None.
     """
     hook, adjusted = "adjust_stages", tuple(stages)
     for plugin, call in callers(hook):
         answer = call(stages=adjusted, domains=tuple(domains))
-        if answer is not None and (not answer or not _all(answer, Stage)):
+        if answer is not None and (not answer or not _is_list_of(answer, Stage)):
             raise _bad_answer(hook, plugin, answer, "a list of stages, or None")
         adjusted = adjusted if answer is None else tuple(answer)
     return adjusted
@@ -126,13 +142,13 @@ def adjusted_scores(scores: Mapping[str, Score], output: Mapping[str, Any]) -> d
     """Return the scores after every plugin's `adjust_scores`.
 
     Raises:
-        DMTError: a hook failed, or returned something else.
+        DMTError: a hook failed, or did not return a mapping of scores or None.
     """
     hook, adjusted = "adjust_scores", dict(scores)
     for plugin, call in callers(hook):
         answer = call(scores=dict(adjusted), output=output)
         if answer is not None and not (
-            isinstance(answer, Mapping) and _all(list(answer.values()), Score)
+            isinstance(answer, Mapping) and _is_list_of(list(answer.values()), Score)
         ):
             raise _bad_answer(hook, plugin, answer, "a mapping of ability to Score, or None")
         adjusted = adjusted if answer is None else dict(answer)
@@ -152,23 +168,28 @@ def call_stage_hook(hook: str, context: StageContext) -> None:
 def report_sections(results: Results) -> list[Section]:
     """Return the report sections of every plugin.
 
-    The error of a plugin that fails becomes a section, so that the report is still written.
+    If a plugin fails, a section with its error takes the place of its sections, so that the report
+    is still written.
     """
-    hook = "report_sections"
     sections: list[Section] = []
-    for plugin, call in callers(hook):
+    for plugin, call in callers("report_sections"):
         try:
-            answer = call(results=results)
-            if not _all(answer, Section):
-                raise _bad_answer(hook, plugin, answer, "a list of Section")
+            sections += _sections_of(plugin, call, results)
         except DMTError as error:
-            answer = [Section(title=f"Section of {plugin}", markdown=f"Failed: `{error}`")]
-        sections.extend(answer)
+            sections.append(Section(title=f"Section of {plugin}", markdown=f"Failed: `{error}`"))
     return sections
 
 
-def _all(answer: Any, item: type) -> bool:
-    return isinstance(answer, Sequence) and all(isinstance(part, item) for part in answer)
+def _sections_of(plugin: str, call: Callable[..., Any], results: Results) -> Sequence[Section]:
+    answer = call(results=results)
+    if not _is_list_of(answer, Section):
+        raise _bad_answer("report_sections", plugin, answer, "a list of Section")
+    sections: Sequence[Section] = answer
+    return sections
+
+
+def _is_list_of(answer: Any, kind: type) -> bool:
+    return isinstance(answer, Sequence) and all(isinstance(item, kind) for item in answer)
 
 
 def _bad_answer(hook: str, plugin: str, answer: Any, expected: str) -> DMTError:

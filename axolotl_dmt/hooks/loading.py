@@ -1,4 +1,4 @@
-"""Loads hooks: the built-in ones, those of installed packages, and those that `dmt.hooks` names.
+"""Loads plugins: the built-in one, installed packages, and those that `dmt.hooks` names.
 
 Hooks are called through `callers`, so that the error of a hook names its plugin.
 """
@@ -46,9 +46,9 @@ def hook_manager() -> pluggy.PluginManager:
     manager.register(strategies, name="axolotl_dmt.strategies")
     for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
         key = f"plugin {entry_point.name}"
-        with _loading(key, "repair or uninstall the package"):
+        with _as_loading_error(key, "repair or uninstall the package"):
             manager.load_setuptools_entrypoints(ENTRY_POINT_GROUP, entry_point.name)
-            _check(manager, manager.get_plugin(entry_point.name), key)
+            _check_plugin(manager, manager.get_plugin(entry_point.name), key)
     return manager
 
 
@@ -56,44 +56,44 @@ def hook_names() -> list[str]:
     """Return the names of all hooks, in the order of `hookspecs`."""
     return [
         name
-        for name, thing in vars(hookspecs).items()
-        if inspect.isfunction(thing) and thing.__module__ == hookspecs.__name__
+        for name, value in vars(hookspecs).items()
+        if inspect.isfunction(value) and value.__module__ == hookspecs.__name__
     ]
 
 
-def load_hooks(named: Sequence[str]) -> list[str]:
-    """Load the hooks that `dmt.hooks` names, in place of those that an earlier YAML named.
+def load_hooks(names: Sequence[str]) -> list[str]:
+    """Load the plugins that `dmt.hooks` names, in place of those that an earlier YAML named.
 
     Args:
-        named: modules (`my_package.hooks`) and files (`my_hooks.py`, from the current folder).
+        names: modules (`my_package.hooks`) and files (`my_hooks.py`, from the current folder).
 
     Returns:
         The same names with absolute paths, since other processes may start in another folder.
 
     Raises:
-        DMTError: a hook cannot be loaded, or a plugin implements no hook or an unknown one.
+        DMTError: a plugin cannot be loaded, or implements no hook or an unknown one.
     """
     manager = hook_manager()
     for name, _ in manager.list_name_plugin():
         if name.startswith(_FROM_YAML):
             manager.unregister(name=name)
     loaded: list[str] = []
-    for index, name in enumerate(named):
+    for index, name in enumerate(names):
         key, is_file = f"{KEY}[{index}]", name.endswith(".py")
         source = str(Path(name).resolve()) if is_file else name
         if source in loaded:
             raise DMTError(key, f"{name} is named twice", "name it once")
         loaded.append(source)
-        with _loading(key, "name a module, or a file that ends in .py"):
+        with _as_loading_error(key, "name a module, or a file that ends in .py"):
             plugin = _import_file(Path(source)) if is_file else importlib.import_module(name)
             if not manager.is_registered(plugin):  # it may be installed with an entry point too
                 manager.register(plugin, name=_FROM_YAML + source)
-                _check(manager, plugin, key)
+                _check_plugin(manager, plugin, key)
     return loaded
 
 
 def loaded_hooks() -> list[str]:
-    """Return the names that `load_hooks` has loaded, for another process to load."""
+    """Return what `load_hooks` returned last, so that another process can load the same plugins."""
     names = (name for name, _ in hook_manager().list_name_plugin())
     return [name.removeprefix(_FROM_YAML) for name in names if name.startswith(_FROM_YAML)]
 
@@ -111,8 +111,8 @@ def _import_file(path: Path) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _loading(key: str, fix: str) -> Iterator[None]:
-    """Turn every error that the block raises into a `DMTError`."""
+def _as_loading_error(key: str, fix: str) -> Iterator[None]:
+    """Turn every error that the block raises into a `DMTError` with this key and fix."""
     try:
         yield
     except DMTError:
@@ -121,8 +121,8 @@ def _loading(key: str, fix: str) -> Iterator[None]:
         raise DMTError(key, f"cannot be loaded ({_cause(error)})", fix) from error
 
 
-def _check(manager: pluggy.PluginManager, plugin: Any, key: str) -> None:
-    """Raise DMTError if a plugin implements no hook, an unknown hook, or wraps one."""
+def _check_plugin(manager: pluggy.PluginManager, plugin: Any, key: str) -> None:
+    """Unregister a plugin and raise DMTError if it has no hook, an unknown hook, or wraps one."""
     problem, fix = "", ""
     hooks = manager.get_hookcallers(plugin) or []
     if not hooks:
@@ -132,7 +132,9 @@ def _check(manager: pluggy.PluginManager, plugin: Any, key: str) -> None:
         if not hook.has_spec():
             close = difflib.get_close_matches(hook.name, hook_names(), n=1)
             problem = f"implements {hook.name}, which is not a hook"
-            fix = f"did you mean {close[0]}?" if close else f"hooks: {', '.join(hook_names())}"
+            fix = (
+                f"did you mean {close[0]}?" if close else f"known hooks: {', '.join(hook_names())}"
+            )
         elif any(impl.wrapper or impl.hookwrapper for impl in implementations):
             problem, fix = f"wraps {hook.name}", "implement it without wrapper=True"
     if problem:
@@ -142,9 +144,10 @@ def _check(manager: pluggy.PluginManager, plugin: Any, key: str) -> None:
 
 
 def callers(hook: str) -> list[tuple[str, Callable[..., Any]]]:
-    """Return (plugin, function) for each implementation of a hook, in pluggy's order.
+    """Return (plugin, function) for each implementation of a hook, in the order of their calls.
 
-    The function takes all arguments of the hook by name. Its errors name the plugin and the hook.
+    The function takes all arguments of the hook by name. It raises a `DMTError` that names the
+    plugin and the hook if the implementation fails.
     """
     impls = reversed(getattr(hook_manager().hook, hook).get_hookimpls())
 
@@ -153,13 +156,19 @@ def callers(hook: str) -> list[tuple[str, Callable[..., Any]]]:
         return list(answer) if isinstance(answer, Iterator) else answer
 
     return [
-        (shown(impl.plugin_name), guarded(impl.plugin_name, hook, functools.partial(call, impl)))
+        (
+            display_name(impl.plugin_name),
+            guarded(impl.plugin_name, hook, functools.partial(call, impl)),
+        )
         for impl in impls
     ]
 
 
 def guarded(plugin: str, hook: str, function: Callable[..., T]) -> Callable[..., T]:
-    """Wrap a function so that its errors name the plugin and the hook; `DMTError`s are kept."""
+    """Wrap a function of a plugin, so that it raises no other error than `DMTError`.
+
+    The error names the plugin and the hook; a `DMTError` of the function is passed on unchanged.
+    """
 
     def call(*args: Any, **kwargs: Any) -> T:
         try:
@@ -168,7 +177,7 @@ def guarded(plugin: str, hook: str, function: Callable[..., T]) -> Callable[...,
             raise
         except Exception as error:
             raise DMTError(
-                f"hook {hook} of {shown(plugin)}",
+                f"hook {hook} of {display_name(plugin)}",
                 f"raised {_cause(error)}",
                 "repair it, or remove the plugin",
             ) from error
@@ -176,20 +185,20 @@ def guarded(plugin: str, hook: str, function: Callable[..., T]) -> Callable[...,
     return call
 
 
-def shown(plugin: str) -> str:
+def display_name(plugin: str) -> str:
     """Return the display name of a plugin: a file without its folder, or the whole name."""
     name = plugin.removeprefix(_FROM_YAML)
     return Path(name).name if name.endswith(".py") else name
 
 
 def _cause(error: BaseException) -> str:
-    """Return an exception in one line, with the place outside this package that raised it."""
+    """Return an exception in one line, with the file and line of the plugin that raised it."""
     message = " ".join(str(error).split())
-    ours, machinery = str(Path(__file__).parents[1]), "<frozen importlib"
+    skipped = (str(Path(__file__).parents[1]), "<frozen importlib")
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((ours, machinery))
+        if not frame.filename.startswith(skipped)
     ]
     place = f" in {Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{place}{f': {message}' if message else ''}"
@@ -202,12 +211,12 @@ class Implementation:
     Attributes:
         hook: the name of the hook.
         plugin: the display name of the plugin.
-        what: the names that it registers, or the first line of its docstring.
+        summary: the names that it registers, or the first line of its docstring.
     """
 
     hook: str
     plugin: str
-    what: str
+    summary: str
 
 
 def implementations() -> list[Implementation]:
@@ -221,8 +230,8 @@ def implementations() -> list[Implementation]:
         impls = reversed(getattr(hook_manager().hook, hook).get_hookimpls())
         for (plugin, call), impl in zip(callers(hook), impls, strict=True):
             if hook.startswith("register_"):
-                what = ", ".join(str(getattr(item, "name", item)) for item in call() or ())
+                summary = ", ".join(str(getattr(item, "name", item)) for item in call() or ())
             else:
-                what = (impl.function.__doc__ or "").strip().partition("\n")[0]
-            lines.append(Implementation(hook=hook, plugin=plugin, what=what))
+                summary = (impl.function.__doc__ or "").strip().partition("\n")[0]
+            lines.append(Implementation(hook=hook, plugin=plugin, summary=summary))
     return lines

@@ -12,7 +12,7 @@ fraction of the domain, and every other amount names its unit:
     math: {token_share: 0.01}      # this share of the tokens of the stage
     math: {weight: 2}              # relative to the other weights of the stage
 
-Numbers are exact: 0.1 means 1/10, as it was typed, and not the nearest binary number.
+Numbers are exact: 0.1 means 1/10, as typed, and not the nearest binary number.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Amount:
     """An amount of one domain in one stage.
 
     Args:
-        unit: what `value` counts: "all", one of `UNITS`, or one that a hook registers.
-        value: exact and not negative; 1 where the unit is "all".
+        unit: the unit of `value`: "all", one of `UNITS`, or one that a hook registers.
+        value: the exact number, zero or more; 1 if the unit is "all".
     """
 
     unit: str
@@ -131,7 +131,7 @@ def parse_amount(value: object, key: str, units: Collection[str] | None = ()) ->
             raise DMTError(key, error.problem, FORMS) from None
     if len(value) != 1:
         units_given = ", ".join(map(str, value)) or "none"
-        raise DMTError(key, f"an amount has one unit, and this one has {units_given}", FORMS)
+        raise DMTError(key, f"an amount has one unit, but this one has {units_given}", FORMS)
     unit, number = cast("tuple[Any, object]", next(iter(value.items())))
     if unit not in UNITS and units is not None and unit not in units:
         registered = f"; registered: {', '.join(units)}" if units else ""

@@ -21,33 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axolotl_dmt.errors import DMTError, DMTErrors
-from axolotl_dmt.plan.draws import write_rows
 from axolotl_dmt.plan.inputs import Domain, Lengths, Packing, Rows, Stage
 from axolotl_dmt.plan.orders import ORDERS, Epoch, Order, find_order
 from axolotl_dmt.plan.permutation import derive_key
 from axolotl_dmt.plan.ranking import BY_LOSS, Ranking, Selector
 from axolotl_dmt.plan.solve import AmountRows, solve_counts
-from axolotl_dmt.plan.totals import tally
-from axolotl_dmt.plan.training_plan import (
-    BLANK,
-    DomainDraw,
-    PoolRecord,
-    StagePlan,
-    TrainingPlan,
-    row_dtype,
-)
-
-__all__ = [
-    "BLANK",
-    "Domain",
-    "DomainDraw",
-    "Packing",
-    "Stage",
-    "StagePlan",
-    "TrainingPlan",
-    "compile_plan",
-    "write_rows",
-]
+from axolotl_dmt.plan.totals import domain_draws
+from axolotl_dmt.plan.training_plan import BLANK, PoolRecord, StagePlan, TrainingPlan, row_dtype
 
 
 def compile_plan(
@@ -64,7 +44,7 @@ def compile_plan(
     """Compile a plan.
 
     Args:
-        stages: in training order.
+        stages: the stages, in training order.
         domains: the pools, in the order in which their rows are numbered.
         seed: seed of the selection and the order.
         global_batch: rows of an optimiser step, over all ranks and micro batches.
@@ -96,7 +76,7 @@ def compile_plan(
 
 
 class _Solved:
-    """A stage with the draws of each domain in one epoch, and the rows that it trains in all."""
+    """A stage with its draws: of each domain in one epoch, and in total."""
 
     def __init__(
         self,
@@ -151,8 +131,8 @@ class _Compiler:
         key = f"dmt.stages[{index}]"
         for name in stage.mix:
             if name not in self.domains:
-                known = ", ".join(self.domains)
-                raise DMTError(f"{key}.mix.{name}", "no dataset has this domain", f"known: {known}")
+                fix = f"known domains: {', '.join(self.domains)}"
+                raise DMTError(f"{key}.mix.{name}", "no dataset has this domain", fix)
         taken = [name for name in self.domains if name in stage.mix and stage.mix[name].value]
         if not taken:
             raise DMTError(f"{key}.mix", "the stage has no rows", "take more than 0 of a domain")
@@ -209,7 +189,7 @@ class _Compiler:
                 warmup_steps=stage.settings.warmup(count),
                 epoch_draws=stage.epoch_draws,
                 settings=stage.settings,
-                domains=tally(
+                domains=domain_draws(
                     order[start:stop],
                     stage.counts,
                     self._masked_for(stage.settings),
@@ -236,7 +216,7 @@ class _Compiler:
         if stage.train_on_inputs is None:
             return self.domains
         return {
-            name: replace(domain, trained=domain.trained_otherwise)
+            name: replace(domain, trained=domain.trained_when_remasked)
             for name, domain in self.domains.items()
         }
 
@@ -348,7 +328,7 @@ class _Compiler:
             if solved.settings.order not in ORDERS and not _same_rows(ordered, rows):
                 raise DMTError(
                     f"{solved.key}.order",
-                    f"order {solved.settings.order!r} must return each row that it was given once",
+                    f"order {solved.settings.order!r} must return the rows that it was given",
                     "repair the hook that registers it",
                 )
             if ordered is not place:
@@ -369,8 +349,10 @@ class _Compiler:
     def lengths(self) -> Lengths | None:
         """Lengths by global row id, or None if some are unknown."""
         lengths = [domain.lengths for domain in self.domains.values() if domain.rows]
-        known = [part for part in lengths if part is not None]
-        return np.concatenate(known) if known and len(known) == len(lengths) else None
+        known_lengths = [part for part in lengths if part is not None]
+        if not known_lengths or len(known_lengths) < len(lengths):
+            return None
+        return np.concatenate(known_lengths)
 
     def _lengths_of(self, rows: Rows) -> Lengths:
         if self.lengths is None:
@@ -380,18 +362,18 @@ class _Compiler:
 
 
 def _check_names(stages: Sequence[Stage], domains: Sequence[Domain]) -> None:
-    """Check that there is a stage, and that no two stages or domains share a name."""
+    """Raise DMTError if there is no stage, or if two stages or two domains share a name."""
     if not stages:
         raise DMTError("dmt.stages", "there are no stages", "write at least one")
     for kind, names in (("domain", [d.name for d in domains]), ("stage", [s.name for s in stages])):
-        double = next((name for name in names if names.count(name) > 1), None)
-        if double is not None:
+        duplicate = next((name for name in names if names.count(name) > 1), None)
+        if duplicate is not None:
             key = (
                 "datasets"
                 if kind == "domain"
-                else f"dmt.stages[{len(names) - 1 - names[::-1].index(double)}].name"
+                else f"dmt.stages[{len(names) - 1 - names[::-1].index(duplicate)}].name"
             )
-            raise DMTError(key, f"two {kind}s are called {double!r}", "give each its own name")
+            raise DMTError(key, f"two {kind}s are called {duplicate!r}", "give each its own name")
 
 
 def _same_rows(ordered: Any, rows: Rows) -> bool:

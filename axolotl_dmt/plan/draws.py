@@ -1,6 +1,6 @@
-"""The draws of a plan, so that anybody can see which row the model saw at which step.
+"""The draws of a plan: which row is trained at which optimiser step.
 
-`draws` yields them one by one, `write_rows` writes them as a table, and `PlanDataset` deals the
+`draws` yields them one by one, `write_rows` writes them as a table, and `PlanDataset` gives the
 rows themselves to any trainer.
 """
 
@@ -32,7 +32,7 @@ def write_rows(plan: TrainingPlan, domains: Sequence[Domain], path: str | os.Pat
     Args:
         plan: the plan.
         domains: the domains that the plan was compiled from, in the same order.
-        path: the file, written whole or not at all; its folder must exist.
+        path: the file, which is written completely or not at all; its folder must exist.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -57,7 +57,7 @@ def write_rows(plan: TrainingPlan, domains: Sequence[Domain], path: str | os.Pat
     domain_of = np.array([domain_names.index(name) for name, _, _ in datasets], np.int32)
     labels = [label for _, label, _ in datasets]
 
-    def coded(codes: Any, values: list[str]) -> Any:
+    def text_column(codes: Any, values: list[str]) -> Any:
         return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), values)
 
     with replacing(path) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
@@ -65,11 +65,11 @@ def write_rows(plan: TrainingPlan, domains: Sequence[Domain], path: str | os.Pat
             for rows, epoch, step in _draws(plan, stage):
                 dataset = (np.searchsorted(starts, rows, side="right") - 1).astype(np.int32)
                 columns = [
-                    coded(np.full(len(rows), stage.index), names),
+                    text_column(np.full(len(rows), stage.index), names),
                     pa.array(epoch, pa.int32()),
                     pa.array(step, pa.int32()),
-                    coded(domain_of[dataset], domain_names),
-                    coded(dataset, labels),
+                    text_column(domain_of[dataset], domain_names),
+                    text_column(dataset, labels),
                     pa.array(
                         rows - starts[dataset] if numbers is None else numbers[rows], pa.int64()
                     ),
@@ -82,7 +82,7 @@ def _numbers_within_datasets(
 ) -> NDArray[np.int64] | None:
     """Return the number of each row within its dataset, by global row id.
 
-    None stands for the place within the dataset, which needs no memory.
+    None if every number is the position within the dataset, which then needs no memory.
     """
     if all(domain.numbers is None for domain in domains):
         return None
@@ -101,11 +101,7 @@ def _draws(plan: TrainingPlan, stage: StagePlan) -> Iterator[tuple[Any, Any, Any
     for start, stop in chunks(last - first, _CHUNK):
         position = np.arange(start, stop)
         rows = np.asarray(plan.order[first + start : first + stop])
-        if plan.pack_offsets is None or plan.packs_per_step is None:
-            step = (first + position) // plan.global_batch
-        else:
-            packs = np.searchsorted(plan.pack_offsets, first + position, side="right") - 1
-            step = packs // plan.packs_per_step
+        step = _step(plan, first + position)
         real = rows >= 0  # blanks follow all rows of a stage, so the position gives the epoch
         yield rows[real], (position // stage.epoch_draws + 1)[real], (step + 1)[real]
 
@@ -132,16 +128,18 @@ def draws(plan: TrainingPlan) -> Iterator[Draw]:
     for stage in plan.stages:
         first, last = plan.step_bounds(stage)
         for position in range(first, last):
-            yield Draw(_step(plan, position), stage.name, *_place(plan, position, names, starts))
+            domain, row = _domain_and_row(plan, position, names, starts)
+            yield Draw(int(_step(plan, position)), stage.name, domain, row)
 
 
-def _pools(plan: TrainingPlan) -> tuple[list[str], Any]:
+def _pools(plan: TrainingPlan) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the name of each pool, and its first global row id."""
     sizes = np.array([pool.rows for pool in plan.pools], np.int64)
     return [pool.name for pool in plan.pools], np.cumsum(sizes) - sizes
 
 
-def _place(
-    plan: TrainingPlan, position: int, names: Sequence[str], starts: Any
+def _domain_and_row(
+    plan: TrainingPlan, position: int, names: Sequence[str], starts: NDArray[np.int64]
 ) -> tuple[str | None, int]:
     row = int(plan.order[position])
     if row == BLANK:
@@ -151,24 +149,25 @@ def _place(
     return names[index], row - int(starts[index])
 
 
-def _step(plan: TrainingPlan, position: int) -> int:
+def _step(plan: TrainingPlan, position: Any) -> Any:
+    """Return the step that trains the row at a position of `plan.order`, or at each of several."""
     if plan.pack_offsets is None or plan.packs_per_step is None:
         return position // plan.global_batch
-    pack = int(np.searchsorted(plan.pack_offsets, position, side="right")) - 1
-    return pack // plan.packs_per_step
+    packs = np.searchsorted(plan.pack_offsets, position, side="right") - 1
+    return packs // plan.packs_per_step
 
 
 class PlanDataset(Sequence[Any]):
     """The rows of all domains in training order, as one sequence.
 
-    Everything that takes rows by number can read it, such as `torch.utils.data.DataLoader(dataset,
+    Any consumer of a sequence can read it, such as `torch.utils.data.DataLoader(dataset,
     batch_size=plan.global_batch)`: with `shuffle=False`, each batch is one optimiser step.
     """
 
     def __init__(
         self, plan: TrainingPlan, pools: Mapping[str, Sequence[Any]], *, blank: Any = None
     ) -> None:
-        """Combine a plan with the rows that it was compiled for.
+        """Combine a plan with the rows for which it was compiled.
 
         Args:
             plan: the plan.
@@ -176,12 +175,12 @@ class PlanDataset(Sequence[Any]):
             blank: the item in place of a blank row; the loss must leave it out.
 
         Raises:
-            DMTError: a domain has another number of rows than the plan was compiled for.
+            DMTError: a domain does not have the number of rows for which the plan was compiled.
         """
         for pool in plan.pools:
             rows = len(pools[pool.name]) if pool.name in pools else 0
             if rows != pool.rows:
-                problem = f"{rows:,} rows, and the plan was compiled for {pool.rows:,}"
+                problem = f"has {rows:,} rows, but the plan was compiled for {pool.rows:,}"
                 raise DMTError(f"pools[{pool.name!r}]", problem, "compile the plan for these rows")
         self.plan, self.pools, self.blank = plan, pools, blank
         self._names, self._starts = _pools(plan)
@@ -195,5 +194,5 @@ class PlanDataset(Sequence[Any]):
         position = index + len(self) if index < 0 else index
         if not 0 <= position < len(self):
             raise IndexError(f"row {index} of {len(self)}")
-        domain, row = _place(self.plan, position, self._names, self._starts)
+        domain, row = _domain_and_row(self.plan, position, self._names, self._starts)
         return self.blank if domain is None else self.pools[domain][row]

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from axolotl_dmt.plan.amounts import Amount, parse_amount
 
 Rows = NDArray[np.signedinteger[Any]]
-"""Row ids, 32-bit where they fit."""
+"""Row ids, in 32 bits where they fit."""
 Lengths = NDArray[np.int32]
+"""Numbers of tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +28,8 @@ class Domain:
             error.
         trained: tokens of each row that count in the loss (label is not -100), shape (rows,), or
             None if unknown.
-        trained_otherwise: the same for the opposite of Axolotl's `train_on_inputs`; None if no
-            stage trains that way.
+        trained_when_remasked: the same under the opposite of Axolotl's `train_on_inputs`; None if
+            no stage trains that way.
         datasets: (label, rows) of each dataset in pool order; the rows sum to `rows`.
         scores: columns for `select: score:<column>`, each of shape (rows,).
         losses: a model's loss on each row, shape (rows,), for `dmt.replay`; None if no stage
@@ -44,7 +45,7 @@ class Domain:
     rows: int
     lengths: Lengths | None = None
     trained: Lengths | None = None
-    trained_otherwise: Lengths | None = None
+    trained_when_remasked: Lengths | None = None
     datasets: tuple[tuple[str, int], ...] = ()
     scores: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     losses: NDArray[np.float32] | None = None
@@ -57,7 +58,7 @@ class Domain:
             raise ValueError(f"the datasets of {self.name!r} do not sum to its {self.rows} rows")
         columns: dict[str, NDArray[Any] | None]
         columns = {"lengths": self.lengths, "trained": self.trained, "numbers": self.numbers}
-        columns |= {"trained_otherwise": self.trained_otherwise, "losses": self.losses}
+        columns |= {"trained_when_remasked": self.trained_when_remasked, "losses": self.losses}
         columns |= self.scores
         for name, column in columns.items():
             if column is not None and len(column) != self.rows:
@@ -70,7 +71,7 @@ class Stage:
 
     Args:
         name: name of the stage in reports and folders; it does not affect the training.
-        mix: how much of each domain the stage takes. A zero amount takes nothing.
+        mix: the amount of each domain that the stage takes. A zero amount takes nothing.
         epochs: passes over the mix; 1.5 is one pass and the first half of the next one.
         max_steps: optimiser steps after which the stage ends at the latest; None is no limit.
         learning_rate: the peak learning rate.
@@ -82,8 +83,8 @@ class Stage:
         order: shuffle, round_robin, blocks, length_grouped, or one that a hook registers.
         select: random, first, longest, shortest, score:<column>, loss:hardest, loss:easiest, or
             one that a hook registers; for all domains, or by domain (the others are random).
-        redraw: whether each epoch takes the next rows of the selection, and starts again at its
-            beginning when all rows were used. Otherwise every epoch takes the same rows.
+        redraw: whether each epoch takes the next rows of the selection, which starts again at its
+            beginning once all rows have been used. Otherwise every epoch takes the same rows.
         max_repeats: how often a row may occur in one epoch; None means once.
         temperature: for weights only: shares are proportional to weight ** (1 / temperature).
         train_on_inputs: the stage's own value, if it differs from Axolotl's; else None.
@@ -126,18 +127,18 @@ class Stage:
         return 2 if warmup == 1 else warmup
 
     def method(self, domain: str) -> str:
-        """Return how rows of a domain are selected."""
+        """Return the selection method of a domain's rows, such as `random`."""
         return self.select if isinstance(self.select, str) else self.select.get(domain, "random")
 
     def to_plain(self) -> dict[str, Any]:
-        """Return the stage as JSON holds it; `from_plain` reads it."""
+        """Return the stage in the form that JSON holds; `from_plain` reads it."""
         select = self.select if isinstance(self.select, str) else dict(self.select)
         mix = {name: amount.to_plain() for name, amount in self.mix.items()}
         return {**vars(self), "mix": mix, "select": select, "freeze": list(self.freeze)}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Stage:
-        """Read what `to_plain` returned."""
+        """Return the stage that `to_plain` wrote."""
         mix = {
             name: parse_amount(value, f"mix.{name}", units=None)
             for name, value in plain["mix"].items()

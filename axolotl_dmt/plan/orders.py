@@ -15,7 +15,8 @@ from axolotl_dmt.plan.inputs import Lengths, Rows
 from axolotl_dmt.plan.permutation import Permutation, derive_key, for_chunks
 
 SHUFFLE_BATCHES = 50
-"""Global batches that `length_grouped` sorts together; more means less padding and less chance."""
+"""Global batches that `length_grouped` sorts together: more of them mean less padding and less
+randomness."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +26,9 @@ class Epoch:
     Args:
         rows: global row ids, shape (draws,), one domain after another. An order must not change
             this array.
-        counts: number of rows of each domain, in the same sequence, shape (domains,). It holds only
-            domains with rows, in the order of the pool; for `blocks`, in the order of the mix.
-        domains: names of these domains.
+        counts: number of rows of each domain in `rows`, shape (domains,), in the order of the
+            pools; for `blocks`, in the order of the mix. Domains without rows are left out.
+        domains: the names of the domains in `counts`.
         key: a 64-bit key for this stage and epoch.
         global_batch: rows of an optimiser step.
         offset: rows of the previous epoch in the optimiser step in which this epoch starts.
@@ -50,7 +51,7 @@ class Epoch:
 
 
 Order = Callable[[Epoch], Rows]
-"""Returns the rows of an epoch in training order: the same rows, each as often."""
+"""Returns the rows of an epoch in training order, each as often as the epoch holds it."""
 
 
 def shuffle(epoch: Epoch) -> Rows:
@@ -110,12 +111,12 @@ ORDERS: Mapping[str, Order] = {
 
 
 def find_order(name: str, key: str, orders: Mapping[str, Order] | None = None) -> Order:
-    """Return the order of that name: a hook's, or one of `ORDERS`.
+    """Return the order with a name: one of `ORDERS`, or one that a hook registered.
 
     Args:
-        name: of the order.
+        name: the name of the order.
         key: the YAML key that an error names.
-        orders: further orders, by name.
+        orders: the orders that hooks registered, by name.
 
     Raises:
         DMTError: no order has this name.
@@ -128,7 +129,7 @@ def find_order(name: str, key: str, orders: Mapping[str, Order] | None = None) -
 
 def _shuffle(rows: Rows, permutation: Permutation, out: Rows) -> None:
     def work(start: int, stop: int) -> None:
-        # Indices are in range by construction; "clip" spares numpy a buffered copy.
+        # Indices are in range by construction; with "clip" numpy needs no buffered copy.
         np.take(rows, permutation.range(start, stop), out=out[start:stop], mode="clip")
 
     for_chunks(work, len(rows))

@@ -67,7 +67,7 @@ class Ranking:
         elif method in BY_LOSS:
             self._table = _by_loss(domain, method, key, learned)
         elif method != "first":
-            self._table = np.argsort(_descending(domain, method, key, selectors), kind="stable")
+            self._table = np.argsort(_sort_keys(domain, method, key, selectors), kind="stable")
 
     def rows(self, start: int, stop: int) -> NDArray[Any]:
         """Return the local row numbers at ranks start .. stop-1; 0 <= start <= stop <= size."""
@@ -109,7 +109,7 @@ class Ranking:
         return passes * int(sums[-1]) + int(sums[block]) + int(tail)
 
     def count_for(self, tokens: float) -> int:
-        """Return the number of draws whose tokens are closest to a budget, at a tie the smaller."""
+        """Return how many draws come closest to a budget of tokens; the smaller number at a tie."""
         sums = self._sums()
         total = int(sums[-1])
         if total == 0:
@@ -141,10 +141,10 @@ class Ranking:
         return self._token_sums
 
 
-def _descending(
+def _sort_keys(
     domain: Domain, method: str, key: str, selectors: Mapping[str, Selector] | None
 ) -> NDArray[Any]:
-    """Return the column by which a sorting method ranks the rows, smallest first.
+    """Return the numbers by which a sorting method ranks the rows, the smallest first.
 
     Raises:
         DMTError: the method is unknown, or the domain lacks the column.
@@ -170,7 +170,7 @@ def _descending(
 def _by_loss(
     domain: Domain, method: str, key: str, learned: NDArray[np.bool_] | None
 ) -> NDArray[Any]:
-    """Return the rows by their loss, those that an earlier stage chose before all others.
+    """Return the rows sorted by loss, with those that an earlier stage chose before all others.
 
     Raises:
         DMTError: the domain has no losses.
@@ -188,7 +188,7 @@ def _checked(table: NDArray[Any], domain: Domain, method: str, key: str) -> NDAr
     """Return a hook's ranking after checking that it holds every row once.
 
     Raises:
-        DMTError: it does not.
+        DMTError: the ranking does not hold every row once.
     """
     if table.shape != (domain.rows,) or not np.array_equal(np.sort(table), np.arange(domain.rows)):
         raise DMTError(

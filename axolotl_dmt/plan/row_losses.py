@@ -1,4 +1,4 @@
-"""The file of row losses, by which `dmt.replay` selects rows: how well a model knows each row.
+"""The file of row losses: the loss of a model on each row, by which `dmt.replay` selects rows.
 
 It is a Parquet file with the columns `domain`, `dataset` (label), `row` (from 0, within the
 dataset), `trained_tokens` and `loss` (mean over the row's trained tokens, in nats; null where it
@@ -36,7 +36,7 @@ class RowLosses:
     """The losses of all rows of one or more domains.
 
     Attributes:
-        model: path of the model that computed them.
+        model: the path of the model that computed them.
         losses: {domain: losses of its rows, in pool order}.
         digests: {domain: digest of its rows' tokens and labels}.
     """
@@ -47,7 +47,7 @@ class RowLosses:
 
     @property
     def digest(self) -> str:
-        """A hex digest of all content that a selection of rows can depend on."""
+        """A hex digest of everything that a selection of rows can depend on."""
         whole = blake2b(json.dumps(dict(self.digests), sort_keys=True).encode(), digest_size=16)
         for name in sorted(self.losses):
             whole.update(self.losses[name].astype("<f4").tobytes())
@@ -63,7 +63,7 @@ class RowLosses:
             path: the file that these losses were read from, for the error.
 
         Raises:
-            DMTError: the domain has no losses here, or they are those of other rows.
+            DMTError: the file holds no losses of the domain, or holds those of other rows.
         """
         if domain not in self.losses:
             raise no_losses(domain, path)
@@ -71,16 +71,16 @@ class RowLosses:
         if self.digests[domain] != digest:
             difference = "other tokens or labels"
             if len(losses) != rows:
-                difference = f"{len(losses):,} there, {rows:,} here"
+                difference = f"{len(losses):,} in the file, {rows:,} in the data"
             raise DMTError(
                 KEY,
-                f"{path} is of other rows of {domain} ({difference})",
+                f"{path} was made from other rows of {domain} ({difference})",
                 f"write it again from this YAML's data: {COMMAND}",
             )
         return losses
 
     def save(self, path: Path, domains: Sequence[Domain]) -> None:
-        """Write the file, whole or not at all.
+        """Write the file completely or not at all.
 
         Args:
             path: the file; its folder is created.

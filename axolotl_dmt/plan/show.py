@@ -69,23 +69,23 @@ def plan_tables(plan: TrainingPlan) -> Iterator[Any]:
     yield domains
     yield Text("")
     for stage in plan.stages:
-        if special := _special(stage.settings):
-            yield Text(f"{stage.name}: {', '.join(special)}")
+        if unusual := _unusual_settings(stage.settings):
+            yield Text(f"{stage.name}: {', '.join(unusual)}")
     unit = f"packs of {plan.packs_per_step} a step" if plan.packs_per_step else "rows a step"
-    batch = f"{unit}" if plan.packs_per_step else f"{plan.global_batch:,} {unit}"
+    batch = unit if plan.packs_per_step else f"{plan.global_batch:,} {unit}"
     yield Text(
         f"{plan.total_steps:,} steps, {batch}, seed {plan.seed}, fingerprint {plan.fingerprint}"
     )
 
 
-def _special(stage: Stage) -> list[str]:
-    """Return the unusual settings of a stage in words."""
-    special = [f"frozen {pattern}" for pattern in stage.freeze]
+def _unusual_settings(stage: Stage) -> list[str]:
+    """Return a phrase for each setting that most stages leave at its default."""
+    unusual = [f"frozen {pattern}" for pattern in stage.freeze]
     if stage.new_adapter:
-        special.append("a fresh adapter on top")
+        unusual.append("a fresh adapter on top")
     if stage.train_on_inputs is not None:
-        special.append("trains on inputs" if stage.train_on_inputs else "inputs are masked")
-    return special
+        unusual.append("trains on inputs" if stage.train_on_inputs else "inputs are masked")
+    return unusual
 
 
 def _count(value: int | None) -> str:

@@ -1,8 +1,8 @@
 """Solve the amounts of a stage for the exact number of rows of each domain.
 
 Amounts that do not depend on the other domains (all, fraction, rows, tokens) are counted first.
-Shares are then solved for the rest: with F such rows and shares that sum to S, the stage has
-F / (1 - S) rows. If shares or weights make up the whole stage, it is as large as its scarcest
+The shares follow from them: with F such rows and shares that sum to S, the stage has F / (1 - S)
+rows. If shares or weights make up the whole stage, it is as large as its scarcest
 domain allows.
 
 Every count is within one row of the amount, and an amount above zero gives at least one row.
@@ -24,6 +24,9 @@ from axolotl_dmt.plan.ranking import Ranking
 AmountRows = Callable[[Domain, Fraction], int]
 """A hook's unit: takes a domain and the number in the YAML, returns the rows of one epoch."""
 
+FIXED = ("all", "fraction", "rows", "tokens")
+"""Units of amounts that do not depend on the other domains."""
+
 _ITERATIONS = 10_000
 
 
@@ -43,13 +46,14 @@ def largest_remainder(quotas: Sequence[Fraction]) -> list[int]:
 
 @dataclass
 class _Mix:
-    """A stage while it is solved.
+    """The mix of a stage while it is being solved.
 
     Attributes:
         stage: the stage.
-        key: YAML key of its mix.
-        rankings: of each domain that the mix uses.
-        amounts: of the same domains; units of hooks and weights are replaced as they are solved.
+        key: the YAML key of its mix.
+        rankings: the ranking of each domain that the mix uses.
+        amounts: the amount of each of these domains. Weights and amounts in a hook's unit are
+            replaced as they are solved.
         limit: how often a row may occur in one epoch.
     """
 
@@ -59,16 +63,16 @@ class _Mix:
     amounts: dict[str, Amount]
     limit: int
 
-    def of(self, *units: str) -> dict[str, Fraction]:
+    def values_in(self, *units: str) -> dict[str, Fraction]:
         """Return the values of the amounts that have one of these units, by domain."""
         return {n: a.value for n, a in self.amounts.items() if a.unit in units}
 
     def room(self, name: str) -> int:
-        """Return how many rows of a domain one epoch may draw at most."""
+        """Return the most rows of a domain that one epoch may draw."""
         return self.rankings[name].size * self.limit
 
     def token_room(self, name: str) -> int:
-        """Return how many tokens of a domain one epoch may draw at most."""
+        """Return the most tokens of a domain that one epoch may draw."""
         return self.rankings[name].tokens(self.room(name))
 
     def error(self, name: str, problem: str, fix: str) -> DMTError:
@@ -86,7 +90,7 @@ def solve_counts(
 
     Args:
         stage: the stage; its mix has an amount for each domain of `rankings`.
-        rankings: of each domain of which the mix takes more than zero, in pool order.
+        rankings: the ranking of each domain with an amount above zero, in pool order.
         key: the YAML key of the stage, such as `dmt.stages[1]`.
         units: further units of amounts, by name.
 
@@ -105,9 +109,9 @@ def solve_counts(
             )
     _units_to_rows(mix, units or {})
     _weights_to_shares(mix, key)
-    counts = {name: _fixed(mix, name) for name in mix.of("all", "fraction", "rows", "tokens")}
+    counts = {name: _fixed(mix, name) for name in mix.values_in(*FIXED)}
     _check_room(mix, counts, total=None)
-    shares, token_shares = mix.of("share"), mix.of("token_share")
+    shares, token_shares = mix.values_in("share"), mix.values_in("token_share")
     if token_shares:
         counts |= _with_token_shares(mix, counts, shares, token_shares)
     elif shares:
@@ -130,8 +134,8 @@ def _units_to_rows(mix: _Mix, units: Mapping[str, AmountRows]) -> None:
 
 
 def _weights_to_shares(mix: _Mix, key: str) -> None:
-    """Replace weights by shares: they divide what the other shares leave of the stage."""
-    weights, shares = mix.of("weight"), mix.of("share")
+    """Replace weights by shares, which divide the part of the stage that other shares leave."""
+    weights, shares = mix.values_in("weight"), mix.values_in("share")
     temperature = mix.stage.temperature
     if not weights:
         if temperature != 1:
@@ -150,14 +154,14 @@ def _weights_to_shares(mix: _Mix, key: str) -> None:
                 f"{mix.amounts[name]} cannot be combined with weights, which divide the stage",
                 "write it as a weight or a share, or write the weights as shares",
             )
-    left = 1 - _sum(shares)
-    if left <= 0:
+    remainder = 1 - _sum(shares)
+    if remainder <= 0:
         raise mix.error("", "the shares leave nothing to divide by weights", "lower the shares")
     if temperature != 1:
         top = max(weights.values())
         weights = {n: Fraction(float(w / top) ** (1 / temperature)) for n, w in weights.items()}
     total = sum(weights.values())
-    mix.amounts.update({n: Amount("share", left * w / total) for n, w in weights.items()})
+    mix.amounts.update({n: Amount("share", remainder * w / total) for n, w in weights.items()})
 
 
 def _fixed(mix: _Mix, name: str) -> int:
@@ -174,9 +178,9 @@ def _fixed(mix: _Mix, name: str) -> int:
         factor = float(amount.value / room) if room else math.inf
         raise mix.error(
             name,
-            f"{amount} are {factor:.3g} times what the domain has: its {ranking.size:,} rows hold "
-            f"{room:,} tokens{_within(mix)}",
-            _more(mix, factor),
+            f"{amount} are {factor:.3g} times as many as the domain has: its {ranking.size:,} rows "
+            f"hold {room:,} tokens{_within_repeats(mix)}",
+            _fix_for(mix, factor),
         )
     return max(1, ranking.count_for(float(amount.value)))
 
@@ -185,16 +189,16 @@ def _with_shares(
     mix: _Mix, fixed: Mapping[str, int], shares: Mapping[str, Fraction]
 ) -> dict[str, int]:
     """Return the draws of the domains whose amounts are shares of the rows."""
-    whole, base = _sum(shares), sum(fixed.values())
-    _check_whole(mix, whole, base, "shares")
-    if base:
-        total = base / (1 - whole)
+    share_sum, fixed_rows = _sum(shares), sum(fixed.values())
+    _check_sum(mix, share_sum, fixed_rows, "shares")
+    if fixed_rows:
+        total = fixed_rows / (1 - share_sum)
     else:
         total = min(mix.room(name) / share for name, share in shares.items())
         total = Fraction(math.floor(total))
     rounded = largest_remainder([share * total for share in shares.values()])
     counts = dict(zip(shares, rounded, strict=True))
-    if not base:  # rounding up must not pass what the scarcest domain has
+    if not fixed_rows:  # rounding up must not exceed the scarcest domain
         counts = {name: min(count, mix.room(name)) for name, count in counts.items()}
     _check_room(mix, counts, total)
     return counts
@@ -206,7 +210,7 @@ def _with_token_shares(
     shares: Mapping[str, Fraction],
     token_shares: Mapping[str, Fraction],
 ) -> dict[str, int]:
-    """Return the draws if some amounts are shares of the tokens; others may be shares of the rows.
+    """Return the draws of a mix with shares of the tokens, and possibly shares of the rows.
 
     The rows and the tokens of the stage depend on each other. The iteration that computes one from
     the other converges if there is a solution, and grows past every bound if there is none.
@@ -217,29 +221,31 @@ def _with_token_shares(
             raise mix.error(name, problem, "count in rows")
     rows = sum(fixed.values())
     tokens = sum(mix.rankings[name].tokens(count) for name, count in fixed.items())
-    row_whole, token_whole = _sum(shares), _sum(token_shares)
-    _check_whole(mix, token_whole, rows or len(shares), "token shares")
+    share_sum, token_share_sum = _sum(shares), _sum(token_shares)
+    _check_sum(mix, token_share_sum, rows or len(shares), "token shares")
     if shares and not rows:
-        problem = "shares and token shares alone do not say how large the stage is"
+        problem = "shares and token shares alone do not determine how large the stage is"
         raise mix.error("", problem, "give one domain a fixed amount, such as all")
     if shares:
-        _check_whole(mix, row_whole, rows, "shares")
+        _check_sum(mix, share_sum, rows, "shares")
     if not rows:
         total = min(mix.token_room(n) / float(u) for n, u in token_shares.items())
     else:
-        total = tokens / float(1 - token_whole)
+        total = tokens / float(1 - token_share_sum)
     bound = 1000 * sum(map(mix.token_room, mix.rankings))
     for _ in range(_ITERATIONS):
         budgets = {n: float(u) * total for n, u in token_shares.items()}
         by_tokens = {n: max(1, mix.rankings[n].count_for(b)) for n, b in budgets.items()}
-        of_rows = (rows + sum(by_tokens.values())) / (1 - row_whole)
-        rounded = largest_remainder([share * of_rows for share in shares.values()])
+        total_rows = (rows + sum(by_tokens.values())) / (1 - share_sum)
+        rounded = largest_remainder([share * total_rows for share in shares.values()])
         by_rows = dict(zip(shares, rounded, strict=True))
-        of_shares = sum(mix.rankings[n].tokens(c) for n, c in by_rows.items())
-        grown = (tokens + of_shares) / float(1 - token_whole) if of_shares else total
+        by_rows_tokens = sum(mix.rankings[n].tokens(c) for n, c in by_rows.items())
+        grown = total
+        if by_rows_tokens:
+            grown = (tokens + by_rows_tokens) / float(1 - token_share_sum)
         if grown <= total:
             _check_token_room(mix, budgets, total)
-            _check_room(mix, by_rows, Fraction(of_rows))
+            _check_room(mix, by_rows, Fraction(total_rows))
             return by_tokens | by_rows
         if grown > bound:
             break
@@ -251,27 +257,27 @@ def _with_token_shares(
     )
 
 
-def _check_whole(mix: _Mix, whole: Fraction, fixed: int, kind: str) -> None:
+def _check_sum(mix: _Mix, share_sum: Fraction, fixed: int, kind: str) -> None:
     """Check that shares sum to less than 1 beside other amounts, and to 1 without them.
 
     Args:
-        mix: the stage.
-        whole: sum of the shares.
+        mix: the mix.
+        share_sum: the sum of the shares.
         fixed: rows of the other amounts.
         kind: "shares" or "token shares".
     """
-    if whole > 1:
-        raise mix.error("", f"the {kind} sum to {_number(whole)}", "let them sum to 1 or less")
-    if whole == 1 and fixed:
+    if share_sum > 1:
+        raise mix.error("", f"the {kind} sum to {_number(share_sum)}", "let them sum to 1 or less")
+    if share_sum == 1 and fixed:
         others = [n for n, a in mix.amounts.items() if a.unit not in ("share", "token_share")]
         beside = ", ".join(others) or "the other shares"
         raise mix.error(
             "", f"the {kind} sum to 1 and leave no room for {beside}", "let them sum to less than 1"
         )
-    if whole < 1 and not fixed:
+    if share_sum < 1 and not fixed:
         raise mix.error(
             "",
-            f"the {kind} sum to {_number(whole)} and no other amount makes up the rest",
+            f"the {kind} sum to {_number(share_sum)} and no other amount makes up the rest",
             "let them sum to 1 (write thirds as 1/3), or give another domain a fixed amount",
         )
 
@@ -280,7 +286,7 @@ def _check_room(mix: _Mix, counts: Mapping[str, int], total: Fraction | None) ->
     """Check that no domain draws more rows than it may.
 
     Args:
-        mix: the stage.
+        mix: the mix.
         counts: draws by domain.
         total: rows of the stage if shares determine them, for the error.
     """
@@ -289,15 +295,15 @@ def _check_room(mix: _Mix, counts: Mapping[str, int], total: Fraction | None) ->
     if not worst or excess[worst] <= 1:
         return
     size, amount = mix.rankings[worst].size, mix.amounts[worst]
-    need = "are asked for" if amount.unit == "rows" else f"needs {counts[worst]:,} rows"
-    problem = f"{amount} {need} and the domain has {size:,}{_within(mix)}"
+    need = "are requested" if amount.unit == "rows" else f"needs {counts[worst]:,} rows"
+    problem = f"{amount} {need} and the domain has {size:,}{_within_repeats(mix)}"
     if total is not None:
         best = math.floor(mix.room(worst) / amount.value)
         problem += (
             f"; it is the scarcest domain of a stage of {round(total):,} rows, which could have at "
             f"most {best:,} at that share"
         )
-    raise mix.error(worst, problem, _more(mix, counts[worst] / mix.room(worst)))
+    raise mix.error(worst, problem, _fix_for(mix, counts[worst] / mix.room(worst)))
 
 
 def _check_token_room(mix: _Mix, budgets: Mapping[str, float], total: float) -> None:
@@ -311,18 +317,18 @@ def _check_token_room(mix: _Mix, budgets: Mapping[str, float], total: float) -> 
     raise mix.error(
         worst,
         f"{mix.amounts[worst]} needs {round(budgets[worst]):,} tokens and the domain has {room:,}"
-        f"{_within(mix)}; it is the scarcest domain of a stage of {round(total):,} tokens, which "
-        f"could have at most {best:,} at that share",
-        _more(mix, excess[worst]),
+        f"{_within_repeats(mix)}; it is the scarcest domain of a stage of {round(total):,} tokens, "
+        f"which could have at most {best:,} at that share",
+        _fix_for(mix, excess[worst]),
     )
 
 
-def _within(mix: _Mix) -> str:
+def _within_repeats(mix: _Mix) -> str:
     return f" within max_repeats {mix.limit}" if mix.limit > 1 else ""
 
 
-def _more(mix: _Mix, factor: float) -> str:
-    """Return the fix for an amount that is `factor` times what a domain may give."""
+def _fix_for(mix: _Mix, factor: float) -> str:
+    """Return the fix for an amount that is `factor` times the most that a domain may give."""
     if not math.isfinite(factor):
         return "take another amount"
     passes = math.ceil(factor * mix.limit - 1e-9)

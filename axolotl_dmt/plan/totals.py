@@ -1,4 +1,4 @@
-"""Count the rows and tokens that a stage takes of each domain, from its rows in training order."""
+"""Count the rows and tokens that a stage takes from each domain, given its training order."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from axolotl_dmt.plan.training_plan import DomainDraw
 _CHUNK = 1 << 18
 
 
-def tally(
+def domain_draws(
     order: Rows,
     counts: Mapping[str, int],
     domains: Mapping[str, Domain],
     offsets: Mapping[str, int],
     redraw: bool,
 ) -> dict[str, DomainDraw]:
-    """Count what a stage takes of each domain.
+    """Count the rows and tokens that a stage takes from each domain.
 
     Args:
         order: the stage's global row ids in training order, blanks included.
@@ -59,7 +59,7 @@ def tally(
         domain = domains[name]
         distinct = _distinct(counts[name], domain.rows, epochs, draws[index], redraw)
         if distinct is None:
-            distinct = _count(order, offsets[name], domain.rows)
+            distinct = _distinct_in_order(order, offsets[name], domain.rows)
         result[name] = DomainDraw(
             available=domain.rows,
             rows=distinct[0],
@@ -75,14 +75,16 @@ def tally(
 def _distinct(
     count: int, size: int, epochs: int, draws: int, redraw: bool
 ) -> tuple[int, int] | None:
-    """Return the distinct rows and the most repeats, or None if the counts do not determine them.
+    """Return how many rows are distinct and how often the most frequent one is drawn.
+
+    None if the counts do not determine the two numbers.
 
     Args:
         count: draws of a whole epoch.
         size: rows of the domain.
         epochs: number of whole epochs.
         draws: draws of all epochs, of which the last may be partial.
-        redraw: as in `tally`.
+        redraw: as in `domain_draws`.
     """
     part = draws - epochs * count
     if redraw:
@@ -96,7 +98,7 @@ def _distinct(
     return rows, epochs * -(-count // size) + (part > 0)
 
 
-def _count(order: Rows, offset: int, size: int) -> tuple[int, int]:
-    """Count the distinct rows and the most repeats of a domain in the order itself."""
+def _distinct_in_order(order: Rows, offset: int, size: int) -> tuple[int, int]:
+    """Return the two numbers of `_distinct` for a domain, counted in the order itself."""
     times = np.bincount(order[(order >= offset) & (order < offset + size)] - offset, minlength=size)
     return int(np.count_nonzero(times)), int(times.max())

@@ -24,12 +24,12 @@ BLANK: Final = -1
 """The row id of a blank: a row with every label masked, which adds nothing to the loss."""
 _LEARNING = ("learning_rate", "lr_scheduler", "weight_decay", "reset_optimizer", "freeze")
 _LEARNING_IF_SET = ("new_adapter", "train_on_inputs")
-"""Settings that count in the fingerprint only if a stage sets them."""
+"""Settings that the fingerprint depends on only if a stage sets them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DomainDraw:
-    """What a stage takes of one domain.
+    """The rows and tokens that a stage takes from one domain.
 
     Args:
         available: rows of the domain.
@@ -57,13 +57,13 @@ class StagePlan:
 
     Args:
         index: 0-based number of the stage.
-        name: name of the stage.
+        name: the name of the stage.
         start_step: the first step of the stage.
         end_step: the step after its last one.
         warmup_steps: how many of these steps are warm-up.
         epoch_draws: rows of one whole epoch.
         settings: the resolved settings from which the stage was compiled.
-        domains: what the stage takes of each domain that it uses.
+        domains: what the stage takes from each domain that it uses.
     """
 
     index: int
@@ -88,7 +88,7 @@ class StagePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class PoolRecord:
-    """The record of a domain's pool in a plan, by which changed data is noticed.
+    """The record of a domain's pool in a plan, by which a change of the data is noticed.
 
     Args:
         name: name of the domain.
@@ -105,7 +105,7 @@ class PoolRecord:
     @classmethod
     def of(cls, domain: Domain) -> PoolRecord:
         """Return the record of a domain."""
-        columns = (domain.lengths, domain.trained, domain.trained_otherwise)
+        columns = (domain.lengths, domain.trained, domain.trained_when_remasked)
         digest = _hash([digest_array(column) for column in columns if column is not None])
         return cls(name=domain.name, rows=domain.rows, datasets=domain.datasets, digest=digest)
 
@@ -193,11 +193,11 @@ class TrainingPlan:
     def fingerprint(self) -> str:
         """A hex digest that changes when, and only when, what is trained changes.
 
-        It depends on the seed, the rows of every step and pack in order, the global batch, the step
-        at which each stage ends, its learning rate, schedule, warm-up steps, weight decay,
-        optimiser reset, frozen parameters, fresh adapter and masking of inputs, and on the number
-        of rows of each domain that is used, the labels and sizes of its datasets, and the lengths
-        and trained lengths of its rows.
+        It depends on the seed, the global batch and the rows of every step and pack in order. It
+        depends on the step at which each stage ends, its learning rate, schedule, warm-up steps,
+        weight decay, optimiser reset, frozen parameters, fresh adapter and masking of inputs. And
+        it depends on the number of rows of each domain that is used, the labels and sizes of its
+        datasets, and the lengths and trained lengths of its rows.
 
         It does not depend on the names of stages, on how an amount or a warm-up was written (1/4 of
         400 rows is {rows: 100}), or on domains and columns that no stage uses.
@@ -208,7 +208,7 @@ class TrainingPlan:
             | {n: value for n in _LEARNING_IF_SET if (value := getattr(s.settings, n)) is not None}
             for s in self.stages
         ]
-        used = self._used()
+        used = self._used_domains()
         pools = [[p.rows, p.datasets, p.digest] for p in self.pools if p.name in used]
         packs = None if self.pack_offsets is None else digest_array(self.pack_offsets)
         parts = [self.seed, self.global_batch, self.packs_per_step, stages, pools]
@@ -238,8 +238,8 @@ class TrainingPlan:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write plan.json, order.npy and, with packing, pack_offsets.npy into a folder.
 
-        Each file replaces its former one at once, plan.json last: what a crash leaves behind does
-        not load, or is the old plan or the new one.
+        Each file is replaced atomically, plan.json last. After a crash the folder therefore holds
+        the old plan, the new plan, or files that `load` refuses.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -259,7 +259,9 @@ class TrainingPlan:
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> TrainingPlan:
-        """Read a saved plan. Its arrays are memory-mapped, so that processes of a host share them.
+        """Read a saved plan.
+
+        Its arrays are memory-mapped, so that the processes of a machine share them.
 
         Raises:
             DMTError: the folder holds no complete plan, or files of different plans.
@@ -296,11 +298,12 @@ class TrainingPlan:
         return plan
 
     def changes(self, former: TrainingPlan) -> list[str]:
-        """Return what changed since a former plan, one line per change; empty if nothing did."""
+        """Return one line for each change since a former plan; an empty list if nothing changed."""
         if self.fingerprint == former.fingerprint:
             return []
         lines = _differences("", self, former, ("seed", "global_batch", "packs_per_step"))
-        used, pools = self._used() | former._used(), {pool.name: pool for pool in former.pools}
+        used = self._used_domains() | former._used_domains()
+        pools = {pool.name: pool for pool in former.pools}
         for pool in self.pools:
             before = pools.get(pool.name)
             if before is None or pool.name not in used:
@@ -311,21 +314,21 @@ class TrainingPlan:
         if len(self.stages) != len(former.stages):
             lines.append(f"stages: was {len(former.stages)}, is {len(self.stages)}")
         for now, then in zip(self.stages, former.stages, strict=False):
-            where = f"stage {now.index + 1} ({now.name}): "
-            lines += _differences(where, now, then, ("steps", "warmup_steps"))
-            lines += _differences(where, now.settings, then.settings, _LEARNING + _LEARNING_IF_SET)
+            prefix = f"stage {now.index + 1} ({now.name}): "
+            lines += _differences(prefix, now, then, ("steps", "warmup_steps"))
+            lines += _differences(prefix, now.settings, then.settings, _LEARNING + _LEARNING_IF_SET)
             for name in {**then.domains, **now.domains}:
                 counts = [s.domains[name].draws if name in s.domains else 0 for s in (now, then)]
                 if counts[0] != counts[1]:
-                    lines.append(f"{where}draws of {name}: was {counts[1]:,}, is {counts[0]:,}")
+                    lines.append(f"{prefix}draws of {name}: was {counts[1]:,}, is {counts[0]:,}")
         return lines or ["the selection or the order of the rows"]
 
-    def _used(self) -> set[str]:
-        """Return the domains that some stage uses."""
+    def _used_domains(self) -> set[str]:
+        """Return the names of the domains that some stage uses."""
         return {name for stage in self.stages for name in stage.domains}
 
     def _order_digest(self, used: set[str]) -> str:
-        """Return the digest of the order, with row ids that number only the pools in use."""
+        """Return the digest of the order, with row ids that count only the pools in use."""
         sizes = np.array([pool.rows for pool in self.pools], np.int64)
         unused = np.array([pool.name not in used for pool in self.pools])
         starts = np.cumsum(sizes) - sizes
@@ -342,7 +345,7 @@ class TrainingPlan:
 
 
 def row_dtype(rows: int) -> type[np.int32] | type[np.int64]:
-    """Return the type of row ids below `rows`: 32 bits if they fit."""
+    """Return the integer type of row ids below `rows`: 32 bits if they fit."""
     return np.int32 if rows < 2**31 else np.int64
 
 
@@ -382,6 +385,7 @@ def _stage_from_plain(index: int, plain: Mapping[str, Any]) -> StagePlan:
     )
 
 
-def _differences(where: str, now: Any, then: Any, names: Sequence[str]) -> list[str]:
+def _differences(prefix: str, now: Any, then: Any, names: Sequence[str]) -> list[str]:
+    """Return a line for each named attribute whose value changed."""
     pairs = [(name, getattr(then, name), getattr(now, name)) for name in names]
-    return [f"{where}{name}: was {a}, is {b}" for name, a, b in pairs if a != b]
+    return [f"{prefix}{name}: was {a}, is {b}" for name, a, b in pairs if a != b]

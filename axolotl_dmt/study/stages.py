@@ -10,7 +10,7 @@ from typing import Any
 from axolotl_dmt.config.args import AUTO, DMTConfig, read_config
 from axolotl_dmt.config.resolve import strategy_setting, strategy_stages
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.hooks.calls import known_strategies
+from axolotl_dmt.hooks.calls import registered_strategies
 from axolotl_dmt.plan.amounts import ALL, Amount
 from axolotl_dmt.strategies import depends_on_k
 
@@ -87,7 +87,7 @@ def cell_stages(
 
 def uses_k(strategy: str | None, base: Mapping[str, Any], domain: str | None) -> bool:
     """Whether a strategy's stages depend on k."""
-    known = known_strategies().get(strategy or "")
+    known = registered_strategies().get(strategy or "")
     if known is None:
         return True
     config = read_config({**_block(base), "strategy": strategy, "stages": None, "overrides": None})
@@ -105,7 +105,7 @@ def _block(base: Mapping[str, Any]) -> dict[str, Any]:
 def _strategy_stages(
     config: DMTConfig, domains: Sequence[str]
 ) -> list[tuple[str, dict[str, Amount]]]:
-    known = known_strategies()
+    known = registered_strategies()
     strategy = known.get(config.strategy or "")
     if strategy is None:
         problem = f"{config.strategy!r} is unknown"

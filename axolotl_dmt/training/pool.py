@@ -297,7 +297,7 @@ def _domain(cfg: DictDefault, name: str, parts: Sequence[_Part], columns: Sequen
         rows=sum(len(part.rows) for part in parts),
         lengths=np.concatenate([token_counts(part.rows) for part in parts]),
         trained=np.concatenate([trained_counts(part.rows) for part in parts]),
-        trained_otherwise=np.concatenate([trained_counts(part.remasked) for part in parts])
+        trained_when_remasked=np.concatenate([trained_counts(part.remasked) for part in parts])
         if all(part.remasked for part in parts)
         else None,
         datasets=tuple((part.label, len(part.rows)) for part in parts),

@@ -12,7 +12,7 @@ from typing import Any
 from axolotl_dmt.config.args import EvaluateConfig
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.evaluation.scores import Evaluation, with_scores
-from axolotl_dmt.hooks.loading import shown
+from axolotl_dmt.hooks.loading import display_name
 from axolotl_dmt.plan.inputs import Domain
 from axolotl_dmt.plan.training_plan import StagePlan, TrainingPlan
 from axolotl_dmt.results.config_file import save_config, sources
@@ -72,7 +72,7 @@ class Recorder:
             extra=(
                 ({EVALUATE: evaluate.model_dump(exclude_none=True)} if evaluate else {})
                 | ({SOURCES: sources(config, domains)} if config else {})
-                | ({HOOKS: [shown(name) for name in hooks]} if hooks else {})
+                | ({HOOKS: [display_name(name) for name in hooks]} if hooks else {})
                 | ({HARDWARE: dict(hardware)} if hardware else {})
             ),
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from axolotl_dmt.checks.axolotl_keys import check_output_dir
 from axolotl_dmt.checks.schedule import check_schedule
 from axolotl_dmt.checks.stages import set_required_keys
-from axolotl_dmt.config.reading import Schedule
+from axolotl_dmt.config.reading import ResolvedSchedule
 from axolotl_dmt.config.replay import domains_by_loss, losses_path
 from axolotl_dmt.errors import DMTErrors, Problems
 from axolotl_dmt.evaluation.tasks import Tasks
@@ -35,7 +35,7 @@ class Run:
         raw: the YAML as the user wrote it, without secrets.
     """
 
-    schedule: Schedule
+    schedule: ResolvedSchedule
     tasks: Tasks | None
     raw: dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""A column that a local file does not have is told before anything loads, and nothing else is."""
+"""Columns that a local file does not have are reported before anything is loaded."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def write(name: str, rows: list[dict[str, Any]]) -> str:
     return name
 
 
-def told(entry: dict[str, Any], **settings: Any) -> list[str]:
+def mistakes(entry: dict[str, Any], **settings: Any) -> list[str]:
     return [str(error) for error in wrong_columns({"datasets": [entry], **settings})]
 
 
@@ -51,28 +51,30 @@ def custom(path: str, **fields: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows.csv", "rows.parquet"])
 def test_a_custom_prompts_columns_are_looked_for_in_every_kind_of_file(name: str) -> None:
     write(name, ROWS)
-    assert told(custom(name, field_instruction="question", field_output="answer")) == []
+    assert mistakes(custom(name, field_instruction="question", field_output="answer")) == []
     columns = "question, answer, context"
     assert_mistakes(
-        told(custom(name, field_instruction="questoin", field_output="anwser")),
+        mistakes(custom(name, field_instruction="questoin", field_output="anwser")),
         ("datasets[0].type.field_instruction", "'questoin'", name, columns, "'question'?"),
         ("datasets[0].type.field_output", "'anwser'", name, columns, "'answer'?"),
     )
 
 
-def test_a_column_left_unsaid_has_axolotls_own_name() -> None:
+def test_a_column_that_is_not_named_has_axolotls_default_name() -> None:
     write("rows.jsonl", ROWS)
-    (line,) = told(custom("rows.jsonl", field_instruction="question"))
+    (line,) = mistakes(custom("rows.jsonl", field_instruction="question"))
     assert_mistake(line, "datasets[0].type.field_output", "'output'")
     # with nothing masked, the instruction alone can be trained on
-    assert told(custom("rows.jsonl", field_instruction="question"), train_on_inputs=True) == []
+    assert mistakes(custom("rows.jsonl", field_instruction="question"), train_on_inputs=True) == []
 
 
-def test_an_optional_column_is_only_missed_where_another_has_nearly_its_name() -> None:
+def test_an_optional_column_is_reported_only_if_another_has_a_similar_name() -> None:
     write("rows.jsonl", ROWS)
-    named = {"field_instruction": "question", "field_output": "answer"}
-    assert told(custom("rows.jsonl", **named, field_input="input", field_system="system")) == []
-    (line,) = told(custom("rows.jsonl", **named, field_input="contxt"))
+    fields = {"field_instruction": "question", "field_output": "answer"}
+    assert (
+        mistakes(custom("rows.jsonl", **fields, field_input="input", field_system="system")) == []
+    )
+    (line,) = mistakes(custom("rows.jsonl", **fields, field_input="contxt"))
     assert_mistake(line, "datasets[0].type.field_input", "'contxt'", "'context'?")
 
 
@@ -81,13 +83,13 @@ def test_axolotls_own_types_need_their_columns_and_no_input() -> None:
     write("rows.jsonl", ROWS)
     write("text.jsonl", [{"text": "a"}])
     for kind in ("alpaca", "alpaca:chat", "my.own_type", "sharegpt"):
-        assert told({"path": "alpaca.jsonl", "type": kind}) == []
-    assert told({"path": "rows.jsonl", "type": "alpaca_chat.load_qa"}) == []
-    assert told({"path": "text.jsonl", "type": "completion"}) == []
-    (line,) = told({"path": "rows.jsonl", "type": "alpaca"})
+        assert mistakes({"path": "alpaca.jsonl", "type": kind}) == []
+    assert mistakes({"path": "rows.jsonl", "type": "alpaca_chat.load_qa"}) == []
+    assert mistakes({"path": "text.jsonl", "type": "completion"}) == []
+    (line,) = mistakes({"path": "rows.jsonl", "type": "alpaca"})
     assert_mistake(line, "datasets[0].type", "alpaca", "'instruction'", "'output'", "rows.jsonl")
     assert_mistake(line, "datasets[0].type", "question, answer, context", "type: ")
-    (line,) = told({"path": "rows.jsonl", "type": "completion", "field": "txt"})
+    (line,) = mistakes({"path": "rows.jsonl", "type": "completion", "field": "txt"})
     assert_mistake(line, "datasets[0].field", "'txt'", "rows.jsonl")
 
 
@@ -97,31 +99,31 @@ def test_messages_and_their_keys_are_looked_for(name: str) -> None:
     write(name, as_text if name == "text.jsonl" else CHAT)
     entry = {"path": name, "type": "chat_template", "field_messages": "chat"}
     right = {"role": "from", "content": "value"}
-    assert told({**entry, "message_property_mappings": right}) == []
-    assert told({**entry, "message_field_role": "from", "message_field_content": "value"}) == []
+    assert mistakes({**entry, "message_property_mappings": right}) == []
+    assert mistakes({**entry, "message_field_role": "from", "message_field_content": "value"}) == []
     assert_mistakes(
-        told(entry),
+        mistakes(entry),
         ("datasets[0].message_property_mappings.role", "'role'", name, "from, value"),
         ("datasets[0].message_property_mappings.content", "'content'", name, "from, value"),
     )
     key = "datasets[0].message_property_mappings.content"
-    (line,) = told({**entry, "message_property_mappings": {**right, "content": "valeu"}})
+    (line,) = mistakes({**entry, "message_property_mappings": {**right, "content": "valeu"}})
     assert_mistake(line, key, "'valeu'", "from, value", "'value'?")
-    assert told({**entry, "chat_template_jinja": "{{ messages[0]['from'] }}"}) == []
-    (line,) = told({"path": name, "type": "chat_template"})
+    assert mistakes({**entry, "chat_template_jinja": "{{ messages[0]['from'] }}"}) == []
+    (line,) = mistakes({"path": name, "type": "chat_template"})
     assert_mistake(line, "datasets[0].field_messages", "'messages'", name)
 
 
 def test_columns_of_some_rows_are_columns() -> None:
     rows: list[dict[str, Any]] = [{"question": "a"}] * 200 + [{"question": "a", "answer": "b"}]
     write("rows.jsonl", rows)
-    assert told(custom("rows.jsonl", field_instruction="question", field_output="answer")) == []
+    assert mistakes(custom("rows.jsonl", field_instruction="question", field_output="answer")) == []
     turns = [{"role": "user", "content": "a"}, {"role": "tool", "name": "t", "content": None}]
     write("chat.jsonl", [{"messages": []}, {"messages": turns}])
-    assert told({"path": "chat.jsonl", "type": "chat_template"}) == []
+    assert mistakes({"path": "chat.jsonl", "type": "chat_template"}) == []
 
 
-def test_what_cannot_be_told_cheaply_is_passed_by(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_cannot_be_read_quickly_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("folder").mkdir()
     tokenised = [{"input_ids": [1], "attention_mask": [1], "labels": [1]}]
     write("tokenised.jsonl", tokenised)
@@ -134,27 +136,27 @@ def test_what_cannot_be_told_cheaply_is_passed_by(monkeypatch: pytest.MonkeyPatc
     names = [*(str(path) for path in Path().iterdir()), "org/hub", "nowhere.jsonl", 3, None]
     for name in names:
         for kind in ("alpaca", "chat_template", {"field_instruction": "x"}, None, 3):
-            assert told({"path": name, "type": kind}) == []
-    assert told({"path": write("a.jsonl", ROWS), "type": "alpaca", "ds_type": "csv"}) == []
+            assert mistakes({"path": name, "type": kind}) == []
+    assert mistakes({"path": write("a.jsonl", ROWS), "type": "alpaca", "ds_type": "csv"}) == []
     monkeypatch.setattr(data_files, "FIRST_BYTES", 10)
-    assert told({"path": "a.jsonl", "type": "alpaca"}) == []  # not one whole row was read
+    assert mistakes({"path": "a.jsonl", "type": "alpaca"}) == []  # not one whole row was read
 
 
 def test_settings_of_another_shape_are_left_to_others() -> None:
     write("chat.jsonl", CHAT)
     shapes: list[Any] = [3, [], [1], {}, {"a": 1}, True]
     for shape in shapes:
-        told({"path": "chat.jsonl", "type": {"field_instruction": shape, "field_input": shape}})
-        told({"path": "chat.jsonl", "type": "completion", "field": shape, "ds_type": shape})
+        mistakes({"path": "chat.jsonl", "type": {"field_instruction": shape, "field_input": shape}})
+        mistakes({"path": "chat.jsonl", "type": "completion", "field": shape, "ds_type": shape})
         names = ("field_messages", "field_tools", "message_field_role", "message_property_mappings")
-        told({"path": "chat.jsonl", "type": "chat_template", **dict.fromkeys(names, shape)})
+        mistakes({"path": "chat.jsonl", "type": "chat_template", **dict.fromkeys(names, shape)})
         assert not list(wrong_columns({"datasets": shape}))
 
 
 def test_only_the_beginning_of_a_large_file_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_files, "FIRST_BYTES", 100)
     Path("rows.jsonl").write_text('{"question": "ä", "answer": "b"}\n' * 3 + "not JSON\n")
-    (line,) = told(custom("rows.jsonl", field_instruction="questoin", field_output="answer"))
+    (line,) = mistakes(custom("rows.jsonl", field_instruction="questoin", field_output="answer"))
     assert_mistake(line, "datasets[0].type.field_instruction", "'questoin'", "'question'?")
 
 

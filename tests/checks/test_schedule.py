@@ -126,7 +126,7 @@ def test_a_learning_rate_that_is_no_number_is_named() -> None:
     assert_mistake(refusal(raw(learning_rate="fast")), "learning_rate", "'fast'")
 
 
-def test_every_mistake_is_told_in_one_go() -> None:
+def test_every_mistake_is_reported_at_once() -> None:
     datasets = [{"path": "org/a"}]
     lines = refusal(raw(rl="dpo", datasets=datasets, dmt={"strategy": "dmt", "k": 9})).splitlines()
     assert {line.split(":")[0] for line in lines} == {"dmt.k", "rl", "datasets[0].domain"}

@@ -50,8 +50,8 @@ def test_a_good_yaml_has_no_mistakes_and_leaves_no_folder_behind() -> None:
     assert not Path("outputs").exists()
 
 
-def test_every_mistake_is_told_at_once_each_with_its_line() -> None:
-    found = mistakes(
+def test_every_mistake_is_reported_at_once_each_with_its_line() -> None:
+    lines = mistakes(
         """\
 base_model: /no/such/model
 plugins:
@@ -89,8 +89,8 @@ dmt:
     prompt: "Q:"
 """
     )
-    told = [":".join(line.split(":")[1:3]) for line in found]
-    assert told == [
+    keys = [":".join(line.split(":")[1:3]) for line in lines]
+    assert keys == [
         "1: base_model",
         "5: datasets[0].path",
         "10: micro_batch_sise",
@@ -113,7 +113,7 @@ dmt:
         "33: dmt.evaluate.model",
         "34: dmt.evaluate.prompt",
     ]
-    assert "did you mean micro_batch_size?" in found[2]
+    assert "did you mean micro_batch_size?" in lines[2]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_what_is_wrong_with_the_file_as_a_whole(text: str, key: str, value: str)
     assert not any("\n" in line for line in lines)
 
 
-def test_a_column_that_a_data_file_does_not_have_is_told_with_its_line() -> None:
+def test_a_column_that_a_data_file_does_not_have_is_reported_with_its_line() -> None:
     Path("math.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
     entry = """\
   - path: math.jsonl
@@ -165,7 +165,7 @@ def test_keys_of_other_plugins_are_known() -> None:
     assert not any("unknown key" in line for line in mistakes(text))
 
 
-def test_anchors_and_merges_are_no_doubles() -> None:
+def test_anchors_and_merges_are_no_duplicate_keys() -> None:
     text = GOOD.replace(
         "  - {path: org/math, type: alpaca, domain: math}\n"
         "  - {path: org/chat, type: alpaca, domain: general}\n",
@@ -200,7 +200,7 @@ def test_the_command_ends_with_1_where_there_is_a_mistake() -> None:
 
 
 def test_nothing_slow_is_imported() -> None:
-    """What takes seconds to import is left alone: a check is over in less than five."""
+    """A check imports no module that takes seconds to import, so it ends within five."""
     Path("dmt.yaml").write_text(GOOD + "dataset_num_proc: 1\n")
     code = (
         "import sys; from axolotl_dmt.checks.yaml_check import check_file\n"

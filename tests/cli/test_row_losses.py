@@ -64,8 +64,8 @@ def test_each_line_names_the_row_within_its_dataset(path: Path) -> None:
     ("asked", "said"),
     [
         (("law", 3, "l"), "holds no losses of law"),
-        (("math", 6, "x"), r"is of other rows of math \(5 there, 6 here\)"),
-        (("math", 5, "x"), r"is of other rows of math \(other tokens or labels\)"),
+        (("math", 6, "x"), r"other rows of math \(5 in the file, 6 in the data\)"),
+        (("math", 5, "x"), r"other rows of math \(other tokens or labels\)"),
     ],
 )
 def test_losses_of_other_rows_are_refused(path: Path, asked: Any, said: str) -> None:

@@ -67,7 +67,7 @@ def test_an_unknown_key_gets_a_suggestion() -> None:
     assert_mistake(said, "dmt.evaluate.wen", "when?")
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     said = message({"strategy": "dmt", "k": 7, "seed": -1, "sed": 3}).splitlines()
     assert [line.split(":")[0] for line in said] == ["dmt.k", "dmt.seed", "dmt.sed"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from axolotl_dmt.api import load_schedule
 from axolotl_dmt.checks.schedule import WEIGHT_DECAY, check_schedule
 from axolotl_dmt.config.reading import read_schedule, stage_defaults
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.hooks.loading import load_hooks
 from axolotl_dmt.training.prepare import prepare
 from axolotl_dmt.training.run import Run
 from tests.checks.test_schedule import GOOD, raw
@@ -32,6 +34,12 @@ def adjust_stages(stages):
         file.write("called\\n")
     return [replace(stage, learning_rate=stage.learning_rate / 2) for stage in stages]
 """
+
+
+@pytest.fixture(autouse=True)
+def forget_hooks() -> Iterator[None]:
+    yield
+    load_hooks([])
 
 
 @pytest.fixture(autouse=True)

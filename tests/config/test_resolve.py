@@ -67,8 +67,8 @@ def test_overrides_change_one_stage_of_a_strategy() -> None:
     assert (second.learning_rate, second.epochs) == (1e-5, 1)
 
 
-def test_what_a_stage_says_of_its_weights_and_inputs() -> None:
-    plain, said = resolve(
+def test_a_stage_may_freeze_start_an_adapter_and_train_on_inputs() -> None:
+    plain, special = resolve(
         {
             "strategy": "dmt",
             "reset_optimizer": False,
@@ -78,11 +78,15 @@ def test_what_a_stage_says_of_its_weights_and_inputs() -> None:
             },
         }
     )
-    # saying what Axolotl's own key says is saying nothing
+    # the same value as Axolotl's own key changes nothing
     assert (plain.train_on_inputs, plain.freeze, plain.new_adapter) == (None, (), None)
-    assert (said.train_on_inputs, said.freeze, said.new_adapter) == (True, ("embed",), True)
+    assert (special.train_on_inputs, special.freeze, special.new_adapter) == (
+        True,
+        ("embed",),
+        True,
+    )
     # the moments of an earlier adapter are of no use to a fresh one
-    assert (plain.reset_optimizer, said.reset_optimizer) == (False, True)
+    assert (plain.reset_optimizer, special.reset_optimizer) == (False, True)
 
 
 def test_a_stages_own_warmup_replaces_both_of_axolotls() -> None:
@@ -116,6 +120,11 @@ def test_an_unknown_domain_in_a_mix_gets_a_suggestion() -> None:
 def test_dmt_without_a_general_domain_says_which_are_known() -> None:
     said = refusal({"strategy": "dmt"}, ("math", "code"))
     assert_mistake(said, "dmt.general", "'general'", "math, code")
+
+
+def test_dmt_with_an_empty_list_of_general_domains_is_refused() -> None:
+    said = refusal({"strategy": "dmt", "general": []})
+    assert_mistake(said, "dmt.general", "math, code, general")
 
 
 def test_dmt_with_general_data_alone_is_refused() -> None:
@@ -184,7 +193,9 @@ def test_a_strategys_amounts_are_read_once_in_every_form_a_user_may_write(
 
     mix_of_general: object = "1/8"
     strategy = Strategy(name="mine", summary="", stages=stages)
-    monkeypatch.setattr("axolotl_dmt.config.resolve.known_strategies", lambda: {"mine": strategy})
+    monkeypatch.setattr(
+        "axolotl_dmt.config.resolve.registered_strategies", lambda: {"mine": strategy}
+    )
     block = {"strategy": "mine", "k": 0.25}
     (stage,) = resolve(block)
     assert {name: str(amount) for name, amount in stage.mix.items()} == {

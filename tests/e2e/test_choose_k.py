@@ -76,6 +76,6 @@ def test_k_is_chosen_by_trials_and_stage_2_goes_on_from_their_stage_1(
     other = {**settings, "dmt": {**settings["dmt"], "overrides": {"generalise": {"epochs": 0.1}}}}
     refused = axolotl("dmt", "plan", str(write(tmp_path / "other.yaml", other)))
     assert refused.returncode == 2
-    assert "k.json is of another plan (the trial changed); run `axolotl dmt choose-k`" in (
+    assert "k.json was made for another plan (the trial changed); run `axolotl dmt choose-k`" in (
         refused.stderr
     )

@@ -70,7 +70,7 @@ def test_losses_are_measured_and_the_hardest_rows_are_replayed(toy: Path, tmp_pa
 
     other = {**settings, "dmt": {**settings["dmt"], "val_rows": 8}}
     cfg, run = load_run(str(write(tmp_path / "other.yaml", other)))
-    with pytest.raises(DMTError, match=r"is of other rows of math \(120 there, 112 here\)"):
+    with pytest.raises(DMTError, match=r"other rows of math \(120 in the file, 112 in the data\)"):
         run.load_pool(cfg)
 
 

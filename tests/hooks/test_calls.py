@@ -1,4 +1,4 @@
-"""Strategies of other packages stand beside the built-in ones."""
+"""Strategies, orders, selectors and units of other packages are used like the built-in ones."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from axolotl_dmt.config.args import read_config
 from axolotl_dmt.config.resolve import resolve_stages
 from axolotl_dmt.hooks.calls import (
     hook_manager,
-    known_strategies,
     registered_amounts,
     registered_orders,
     registered_selectors,
+    registered_strategies,
 )
 from axolotl_dmt.plan import compile_plan
 from axolotl_dmt.plan.amounts import Amount, parse_amount
@@ -52,7 +52,7 @@ def test_a_plugins_strategy_can_be_used_by_name() -> None:
     plugin = offering(BACKWARDS)
     hook_manager().register(plugin)
     try:
-        assert "backwards" in known_strategies()
+        assert "backwards" in registered_strategies()
         config = read_config({"strategy": "backwards"})
         stages = resolve_stages(config, ("math", "general"), DEFAULTS)
         assert [(stage.name, list(stage.mix)) for stage in stages] == [
@@ -61,7 +61,7 @@ def test_a_plugins_strategy_can_be_used_by_name() -> None:
         ]
     finally:
         hook_manager().unregister(plugin)
-    assert "backwards" not in known_strategies()
+    assert "backwards" not in registered_strategies()
 
 
 def test_two_strategies_of_one_name_are_refused() -> None:
@@ -69,7 +69,7 @@ def test_two_strategies_of_one_name_are_refused() -> None:
     hook_manager().register(plugin)
     try:
         with expect_error("dmt.strategy", "'dmt'"):
-            known_strategies()
+            registered_strategies()
     finally:
         hook_manager().unregister(plugin)
 

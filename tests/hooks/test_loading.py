@@ -1,4 +1,4 @@
-"""Hooks from installed packages, modules and single files; mistakes in them named in one line."""
+"""Hooks from installed packages, modules and single files, and the errors for mistakes in them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,20 @@ from axolotl_dmt.hooks.calls import (
     adjusted_scores,
     adjusted_stages,
     call_stage_hook,
-    known_strategies,
     registered_amounts,
     registered_orders,
     registered_recipes,
     registered_selectors,
+    registered_strategies,
     report_sections,
 )
-from axolotl_dmt.hooks.loading import hook_names, implementations, load_hooks, loaded_hooks
+from axolotl_dmt.hooks.loading import (
+    hook_manager,
+    hook_names,
+    implementations,
+    load_hooks,
+    loaded_hooks,
+)
 from axolotl_dmt.hookspecs import StageContext
 from axolotl_dmt.plan.inputs import Domain
 from axolotl_dmt.report.write import write_report
@@ -50,7 +56,8 @@ RESULTS = Results(plan_fingerprint="f", timings={"train a": 3.0})
 @pytest.fixture(autouse=True)
 def forget_hooks() -> Iterator[None]:
     yield
-    load_hooks([])
+    # pluggy remembers the name of an unknown hook even after its plugin is unregistered.
+    hook_manager.cache_clear()
 
 
 def hooks_file(folder: Path, code: str, name: str = "my_hooks.py") -> str:
@@ -87,7 +94,7 @@ DO = {
     "register_strategies": lambda folder: (
         [
             name
-            for name, _ in known_strategies()["general_first"].stages(
+            for name, _ in registered_strategies()["general_first"].stages(
                 Setting(domains=("math", "general"), general=("general",))
             )
         ]
@@ -119,7 +126,7 @@ DO = {
         registered_recipes()["my_lab/math_first"] == folder / "math_first.yaml"
     ),
 }
-"""Uses each hook's example, and says whether it did what its docstring says."""
+"""Uses each hook's example, and returns whether it did what its docstring says."""
 
 
 @pytest.mark.parametrize("hook", hook_names())
@@ -138,8 +145,8 @@ def test_hooks_of_a_module_and_a_file_are_loaded_and_forgotten_by_the_next_yaml(
     hooks_file(tmp_path, code % "of_a_file")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    named = load_hooks(["some_package_hooks", "my_hooks.py"])
-    assert named == ["some_package_hooks", str(tmp_path / "my_hooks.py")] == loaded_hooks()
+    loaded = load_hooks(["some_package_hooks", "my_hooks.py"])
+    assert loaded == ["some_package_hooks", str(tmp_path / "my_hooks.py")] == loaded_hooks()
     assert {"of_a_module", "of_a_file"} <= set(registered_orders())
     load_hooks(["my_hooks.py"])
     assert "of_a_module" not in registered_orders()
@@ -211,7 +218,7 @@ def test_what_a_hook_registers_is_guarded_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("hook", "ask"),
     [
-        ("register_strategies", known_strategies),
+        ("register_strategies", registered_strategies),
         ("register_orders", registered_orders),
         ("adjust_stages", lambda: adjusted_stages([], [])),
         ("adjust_scores", lambda: adjusted_scores({}, {})),
@@ -234,10 +241,10 @@ def test_adjusting_hooks_build_on_one_another(tmp_path: Path) -> None:
 def test_a_score_hook_that_fails_costs_the_score_and_not_the_run(tmp_path: Path) -> None:
     load_hooks([hooks_file(tmp_path, "\n@hookimpl\ndef adjust_scores(scores):\n    1 / 0\n")])
     output = {"results": {"dmt_math": {"dmt_score,none": 0.5}}}
-    scored = Evaluation.of(output, samples=0, seconds=1.0)
-    assert scored.scores == {}
-    assert scored.error is not None
-    assert_mistake(scored.error, "hook adjust_scores of my_hooks.py", "ZeroDivisionError")
+    evaluation = Evaluation.of(output, samples=0, seconds=1.0)
+    assert evaluation.scores == {}
+    assert evaluation.error is not None
+    assert_mistake(evaluation.error, "hook adjust_scores of my_hooks.py", "ZeroDivisionError")
 
 
 def test_a_report_shows_sections_as_text_that_cannot_harm(tmp_path: Path) -> None:
@@ -260,7 +267,7 @@ def test_a_report_shows_sections_as_text_that_cannot_harm(tmp_path: Path) -> Non
     assert "## Mine & yours" in (tmp_path / "dmt" / "report.md").read_text()
 
 
-def test_who_implements_what_is_listed(tmp_path: Path) -> None:
+def test_every_implementation_of_a_hook_is_listed(tmp_path: Path) -> None:
     code = """
     @hookimpl
     def stage_end(context):
@@ -270,9 +277,9 @@ def test_who_implements_what_is_listed(tmp_path: Path) -> None:
         '''
     """
     load_hooks([hooks_file(tmp_path, code)])
-    found = {(line.hook, line.plugin): line.what for line in implementations()}
-    assert found["stage_end", "my_hooks.py"] == "Copies the stage away."
-    assert found["register_strategies", "axolotl_dmt.strategies"].startswith("dmt, mixed_seq")
+    summaries = {(line.hook, line.plugin): line.summary for line in implementations()}
+    assert summaries["stage_end", "my_hooks.py"] == "Copies the stage away."
+    assert summaries["register_strategies", "axolotl_dmt.strategies"].startswith("dmt, mixed_seq")
 
 
 def test_an_installed_package_is_found_by_its_entry_point(tmp_path: Path) -> None:

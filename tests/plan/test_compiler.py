@@ -55,7 +55,7 @@ def test_dual_stage_becomes_exact_rows_and_steps():
 
 def test_trained_tokens_are_those_of_the_stages_own_masking():
     few, all_of_them = np.full(20, 3, np.int32), np.full(20, 8, np.int32)
-    pool = domain("math", 20, lengths=all_of_them, trained=few, trained_otherwise=all_of_them)
+    pool = domain("math", 20, lengths=all_of_them, trained=few, trained_when_remasked=all_of_them)
     masked = stage({"math": {"rows": 10}}, "masked")
     plan = plan_of(masked, replace(masked, name="all", train_on_inputs=True), domains=[pool])
     assert [part.domains["math"].trained_tokens for part in plan.stages] == [30, 80]
@@ -263,7 +263,7 @@ def test_a_mistake_in_a_stage_names_its_key_in_one_line(mix, settings, key, said
     assert "\n" not in str(raised.value)
 
 
-def test_mistakes_of_several_stages_are_told_together():
+def test_mistakes_of_several_stages_are_reported_together():
     with pytest.raises(DMTErrors) as raised:
         plan_of(stage({"maths": "all"}, "a"), stage({"math": "all"}, "b"), stage({"code": 9}, "c"))
     keys = [error.key for error in raised.value.errors]
@@ -367,14 +367,14 @@ def test_warm_up_follows_axolotls_rule(steps, settings, warmup):
     assert stage({"math": "all"}, **settings).warmup(steps) == warmup
 
 
-def test_changes_are_told_in_words():
+def test_changes_are_described_in_words():
     former = plan_of(*DMT)
     assert plan_of(*DMT).changes(former) == []
     now = plan_of(DMT[0], stage({"general": "all", "math": "1/64"}, "generalise", epochs=3), seed=8)
-    told = "\n".join(now.changes(former))
-    assert "seed: was 7, is 8" in told
-    assert "stage 2 (generalise): draws of math: was 12, is 48" in told
-    assert "draws of code: was 3, is 0" in told
+    changes = "\n".join(now.changes(former))
+    assert "seed: was 7, is 8" in changes
+    assert "stage 2 (generalise): draws of math: was 12, is 48" in changes
+    assert "draws of code: was 3, is 0" in changes
     rate = plan_of(DMT[0], stage(DMT[1].mix, "generalise", epochs=3, learning_rate=1.0))
     assert rate.changes(former) == ["stage 2 (generalise): learning_rate: was 2e-05, is 1.0"]
     order = plan_of(DMT[0], stage(DMT[1].mix, "generalise", epochs=3, order="blocks"))

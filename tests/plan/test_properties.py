@@ -1,4 +1,4 @@
-"""What holds for every plan. Each test's name is the claim."""
+"""Properties of every plan; the name of each test is the claim."""
 
 from __future__ import annotations
 
@@ -333,16 +333,16 @@ DOES_NOT_MATTER = {
 }
 
 
-@pytest.mark.parametrize("what", MATTERS)
-def test_the_fingerprint_changes_with(what):
-    assert fingerprint(**MATTERS[what]) != fingerprint()
+@pytest.mark.parametrize("change", MATTERS)
+def test_the_fingerprint_changes_with(change):
+    assert fingerprint(**MATTERS[change]) != fingerprint()
 
 
-@pytest.mark.parametrize("what", DOES_NOT_MATTER)
-def test_the_fingerprint_does_not_change_with(what):
-    assert fingerprint(**DOES_NOT_MATTER[what]) == fingerprint()
+@pytest.mark.parametrize("change", DOES_NOT_MATTER)
+def test_the_fingerprint_does_not_change_with(change):
+    assert fingerprint(**DOES_NOT_MATTER[change]) == fingerprint()
 
 
 def test_no_two_things_that_matter_give_the_same_fingerprint():
-    found = [fingerprint(**changes) for changes in MATTERS.values()]
-    assert len(set(found)) == len(found)
+    fingerprints = [fingerprint(**changes) for changes in MATTERS.values()]
+    assert len(set(fingerprints)) == len(fingerprints)

@@ -1,4 +1,4 @@
-"""What the terminal says of a plan."""
+"""The view of a plan in the terminal."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def lines(*stages: Any) -> list[str]:
     return [str(part) for part in plan_tables(plan_of(*stages)) if isinstance(part, Text)]
 
 
-def test_what_most_stages_do_not_do_is_said_below_the_tables() -> None:
+def test_unusual_settings_are_listed_below_the_tables() -> None:
     special = stage("end", 8, freeze=("embed_tokens",), new_adapter=True, train_on_inputs=False)
-    said = lines(stage("start", 8), special)
-    assert "end: frozen embed_tokens, a fresh adapter on top, inputs are masked" in said
-    assert not any(line.startswith("start") for line in said)
+    notes = lines(stage("start", 8), special)
+    assert "end: frozen embed_tokens, a fresh adapter on top, inputs are masked" in notes
+    assert not any(line.startswith("start") for line in notes)
