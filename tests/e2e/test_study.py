@@ -94,8 +94,8 @@ def test_the_last_stage_of_a_cell_is_that_of_one_run_through_all(toy: Path, tmp_
 
     look = axolotl("dmt", "study", str(path), "--dry-run")
     plans = [json.loads((study / f / "dmt/plan/plan.json").read_text()) for f in folders(study)[0]]
-    assert f"in all {sum(plan['total_steps'] for plan in plans)} optimiser steps" in look.stdout
-    assert "1 cells under 1 seeds are 2 runs, 2 of them done" in look.stdout
+    assert f"in total {sum(plan['total_steps'] for plan in plans)} optimiser steps" in look.stdout
+    assert "cells: 1, seeds: 1, runs: 2, done: 2" in look.stdout
 
 
 @pytest.mark.slow
