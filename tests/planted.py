@@ -1,4 +1,4 @@
-"""Outcomes of studies that never ran, whose truth is known because it was put there."""
+"""Made-up results of studies with known true effects, for tests of the analysis."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ AMOUNTS = ("1/256", "1/64", "1/16", "1/4", "1")
 KS = ("0", "1/256", "1/64", "1/16", "1/4", "1")
 
 Schedule = Sequence[tuple[str, Mapping[str, float], Mapping[str, float]]]
-"""Stages: name, {domain: fraction of its rows}, {ability: true score after it}."""
+"""The stages: (name, {domain: fraction of its rows}, {ability: true score after the stage})."""
 
 
-def outcome(
+def cell_result(
     settings: Mapping[str, Any], seed: int, schedule: Schedule, noise: float = 0.02
 ) -> CellResult:
-    """One cell; its noise depends on its settings and seed only."""
+    """Return the result of a cell; its noise depends on the settings and the seed only."""
     chance = random.Random(f"{sorted(settings.items())} {seed}")
     stages = tuple(
         CellStage(
@@ -33,64 +33,71 @@ def outcome(
         )
         for name, mix, scores in schedule
     )
-    words = "-".join(str(value).replace("/", "of") for value in settings.values())
-    return CellResult(name=f"{words}-s{seed}", settings=settings, seed=seed, stages=stages)
+    label = "-".join(str(value).replace("/", "of") for value in settings.values())
+    return CellResult(name=f"{label}-s{seed}", settings=settings, seed=seed, stages=stages)
 
 
 def learned(amount: float, top: float = 0.9) -> float:
-    """A true scaling curve: linear in the logarithm of the amount."""
+    """Return the true score after training on an amount: linear in its logarithm."""
     return top + 0.08 * math.log2(amount)
 
 
 def study(
     seeds: int = 5, *, forgetting: float = 0.6, replay: float = 1.0, conflict: float = 0.0
 ) -> list[CellResult]:
-    """All strategies, a k sweep, and single against mixed by amount.
+    """Return the results of all strategies, a k sweep, and single and mixed training by amount.
 
     Args:
-        seeds: how many.
-        forgetting: what a stage without a domain costs its ability; 0 plants the null.
-        replay: how much of that replay wins back at k = 1; 0 plants the null.
-        conflict: what mixing costs at the full amount; at the least it gains as much.
+        seeds: the number of seeds.
+        forgetting: how much an ability loses in a stage without its domain; 0 for no effect.
+        replay: the fraction of that loss which replay prevents at k = 1; 0 for no effect.
+        conflict: the loss by mixing at the full amount, and the gain at the smallest amount.
     """
-    special = {"math": 1.0, "code": 1.0}
-    fresh = {"math": 0.9, "code": 0.85, "general": 0.1}
+    specialised_mix = {"math": 1.0, "code": 1.0}
+    after_stage_1 = {"math": 0.9, "code": 0.85, "general": 0.1}
 
-    def kept(k: float) -> dict[str, float]:
-        won = replay * forgetting * (1 + math.log(k, 256) if k else 0.0)
+    def after_stage_2(k: float) -> dict[str, float]:
+        prevented = replay * forgetting * (1 + math.log(k, 256) if k else 0.0)
         return {
-            "math": 0.9 - forgetting + won * 0.9,
-            "code": 0.85 - forgetting + won * 0.8,
+            "math": 0.9 - forgetting + prevented * 0.9,
+            "code": 0.85 - forgetting + prevented * 0.8,
             "general": 0.88 - 0.02 * k,
         }
 
-    found = []
+    results = []
     for seed in range(seeds):
         for k in KS:
             share = float(Fraction(k))
             schedule = [
-                ("specialise", special, fresh),
-                ("generalise", {"general": 1.0, "math": share, "code": share}, kept(share)),
+                ("specialise", specialised_mix, after_stage_1),
+                (
+                    "generalise",
+                    {"general": 1.0, "math": share, "code": share},
+                    after_stage_2(share),
+                ),
             ]
-            found.append(outcome({"strategy": "dmt", "k": k}, seed, schedule))
-        schedule = [("specialise", special, fresh), ("generalise", {"general": 1.0}, kept(0))]
-        found.append(outcome({"strategy": "mixed_sequential"}, seed, schedule))
+            results.append(cell_result({"strategy": "dmt", "k": k}, seed, schedule))
+        schedule = [
+            ("specialise", specialised_mix, after_stage_1),
+            ("generalise", {"general": 1.0}, after_stage_2(0)),
+        ]
+        results.append(cell_result({"strategy": "mixed_sequential"}, seed, schedule))
         after_math = {"math": 0.9, "code": 0.85 - forgetting / 2, "general": 0.1}
         schedule = [
             ("code", {"code": 1.0}, {"math": 0.05, "code": 0.85, "general": 0.1}),
             ("math", {"math": 1.0}, after_math),
-            ("general", {"general": 1.0}, kept(0)),
+            ("general", {"general": 1.0}, after_stage_2(0)),
         ]
-        found.append(outcome({"strategy": "sequential"}, seed, schedule))
+        results.append(cell_result({"strategy": "sequential"}, seed, schedule))
         for amount in AMOUNTS:
             share = float(Fraction(amount))
             for domain in ROWS:
                 scores = {a: learned(share) if a == domain else 0.05 for a in ROWS}
                 settings = {"strategy": "single", "domain": domain, "amount": amount}
-                found.append(outcome(settings, seed, [(domain, {domain: share}, scores)]))
+                results.append(cell_result(settings, seed, [(domain, {domain: share}, scores)]))
             cost = conflict * (1 + 2 * math.log(share, 256))  # from -conflict to +conflict
             scores = dict.fromkeys(ROWS, learned(share) - cost)
             mix = dict.fromkeys(ROWS, share)
             settings = {"strategy": "multi_task", "amount": amount}
-            found.append(outcome(settings, seed, [("multi_task", mix, scores)]))
-    return found
+            results.append(cell_result(settings, seed, [("multi_task", mix, scores)]))
+    return results

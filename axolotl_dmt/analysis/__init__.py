@@ -1,4 +1,12 @@
-"""The analysis of a study: intervals over seeds, fitted curves, the paper's claims, the report.
+"""The statistics and the report of a study.
 
-`report.write_study_report` writes everything from the results of the study's cells (`treatments`).
+    results = read_cell_results(Path("outputs/studies/k"))  # package `study`: one CellResult a cell
+    write_study_report(results, Path("report"), title="The k sweep")
+
+`treatments.group` groups cells that differ only in the seed into *treatments*, and
+`treatments.comparisons` groups treatments that may be compared with each other. On these,
+`intervals` gives means over seeds and paired differences, `scaling` fits curves of score by amount
+of data, and `claims.judge` returns a verdict on each claim of the paper. `numbers` collects the
+results as rows and JSON, `tables`, `plots` and `overview` show them, and
+`report.write_study_report` writes it all.
 """

@@ -1,4 +1,4 @@
-"""The paper's claims, and a study's verdict on each.
+"""Judges the claims of the paper on the results of a study.
 
 A claim is *shown* if every part of it is shown, and *contradicted* if any part is contradicted. It
 is *not measured* if the study lacks the cells of a part and nothing contradicts it. Otherwise it is
@@ -8,9 +8,9 @@ is *not measured* if the study lacks the cells of a part and nothing contradicts
   0, and the exact one-sided sign-flip test gives p <= 0.05, which needs at least 5 seeds that all
   agree. The test is one-sided because the paper states the direction.
 - "within noise": the 95% interval of the difference is inside +-0.05 of the scale (0.05 of 0..1,
-  0.5 of a judge's 0..10). The claim is contradicted if the interval is wholly outside.
-- A claim on several abilities needs all of them, so their number calls for no correction. The
-  number of claims is not corrected for: each has a chance of up to 5% to be shown falsely.
+  0.5 of a judge's 0..10). The claim is contradicted if the interval is entirely outside.
+- A claim on several abilities needs all of them, so it needs no correction for their number. There
+  is no correction for the number of claims: each has a chance of up to 5% of being shown falsely.
 
 Source of the claims: Dong et al., ACL 2024, arXiv 2310.05492, sections 3.2 to 3.5.
 """
@@ -32,7 +32,7 @@ SHOWN, NOT_SHOWN, CONTRADICTED = "shown", "not shown", "contradicted"
 NOT_MEASURED = "not measured"
 ALPHA = 0.05
 MARGIN = 0.05
-"""What counts as noise, as a share of an ability's scale."""
+"""The largest difference that counts as noise, as a fraction of an ability's scale."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,13 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """A claim with the study's verdict on it and on its parts."""
+    """A claim with the study's verdict on it.
+
+    Attributes:
+        claim: the claim.
+        verdict: one of the four verdicts.
+        parts: the judged parts of the claim.
+    """
 
     claim: Claim
     verdict: str
@@ -97,7 +103,13 @@ def _overall(verdicts: Sequence[str]) -> str:
 
 
 def above_zero(ability: str, quantity: str, difference: Difference | None) -> Part:
-    """Judge whether a quantity is above 0 by more than the variation over seeds explains."""
+    """Judge whether a quantity is above 0 by more than the variation over seeds explains.
+
+    Args:
+        ability: the ability.
+        quantity: what is measured, for the report.
+        difference: the quantity by seed; None where not measured.
+    """
     if difference is None:
         return Part(ability=ability, quantity=quantity, verdict=NOT_MEASURED)
     interval, note = difference.interval, ""
@@ -110,25 +122,26 @@ def above_zero(ability: str, quantity: str, difference: Difference | None) -> Pa
     else:
         verdict = NOT_SHOWN
         if 2.0**-interval.n > ALPHA:
-            note = f"{interval.n} seeds cannot give p <= {ALPHA}: it takes 5"
+            note = f"{interval.n} seeds cannot give p <= {ALPHA}: at least 5 are needed"
     return Part(
         ability=ability, quantity=quantity, verdict=verdict, difference=difference, note=note
     )
 
 
 def within(ability: str, quantity: str, difference: Difference | None, margin: float) -> Part:
-    """Judge whether a quantity is within a margin of 0 in both directions."""
+    """Judge whether a quantity is within a margin of 0; the arguments are as in `above_zero`."""
     return _bounded(ability, quantity, difference, -margin, margin, f"margin +-{margin:g}")
 
 
 def not_above(ability: str, quantity: str, difference: Difference | None, margin: float) -> Part:
-    """Judge whether a quantity exceeds 0 by no more than a margin."""
+    """Judge whether a quantity is at most a margin; the arguments are as in `above_zero`."""
     return _bounded(ability, quantity, difference, -math.inf, margin, f"margin +{margin:g}")
 
 
 def _bounded(
     ability: str, quantity: str, difference: Difference | None, low: float, high: float, note: str
 ) -> Part:
+    """Judge whether a quantity lies between two bounds; `note` is added to the part."""
     if difference is None:
         return Part(ability=ability, quantity=quantity, verdict=NOT_MEASURED)
     interval = difference.interval
@@ -148,7 +161,7 @@ def _bounded(
 def _against(
     comparison: Comparison, strategy: str, abilities: Iterable[str]
 ) -> list[tuple[str, str, Difference | None]]:
-    """Return (ability, quantity, DMT at its reference k minus a strategy) for each ability."""
+    """Return (ability, quantity, difference) for DMT at its reference k minus a strategy."""
     dmt, other = comparison.reference(), comparison.find(strategy)
     quantity = f"{dmt.label if dmt else 'dmt'} minus {strategy.replace('_', ' ')}"
     return [(a, quantity, _last_difference(dmt, other, a)) for a in abilities]
@@ -200,28 +213,28 @@ def trend(columns: Sequence[Mapping[int, float]], x: Iterable[float]) -> Differe
     """Return the change along a straight line fitted to each seed's scores.
 
     Args:
-        columns: {seed: score} at each place.
-        x: the places, ascending.
+        columns: {seed: score} at each x.
+        x: the values that the line is fitted over, ascending.
 
     Returns:
-        {seed: slope times the range of x} over the seeds at all places; None with fewer than three
-        places or no such seed.
+        {seed: slope times the range of x}, for the seeds that have a score at every x; None with
+        fewer than three values of x or no such seed.
     """
-    places = np.asarray(list(x), dtype=float)
+    xs = np.asarray(list(x), dtype=float)
     if len(columns) < 3:
         return None
     seeds = sorted(set.intersection(*(set(column) for column in columns)))
     if not seeds:
         return None
-    centred = places - places.mean()
-    weights = centred * (places[-1] - places[0]) / (centred**2).sum()
+    centred = xs - xs.mean()
+    weights = centred * (xs[-1] - xs[0]) / (centred**2).sum()
     return Difference(
         by_seed={s: float(weights @ [column[s] for column in columns]) for s in seeds}
     )
 
 
 def conflicts(comparison: Comparison, ability: str) -> dict[Fraction, Difference]:
-    """Return {amount: all domains mixed minus the ability's own domain alone, by seed}."""
+    """Return {amount: score after training on all domains minus on the ability's own, by seed}."""
     mixed = comparison.amounts("multi_task")
     single = comparison.amounts("single", ability)
     differences = {}
@@ -239,13 +252,13 @@ def mixing_conflicts(comparison: Comparison) -> list[Part]:
     for ability in comparison.abilities:
         by_amount = conflicts(comparison, ability)
         amounts = sorted(by_amount)
-        most = amounts[-1] if amounts else comparison.largest_amount
-        loss = by_amount.get(most)
-        lost = loss and Difference(by_seed={s: -v for s, v in loss.by_seed.items()})
-        parts.append(above_zero(ability, f"single minus multi-task at {_amount(most)}", lost))
-        least = amounts[0] if len(amounts) > 1 else None
-        quantity = f"multi-task minus single at {_amount(least)}"
-        parts.append(above_zero(ability, quantity, by_amount[least] if least else None))
+        largest = amounts[-1] if amounts else comparison.largest_amount
+        gain = by_amount.get(largest)
+        cost = gain and Difference(by_seed={s: -v for s, v in gain.by_seed.items()})
+        parts.append(above_zero(ability, f"single minus multi-task at {_amount(largest)}", cost))
+        smallest = amounts[0] if len(amounts) > 1 else None
+        quantity = f"multi-task minus single at {_amount(smallest)}"
+        parts.append(above_zero(ability, quantity, by_amount[smallest] if smallest else None))
     return parts
 
 
@@ -309,12 +322,12 @@ CLAIMS = (
     ),
     Claim(
         key="d",
-        text="With k the specialised abilities grow, and the general one falls or stays.",
+        text="As k grows, the specialised abilities grow, and the general one falls or stays.",
         parts=follows_k,
     ),
     Claim(
         key="e",
-        text="Mixing all domains costs an ability when data are many and helps when they are few.",
+        text="Mixing all domains harms an ability with much data and helps it with little data.",
         parts=mixing_conflicts,
     ),
     Claim(

@@ -1,7 +1,7 @@
-"""Means over a few seeds with 95% intervals, and paired differences between treatments.
+"""Computes means over a few seeds with 95% intervals, and paired differences between treatments.
 
-Studies have about five seeds. The choice of the interval rests on the simulated coverage of nominal
-95% intervals of the mean (2,000 samples each), and on their median width relative to Student's:
+Studies have about five seeds. The interval was chosen by the simulated coverage of nominal 95%
+intervals of the mean (2,000 samples each), and by their median width relative to Student's:
 
     seeds  method             normal  beta(8, 2)  capped near 1  width
     5      Student's t         0.96      0.94          0.93        1
@@ -11,10 +11,11 @@ Studies have about five seeds. The choice of the interval rests on the simulated
     10     Student's t         0.95      0.93          0.94        1
     10     percentile          0.90      0.89          0.90       0.81
 
-The percentile and BCa bootstraps are too narrow at five seeds: five values hold no tails to
-resample. The studentised bootstrap covers, but is wide and has no finite width at three seeds. So
-verdicts rest on Student's t, and the percentile bootstrap is reported beside it. For a strongly
-skewed score (exponential) t covers 0.88 at five seeds; such scores need more seeds.
+The percentile and BCa bootstraps are too narrow with five seeds, since five values have no tails to
+resample. The studentised bootstrap has the right coverage, but is wide, and its width is infinite
+with three seeds. Verdicts therefore use Student's t, and the percentile bootstrap is reported next
+to it. For a strongly skewed score (exponential), Student's t covers 0.88 with five seeds; such
+scores need more seeds.
 
 Both describe how the result varies with the seed of data order and training on the same test items.
 They say nothing about other test items or another base model.
@@ -33,7 +34,7 @@ import numpy.typing as npt
 
 LEVEL = 0.95
 RESAMPLES = 10_000
-_EXACT = 16  # seeds up to which all 2^n sign patterns are visited: 65,536
+_EXACT = 16  # up to this number of seeds, all 2^n sign patterns are visited: at most 65,536
 
 Floats = npt.NDArray[np.float64]
 
@@ -60,11 +61,11 @@ class Interval:
 def over_seeds(values: Sequence[float]) -> Interval:
     """Return the mean of one number per seed with its 95% intervals.
 
-    Seeds that all agree give an interval of no width: it says that they agreed, not that another
-    seed would.
+    Seeds that all agree give an interval of zero width, which does not mean that another seed would
+    agree too.
 
     Args:
-        values: at least one, all finite.
+        values: one value per seed: at least one, all finite.
 
     Raises:
         ValueError: there is no value, or one is not finite.
@@ -83,7 +84,7 @@ def over_seeds(values: Sequence[float]) -> Interval:
 
 
 def bootstrap(n: int, statistic: Callable[[npt.NDArray[np.int64]], Floats]) -> Floats:
-    """Return a statistic of resamples with replacement; the same n always gives the same resamples.
+    """Return a statistic of resamples with replacement, which depend on n only.
 
     Args:
         n: the number of seeds.
@@ -105,10 +106,10 @@ def ends(values: Floats) -> tuple[float, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A quantity with one value per seed, centred on 0 if there is no effect.
+    """A quantity with one value per seed, whose values are centred on 0 if there is no effect.
 
     Attributes:
-        by_seed: {seed: difference}.
+        by_seed: {seed: value}.
     """
 
     by_seed: Mapping[int, float]
@@ -120,12 +121,12 @@ class Difference:
 
     @cached_property
     def p_greater(self) -> float:
-        """The one-sided p-value: how often chance alone gives a mean difference this high."""
+        """The one-sided p-value: the probability of a mean this high by chance alone."""
         return sign_flip_p(list(self.by_seed.values()))
 
     @cached_property
     def p_less(self) -> float:
-        """The p-value of the other side: how often chance gives a mean difference this low."""
+        """The p-value of the other side: the probability of a mean this low by chance alone."""
         return sign_flip_p([-value for value in self.by_seed.values()])
 
     @property
@@ -135,7 +136,7 @@ class Difference:
 
 
 def paired(after: Mapping[int, float], before: Mapping[int, float]) -> Difference | None:
-    """Return `after - before` over the seeds in both; None where there are none.
+    """Return `after - before` for the seeds in both; None if there are none.
 
     A seed fixes the data order and the initial adapter, so pairing removes its effect.
     """
@@ -146,10 +147,10 @@ def paired(after: Mapping[int, float], before: Mapping[int, float]) -> Differenc
 def sign_flip_p(differences: Sequence[float]) -> float:
     """Return the p-value of the paired permutation test.
 
-    The test is exact and makes no assumption about the shape of the noise. If treatments did not
-    differ, each seed's difference could just as well have had the other sign. All 2^n sign patterns
-    are visited (beyond 16 seeds, 65,536 random ones), and the p-value is the share of them whose
-    sum is at least the observed one.
+    The test is exact and makes no assumption about the distribution of the noise. If the treatments
+    did not differ, the opposite sign of each seed's difference would be equally likely. All 2^n
+    sign patterns are visited (with more than 16 seeds, 65,536 random ones), and the p-value is the
+    fraction of them whose sum is at least the observed one.
 
     Args:
         differences: one per seed.
@@ -160,9 +161,9 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     sample = np.asarray(differences, dtype=float)
     n = len(sample)
     # Sums of the same numbers in another order differ in the last digits.
-    least = sample.sum() - 1e-9 * np.abs(sample).sum()
+    observed = sample.sum() - 1e-9 * np.abs(sample).sum()
     if n <= _EXACT:
         signs = np.array(list(itertools.product((1.0, -1.0), repeat=n)))
-        return float((signs @ sample >= least).mean())
+        return float((signs @ sample >= observed).mean())
     signs = np.random.default_rng(0).choice((1.0, -1.0), (2**_EXACT, n))
-    return float((1 + (signs @ sample >= least).sum()) / (1 + 2**_EXACT))
+    return float((1 + (signs @ sample >= observed).sum()) / (1 + 2**_EXACT))

@@ -1,4 +1,4 @@
-"""All numbers of a study: rows of one CSV table, and one JSON object."""
+"""Collects all numbers of a study: as rows of one CSV table, and as one JSON object."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ COLUMNS = (
     "p_greater",
     "p_less",
 )
-"""The columns of `study_results.csv`. Rows with a seed are measurements, others are means."""
+"""The columns of `study_results.csv`. Rows with a seed are single values, the others are means."""
 
 MEASURES: dict[str, Callable[[Treatment, str], dict[int, float]]] = {
     "score": Treatment.scores,
@@ -90,7 +90,10 @@ def curves(comparison: Comparison) -> list[ScalingCurve]:
 
 
 def crossings(comparison: Comparison) -> dict[str, Crossing]:
-    """Return {ability: where mixing turns from gain to conflict}, given two amounts or more."""
+    """Return {ability: where mixing turns from gain to conflict}.
+
+    Abilities that were studied at fewer than two amounts are left out.
+    """
     by_ability = {
         ability: gain_turns_to_conflict(
             {float(a): d.by_seed for a, d in conflicts(comparison, ability).items()}
@@ -103,9 +106,10 @@ def crossings(comparison: Comparison) -> dict[str, Crossing]:
 def differences(
     comparison: Comparison,
 ) -> list[tuple[Treatment, Treatment, dict[str, Difference]]]:
-    """Return (DMT at a k above 0, another strategy, {ability: paired difference}).
+    """Compare DMT at each k above 0 with the other strategies, at the largest amount of data.
 
-    All are compared at the largest amount of data.
+    Returns:
+        (DMT, the other strategy, {ability: paired difference}) for each pair.
     """
     treatments = [t for t in comparison.treatments if t.amount == comparison.largest_amount]
     compared = []
@@ -119,17 +123,20 @@ def differences(
 def variants(
     treatments: Sequence[Treatment],
 ) -> list[tuple[Treatment, Treatment, dict[str, Difference]]]:
-    """Return (treatment, the first treatment of the same kind, {ability: paired difference}).
+    """Compare each treatment with the first one of the same kind.
 
-    Treatments are of the same kind if strategy, k, domain and amounts agree, and only other axes
-    differ, such as a variant or a key of the base.
+    Treatments are of the same kind if they agree in strategy, k, domain and amounts, and differ
+    only in other axes, such as a variant or a key of the base.
+
+    Returns:
+        (treatment, the first one, {ability: paired difference}) for each pair.
     """
     first: dict[tuple[Any, ...], Treatment] = {}
     compared = []
     for after in treatments:
         amounts = [(key, v) for key, v in after.context if key.startswith(DOMAIN_AMOUNT)]
-        same = (after.strategy, after.k, after.domain, after.amount, *amounts)
-        before = first.setdefault(same, after)
+        kind = (after.strategy, after.k, after.domain, after.amount, *amounts)
+        before = first.setdefault(kind, after)
         if before is not after:
             abilities = dict.fromkeys([*before.cells[0].last(), *after.cells[0].last()])
             pairs = {a: paired(after.scores(a), before.scores(a)) for a in abilities}
@@ -144,34 +151,35 @@ def records(
     rows = []
     for treatment in treatments:
         rows += _measured(treatment)
-        for measure, of in MEASURES.items():
+        for measure, values_of in MEASURES.items():
             for ability in abilities:
-                by_seed = of(treatment, ability)
+                by_seed = values_of(treatment, ability)
                 mean = summary(by_seed)
                 if mean is not None:
-                    named = {"treatment": treatment.label, "ability": ability}
-                    rows.append({"measure": measure, **named, **_interval(mean)})
+                    labels = {"treatment": treatment.label, "ability": ability}
+                    rows.append({"measure": measure, **labels, **_interval(mean)})
                     if measure != "score":  # each seed's score is a row already
                         rows += [
-                            {"measure": measure, **named, "seed": seed, "value": value}
+                            {"measure": measure, **labels, "seed": seed, "value": value}
                             for seed, value in by_seed.items()
                         ]
     comparisons = list(comparisons)
     compared = [pair for comparison in comparisons for pair in differences(comparison)]
     for after, before, pairs in (*compared, *variants(treatments)):
         for ability, difference in pairs.items():
-            named = {"treatment": after.label, "against": before.label, "ability": ability}
-            rows.append({"measure": "difference", **named, **_difference(difference)})
+            labels = {"treatment": after.label, "against": before.label, "ability": ability}
+            rows.append({"measure": "difference", **labels, **_difference(difference)})
     for comparison in comparisons:
         for ability in comparison.abilities:
             for amount, difference in conflicts(comparison, ability).items():
-                named = {"treatment": f"multi task at {amount}", "against": f"single {ability}"}
-                named["ability"] = ability
-                rows.append({"measure": "conflict", **named, **_difference(difference)})
+                labels = {"treatment": f"multi task at {amount}", "against": f"single {ability}"}
+                labels["ability"] = ability
+                rows.append({"measure": "conflict", **labels, **_difference(difference)})
     return rows
 
 
 def _measured(treatment: Treatment) -> list[dict[str, Any]]:
+    """Return a row for each measured score: of every seed, stage and ability."""
     return [
         {
             "measure": "score",
@@ -207,7 +215,15 @@ def to_json(
     treatments: Sequence[Treatment],
     comparisons: Sequence[Comparison],
 ) -> dict[str, Any]:
-    """Return the content of `study_results.json`."""
+    """Return the content of `study_results.json`.
+
+    Args:
+        title: the study's title.
+        notes: the notes of the report, in Markdown.
+        rows: the rows of `study_results.csv`.
+        treatments: all treatments of the study.
+        comparisons: the groups of treatments that may be compared.
+    """
     return {
         "schema": SCHEMA,
         "title": title,
@@ -228,7 +244,8 @@ def to_json(
                 "claims": [_claim(judged) for judged in judge(comparison)],
                 "scaling": [_curve(curve) for curve in curves(comparison)],
                 "crossings": {
-                    ability: vars(crossing) for ability, crossing in crossings(comparison).items()
+                    ability: _crossing(crossing)
+                    for ability, crossing in crossings(comparison).items()
                 },
             }
             for comparison in comparisons
@@ -256,6 +273,15 @@ def _claim(judged: Judged) -> dict[str, Any]:
     }
 
 
+def _crossing(crossing: Crossing) -> dict[str, Any]:
+    return {
+        "amount": crossing.amount,
+        "interval": crossing.interval,
+        "found": crossing.resamples,
+        "why": crossing.reason,
+    }
+
+
 def _curve(curve: ScalingCurve) -> dict[str, Any]:
     return {
         "ability": curve.ability,
@@ -277,6 +303,10 @@ def write_csv(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
 
 
 def write_json(data: Mapping[str, Any], path: Path) -> None:
-    """Write strict JSON: NaN and infinity are errors."""
+    """Write a JSON file.
+
+    Raises:
+        ValueError: a number is NaN or infinite, which JSON does not allow.
+    """
     text = json.dumps(data, indent=1, allow_nan=False, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")

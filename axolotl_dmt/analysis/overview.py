@@ -1,4 +1,4 @@
-"""The pictures of a whole study: a heat map, and abilities by the amount of each domain."""
+"""Draws the pictures of a whole study: a heat map, and abilities by the amount of each domain."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from axolotl_dmt.plan.amounts import parse_fraction
 from axolotl_dmt.report.format import MISSING, number
 
 RatioLine = list[tuple[Fraction, Treatment]]
-"""Treatments by the amount of one domain, ascending."""
+"""Pairs of (amount of one domain, treatment), by ascending amount."""
 
 
 def overview(
@@ -52,10 +52,10 @@ def overview(
 
 
 def ratio_lines(treatments: Sequence[Treatment]) -> dict[str, dict[str, RatioLine]]:
-    """Group treatments that vary the amount of one domain and hold the amounts of the others.
+    """Group treatments in which the amount of one domain varies and those of the others are fixed.
 
     Returns:
-        {domain, as the study names it: {the amounts held, as text: treatments by amount}}, for
+        {domain, as the study names it: {the fixed settings, as text: treatments by amount}}, for
         lines of three amounts or more.
     """
     by_domain: dict[str, dict[str, RatioLine]] = {}
@@ -64,17 +64,20 @@ def ratio_lines(treatments: Sequence[Treatment]) -> dict[str, dict[str, RatioLin
         lines: dict[str, RatioLine] = {}
         for treatment in treatments:
             if axis in treatment.settings:
-                held = {k: v for k, v in treatment.settings.items() if k not in (axis, "strategy")}
-                words = ", ".join(f"{k.removeprefix(DOMAIN_AMOUNT)} {v}" for k, v in held.items())
+                fixed = ", ".join(
+                    f"{key.removeprefix(DOMAIN_AMOUNT)} {value}"
+                    for key, value in treatment.settings.items()
+                    if key not in (axis, "strategy")
+                )
                 amount = parse_fraction(treatment.settings[axis], axis)
-                lines.setdefault(words, []).append((amount, treatment))
-        long = {
-            words: sorted(line, key=lambda point: point[0])
-            for words, line in lines.items()
+                lines.setdefault(fixed, []).append((amount, treatment))
+        long_lines = {
+            fixed: sorted(line, key=lambda point: point[0])
+            for fixed, line in lines.items()
             if len({amount for amount, _ in line}) > 2
         }
-        if long:
-            by_domain[axis.removeprefix(DOMAIN_AMOUNT)] = long
+        if long_lines:
+            by_domain[axis.removeprefix(DOMAIN_AMOUNT)] = long_lines
     return by_domain
 
 
@@ -85,12 +88,12 @@ def _ratios(
     narrow: bool,
 ) -> Any:
     figure, axes = panels(len(ratios) * len(abilities), PANEL, 1 if narrow else 3)
-    wanted = [(domain, ability) for domain in ratios for ability in abilities]
-    for axis, (domain, ability) in zip(axes, wanted, strict=True):
+    panel_contents = [(domain, ability) for domain in ratios for ability in abilities]
+    for axis, (domain, ability) in zip(axes, panel_contents, strict=True):
         amounts = _draw_ratio_lines(axis, ratios[domain], ability)
         axis.set_xscale("log")
-        shown = amounts[:: math.ceil(len(amounts) / 6) or 1]
-        axis.set_xticks([float(amount) for amount in shown], [str(amount) for amount in shown])
+        ticks = amounts[:: math.ceil(len(amounts) / 6) or 1]
+        axis.set_xticks([float(amount) for amount in ticks], [str(amount) for amount in ticks])
         axis.set_xticks([], minor=True)
         axis.set_xlabel(label(f"part of {domain} data"), fontsize=8.5)
         whole_scale(axis, scale_of(treatments, ability))
@@ -103,7 +106,7 @@ def _ratios(
 def _draw_ratio_lines(axes: Any, lines: dict[str, RatioLine], ability: str) -> list[Fraction]:
     """Draw an ability's scores by amount; return the amounts that have a score, ascending."""
     amounts: set[Fraction] = set()
-    for i, (held, line) in enumerate(lines.items()):
+    for i, (fixed, line) in enumerate(lines.items()):
         points = [(a, mean) for a, t in line if a > 0 and (mean := summary(t.scores(ability)))]
         amounts |= {amount for amount, _ in points}
         error_bars(
@@ -113,7 +116,7 @@ def _draw_ratio_lines(axes: Any, lines: dict[str, RatioLine], ability: str) -> l
             color=COLOURS[i % len(COLOURS)],
             marker=MARKERS[i % len(MARKERS)],
             linewidth=1.5,
-            label=label(held) or None,
+            label=label(fixed) or None,
         )
     return sorted(amounts)
 
@@ -149,5 +152,5 @@ def _heat_map_cell(axes: Any, place: tuple[int, int], mean: Interval | None, sca
         ha="center",
         va="center",
         fontsize=8.5,
-        color=PAGE if share > 0.6 else INK,  # what can be read on the cell
+        color=PAGE if share > 0.6 else INK,  # legible on the colour of the cell
     )

@@ -1,4 +1,4 @@
-"""The pictures that compare treatments: scaling curves, the k trade-off, ability by stage."""
+"""Draws the pictures that compare treatments: scaling curves, k trade-off, ability by stage."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from axolotl_dmt.report import paper
 from axolotl_dmt.report.format import number
 
 PANEL = (3.5, 2.7)
-"""Width and height of a panel in inches: about the size of a phone's screen."""
+"""Width and height of a panel in inches; a phone's screen is about as wide."""
 _SETUPS = {"single": "its data alone", "multi_task": "all data mixed"}
 
 
@@ -52,23 +52,24 @@ def error_bars(axes: Any, x: Sequence[float], intervals: Sequence[Interval], **s
 
 
 def whole_scale(axes: Any, scale: float) -> None:
-    """Show a score's axis from 0 to the top of the ability's scale."""
+    """Set the limits of a score's axis to 0 and the top of the ability's scale."""
     axes.set_ylim(-0.04 * scale, 1.04 * scale)
 
 
 def ability_colours(treatments: Sequence[Treatment], abilities: Sequence[str]) -> dict[str, str]:
-    """Return {ability: colour}; an ability has the colour of the domain of its name."""
+    """Return {ability: colour}; an ability has the colour of the domain with the same name."""
     stages = (stage for t in treatments for cell in t.cells for stage in cell.stages)
     domains = dict.fromkeys(domain for stage in stages for domain in stage.rows)
     return colours_of(abilities, colours_of(domains))
 
 
 def pictures(comparison: Comparison, size: str | None) -> dict[str, tuple[str, Draw]]:
-    """Return the pictures that the cells of a comparison allow.
+    """Return the pictures for which a comparison has the cells.
 
     Args:
         comparison: the treatments.
-        size: the paper's model size to quote, where the base model is comparable.
+        size: the model size of the paper whose results are quoted; None if the base model is not
+            comparable.
 
     Returns:
         {stem of the file name: (caption, function that draws it)}.
@@ -88,11 +89,11 @@ def pictures(comparison: Comparison, size: str | None) -> dict[str, tuple[str, D
             + _quoting(size, _quoted_sweep(comparison, size)),
             lambda narrow: _k_tradeoff(comparison, size, narrow),
         )
-    staged = _staged(comparison)
-    if staged:
+    multi_stage = _multi_stage(comparison)
+    if multi_stage:
         drawings["ability_by_stage"] = (
             "Each ability after each stage: mean and 95% interval over seeds.",
-            lambda narrow: _stages(comparison, staged, narrow),
+            lambda narrow: _stages(comparison, multi_stage, narrow),
         )
     return drawings
 
@@ -125,17 +126,17 @@ def _scaling(
     for axis, ability in zip(axes, abilities, strict=True):
         scale = comparison.scale(ability)
         rows = {r for c in lines if c.ability == ability for r in _rows(c)}
-        for index, (setup, words) in enumerate(_SETUPS.items()):
+        for index, (setup, setup_label) in enumerate(_SETUPS.items()):
             for curve in (c for c in lines if (c.ability, c.setup) == (ability, setup)):
-                _draw_curve(axis, curve, words, COLOURS[index], MARKERS[index])
+                _draw_curve(axis, curve, setup_label, COLOURS[index], MARKERS[index])
             quoted = paper.quoted_curve(size, setup, ability, scale) if size else []
             rows |= {r for r, _ in quoted}
             if quoted:
                 style = {"color": SOFT, "linestyle": "--", "linewidth": 1.0}
                 axis.plot(*zip(*quoted, strict=True), **style, marker=MARKERS[index], markersize=3)
         axis.set_xscale("log")
-        shown = sorted(rows)[:: math.ceil(len(rows) / 5)]
-        axis.set_xticks(shown, [f"{r:,.0f}" for r in shown])
+        ticks = sorted(rows)[:: math.ceil(len(rows) / 5)]
+        axis.set_xticks(ticks, [f"{r:,.0f}" for r in ticks])
         axis.set_xticks([], minor=True)
         axis.set_xlabel("rows", fontsize=8.5)
         whole_scale(axis, scale)
@@ -148,14 +149,15 @@ def _rows(curve: ScalingCurve) -> set[float]:
     return {rows for line in curve.points.values() for rows, _ in line}
 
 
-def _draw_curve(axes: Any, curve: ScalingCurve, words: str, colour: str, marker: str) -> None:
+def _draw_curve(axes: Any, curve: ScalingCurve, text: str, colour: str, marker: str) -> None:
+    """Draw the means of a curve with their intervals, and its preferred fit."""
     by_rows: dict[float, dict[int, float]] = {}
     for seed, line in curve.points.items():
         for count, score in line:
             by_rows.setdefault(count, {})[seed] = score
     rows = sorted(by_rows)
     means = [interval for r in rows if (interval := summary(by_rows[r]))]
-    error_bars(axes, rows, means, color=colour, marker=marker, linestyle="none", label=words)
+    error_bars(axes, rows, means, color=colour, marker=marker, linestyle="none", label=text)
     fit = next(iter(curve.fits.values()), None)
     if fit:
         steps = [rows[0] * (rows[-1] / rows[0]) ** (i / 60) for i in range(61)]
@@ -182,14 +184,14 @@ def _k_tradeoff(comparison: Comparison, size: str | None, narrow: bool) -> Any:
     specialised, general = comparison.specialised, _general(comparison)
     figure = new_figure(*((PANEL[0], 3.6) if narrow else (6.4, 4.4)))
     axes = figure.subplots()
-    path = []
+    points = []
     for k in comparison.ks:
         treatment = comparison.dmt(k)
         if treatment:
             x, y = _mean_of(treatment, general), _mean_of(treatment, specialised)
             if x and y:
-                path.append((f"k = {k}", x, y))
-    xs, ys = [x for _, x, _ in path], [y for _, _, y in path]
+                points.append((f"k = {k}", x, y))
+    xs, ys = [x for _, x, _ in points], [y for _, _, y in points]
     axes.errorbar(
         [x.mean for x in xs],
         [y.mean for y in ys],
@@ -212,14 +214,14 @@ def _k_tradeoff(comparison: Comparison, size: str | None, narrow: bool) -> Any:
             others.append((name.replace("_", " "), x, y))
     quoted = _quoted_sweep(comparison, size)
     if quoted:
-        mean = [(_average(scores, general), _average(scores, specialised)) for _, scores in quoted]
+        means = [(_average(scores, general), _average(scores, specialised)) for _, scores in quoted]
         style = {"color": SOFT, "linestyle": "--", "linewidth": 1.0}
-        axes.plot(*zip(*mean, strict=True), **style, marker="o", markersize=3)
+        axes.plot(*zip(*means, strict=True), **style, marker="o", markersize=3)
     axes.set_xlabel(f"general ability ({', '.join(general)})", fontsize=9)
     axes.set_ylabel(f"specialised ability\n(mean of {', '.join(specialised)})", fontsize=9)
-    dress(axes, "What k buys and what it costs")
+    dress(axes, "What k gains and what it costs")
     axes.margins(0.12)
-    _name_points(figure, axes, path + others)
+    _name_points(figure, axes, points + others)
     return figure
 
 
@@ -229,7 +231,7 @@ def _average(scores: Mapping[str, float], abilities: Sequence[str]) -> float:
 
 def _name_points(figure: Any, axes: Any, points: Sequence[tuple[str, Interval, Interval]]) -> None:
     """Write names in the right margin, apart from each other, each with a line to its point."""
-    figure.draw_without_rendering()  # settles the limits
+    figure.draw_without_rendering()  # fixes the limits of the axes
     low, high = axes.get_ylim()
     heights = [(y.mean - low) / (high - low) for _, _, y in points]
     for (name, x, y), place in zip(points, spread(heights, 0.06), strict=True):
@@ -252,7 +254,7 @@ def _name_points(figure: Any, axes: Any, points: Sequence[tuple[str, Interval, I
         )
 
 
-def _staged(comparison: Comparison) -> list[Treatment]:
+def _multi_stage(comparison: Comparison) -> list[Treatment]:
     """Return treatments of several stages at the largest amount; of DMT only the reference k."""
     reference = comparison.reference()
     return [
@@ -262,10 +264,10 @@ def _staged(comparison: Comparison) -> list[Treatment]:
     ]
 
 
-def _stages(comparison: Comparison, staged: Sequence[Treatment], narrow: bool) -> Any:
-    figure, axes = panels(len(staged), PANEL, 1 if narrow else 3)
+def _stages(comparison: Comparison, treatments: Sequence[Treatment], narrow: bool) -> Any:
+    figure, axes = panels(len(treatments), PANEL, 1 if narrow else 3)
     colours = ability_colours(comparison.treatments, comparison.abilities)
-    for axis, treatment in zip(axes, staged, strict=True):
+    for axis, treatment in zip(axes, treatments, strict=True):
         names = treatment.stage_names
         ends = []
         for index, ability in enumerate(comparison.abilities):
@@ -291,10 +293,12 @@ def _stages(comparison: Comparison, staged: Sequence[Treatment], narrow: bool) -
 
 
 def _score_after(stage: int, ability: str) -> Callable[[CellResult], float | None]:
+    """Return a function that returns a cell's score of an ability after a stage, if it has one."""
     return lambda cell: cell.stages[stage].scores.get(ability) if stage < len(cell.stages) else None
 
 
 def _rescaled(interval: Interval, scale: float) -> Interval:
+    """Return an interval as fractions of a scale."""
     low = None if interval.low is None else interval.low / scale
     high = None if interval.high is None else interval.high / scale
     return Interval(mean=interval.mean / scale, low=low, high=high, bootstrap=None, n=interval.n)

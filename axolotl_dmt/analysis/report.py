@@ -1,4 +1,4 @@
-"""The report of a study: Markdown, pictures, one self-contained HTML file, and all numbers."""
+"""Writes the report of a study: Markdown, pictures, a self-contained HTML file, all numbers."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ from axolotl_dmt.report.view import QuotedTable
 
 @dataclass(frozen=True, kw_only=True)
 class _Section:
-    """What the report says about one comparison.
+    """The part of the report on one comparison.
 
     Attributes:
-        title: its context as text; empty where the study has only one.
+        title: the context of the comparison as text; empty where the study has only one.
         reference: a sentence on the treatment at which claims on DMT are judged, or empty.
         judged: the verdicts on the paper's claims.
-        pictures: those that compare treatments.
-        tables: those that compare treatments.
+        pictures: the pictures that compare its treatments.
+        tables: the tables that compare its treatments.
     """
 
     title: str
@@ -69,12 +69,12 @@ class _Report:
     Attributes:
         title: the study's title.
         lede: the outcome in a sentence or two.
-        notes: a list in Markdown.
+        notes: the notes, as a Markdown list.
         main: the table of treatments by abilities.
-        tables: further tables of the whole study.
-        stages: tables of what later stages did to abilities.
+        tables: further tables on the whole study.
+        stages: tables on the effect of later stages on abilities.
         sections: one for each group of treatments that may be compared.
-        pictures: those of the whole study.
+        pictures: the pictures of the whole study.
         quoted: the paper's results, one table for each model size.
     """
 
@@ -95,8 +95,8 @@ class _Picture:
 
     Attributes:
         stem: the stem of its file name.
-        caption: what it shows.
-        draw: draws it.
+        caption: what it shows, in a sentence.
+        draw: the function that draws it.
     """
 
     stem: str
@@ -124,12 +124,12 @@ def write_study_report(
         cells: the finished cells; failed ones belong in the notes.
         folder: where to write; it is created if needed.
         title: the study's title.
-        notes: what a reader must know, such as failed cells or how sizes were chosen; Markdown.
-        base_model: that of all cells, where it is not an axis. The paper is quoted beside the
-            models that it used only.
+        notes: what a reader must know, such as failed cells or how sizes were chosen, in Markdown.
+        base_model: the base model of all cells, where it is not an axis. The paper is quoted only
+            for models that it used.
         general: the abilities of general data.
-        k: the k of DMT to judge the paper's claims at. By default a rule chooses one without
-            looking at scores (`Comparison.reference_k`).
+        k: the k of DMT at which the paper's claims are judged. By default a rule chooses one
+            without looking at scores (`Comparison.reference_k`).
 
     Returns:
         The path of `study.html`.
@@ -143,25 +143,25 @@ def write_study_report(
     abilities = abilities_of(treatments, general)
     compared = comparisons(treatments, general, k) if treatments else []
     sections = [_section(c, i, compared, base_model) for i, c in enumerate(compared)]
-    for old in folder.glob("study*.png"):
-        old.unlink()  # left by an earlier report, which may have had other cells
-    everything = _named("study_", overview(treatments, abilities))
-    for picture in (*everything, *(p for section in sections for p in section.pictures)):
+    for file in folder.glob("study*.png"):
+        file.unlink()  # an earlier report may have had other pictures
+    overview_pictures = _named("study_", overview(treatments, abilities))
+    for picture in (*overview_pictures, *(p for section in sections for p in section.pictures)):
         save(picture.draw(False), folder / f"{picture.stem}.png")
     rows = records(treatments, abilities, compared)
     write_csv(rows, folder / "study_results.csv")
     write_json(to_json(title, notes, rows, treatments, compared), folder / "study_results.json")
     main, *less_data = score_tables(treatments, abilities) if treatments else [None]
-    other = variants_table(treatments, abilities)
+    variants = variants_table(treatments, abilities)
     report = _Report(
         title=title,
         lede=_lede(cells, treatments, sections),
         notes="\n".join("- " + note.strip().replace("\n", "\n  ") for note in notes),
         main=main,
-        tables=[table for table in (other, *less_data) if table],
+        tables=[table for table in (variants, *less_data) if table],
         stages=measure_tables(treatments, abilities),
         sections=sections,
-        pictures=everything,
+        pictures=overview_pictures,
         quoted=_quoted(compared, base_model),
     )
     (folder / "study.md").write_text(_markdown(report), encoding="utf-8", errors="replace")
@@ -175,6 +175,7 @@ def write_study_report(
 def _section(
     comparison: Comparison, index: int, compared: Sequence[Comparison], base_model: str
 ) -> _Section:
+    """Return the section on a comparison, the one at `index` of all of them."""
     several = len(compared) > 1
     context = ", ".join(f"{key} = {value}" for key, value in comparison.context)
     prefix = f"study_{index + 1}_" if several else "study_"
@@ -190,6 +191,7 @@ def _section(
 
 
 def _named(prefix: str, drawings: Mapping[str, tuple[str, Draw]]) -> list[_Picture]:
+    """Return pictures whose file names start with a prefix."""
     return [
         _Picture(stem=prefix + stem, caption=caption, draw=draw)
         for stem, (caption, draw) in drawings.items()
@@ -206,6 +208,7 @@ def _quoted(compared: Sequence[Comparison], base_model: str) -> list[QuotedTable
 
 
 def _reference(comparison: Comparison) -> str:
+    """Return a sentence on the treatment at which claims on DMT are judged; empty if none is."""
     reference = comparison.reference()
     if reference is None:
         return ""
@@ -215,37 +218,39 @@ def _reference(comparison: Comparison) -> str:
     rule = (
         "the paper's k"
         if comparison.reference_k == Fraction(1, 256)
-        else "the middle one of those above 0 and below 1"
+        else "the middle one of the values between 0 and 1"
     )
     return (
-        f"Claims on DMT are judged at {reference.label}: {rule}, a choice made without any score. "
-        "Every other k is in the table of differences."
+        f"Claims on DMT are judged at {reference.label}: {rule}, chosen without looking at any "
+        "score. Every other k is in the table of differences."
     )
 
 
 def _lede(
     cells: Sequence[CellResult], treatments: Sequence[Treatment], sections: Sequence[_Section]
 ) -> str:
+    """Return the outcome of the study in a sentence or two."""
     if not treatments:
         return "No cell has finished yet."
     seeds = {cell.seed for cell in cells}
     counts = [
-        _many(len(cells), "trained cell"),
-        _many(len(treatments), "treatment"),
-        _many(len(seeds), "seed"),
+        _counted(len(cells), "trained cell"),
+        _counted(len(treatments), "treatment"),
+        _counted(len(seeds), "seed"),
     ]
     summary = f"{', '.join(counts)}."
     judged = [j for section in sections for j in section.judged if j.verdict != NOT_MEASURED]
     if not judged:
         return f"{summary} No claim of the paper was measured."
     by_verdict: dict[str, list[str]] = {}
-    for j in judged:
-        by_verdict.setdefault(j.verdict, []).append(j.claim.key)
+    for outcome in judged:
+        by_verdict.setdefault(outcome.verdict, []).append(outcome.claim.key)
     verdicts = "; ".join(f"{verdict}: {', '.join(keys)}" for verdict, keys in by_verdict.items())
     return f"{summary} Claims of the paper that were measured: {verdicts}."
 
 
-def _many(number: int, noun: str) -> str:
+def _counted(number: int, noun: str) -> str:
+    """Return the number and the noun, in the plural unless the number is 1."""
     return f"{count(number)} {noun}{'s' if number != 1 else ''}"
 
 
@@ -263,12 +268,12 @@ def _markdown(report: _Report) -> str:
         for judged, table in section.claims():
             parts.append(f"### ({judged.claim.key}) {judged.claim.text} **{judged.verdict}**")
             parts += _tables([table] if table.rows else [], 4)
-        parts += [*_shown(section.pictures), *_tables(section.tables, 3)]
+        parts += [*_picture_links(section.pictures), *_tables(section.tables, 3)]
     if report.pictures:
-        parts += ["## The whole study", *_shown(report.pictures)]
+        parts += ["## The whole study", *_picture_links(report.pictures)]
     parts += _tables(report.tables, 2)
     if report.stages:
-        parts += ["## What later stages did", *_tables(report.stages, 3)]
+        parts += ["## Effects of later stages", *_tables(report.stages, 3)]
     for quote in report.quoted:
         parts += [
             f"## For reference: quoted from the paper, {quote.size}",
@@ -278,11 +283,12 @@ def _markdown(report: _Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _shown(pictures: Sequence[_Picture]) -> list[str]:
+def _picture_links(pictures: Sequence[_Picture]) -> list[str]:
     return [f"![{p.caption}]({p.stem}.png)\n\n{p.caption}" for p in pictures]
 
 
 def _tables(tables: Sequence[Table], level: int) -> list[str]:
+    """Return the tables in Markdown, each under a heading of this level and its note."""
     parts = []
     for table in tables:
         if table.title:

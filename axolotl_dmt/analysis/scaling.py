@@ -1,4 +1,4 @@
-"""Scaling curves of abilities, and where mixing turns from gain to conflict."""
+"""Fits scaling curves of abilities, and finds where mixing turns from gain to conflict."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from axolotl_dmt.analysis.intervals import Floats, bootstrap, ends
 Points = Mapping[int, Sequence[tuple[float, float]]]
 """{seed: (rows, score) for each amount of data}."""
 
-# The exponents tried. Below the first, a power law looks like a logarithm over the range of any
-# study; above the last, like a step.
+# The exponents that are tried. Over the range of any study, a power law looks like a logarithm
+# below the first, and like a step above the last.
 _EXPONENTS = np.geomspace(0.05, 3, 120)
 
 
@@ -26,11 +26,12 @@ class ScalingFit:
         model: "log": a + b log2(rows); or "power": a - b rows^-c.
         parameters: {"a", "b"} or {"a", "b", "c"}. For "log", b is the gain of doubling the data.
         errors: their standard errors by the delete-one-seed jackknife; empty with one seed. All
-            points of a seed are left out together: its amounts are nested subsets of the same rows.
-        residual: root mean square of the residuals, in score.
+            points of a seed are left out together, since its amounts are nested subsets of the same
+            rows.
+        residual: root mean square of the residuals, in units of the score.
         aicc: corrected Akaike criterion; lower is better. It treats points as independent.
         points: the number of fitted points.
-        seeds: the number of seeds they come from.
+        seeds: the number of seeds that the points come from.
     """
 
     model: str
@@ -49,7 +50,7 @@ class ScalingFit:
         return float(a - b * rows ** -self.parameters["c"])
 
     def formula(self) -> str:
-        """Return the curve's formula, its parameters with standard errors."""
+        """Return the curve's formula, with the standard errors of its parameters."""
         texts = {name: _with_error(v, self.errors.get(name)) for name, v in self.parameters.items()}
         if self.model == "log":
             return f"({texts['a']}) + ({texts['b']}) log2(rows)"
@@ -61,14 +62,14 @@ def _with_error(value: float, error: float | None) -> str:
 
 
 def fit_scaling(points: Points) -> dict[str, ScalingFit]:
-    """Fit the models that the points allow: "log" from 3 amounts on, "power" from 4.
+    """Fit the models for which there are enough amounts: 3 for "log", 4 for "power".
 
     Args:
-        points: with rows above 0 and finite scores.
+        points: the scores by rows of each seed, with rows above 0 and finite scores.
 
     Returns:
-        {model: fit}, the preferred one first: the power law only where its AICc is lower by more
-        than 2, since it has one parameter more. Empty with fewer than 3 amounts.
+        {model: fit}, the preferred one first. The power law is preferred only where its AICc is
+        lower by more than 2, since it has one more parameter. Empty with fewer than 3 amounts.
     """
     amounts = {round(math.log2(rows), 3) for line in points.values() for rows, _ in line}
     models = ["log"] * (len(amounts) >= 3) + ["power"] * (len(amounts) >= 4)
@@ -80,22 +81,23 @@ def fit_scaling(points: Points) -> dict[str, ScalingFit]:
 
 def _fit(model: str, points: Points) -> ScalingFit:
     rows, scores = _columns(points)
-    parameters, left = _least_squares(model, rows, scores)
-    n, free = len(rows), len(parameters) + 1  # the noise is a parameter too
+    parameters, squares = _least_squares(model, rows, scores)
+    n, free = len(rows), len(parameters) + 1  # the variance of the noise is a parameter too
     # Scores exactly on the curve have no residual: a floor keeps the logarithm finite.
-    fit = n * math.log(max(left / n, 1e-12)) + 2 * free
+    aic = n * math.log(max(squares / n, 1e-12)) + 2 * free
     return ScalingFit(
         model=model,
         parameters=parameters,
         errors=_jackknife(model, points),
-        residual=math.sqrt(left / n),
-        aicc=fit + 2 * free * (free + 1) / (n - free - 1) if n > free + 1 else math.inf,
+        residual=math.sqrt(squares / n),
+        aicc=aic + 2 * free * (free + 1) / (n - free - 1) if n > free + 1 else math.inf,
         points=n,
         seeds=len(points),
     )
 
 
 def _columns(points: Points) -> tuple[Floats, Floats]:
+    """Return the rows and the scores of all points, each of shape (points,)."""
     pairs = np.array([pair for line in points.values() for pair in line], dtype=float)
     return pairs[:, 0], pairs[:, 1]
 
@@ -107,13 +109,13 @@ def _least_squares(model: str, rows: Floats, scores: Floats) -> tuple[dict[str, 
     centred = x - x.mean(axis=1, keepdims=True)
     spread = (centred**2).sum(axis=1)
     slope = np.divide(centred @ scores, spread, out=np.zeros_like(spread), where=spread > 0)
-    left = ((scores - scores.mean() - slope[:, None] * centred) ** 2).sum(axis=1)
-    best = int(np.argmin(left))
+    squares = ((scores - scores.mean() - slope[:, None] * centred) ** 2).sum(axis=1)
+    best = int(np.argmin(squares))
     a, b = scores.mean() - slope[best] * x[best].mean(), slope[best]
     parameters = {"a": float(a), "b": float(b)}
     if model == "power":
         parameters["c"] = float(_EXPONENTS[best])
-    return parameters, float(left[best])
+    return parameters, float(squares[best])
 
 
 def _jackknife(model: str, points: Points) -> dict[str, float]:
@@ -121,13 +123,10 @@ def _jackknife(model: str, points: Points) -> dict[str, float]:
     n = len(points)
     if n < 2:
         return {}
-    without = [
-        _least_squares(model, *_columns({s: line for s, line in points.items() if s != out}))[0]
-        for out in points
-    ]
+    without = [{s: line for s, line in points.items() if s != left_out} for left_out in points]
+    fits = [_least_squares(model, *_columns(remaining))[0] for remaining in without]
     return {
-        name: math.sqrt((n - 1) * float(np.var([fit[name] for fit in without])))
-        for name in without[0]
+        name: math.sqrt((n - 1) * float(np.var([fit[name] for fit in fits]))) for name in fits[0]
     }
 
 
@@ -137,22 +136,22 @@ class Crossing:
 
     Attributes:
         amount: fraction of the data; None where the mean does not cross in the studied range.
-        interval: 95% percentile bootstrap over seeds, too narrow with few seeds; None where more
-            than 5% of the resamples have no crossing.
-        found: share of the resamples with a crossing.
-        why: the reason where there is no amount, else empty.
+        interval: 95% percentile bootstrap over seeds, which is too narrow with few seeds; None
+            where more than 5% of the resamples have no crossing.
+        resamples: fraction of the resamples that have a crossing.
+        reason: why there is no amount; empty where there is one.
     """
 
     amount: float | None
     interval: tuple[float, float] | None
-    found: float
-    why: str = ""
+    resamples: float
+    reason: str = ""
 
 
 def gain_turns_to_conflict(conflicts: Mapping[float, Mapping[int, float]]) -> Crossing | None:
     """Find the amount at which mixing turns from gain to conflict.
 
-    The mean over seeds is interpolated linearly over the logarithm of the amount; of several
+    The mean over seeds is interpolated linearly over the logarithm of the amount. Of several
     crossings from gain to conflict, the last is taken.
 
     Args:
@@ -168,36 +167,40 @@ def gain_turns_to_conflict(conflicts: Mapping[float, Mapping[int, float]]) -> Cr
     table = np.array([[conflicts[amount][seed] for seed in seeds] for amount in amounts])
     logs = np.log(amounts)
     mean = table.mean(axis=1)
-    where = _last_fall(logs, mean[None])[0]
+    crossing = _last_fall(logs, mean[None])[0]
     if len(seeds) == 1:
-        share, interval = float(np.isfinite(where)), None
+        share, interval = float(np.isfinite(crossing)), None
     else:
         falls = bootstrap(
             len(seeds), lambda index: _last_fall(logs, table[:, index].mean(axis=2).T)
         )
         crossed = falls[np.isfinite(falls)]
         share = len(crossed) / len(falls)
-        interval = ends(np.exp(crossed)) if share >= 0.95 and np.isfinite(where) else None
-    why = ""
-    if not np.isfinite(where):
-        gain = "a gain" if mean[-1] > 0 else "no gain" if mean[-1] == 0 else "a conflict"
-        why = f"no crossing between {amounts[0]:g} and {amounts[-1]:g}; {gain} at the most"
-    amount = float(np.exp(where)) if np.isfinite(where) else None
-    return Crossing(amount=amount, interval=interval, found=share, why=why)
+        interval = ends(np.exp(crossed)) if share >= 0.95 and np.isfinite(crossing) else None
+    if np.isfinite(crossing):
+        amount = float(np.exp(crossing))
+        return Crossing(amount=amount, interval=interval, resamples=share)
+    effect = "a gain" if mean[-1] > 0 else "no gain" if mean[-1] == 0 else "a conflict"
+    reason = f"no crossing between {amounts[0]:g} and {amounts[-1]:g}; {effect} at {amounts[-1]:g}"
+    return Crossing(amount=None, interval=None, resamples=share, reason=reason)
 
 
 def _last_fall(logs: Floats, means: Floats) -> Floats:
-    """Return where each row falls from above 0 to below it for the last time; NaN where never.
+    """Return where each row falls from above 0 to below it for the last time; NaN if never.
 
     Args:
-        logs: log amounts, shape (amounts,).
-        means: shape (resamples, amounts).
+        logs: logarithms of the amounts, shape (amounts,).
+        means: means over seeds, shape (resamples, amounts).
+
+    Returns:
+        The interpolated logarithms, shape (resamples,).
     """
     before, after = means[:, :-1], means[:, 1:]
     gained = np.maximum.accumulate(means > 0, axis=1)[:, :-1]  # falling from 0 loses no gain
     falls = gained & (before >= 0) & (after < 0)
     share = np.divide(before, before - after, out=np.zeros_like(before), where=falls)
-    places = logs[:-1] + share * np.diff(logs)
+    positions = logs[:-1] + share * np.diff(logs)
     last = falls.shape[1] - 1 - np.argmax(falls[:, ::-1], axis=1)
-    where: Floats = np.where(falls.any(axis=1), places[np.arange(len(places)), last], np.nan)
-    return where
+    last_positions = positions[np.arange(len(positions)), last]
+    crossings: Floats = np.where(falls.any(axis=1), last_positions, np.nan)
+    return crossings

@@ -1,4 +1,4 @@
-"""The tables of a study's report."""
+"""Builds the tables of a study's report."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from axolotl_dmt.report.format import MISSING, number
 from axolotl_dmt.report.tables import Table
 
 HOW_TO_READ = (
-    "Numbers in brackets are a 95% interval over seeds (Student's t; the bootstrap's is in "
-    "study_results.csv, and too narrow at few seeds). It says how much the result varies with the "
-    "seed of data order and training on the same test items, and nothing about other items or "
-    "models; it may exceed the end of the scale, and has no width where all seeds agree. p is that "
-    "of the exact paired sign-flip test, one-sided in the direction of the claim."
+    "Numbers in brackets are a 95% interval over seeds (Student's t; the bootstrap interval is in "
+    "study_results.csv and is too narrow with few seeds). It shows how much the result varies with "
+    "the seed of data order and training on the same test items, and says nothing about other "
+    "items or models. It may extend beyond the scale, and has zero width where all seeds agree. p "
+    "is the p-value of the exact paired sign-flip test, one-sided in the direction of the claim."
 )
 
 _MEASURE_NOTES = {
-    "forgetting": "Best score after any earlier stage minus the last: above 0, something was lost.",
-    "retention": "Last score divided by the best after any earlier stage.",
+    "forgetting": (
+        "Best score after any earlier stage minus the last score: above 0, something was lost."
+    ),
+    "retention": "Last score divided by the best score after any earlier stage.",
     "backward_transfer": (
         "Last score minus the score right after the stage that first trained on the ability's "
-        "domain: below 0, later stages hurt it."
+        "domain: below 0, later stages harmed the ability."
     ),
 }
 
@@ -45,7 +47,7 @@ def p_value(p: float | None) -> str:
 
 
 def score_tables(treatments: Sequence[Treatment], abilities: Sequence[str]) -> list[Table]:
-    """Return the main table, treatments by abilities, and that of treatments with less data."""
+    """Return the main table, of treatments by abilities, and that of treatments with less data."""
     largest = max((t.amount for t in treatments if t.amount), default=None)
     less = [t for t in treatments if t.amount is not None and t.amount != largest]
     less.sort(key=lambda t: (t.context, t.strategy, t.domain or "", t.amount))
@@ -74,12 +76,13 @@ def _scores(title: str, treatments: Sequence[Treatment], abilities: Sequence[str
 
 
 def _seeds(treatment: Treatment, abilities: Sequence[str]) -> str:
+    """Return the number of scored seeds, as a range such as `3-5` where abilities differ in it."""
     counts = sorted({len(scores) for a in abilities if (scores := treatment.scores(a))})
     return "-".join(str(n) for n in dict.fromkeys(counts[:1] + counts[-1:])) or "0"
 
 
 def measure_tables(treatments: Sequence[Treatment], abilities: Sequence[str]) -> list[Table]:
-    """Return what later stages did to abilities, for treatments with more than one stage."""
+    """Return tables on the effects of later stages, for treatments with more than one stage."""
     tables = []
     for name, note in _MEASURE_NOTES.items():
         table = _measure(name, MEASURES[name], treatments, abilities, note)
@@ -90,14 +93,15 @@ def measure_tables(treatments: Sequence[Treatment], abilities: Sequence[str]) ->
 
 def _measure(
     name: str,
-    of: Callable[[Treatment, str], Mapping[int, float]],
+    values_of: Callable[[Treatment, str], Mapping[int, float]],
     treatments: Sequence[Treatment],
     abilities: Sequence[str],
     note: str,
 ) -> Table:
     rows = []
     for t in treatments:
-        cells = [interval_text(summary(of(t, a)), sign=name != "retention") for a in abilities]
+        signed = name != "retention"
+        cells = [interval_text(summary(values_of(t, a)), sign=signed) for a in abilities]
         if any(cell != MISSING for cell in cells):
             rows.append((t.label, *cells))
     title = name.replace("_", " ").capitalize()
@@ -105,13 +109,13 @@ def _measure(
 
 
 def differences_table(comparison: Comparison) -> Table | None:
-    """Return DMT at every k above 0 minus the other strategies, paired by seed."""
+    """Return the table of DMT at every k above 0 minus the other strategies, paired by seed."""
     title = "DMT minus the other strategies, paired by seed"
     return _pairs(title, differences(comparison), comparison.abilities)
 
 
 def variants_table(treatments: Sequence[Treatment], abilities: Sequence[str]) -> Table | None:
-    """Return the differences of treatments in which only a variant or a key of the base differs."""
+    """Return the table of treatments that differ only in a variant or a key of the base."""
     return _pairs("Variants, paired by seed", variants(treatments), abilities)
 
 
@@ -125,8 +129,8 @@ def _pairs(
     return Table(
         title=title,
         note=(
-            "p is two-sided here, since not every one of these is a claim: with five seeds it is "
-            "never below 0.062. There is no correction for the number of rows."
+            "p is two-sided here, since not all of these differences are claims: with five seeds "
+            "it is never below 0.062. There is no correction for the number of rows."
         ),
         header=("after", "minus", *abilities),
         rows=tuple(
@@ -144,7 +148,7 @@ def _pair(difference: Difference | None) -> str:
 
 
 def scaling_table(comparison: Comparison) -> Table | None:
-    """Return the preferred curve of each ability and set-up."""
+    """Return the table of the preferred curve of each ability and set-up."""
     rows = []
     for curve in curves(comparison):
         fit = next(iter(curve.fits.values()), None)
@@ -158,7 +162,7 @@ def scaling_table(comparison: Comparison) -> Table | None:
         title="Fitted scaling curves",
         note=(
             "Least squares of score on rows of the ability's own data; a power law only where its "
-            "AICc is better by more than 2. ± is the delete-one-seed jackknife's standard error."
+            "AICc is better by more than 2. ± is the delete-one-seed jackknife standard error."
         ),
         header=("ability", "set-up", "score =", "residual", "points"),
         rows=tuple(rows),
@@ -167,16 +171,16 @@ def scaling_table(comparison: Comparison) -> Table | None:
 
 
 def crossing_table(comparison: Comparison) -> Table | None:
-    """Return the amount of data at which mixing turns from gain to conflict, by ability."""
+    """Return the table of the amounts at which mixing turns from gain to conflict, by ability."""
     rows = []
     for ability, crossing in crossings(comparison).items():
         if crossing.amount is None:
-            text = crossing.why
+            text = crossing.reason
         else:
             text = f"{crossing.amount:.3g} of the data"
             if crossing.interval:
                 text += f" [{crossing.interval[0]:.3g}, {crossing.interval[1]:.3g}]"
-        rows.append((ability, text, f"{crossing.found:.0%}"))
+        rows.append((ability, text, f"{crossing.resamples:.0%}"))
     if not rows:
         return None
     return Table(
@@ -193,7 +197,7 @@ def crossing_table(comparison: Comparison) -> Table | None:
 
 
 def part_cells(part: Part) -> tuple[str, ...]:
-    """Return ability, quantity, its interval, p, and the verdict with its note."""
+    """Return a row of `parts_table`: ability, quantity, its interval, p, verdict with its note."""
     difference = part.difference
     verdict = f"{part.verdict} ({part.note})" if part.note else part.verdict
     return (
@@ -206,7 +210,7 @@ def part_cells(part: Part) -> tuple[str, ...]:
 
 
 def parts_table(judged: Judged) -> Table:
-    """Return the parts of a claim, without a title."""
+    """Return the table of a claim's parts, without a title."""
     return Table(
         title="",
         header=("ability", "quantity", "mean [95%]", "p", "verdict"),

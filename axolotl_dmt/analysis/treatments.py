@@ -1,4 +1,4 @@
-"""The results of a study's cells, and cells that differ only in the seed grouped as treatments."""
+"""Holds the results of a study's cells, and groups them into treatments and comparisons."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class CellStage:
 
     Attributes:
         name: the stage's name.
-        rows: {domain: distinct rows it trained on}.
-        scores: {ability: score after it}; empty where nothing was evaluated, NaN where the
-            evaluation gave none.
+        rows: {domain: number of distinct rows that the stage trained on}.
+        scores: {ability: score after the stage}; empty where nothing was evaluated, NaN where the
+            evaluation gave no score.
     """
 
     name: str
@@ -52,7 +52,7 @@ class CellResult:
     stages: tuple[CellStage, ...]
 
     def last(self) -> Mapping[str, float]:
-        """Return {ability: score after the last stage}; empty where there is no stage."""
+        """Return {ability: score after the last stage}; empty if there is no stage."""
         return self.stages[-1].scores if self.stages else {}
 
     def matrix(self) -> ScoreMatrix:
@@ -65,26 +65,26 @@ class CellResult:
         """Return the number of distinct rows trained on, of one domain or of all domains.
 
         The subsets that stages take of a domain are nested, so the largest of them holds all rows
-        that were seen: a replayed row counts once.
+        that were seen, and a replayed row counts once.
         """
         domains = dict.fromkeys(name for stage in self.stages for name in stage.rows)
-        most = {name: max(s.rows.get(name, 0) for s in self.stages) for name in domains}
-        return sum(most.values()) if domain is None else most.get(domain, 0)
+        largest = {name: max(s.rows.get(name, 0) for s in self.stages) for name in domains}
+        return sum(largest.values()) if domain is None else largest.get(domain, 0)
 
 
 @dataclass(frozen=True)
 class Treatment:
-    """Cells that differ in the seed only.
+    """Cells that differ only in the seed.
 
     Attributes:
-        cells: at least one, in the order of their seeds.
+        cells: at least one cell, in the order of their seeds.
     """
 
     cells: tuple[CellResult, ...]
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """{axis: value}, the same for every cell."""
+        """The settings {axis: value}, which are the same for every cell."""
         return self.cells[0].settings
 
     @property
@@ -105,7 +105,7 @@ class Treatment:
 
     @cached_property
     def k(self) -> Fraction | None:
-        """The replay fraction; None where there is none or it is no number, such as "auto"."""
+        """The replay fraction; None where there is none or it is not a number, such as "auto"."""
         return _fraction(self.settings.get("k"))
 
     @cached_property
@@ -116,7 +116,7 @@ class Treatment:
 
     @cached_property
     def context(self) -> tuple[tuple[str, str], ...]:
-        """The other axes, such as the base model: treatments are compared where these agree."""
+        """The other axes, such as the base model; treatments are compared if these agree."""
         other_axes = [(key, str(v)) for key, v in self.settings.items() if key not in _OWN_AXES]
         not_numbers = [
             (key, str(self.settings[key]))
@@ -144,16 +144,16 @@ class Treatment:
 
     @property
     def stage_names(self) -> tuple[str, ...]:
-        """The names of its stages; the schedule does not change with the seed."""
+        """The names of the stages; the schedule does not change with the seed."""
         return tuple(stage.name for stage in self.cells[0].stages)
 
     def by_seed(self, measure: Callable[[CellResult], float | None]) -> dict[int, float]:
-        """Return {seed: the measure of its cell}, where that is finite."""
+        """Return {seed: the measure of its cell}, without seeds for which it is not finite."""
         values = ((cell.seed, metrics.finite(measure(cell))) for cell in self.cells)
         return {seed: value for seed, value in values if value is not None}
 
     def scores(self, ability: str) -> dict[int, float]:
-        """Return {seed: score of an ability after the last stage}, where there is one."""
+        """Return {seed: score of an ability after the last stage}, for seeds that have one."""
         return self.by_seed(lambda cell: cell.last().get(ability))
 
     def forgetting(self, ability: str) -> dict[int, float]:
@@ -167,7 +167,7 @@ class Treatment:
     def backward_transfer(self, ability: str) -> dict[int, float]:
         """Return {seed: last score minus the score right after the stage that taught the ability}.
 
-        That is the first stage that trains on the domain of the ability's name.
+        That stage is the first that trains on the domain with the ability's name.
         """
 
         def measure(cell: CellResult) -> float | None:
@@ -202,12 +202,12 @@ def group(cells: Iterable[CellResult]) -> list[Treatment]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Treatments that may be compared with each other: all axes but the studied ones agree.
+    """Treatments that may be compared with each other, because they have the same context.
 
     Attributes:
-        treatments: at least one, all of the same context.
+        treatments: at least one treatment.
         general: the abilities of general data.
-        declared_k: the k of DMT to judge the paper's claims at, or None.
+        declared_k: the k of DMT at which the paper's claims are to be judged, or None.
     """
 
     treatments: tuple[Treatment, ...]
@@ -216,7 +216,7 @@ class Comparison:
 
     @property
     def context(self) -> tuple[tuple[str, str], ...]:
-        """The axes, and their values, that the treatments share."""
+        """The axes that are not compared, with the values that the treatments share."""
         return self.treatments[0].context
 
     @cached_property
@@ -238,15 +238,15 @@ class Comparison:
         amount: Fraction | None = None,
     ) -> Treatment | None:
         """Return the treatment of a strategy, by default at the largest amount; None if missing."""
-        wanted = self.largest_amount if amount is None else amount
+        key = (strategy, domain, self.largest_amount if amount is None else amount)
         for t in self.treatments:
-            if (t.strategy, t.domain, t.amount) == (strategy, domain, wanted) and k in (None, t.k):
+            if (t.strategy, t.domain, t.amount) == key and k in (None, t.k):
                 return t
         return None
 
     @cached_property
     def largest_amount(self) -> Fraction:
-        """The largest amount of data of any treatment; strategies are compared at it."""
+        """The largest amount of data of any treatment, at which strategies are compared."""
         return max((t.amount for t in self.treatments if t.amount), default=Fraction(1))
 
     @cached_property
@@ -269,9 +269,9 @@ class Comparison:
     def reference_k(self) -> Fraction | None:
         """The k at which claims on DMT are judged, chosen without looking at any score.
 
-        It is the declared k; else the only one; else the paper's 1/256 where it was studied; else
-        the middle one of those above 0 and below 1 (of two, the smaller). None where DMT has no k
-        above 0.
+        It is the first of these that exists: the declared k; the only k above 0; the paper's 1/256,
+        if it was studied; the middle one of the values between 0 and 1 (the smaller of two). None
+        if the declared k was not studied, or no k above 0 was.
         """
         ks = [k for k in self.ks if k > 0]
         if self.declared_k is not None:
@@ -284,7 +284,7 @@ class Comparison:
         return inner[(len(inner) - 1) // 2]
 
     def reference(self) -> Treatment | None:
-        """Return the treatment of DMT that claims are judged at, or None."""
+        """Return the treatment at which claims on DMT are judged, or None."""
         if self.reference_k is not None:
             return self.find("dmt", k=self.reference_k)
         return None if self.declared_k is not None else self.find("dmt")
@@ -309,21 +309,21 @@ def scale_of(treatments: Iterable[Treatment], ability: str) -> float:
 
 
 def at_largest_amount(treatments: Sequence[Treatment]) -> list[Treatment]:
-    """Return the treatments that have the largest amount of data."""
+    """Return the treatments with the largest amount of data."""
     largest = max((t.amount for t in treatments if t.amount), default=None)
     return [t for t in treatments if t.amount == largest]
 
 
 def abilities_of(treatments: Iterable[Treatment], general: Sequence[str]) -> tuple[str, ...]:
     """Return every ability that was scored, general ones last."""
-    seen = dict.fromkeys(
+    abilities = dict.fromkeys(
         ability
         for treatment in treatments
         for cell in treatment.cells
         for stage in cell.stages
         for ability in stage.scores
     )
-    return tuple(sorted(seen, key=lambda ability: ability in general))
+    return tuple(sorted(abilities, key=lambda ability: ability in general))
 
 
 def comparisons(
@@ -331,17 +331,17 @@ def comparisons(
 ) -> list[Comparison]:
     """Group treatments that may be compared with each other.
 
-    A context with one treatment is left out. Where all are such, the first is kept, so that a
-    report always says what was not measured.
+    A context with only one treatment is left out. If there are no others, the first is kept, so
+    that a report always says what was not measured.
 
     Args:
-        treatments: at least one.
+        treatments: at least one treatment.
         general: the abilities of general data.
-        k: the k of DMT to judge the paper's claims at, or None.
+        k: the k of DMT at which the paper's claims are to be judged, or None.
     """
     contexts: dict[tuple[tuple[str, str], ...], list[Treatment]] = {}
     for treatment in treatments:
         contexts.setdefault(treatment.context, []).append(treatment)
-    several = [alike for alike in contexts.values() if len(alike) > 1]
-    groups = several or list(contexts.values())[:1]
-    return [Comparison(tuple(alike), tuple(general), k) for alike in groups]
+    comparable = [group for group in contexts.values() if len(group) > 1]
+    groups = comparable or list(contexts.values())[:1]
+    return [Comparison(tuple(group), tuple(general), k) for group in groups]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from axolotl_dmt.evaluation.scores import Evaluation, described
+from axolotl_dmt.evaluation.scores import Evaluation, error_text
 from axolotl_dmt.evaluation.tasks import Tasks
 from axolotl_dmt.ranks import Ranks
 
@@ -29,38 +29,42 @@ def score_live_model(trainer: Any, tasks: Tasks, ranks: Ranks) -> Evaluation:
     """
     model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
     with undisturbed(model):
-        return ranks.from_first(_shared(model, trainer.processing_class, tasks, ranks))
+        evaluation = _score_on_all_ranks(model, trainer.processing_class, tasks, ranks)
+        return ranks.from_first(evaluation)
 
 
-def _shared(model: Any, tokenizer: Any, tasks: Tasks, ranks: Ranks) -> Evaluation:
-    """Return the evaluation on rank 0, and an empty one, or the set-up's error, on the others."""
+def _score_on_all_ranks(model: Any, tokenizer: Any, tasks: Tasks, ranks: Ranks) -> Evaluation:
+    """Return the evaluation on rank 0 and an empty one on the other ranks.
+
+    If the set-up fails on one rank, all ranks return its error.
+    """
     started = time.monotonic()
-    shared, error = None, None
+    shared_model, error = None, None
     try:
         from axolotl_dmt.evaluation.shared_model import SharedModel
 
-        shared = SharedModel(model, tokenizer, tasks.config.batch_size, ranks)
+        shared_model = SharedModel(model, tokenizer, tasks.config.batch_size, ranks)
     except Exception as caught:
-        error = described(caught)
+        error = error_text(caught)
     failures = [failure for failure in ranks.gathered(error) if failure]
-    if failures or shared is None:
+    if failures or shared_model is None:
         return Evaluation(error=failures[0], seconds=time.monotonic() - started)
     if ranks.index > 0:
-        shared.serve()
+        shared_model.serve()
         return Evaluation()
     try:
-        output = tasks.evaluate(shared)
+        output = tasks.evaluate(shared_model)
         assert output is not None
         seconds = time.monotonic() - started
         return Evaluation.of(output, samples=tasks.config.samples, seconds=seconds)
     except Exception as caught:
-        return Evaluation(error=described(caught), seconds=time.monotonic() - started)
+        return Evaluation(error=error_text(caught), seconds=time.monotonic() - started)
     finally:
-        shared.dismiss()
+        shared_model.dismiss()
 
 
 def held_out_losses(trainer: Any) -> dict[str, float]:
-    """Return the loss on each domain's held-out rows.
+    """Return {domain: loss on its held-out rows}, and that of `test_datasets` under "test".
 
     The trainer logs the losses as `eval_<domain>_loss`.
     """
@@ -74,7 +78,7 @@ def held_out_losses(trainer: Any) -> dict[str, float]:
 
 @contextlib.contextmanager
 def undisturbed(model: Any) -> Iterator[None]:
-    """On exit, restore what scoring changes in the model and in the random generators."""
+    """On entry, record what scoring changes in the model and the random generators; restore it."""
     training = [(module, module.training) for module in model.modules()]
     generation = copy.deepcopy(getattr(model, "generation_config", None))
     use_cache = getattr(getattr(model, "config", None), "use_cache", None)

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.config.args import EvaluateConfig
-from axolotl_dmt.evaluation.scores import Evaluation, described
+from axolotl_dmt.evaluation.scores import Evaluation, error_text
 from axolotl_dmt.evaluation.tasks import Tasks
 from axolotl_dmt.hooks.loading import load_hooks, loaded_hooks
 
 LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
-"""Prefixes of launchers' variables, because of which the new process would wait for its peers."""
+"""Prefixes of launchers' variables: a process that inherits them waits for other ranks."""
 
 
 def score_saved_stage(folder: Path, config: EvaluateConfig) -> Evaluation:
@@ -31,10 +31,10 @@ def score_saved_stage(folder: Path, config: EvaluateConfig) -> Evaluation:
         config: the `dmt.evaluate` block.
 
     Returns:
-        The evaluation; a failure is its `error`.
+        The evaluation; if it fails, its `error` says why.
 
     Raises:
-        DMTError: a mistake in `config`.
+        DMTError: `config` has a mistake.
     """
     tasks = Tasks(config)
     started = time.monotonic()
@@ -47,7 +47,7 @@ def score_saved_stage(folder: Path, config: EvaluateConfig) -> Evaluation:
             device=_device() if config.model == "hf" else None,
         )
     except Exception as error:
-        return Evaluation(error=described(error), seconds=time.monotonic() - started)
+        return Evaluation(error=error_text(error), seconds=time.monotonic() - started)
     assert output is not None
     return Evaluation.of(output, samples=config.samples, seconds=time.monotonic() - started)
 
@@ -83,6 +83,13 @@ def score_in_subprocess(folder: Path, config: EvaluateConfig) -> Evaluation:
     The process holds no training state, so it can score models that the training shards with ZeRO-3
     or FSDP, and can use vLLM. It needs memory in addition to that of the training.
 
+    Args:
+        folder: as in `score_saved_stage`.
+        config: the `dmt.evaluate` block.
+
+    Returns:
+        The evaluation; if it fails, its `error` says why.
+
     Raises:
         OSError: the process cannot be started.
     """
@@ -96,16 +103,16 @@ def score_in_subprocess(folder: Path, config: EvaluateConfig) -> Evaluation:
             for name, value in os.environ.items()
             if not name.startswith((*LAUNCHER_VARIABLES, "ACCELERATE_", "FSDP_"))
         }
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-m", __name__, str(folder), str(config_file), str(out_file)],
             env=environment,
             stdout=sys.stderr,
             check=False,
         )
-        if done.returncode == 0 and out_file.is_file():
+        if completed.returncode == 0 and out_file.is_file():
             return Evaluation.from_json(json.loads(out_file.read_text(encoding="utf-8")))
     return Evaluation(
-        error=f"the evaluation process ended with code {done.returncode}",
+        error=f"the evaluation process ended with code {completed.returncode}",
         seconds=time.monotonic() - started,
     )
 

@@ -18,7 +18,7 @@ PREFERRED_METRICS = (COMMON_METRIC, "exact_match", "pass@1", "acc_norm", "acc")
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The outcome of one evaluation.
+    """The outcome of one evaluation of one model.
 
     Attributes:
         scores: the score of each ability; empty on ranks other than 0 and where the evaluation
@@ -26,7 +26,7 @@ class Evaluation:
         samples: answers for the report.
         seconds: wall time.
         error: why the evaluation failed, or None.
-        details: what the tasks record of how they scored, such as the sandbox level.
+        details: what the tasks record about how they scored, such as the sandbox level.
     """
 
     scores: Mapping[str, Score] = field(default_factory=dict)
@@ -95,8 +95,8 @@ def with_scores(result: StageResult, evaluation: Evaluation) -> StageResult:
     )
 
 
-def described(error: Exception) -> str:
-    """Return a failure as one string for results and logs."""
+def error_text(error: Exception) -> str:
+    """Return the type and message of an exception, for results and logs."""
     return f"{type(error).__name__}: {error}"
 
 
@@ -106,7 +106,7 @@ def ability_of(task: str) -> str:
 
 
 def read_scores(output: Mapping[str, Any]) -> dict[str, Score]:
-    """Return one score per ability from lm-eval's output; a group's own rows are skipped."""
+    """Return one score per ability from lm-eval's output; rows of task groups are skipped."""
     scores = {}
     for task, row in output["results"].items():
         if output.get("group_subtasks", {}).get(task):
@@ -137,7 +137,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _read_details(output: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the tasks record of how they scored, such as the sandbox level."""
+    """Return what the tasks record about how they scored, such as the sandbox level."""
     details: dict[str, Any] = {}
     for config in output.get("configs", {}).values():
         details |= (config.get("dataset_kwargs") or {}).get("record") or {}
@@ -145,15 +145,16 @@ def _read_details(output: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_samples(output: Mapping[str, Any], per_task: int) -> Iterator[Sample]:
+    """Yield the first `per_task` samples of each task in lm-eval's output."""
     for task, samples in (output.get("samples") or {}).items():
         for sample in samples[:per_task]:
-            first = sample["arguments"][0]
+            request = sample["arguments"][0]
             answer = sample["resps"][0]
             while isinstance(answer, (list, tuple)) and answer:
                 answer = answer[0]
             yield Sample(
                 ability=ability_of(task),
-                prompt=str(first[0] if isinstance(first, (list, tuple)) else first),
+                prompt=str(request[0] if isinstance(request, (list, tuple)) else request),
                 answer=str(answer),
                 passed=bool(sample.get(COMMON_METRIC)),
             )

@@ -2,7 +2,7 @@
 
 Only rank 0 runs lm-eval with its tasks, sandbox and judge; each rank answers a share of the
 requests to the model. In lm-eval's own data parallelism each rank runs everything and the ranks
-gather in a dozen places, where a rank that fails leaves the others waiting.
+synchronise in a dozen places, where a rank that fails leaves the others waiting.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
-from axolotl_dmt.evaluation.scores import described
+from axolotl_dmt.evaluation.scores import error_text
 from axolotl_dmt.ranks import Ranks
 
 
@@ -46,36 +46,39 @@ class SharedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
     def serve(self) -> None:
         """Answer shares of requests until rank 0 dismisses the others; for every rank but 0."""
         while (request := self.ranks.from_first(None)) is not None:
-            self._shares(*request)
+            self._answer_shares(*request)
 
     def dismiss(self) -> None:
         """Let the other ranks return from `serve`; for rank 0."""
         self.ranks.from_first(None)
 
     def _ask(self, kind: str, requests: Sequence[Instance]) -> list[Any]:
+        """Send the requests to all ranks and return the answers in order; on rank 0."""
         if self.ranks.count == 1:
             answers: list[Any] = getattr(super(), kind)(requests)
             return answers
         arguments = [request.args for request in requests]
         self.ranks.from_first((kind, arguments))
         answers = [None] * len(arguments)
-        for rank, (share, error) in enumerate(self._shares(kind, arguments)):
+        for rank, (share, error) in enumerate(self._answer_shares(kind, arguments)):
             if error:
                 raise RuntimeError(f"rank {rank}: {error}")
             answers[rank :: self.ranks.count] = share
         return answers
 
-    def _shares(self, kind: str, arguments: Sequence[Any]) -> list[tuple[list[Any], str | None]]:
+    def _answer_shares(
+        self, kind: str, arguments: Sequence[Any]
+    ) -> list[tuple[list[Any], str | None]]:
         """Answer this rank's share and return the answers, or the error, of every rank."""
-        mine = [
-            Instance(request_type=kind, doc={}, arguments=of_request, idx=index)
-            for index, of_request in enumerate(arguments[self.ranks.index :: self.ranks.count])
+        share = [
+            Instance(request_type=kind, doc={}, arguments=request, idx=index)
+            for index, request in enumerate(arguments[self.ranks.index :: self.ranks.count])
         ]
         answers: list[Any] = []
         error = None
         try:
-            if mine:
-                answers = getattr(super(), kind)(mine)
+            if share:
+                answers = getattr(super(), kind)(share)
         except Exception as caught:
-            error = described(caught)
+            error = error_text(caught)
         return self.ranks.gathered((answers, error))

@@ -27,7 +27,7 @@ def check_evaluate(config: EvaluateConfig, *, files: bool = True) -> None:
 
     Raises:
         DMTError: with every mistake: a task that lm-eval does not know, a data file that does not
-            exist, code to run where no sandbox can isolate it.
+            exist, tasks that run code where no sandbox can isolate it.
     """
     problems: list[DMTError] = []
     for ability, path in (config.data or {}).items():
@@ -74,8 +74,10 @@ def _unknown_tasks(config: EvaluateConfig) -> set[str]:
             if not missing:
                 return missing
             text = file.read_text(encoding="utf-8", errors="replace")
-            named = (task for task in missing if task in text)
-            missing -= {task for task in named if re.search(_NAMES.format(re.escape(task)), text)}
+            mentioned = (task for task in missing if task in text)
+            missing -= {
+                task for task in mentioned if re.search(_NAMES.format(re.escape(task)), text)
+            }
     return missing
 
 
@@ -132,7 +134,7 @@ class Tasks:
 
 
 def task_settings(config: EvaluateConfig) -> dict[str, Any]:
-    """Return the task metadata by which lm-eval hands our settings to the tasks."""
+    """Return the settings of the block as task metadata, which lm-eval passes to the tasks."""
     settings: dict[str, Any] = {
         f"dmt_{ability}_data": str(Path(path).resolve())
         for ability, path in (config.data or {}).items()

@@ -1,4 +1,15 @@
-"""Studies: grids of runs over one base YAML; cells that share a run train it once.
+"""Studies: grids of runs over one base YAML, in which stages that cells share are trained once.
 
-`config.Study` is the study's YAML, `cells.expand` its cells, `runner.StudyRunner` trains them.
+The modules in the order in which `axolotl dmt study` uses them:
+
+1. `config.read_study` reads the study's YAML and its base.
+2. `cells.expand` returns the cells, one for each combination of settings and seed; `stages` writes
+   out the schedule of each. `cells.runs_of` returns the runs that the cells need, each once.
+3. `folder.open_study` finds out which runs the study's folder already holds.
+4. `runner.StudyRunner` trains the remaining runs in separate processes; `merge_run` is the one that
+   merges the models of two stages instead of training. `estimate` shows the work of a study without
+   training it.
+5. `folder.read_cell_results` reads the results for the report (package `analysis`).
+
+`k_trials` is `axolotl dmt choose-k`: the trials of k are a study too.
 """

@@ -1,9 +1,9 @@
-"""A study's cells and runs.
+"""Expands a study into cells and runs.
 
 A *cell* is one schedule with one seed. A *run* is one `axolotl train` of one stage of a schedule
 (together with following stages that keep the optimiser state), or one merge of two stages' models.
-Cells whose schedules begin with the same stages share the runs of these. So a k sweep trains stage
-1 once for each seed, and `dmt` with k = 0 and `mixed_sequential` are the same runs.
+Cells whose schedules begin with the same stages share the runs of these stages. A k sweep therefore
+trains stage 1 once for each seed, and `dmt` with k = 0 shares all its runs with `mixed_sequential`.
 
 Nothing here loads a model or data, or writes a file.
 """
@@ -34,8 +34,9 @@ class StudyRun:
         key: digest of everything that it trains, including the runs before it.
         stages: the names of its stages.
         parent: the run whose last stage it starts from, or None.
-        config: the Axolotl YAML, without `output_dir` and with the `base_model` of the base.
-        merge: the method that merges the two stages before it; None for a run that trains.
+        config: the Axolotl YAML, without `output_dir` and with the model that stage 1 starts from
+            as `base_model`.
+        merge: how the run merges the models of the two stages before it; None if it trains.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Cell:
         name: unique in the study.
         settings: {axis: value} without the seed; k and amounts are fractions.
         seed: the seed of the data order and the training.
-        run: the last run of its schedule.
+        run: the last run of the cell's schedule.
     """
 
     name: str
@@ -67,7 +68,7 @@ class Cell:
     run: StudyRun
 
     def plain_settings(self) -> dict[str, Any]:
-        """Return the settings as JSON holds them; a fraction has one spelling, such as `1/4`."""
+        """Return the settings as JSON values; a fraction is always spelt like `1/4`."""
         return {
             axis: str(value) if isinstance(value, Fraction) else value
             for axis, value in self.settings.items()
@@ -77,8 +78,13 @@ class Cell:
 def expand(study: Study, base: Mapping[str, Any]) -> list[Cell]:
     """Return all cells of a study, seed by seed; equal cells are returned once.
 
+    Args:
+        study: the study.
+        base: its base configuration.
+
     Raises:
-        DMTError: a setting does not fit the base, two cells have one name, or there is no cell.
+        DMTError: a setting does not fit the base, two different cells have the same name, or there
+            is no cell.
     """
     cells: dict[str, Cell] = {}
     runs: dict[str, StudyRun] = {}
@@ -89,14 +95,14 @@ def expand(study: Study, base: Mapping[str, Any]) -> list[Cell]:
             cell = _cell(study, base, name, settings, seed, runs, names)
             if cells.setdefault(cell.name, cell).run is not cell.run:
                 problem = f"two different cells are called {cell.name!r}"
-                raise DMTError("study.cells", problem, "give both the axis in which they differ")
+                raise DMTError("study.cells", problem, "set the axis in which they differ in both")
     if not cells:
         raise DMTError("study", "has no cells: an axis is an empty list", "give it a value")
     return list(cells.values())
 
 
 def runs_of(cells: Sequence[Cell]) -> list[StudyRun]:
-    """Return the runs of these cells, each once, parents before children."""
+    """Return the runs that these cells need, each once, parents before children."""
     return list({run.key: run for cell in cells for run in cell.run.chain()}.values())
 
 
@@ -106,10 +112,10 @@ def _settings(study: Study, base: Mapping[str, Any]) -> Iterator[dict[str, Any]]
     # A single value for all cells is not an axis.
     common["set"] = {name: value for name, value in study.set.items() if isinstance(value, list)}
     for block in study.cells or [Grid()]:
-        of_block = {name: getattr(block, name) for name in block.model_fields_set}
+        block_axes = {name: getattr(block, name) for name in block.model_fields_set}
         for nested in ("amounts", "set"):
-            of_block[nested] = {**common[nested], **of_block.get(nested, {})}
-        axes = _axes({**common, **of_block})
+            block_axes[nested] = {**common[nested], **block_axes.get(nested, {})}
+        axes = _axes({**common, **block_axes})
         for values in itertools.product(*axes.values()):
             settings = dict(zip(axes, values, strict=True))
             settings = {"strategy": _base_strategy(base), **settings}
@@ -137,20 +143,20 @@ def _base_strategy(base: Mapping[str, Any]) -> str | None:
 
 def _label(settings: Mapping[str, Any]) -> str:
     """Return the settings as text, such as `dmt k=1/16` or `single math amount=1/4`."""
-    plain = [str(settings[name]) for name in ("strategy", "domain") if name in settings]
-    others = [
-        f"{_short_name(name)}={_short(name, value)}"
-        for name, value in settings.items()
-        if name not in ("strategy", "domain")
+    names = [str(settings[axis]) for axis in ("strategy", "domain") if axis in settings]
+    assignments = [
+        f"{_short_name(axis)}={_short_value(axis, value)}"
+        for axis, value in settings.items()
+        if axis not in ("strategy", "domain")
     ]
-    return " ".join([*plain, *others]) or "base"
+    return " ".join([*names, *assignments]) or "base"
 
 
 def _short_name(axis: str) -> str:
     return axis if axis.startswith("amount.") else axis.rpartition(".")[2]
 
 
-def _short(axis: str, value: Any) -> str:
+def _short_value(axis: str, value: Any) -> str:
     if axis == "base_model" and isinstance(value, str):
         return Path(value).name
     if isinstance(value, str | Fraction):
@@ -167,22 +173,23 @@ def _cell(
     runs: dict[str, StudyRun],
     names: set[str],
 ) -> Cell:
+    """Return a cell; its new runs are added to `runs`, and their names to `names`."""
     config = _configuration(study, base, settings, seed)
     stages = cell_stages(config["dmt"], domains_of(config), settings)
     name = f"{label} seed={seed}"
     run: StudyRun | None = None
     groups = _groups(stages, config["dmt"])
     for index, group in enumerate(groups):
-        done = [stage for earlier in groups[: index + 1] for stage in earlier]
+        stages_so_far = [stage for earlier in groups[: index + 1] for stage in earlier]
         last = index + 1 == len(groups)
         part = "" if last and "merge" not in settings else f".{index + 1}-{group[0]['name']}"
         folder = f"{_slug(label)}{part}/seed-{seed}"
-        run = _run(config, done, group, run, folder, runs, names)
+        run = _run(config, stages_so_far, group, run, folder, runs, names)
     assert run is not None
     if method := settings.get("merge"):
         if len(stages) != 2:
             problem = f"{label} has {len(stages)} stages"
-            fix = "merge the stages of a strategy that has two, such as mixed_sequential"
+            fix = "merge the stages of a strategy with two stages, such as mixed_sequential"
             raise DMTError("study.merge", problem, fix)
         run = _merge(method, run, f"{_slug(label)}/seed-{seed}", runs, names)
     return Cell(name=name, settings=dict(settings), seed=seed, run=run)
@@ -191,7 +198,7 @@ def _cell(
 def _groups(
     stages: Sequence[dict[str, Any]], block: Mapping[str, Any]
 ) -> list[list[dict[str, Any]]]:
-    """Return the stages of each run; a stage that keeps the optimiser state joins the last run."""
+    """Group the stages by run; a stage that keeps the optimiser state joins the run before it."""
     resets = block.get("reset_optimizer", True)
     groups: list[list[dict[str, Any]]] = []
     for stage in stages:
@@ -204,25 +211,36 @@ def _groups(
 
 def _run(
     config: Mapping[str, Any],
-    stages: Sequence[dict[str, Any]],
-    own: Sequence[dict[str, Any]],
+    stages_so_far: Sequence[dict[str, Any]],
+    trained_stages: Sequence[dict[str, Any]],
     parent: StudyRun | None,
     name: str,
     runs: dict[str, StudyRun],
     names: set[str],
 ) -> StudyRun:
-    block = {**config["dmt"], "stages": list(stages)}
-    if len(stages) == 1:
+    """Return the run that trains the last stages of a schedule, from `runs` if it is there.
+
+    Args:
+        config: the cell's configuration.
+        stages_so_far: the stages of the schedule up to the last one that the run trains.
+        trained_stages: the stages that the run trains.
+        parent: the run before it.
+        name: its name, if it is new and the name is free.
+        runs: {key: run}; a new run is added.
+        names: the names of the runs; a new one is added.
+    """
+    block = {**config["dmt"], "stages": list(stages_so_far)}
+    if len(stages_so_far) == 1:
         block.pop("replay", None)  # nothing is replayed yet, so variants of replay share this run
     if parent is not None:
-        block["start_stage"] = own[0]["name"]
+        block["start_stage"] = trained_stages[0]["name"]
     config = {**config, "dmt": block}
     key = _digest([config, parent.key if parent else None])
     if key not in runs:
         runs[key] = StudyRun(
             name=_unused(name, names),
             key=key,
-            stages=tuple(stage["name"] for stage in own),
+            stages=tuple(stage["name"] for stage in trained_stages),
             parent=parent,
             config=config,
         )
@@ -252,11 +270,11 @@ def _digest(content: Any) -> str:
 
 
 def _unused(name: str, names: set[str]) -> str:
-    """Add the name to `names`, with a number if it is taken, and return it."""
+    """Return the name, with a number if it is taken, and add it to `names`."""
     numbered = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    free = next(candidate for candidate in numbered if candidate not in names)
-    names.add(free)
-    return free
+    unused = next(candidate for candidate in numbered if candidate not in names)
+    names.add(unused)
+    return unused
 
 
 def _slug(label: str) -> str:
@@ -268,7 +286,7 @@ def _slug(label: str) -> str:
 def _configuration(
     study: Study, base: Mapping[str, Any], settings: Mapping[str, Any], seed: int
 ) -> dict[str, Any]:
-    """Return the base with a cell's settings applied; the stages are not yet written out."""
+    """Return the base with a cell's settings applied, except those of the schedule."""
     config: dict[str, Any] = deepcopy(dict(base))
     config.pop("output_dir", None)
     if not isinstance(config.get("dmt"), Mapping):
@@ -279,14 +297,14 @@ def _configuration(
     if "variant" in settings:
         variant = settings["variant"]
         if variant not in study.variants:
-            known = f"known: {', '.join(study.variants) or 'none; define them under variants'}"
-            raise DMTError("study.variant", f"{variant!r} is unknown", known)
+            fix = f"known: {', '.join(study.variants) or 'none; define them under variants'}"
+            raise DMTError("study.variant", f"{variant!r} is unknown", fix)
         changes |= study.variants[variant]
-    known_axes = ("strategy", "domain", "k", "amount", "merge", "base_model", "variant")
+    built_in_axes = ("strategy", "domain", "k", "amount", "merge", "base_model", "variant")
     changes |= {
         name: value
         for name, value in settings.items()
-        if name not in known_axes and not name.startswith("amount.")
+        if name not in built_in_axes and not name.startswith("amount.")
     }
     for name, value in changes.items():
         _set(config, name, value)
@@ -294,8 +312,8 @@ def _configuration(
         raise DMTError("study.set.dmt", f"{config['dmt']!r} is not a mapping", "set a key in it")
     config = _with_seed(config, seed)
     config["seed"] = config["dmt"]["seed"] = seed
-    # A later run loads its model from its parent's folder; the tokeniser's name must stay the same,
-    # since the tokenised rows are cached under it.
+    # A later run loads its model from its parent's folder. The tokeniser's name must stay the same,
+    # because the tokenised rows are cached under it.
     config.setdefault("tokenizer_config", config.get("base_model"))
     config.setdefault("dataset_prepared_path", str(Path(study.output_dir) / "prepared"))
     config.setdefault("auto_resume_from_checkpoints", True)
@@ -303,18 +321,25 @@ def _configuration(
 
 
 def _set(config: Any, dotted: str, value: Any) -> None:
-    """Set a key by its dotted name; a number names an entry of a list."""
+    """Set a key by its dotted name, in which a number names an entry of a list.
+
+    Raises:
+        DMTError: the name does not fit the configuration.
+    """
     key = f"study.set.{dotted}"
     *path, last = dotted.split(".")
-    at = config
+    parent = config
     for part in path:
-        at = at[_index(at, part, key)] if isinstance(at, list) else at.setdefault(part, {})
-        if not isinstance(at, dict | list):
+        if isinstance(parent, list):
+            parent = parent[_index(parent, part, key)]
+        else:
+            parent = parent.setdefault(part, {})
+        if not isinstance(parent, dict | list):
             raise DMTError(key, f"the base's {part} is not a mapping", "name a key of the base")
-    if isinstance(at, list):
-        at[_index(at, last, key)] = deepcopy(value)
+    if isinstance(parent, list):
+        parent[_index(parent, last, key)] = deepcopy(value)
     else:
-        at[last] = deepcopy(value)
+        parent[last] = deepcopy(value)
 
 
 def _index(entries: list[Any], part: str, key: str) -> int:
@@ -324,7 +349,7 @@ def _index(entries: list[Any], part: str, key: str) -> int:
 
 
 def _with_seed(value: Any, seed: int) -> Any:
-    """Replace every `{seed}` in a text by the seed."""
+    """Return the value with every `{seed}` in its strings replaced by the seed."""
     if isinstance(value, str):
         return value.replace("{seed}", str(seed))
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""A study's YAML: a grid of runs over one base configuration.
+"""The keys of a study's YAML, which describes a grid of runs over one base configuration.
 
     base: base.yaml                  # an Axolotl YAML with a dmt block, or its content
     output_dir: outputs/studies/k
@@ -38,11 +38,11 @@ class Grid(BaseModel):
         None, description="The replay fraction; ignored by strategies that do not use it."
     )
     amount: FractionOfDomain | list[FractionOfDomain] | None = Field(
-        None, description="The part of every domain that is available for training."
+        None, description="The fraction of every domain that is available for training."
     )
     amounts: dict[str, FractionOfDomain | list[FractionOfDomain]] = Field(
         default_factory=dict,
-        description="The same by domain, instead of `amount`; `specialised` stands for all "
+        description="The fraction by domain, in place of `amount`; `specialised` stands for all "
         "domains that are not general.",
     )
     base_model: str | list[str] | None = Field(
@@ -50,7 +50,7 @@ class Grid(BaseModel):
     )
     merge: Merge | list[Merge] | None = Field(
         None,
-        description="For a schedule of two stages: merge their models half and half, tensor by "
+        description="For a schedule of two stages: merge their models in equal parts, tensor by "
         "tensor along a line or an arc, and score the merged model.",
     )
     variant: str | list[str] | None = Field(None, description="Names of `variants`.")
@@ -78,7 +78,7 @@ class Study(Grid):
         None, description="The k of `dmt` at which the report judges the paper's claims."
     )
     cells: list[Grid] = Field(
-        default_factory=list, description="Grids; the study has the cells of all."
+        default_factory=list, description="Grids; the study has the cells of all of them."
     )
     variants: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
@@ -97,11 +97,11 @@ def read_study(path: Path) -> tuple[Study, dict[str, Any]]:
         The study, and its base as plain values.
 
     Raises:
-        DMTError: a file cannot be read, or the study has mistakes; all of them are listed.
+        DMTError: a file cannot be read, or the study has mistakes, all of which the error lists.
     """
     raw = YamlFile.read(path).data
     if "base" not in raw and "datasets" in raw:
-        problem = f"{path} is the YAML of a training, not of a study"
+        problem = f"{path} configures a training run, not a study"
         fix = f"write a YAML with base: {path}, output_dir, seeds and cells"
         raise DMTError("STUDY", problem, fix)
     try:

@@ -1,4 +1,4 @@
-"""The work of a study before it trains: the steps and tokens of each stage, from its plans."""
+"""Estimates the work of a study before it trains: the steps and tokens of each run."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from axolotl_dmt.training.load_run import load_run
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """How much a run trains.
+    """The amount of training in a run.
 
     Attributes:
-        steps: its optimiser steps.
-        tokens: the tokens of all rows that it draws.
+        steps: number of optimiser steps.
+        tokens: number of tokens in all rows that the run draws.
     """
 
     steps: int
@@ -35,13 +35,14 @@ class Work:
 
 
 def estimate(cells: Sequence[Cell]) -> tuple[dict[str, Work], list[str]]:
-    """Return the work of each run of these cells.
+    """Compile the plans of these cells and return the work of each of their runs.
 
     Args:
         cells: the cells of one seed; every seed trains the same number of rows.
 
     Returns:
-        {key of a run: its work}, without runs whose data is not prepared, and the reasons.
+        {key of a run: its work}, without the runs that cannot be estimated, such as those whose
+        data is not prepared; and the reasons why they cannot.
     """
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -57,16 +58,22 @@ def estimate(cells: Sequence[Cell]) -> tuple[dict[str, Work], list[str]]:
             except DMTError as error:
                 problems.append(str(error))
             except Exception as error:
-                first = (str(error).splitlines() or [""])[0]
-                problems.append(f"{type(error).__name__}: {first}")
+                first_line = (str(error).splitlines() or [""])[0]
+                problems.append(f"{type(error).__name__}: {first_line}")
     return works, list(dict.fromkeys(problems))
 
 
 def _works(cells: Sequence[Cell]) -> Iterator[tuple[str, Work]]:
-    """Yield the work of cells that differ only in their schedule: their rows are loaded once."""
+    """Yield (key of a run, its work) for cells that differ only in their schedule.
+
+    Their rows are the same, so they are loaded once.
+
+    Raises:
+        DMTError: a file is missing, a dataset is not prepared, or a schedule has a mistake.
+    """
     from axolotl_dmt.training.pool import unprepared
 
-    raw = _whole(cells[0])
+    raw = _whole_schedule(cells[0])
     _, mistakes = check_schedule(raw, files=False)
     _, mistakes_with_files = check_schedule(raw, files=True)
     if mistakes_with_files and not mistakes:  # only files are missing: the cells can still be shown
@@ -79,48 +86,62 @@ def _works(cells: Sequence[Cell]) -> Iterator[tuple[str, Work]]:
             raise DMTError(
                 "datasets",
                 f"not prepared yet: {', '.join(missing.values())}",
-                "steps and tokens are known once a run, or axolotl preprocess, has tokenised them",
+                "run axolotl preprocess, or train one run, to see the steps and tokens",
             )
         pool = run.load_pool(cfg)
         for cell in cells:
-            cell_run = replace(run, schedule=read_schedule(_whole(cell)).schedule())
+            cell_run = replace(run, schedule=read_schedule(_whole_schedule(cell)).schedule())
             stages = {stage.name: stage for stage in cell_run.compile(cfg, pool.domains).stages}
-            for part in cell.run.chain():
-                if part.merge is not None:
-                    yield part.key, Work(steps=0, tokens=0)
+            for study_run in cell.run.chain():
+                if study_run.merge is not None:
+                    yield study_run.key, Work(steps=0, tokens=0)
                     continue
-                trained = [stages[name] for name in part.stages]
-                tokens = sum(d.tokens or 0 for stage in trained for d in stage.domains.values())
-                yield part.key, Work(steps=sum(stage.steps for stage in trained), tokens=tokens)
+                trained = [stages[name] for name in study_run.stages]
+                draws = [draw for stage in trained for draw in stage.domains.values()]
+                yield (
+                    study_run.key,
+                    Work(
+                        steps=sum(stage.steps for stage in trained),
+                        tokens=sum(draw.tokens or 0 for draw in draws),
+                    ),
+                )
 
 
-def _whole(cell: Cell) -> dict[str, Any]:
-    """Return the whole schedule of a cell as one configuration, from its first stage on."""
+def _whole_schedule(cell: Cell) -> dict[str, Any]:
+    """Return a configuration that trains the whole schedule of a cell, from its first stage on."""
     block = {name: value for name, value in cell.run.config["dmt"].items() if name != "start_stage"}
     return {**cell.run.config, "dmt": block}
 
 
 def estimate_table(cells: Sequence[Cell], folder: StudyFolder, works: dict[str, Work]) -> Table:
-    """Return a table of the cells of one seed: their stages, their work, and how much is done."""
+    """Return a table of the cells of one seed.
+
+    The column "new" counts the runs that a cell does not share with the cells above it.
+
+    Args:
+        cells: the cells of one seed.
+        folder: the study's folder, which knows which runs are done.
+        works: {key of a run: its work}, as `estimate` returns it.
+    """
     table = Table(box=None, pad_edge=False)
     table.add_column("cell", no_wrap=True)
     table.add_column("stages")
-    for name in ("steps", "tokens", "runs", "of its own", "done"):
+    for name in ("steps", "tokens", "runs", "new", "done"):
         table.add_column(name, justify="right")
-    seen: set[str] = set()
+    listed: set[str] = set()
     for cell in cells:
         chain = cell.run.chain()
         estimated = [works[run.key] for run in chain if run.key in works]
         complete = len(estimated) == len(chain)
-        unshared = {run.key for run in chain} - seen
-        seen |= unshared
+        new = {run.key for run in chain} - listed
+        listed |= new
         table.add_row(
             cell.name.rpartition(" seed=")[0],
             " > ".join(name for run in chain for name in run.stages),
             f"{sum(work.steps for work in estimated):,}" if complete else "?",
             f"{sum(work.tokens for work in estimated):,}" if complete else "?",
             str(len(chain)),
-            str(len(unshared)),
+            str(len(new)),
             f"{sum(folder.is_done(run) for run in chain)}/{len(chain)}",
         )
     return table
@@ -129,13 +150,20 @@ def estimate_table(cells: Sequence[Cell], folder: StudyFolder, works: dict[str, 
 def totals(
     cells: Sequence[Cell], folder: StudyFolder, works: dict[str, Work], seeds: int
 ) -> Iterator[str]:
-    """Yield lines with the sums over all cells and seeds."""
+    """Yield the lines below the table, with the totals over all cells and seeds.
+
+    Args:
+        cells: the cells of all seeds.
+        folder: the study's folder, which knows which runs are done.
+        works: {key of a run of one seed: its work}, as `estimate` returns it.
+        seeds: number of seeds.
+    """
     runs: list[StudyRun] = runs_of(cells)
     done = sum(folder.is_done(run) for run in runs)
-    yield f"{len(cells)} cells under {seeds} seeds are {len(runs)} runs, {done} of them done"
+    yield f"cells: {len(cells)}, seeds: {seeds}, runs: {len(runs)}, done: {done}"
     if works and len(works) * seeds == len(runs):
         steps, tokens = (
             seeds * sum(getattr(work, name) for work in works.values())
             for name in ("steps", "tokens")
         )
-        yield f"in all {steps:,} optimiser steps and {tokens:,} tokens"
+        yield f"in total {steps:,} optimiser steps and {tokens:,} tokens"

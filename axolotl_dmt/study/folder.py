@@ -1,13 +1,13 @@
-"""A study's folder: its files before the runs, and its results after them.
+"""Reads and writes a study's folder: the files before the runs, and the results after them.
 
     OUTPUT_DIR/
       study.json                       the cells, and the runs of each
       runs/dmt-k1_16/seed-1/
         config.yaml                    the YAML for `axolotl train`
         run.json                       the digest of what the run trains; why it failed, if it did
-        run.log                        what the run printed
-        stages/, dmt/                  what every training writes
-      report/                          tables and pictures over all cells
+        run.log                        the output of the run
+        stages/, dmt/                  as in the output folder of any training
+      report/                          tables and pictures of all cells
 
 A run is identified by the digest of what it trains, not by the name of its folder.
 """
@@ -42,10 +42,16 @@ FINISHED = "train and evaluate"
 
 
 class StudyFolder:
-    """The folders of a study's runs."""
+    """A study's folder and the folders of its runs.
+
+    Attributes:
+        root: the study's `output_dir`.
+        existing: {key of a run: its folder} for the runs that have a folder.
+        folders: {key of a run: its folder} for all runs of the study.
+    """
 
     def __init__(self, root: Path, runs: Iterable[StudyRun], runs_dir: Path | None = None) -> None:
-        """Look up which runs have a folder already.
+        """Find the runs that have a folder already.
 
         Args:
             root: the study's `output_dir`.
@@ -75,11 +81,11 @@ class StudyFolder:
         return [folder.stage(index, name) for index, name in enumerate(run.stages)]
 
     def is_done(self, run: StudyRun) -> bool:
-        """Return whether a run has finished."""
+        """Whether a run has finished."""
         return run.key in self.existing and _is_finished(self.of(run), run.stages)
 
     def changed(self, runs: Iterable[StudyRun]) -> list[StudyRun]:
-        """Return the runs whose folder holds a run of other settings."""
+        """Return the runs whose folder holds a run with other settings."""
         return [run for run in runs if run.key not in self.existing and self.of(run).exists()]
 
     def set_aside(self, runs: Iterable[StudyRun]) -> list[Path]:
@@ -95,12 +101,12 @@ class StudyFolder:
     def config(self, run: StudyRun) -> dict[str, Any]:
         """Return the whole YAML of a run, with its output folder and the weights to start from."""
         if run.merge is not None:
-            ends = [str(model) for earlier in run.chain()[:-1] for model in self.stages(earlier)]
-            merge = {"method": run.merge, "weight": 0.5, "models": ends}
+            models = [str(model) for earlier in run.chain()[:-1] for model in self.stages(earlier)]
+            merge = {"method": run.merge, "weight": 0.5, "models": models}
             return {"merge": merge, "dmt": run.config["dmt"], "output_dir": str(self.of(run))}
         config = {**run.config, "output_dir": str(self.of(run))}
         if run.parent is not None:
-            # The stages of an adapter hold only the adapter.
+            # With an adapter, the stage folders hold the adapter only.
             weights = "lora_model_dir" if config.get("adapter") else "base_model"
             config[weights] = str(self.last_stage(run.parent))
         return config
@@ -153,7 +159,7 @@ def locked(root: Path) -> Iterator[int]:
         The descriptor of the locked file.
 
     Raises:
-        DMTError: another study holds the lock, or the folder cannot be created.
+        DMTError: another process holds the lock, or the folder cannot be created.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -181,7 +187,7 @@ def open_study(
         runs_dir: the folder of the runs, by default in `root`.
 
     Raises:
-        DMTError: the folder holds runs whose settings have changed since.
+        DMTError: the folder holds runs of this study with other settings.
     """
     runs = runs_of(cells)
     folder = StudyFolder(root, runs, runs_dir)
@@ -207,7 +213,7 @@ def read_cell_results(study_dir: Path) -> list[CellResult]:
     Raises:
         DMTError: the folder holds no study.
     """
-    cells = []
+    results = []
     for cell in _cells(study_dir):
         if all(_is_entry_finished(study_dir, run) for run in cell["runs"]):
             stages = [
@@ -215,7 +221,7 @@ def read_cell_results(study_dir: Path) -> list[CellResult]:
                 for run in cell["runs"]
                 for stage in load_results(study_dir / run["folder"]).stages
             ]
-            cells.append(
+            results.append(
                 CellResult(
                     name=cell["name"],
                     settings=cell["settings"],
@@ -223,7 +229,7 @@ def read_cell_results(study_dir: Path) -> list[CellResult]:
                     stages=tuple(stages),
                 )
             )
-    return cells
+    return results
 
 
 def read_missing(study_dir: Path) -> dict[str, str]:
@@ -243,9 +249,14 @@ def read_missing(study_dir: Path) -> dict[str, str]:
 
 
 def _cells(study_dir: Path) -> list[dict[str, Any]]:
+    """Return the cells that `study.json` lists.
+
+    Raises:
+        DMTError: there is no such file of this schema.
+    """
     content = _read_json(study_dir / STUDY_FILE)
     if content.get("schema") != SCHEMA:
-        fix = "name the output_dir of a study that has been started"
+        fix = "name the output_dir of a study that has started"
         raise DMTError(str(study_dir), f"holds no {STUDY_FILE} of schema {SCHEMA}", fix)
     cells: list[dict[str, Any]] = content["cells"]
     return cells
@@ -258,6 +269,7 @@ def _is_entry_finished(study_dir: Path, run: Mapping[str, Any]) -> bool:
 
 
 def _is_finished(folder: Path, stages: Sequence[str]) -> bool:
+    """Whether the results in a run's folder are complete and of these stages."""
     try:
         results = load_results(folder)
     except DMTError:
@@ -267,6 +279,7 @@ def _is_finished(folder: Path, stages: Sequence[str]) -> bool:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; empty if there is no readable one."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,8 +1,8 @@
-"""`axolotl dmt choose-k`: find the smallest replay that keeps the specialised scores.
+"""Implements `axolotl dmt choose-k`: finds the smallest k that keeps the specialised scores.
 
-Stage 1 is trained once. From its weights, a short stage 2 is trained for each value of the ladder
-until one holds. These runs are a study under `OUTPUT_DIR/dmt/choose_k`, so that a second call
-continues where the first one ended.
+Stage 1 is trained once. From its weights, a short stage 2 is trained for each value of the ladder,
+from the smallest up, until one keeps the scores. These runs are a study under
+`OUTPUT_DIR/dmt/choose_k`, so that a second call continues where the first one ended.
 """
 
 from __future__ import annotations
@@ -36,16 +36,17 @@ from axolotl_dmt.study.runner import StudyRunner, train_command
 
 
 def choose_k(path: Path, *, launcher_args: str, train: bool) -> None:
-    """Make the trials, write `OUTPUT_DIR/dmt/k.json` and print the table.
+    """Run the trials, write `OUTPUT_DIR/dmt/k.json` and print the table.
 
     Args:
         path: the path of the YAML.
-        launcher_args: added to each `axolotl train`.
-        train: train the whole of stage 2 with the chosen k afterwards, from stage 1's weights.
+        launcher_args: arguments that are added to each `axolotl train`.
+        train: whether to train the whole of stage 2 with the chosen k afterwards, from the weights
+            of stage 1.
 
     Raises:
-        DMTError: a mistake in the YAML, or a run failed.
-        SystemExit: the training of stage 2 failed; with its exit code.
+        DMTError: the YAML has a mistake, or a run failed.
+        SystemExit: the training of stage 2 failed; the code is its exit code.
     """
     raw = YamlFile.read(path).data
     config = read_config(raw.get("dmt"))
@@ -60,13 +61,13 @@ def choose_k(path: Path, *, launcher_args: str, train: bool) -> None:
         runner = StudyRunner(
             folder, jobs=1, launcher_args=launcher_args, console=console, lock=lock
         )
-        choice = _try(raw, auto, abilities_of(raw, config, auto), cells, runner)
+        choice = _run_trials(raw, auto, abilities_of(raw, config, auto), cells, runner)
     choice.save(run_folder.k_choice)
     console.print(choice_table(choice))
     console.print(choice.summary(), style=None if choice.holds else "bold red", highlight=False)
     console.print(f"  {run_folder.k_choice}", style="dim", highlight=False)
     if config.k != AUTO and not train:
-        console.print(f"  axolotl train takes it with dmt.k: {AUTO}", style="dim", highlight=False)
+        console.print(f"  set dmt.k: {AUTO} to train with it", style="dim", highlight=False)
     if train:
         _train_stage_2(raw, choice, cells[0].run, folder, launcher_args)
 
@@ -74,11 +75,12 @@ def choose_k(path: Path, *, launcher_args: str, train: bool) -> None:
 def _check(raw: Mapping[str, Any], config: DMTConfig, auto: AutoKConfig) -> None:
     """Raise DMTError for everything that `axolotl train` would refuse, before the first run."""
     if config.stages:
-        raise DMTError("dmt.stages", "hold no k to choose", "write strategy: dmt in their place")
+        raise DMTError("dmt.stages", "leave no k to choose", "use strategy: dmt instead")
     if not config.evaluates:
         raise DMTError("dmt.evaluate", "is missing: k is chosen by scores", "add tasks: [...]")
     if config.start_stage:
-        raise DMTError("dmt.start_stage", "stage 1 is trained here", "remove it")
+        problem = f"is {config.start_stage}, and choosing k starts with the training of stage 1"
+        raise DMTError("dmt.start_stage", problem, "remove it")
     _, mistakes = check_schedule({**raw, "dmt": {**raw["dmt"], "k": str(auto.ladder[0])}})
     problems = Problems(mistakes)
     problems.attempt(check_output_dir, raw)
@@ -89,12 +91,18 @@ def _check(raw: Mapping[str, Any], config: DMTConfig, auto: AutoKConfig) -> None
 def trial_cells(raw: Mapping[str, Any], config: DMTConfig, auto: AutoKConfig) -> list[Cell]:
     """Return a cell for each k, the smallest first: stage 1, which all share, and a short stage 2.
 
+    Args:
+        raw: the raw YAML.
+        config: its `dmt:` block.
+        auto: its `dmt.auto_k` block, or the defaults.
+
     Raises:
-        DMTError: the strategy has no second stage that depends on k and can start on its own.
+        DMTError: the strategy has no second stage that depends on k and starts with a fresh
+            optimiser.
     """
     base = copy.deepcopy(dict(raw))
     block = base["dmt"]
-    for key in ("k", "auto_k"):  # neither says what is trained
+    for key in ("k", "auto_k"):  # the study sets k itself
         block.pop(key, None)
     seed = config.seed if config.seed is not None else raw.get("seed")
     study = Study(
@@ -104,14 +112,14 @@ def trial_cells(raw: Mapping[str, Any], config: DMTConfig, auto: AutoKConfig) ->
         strategy=config.strategy,
         k=sorted(set(auto.ladder)),
     )
-    whole = expand(study, base)
-    last = whole[0].run
-    if len(last.chain()) != 2 or len(last.stages) != 1 or "k" not in whole[0].settings:
+    first = expand(study, base)[0]
+    last = first.run
+    if len(last.chain()) != 2 or len(last.stages) != 1 or "k" not in first.settings:
         raise DMTError(
             KEY,
-            f"auto, and strategy {config.strategy} has no second stage that depends on k and "
-            "starts with a fresh optimiser",
-            "write strategy: dmt, and no reset_optimizer: false",
+            f"auto needs a second stage that depends on k and starts with a fresh optimiser, and "
+            f"strategy {config.strategy} has none",
+            "use strategy: dmt, without reset_optimizer: false",
         )
     if auto.max_steps is not None:
         override = block.setdefault("overrides", {}).setdefault(last.stages[0], {})
@@ -126,13 +134,18 @@ def abilities_of(raw: Mapping[str, Any], config: DMTConfig, auto: AutoKConfig) -
     return tuple(auto.abilities or special)
 
 
-def _try(
+def _run_trials(
     raw: Mapping[str, Any],
     auto: AutoKConfig,
     abilities: tuple[str, ...],
     cells: Sequence[Cell],
     runner: StudyRunner,
 ) -> KChoice:
+    """Train stage 1 and the trials, the smallest k first, until one keeps the scores.
+
+    Raises:
+        DMTError: a run failed, or has no score for one of the abilities.
+    """
     stage_1 = _trained(cells[0].run.chain()[0], abilities, runner)
     trials: dict[Fraction, ScoredRun] = {}
     for cell in cells:
@@ -152,15 +165,18 @@ def _try(
 
 
 def _trained(run: StudyRun, abilities: Sequence[str], runner: StudyRunner) -> ScoredRun:
-    """Train a run unless it is trained already, and read its results."""
+    """Train a run unless it is trained already, and read its results.
+
+    Raises:
+        DMTError: the run failed, or has no score for one of the abilities.
+    """
     if not runner.folder.is_done(run):
         runner.train(run.chain())
     folder = runner.folder.of(run)
     if run.key in runner.failed:
         problem = f"{run.name} failed: {runner.failed[run.key]}"
-        raise DMTError(
-            "choose-k", problem, "repair it and start again; finished runs are not trained again"
-        )
+        fix = "fix the cause and start again; finished runs are not trained again"
+        raise DMTError("choose-k", problem, fix)
     last = load_results(folder).stages[-1]
     if last.error:
         raise DMTError("dmt.evaluate", f"{run.name} was not scored ({last.error})", f"see {folder}")
@@ -169,8 +185,8 @@ def _trained(run: StudyRun, abilities: Sequence[str], runner: StudyRunner) -> Sc
             names = ", ".join(last.scores) or "none"
             raise DMTError(
                 "dmt.auto_k.abilities",
-                f"no score is called {ability!r}",
-                f"name those that must hold; there are: {names}",
+                f"there is no score for {ability!r}",
+                f"name abilities that have a score: {names}",
             )
     return ScoredRun(
         folder=str(folder),
@@ -180,11 +196,11 @@ def _trained(run: StudyRun, abilities: Sequence[str], runner: StudyRunner) -> Sc
 
 
 def choice_table(choice: KChoice) -> Table:
-    """Return a table of stage 1 and each trial, with the loss of each ability that must hold."""
+    """Return a table of stage 1 and each trial, with the change of each score that must hold."""
     table = Table("", title="Trials of k", title_justify="left")
     for ability in choice.abilities:
         table.add_column(ability, justify="right")
-    table.add_column("within " + f"{choice.loss:g}", justify="right")
+    table.add_column(f"within {choice.loss:g}", justify="right")
     scores = choice.stage_1.scores
     table.add_row("stage 1", *(f"{scores[name].value:.3f}" for name in choice.abilities), "")
     for k, trial in choice.trials.items():
@@ -206,7 +222,11 @@ def _train_stage_2(
     folder: StudyFolder,
     launcher_args: str,
 ) -> None:
-    """Train the whole of stage 2 into the YAML's own output folder."""
+    """Train the whole of stage 2, with the YAML's own `output_dir`.
+
+    Raises:
+        SystemExit: the training failed; the code is its exit code.
+    """
     from axolotl_dmt.report.write import write_report
 
     trial_config = folder.config(trial)
@@ -216,10 +236,9 @@ def _train_stage_2(
     path = folder.root / "stage_2.yaml"
     config = {**raw, **start, "output_dir": str(run_folder.output_dir), "dmt": block}
     path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    command = [sys.executable, "-m", "axolotl.cli.main"]
-    code = subprocess.run(
-        [*command, *train_command(path, launcher_args)[1:]], check=False
-    ).returncode
+    arguments = train_command(path, launcher_args)[1:]
+    command = [sys.executable, "-m", "axolotl.cli.main", *arguments]
+    code = subprocess.run(command, check=False).returncode
     if code:
         raise SystemExit(code)
     results = load_results(run_folder.output_dir).with_baseline(choice.stage_1.scores)
@@ -228,4 +247,4 @@ def _train_stage_2(
 
 
 _START = ("base_model", "lora_model_dir", "tokenizer_config", "dataset_prepared_path")
-"""Keys that make a run start from another one's weights and use the same prepared rows."""
+"""Keys that make a run start from the weights of another and use the same prepared rows."""

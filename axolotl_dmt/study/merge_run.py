@@ -1,6 +1,6 @@
-"""A run of a study that merges the models of two stages and scores the merged model.
+"""Performs a run of a study that merges the models of two stages and scores the merged model.
 
-`python -m axolotl_dmt.study.merge_run CONFIG` reads the `config.yaml` that the study wrote. It
+`python -m axolotl_dmt.study.merge_run CONFIG` reads the `config.yaml` that the study wrote, and
 writes the same files as a training of one stage.
 """
 

@@ -1,4 +1,4 @@
-"""Train the runs of a study in processes of their own, several at a time, parents first."""
+"""Trains the runs of a study in separate processes, several at a time, parents first."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def train_command(config: Path, launcher_args: str) -> list[str]:
 
 
 def run_command(run: StudyRun, config: Path, launcher_args: str) -> list[str]:
-    """Return the command that does one run, as a user would type it."""
+    """Return the command that performs a run, as a user would type it."""
     if run.merge is not None:
         return ["python", "-m", "axolotl_dmt.study.merge_run", str(config)]
     return train_command(config, launcher_args)
@@ -39,6 +39,11 @@ def emit(folder: StudyFolder, runs: Sequence[StudyRun], launcher_args: str) -> I
     """Write the configurations of the unfinished runs and yield their commands, in waves.
 
     The runs of a wave depend only on runs of earlier waves.
+
+    Args:
+        folder: the study's folder.
+        runs: the runs of the study.
+        launcher_args: arguments that are added to each `axolotl train`.
     """
     waves: dict[int, list[StudyRun]] = {}
     for run in runs:
@@ -66,9 +71,9 @@ class StudyRunner:
         Args:
             folder: the study's folder.
             jobs: the number of runs at a time.
-            launcher_args: added to each `axolotl train`.
+            launcher_args: arguments that are added to each `axolotl train`.
             console: where progress is shown.
-            lock: the file descriptor that `locked` yields.
+            lock: the file descriptor that `folder.locked` yields.
         """
         self.folder, self.jobs, self.launcher_args = folder, jobs, launcher_args
         self.console, self.lock = console, lock
@@ -117,7 +122,7 @@ class StudyRunner:
                         self._print(self._count(done, runs), run, problem, seconds)
 
     def _train(self, run: StudyRun) -> str | None:
-        """Train one run; return what went wrong, or None."""
+        """Train one run and return why it failed, or None."""
         config = self.folder.write(run)
         log = self.folder.of(run) / LOG_FILE
         program, *arguments = run_command(run, config, self.launcher_args)
@@ -143,6 +148,7 @@ class StudyRunner:
         return f"{_failure_message(log)} (exit code {code}, see {log})"
 
     def _environment(self) -> dict[str, str]:
+        """Return the environment of a run; concurrent runs share the CPU cores equally."""
         environment = {**os.environ}
         if self.jobs > 1:
             environment.setdefault("OMP_NUM_THREADS", str(max(1, _cpus() // self.jobs)))
@@ -157,6 +163,7 @@ class StudyRunner:
         return f"[{len(done) + len(self.failed)}/{len(runs)}]"
 
     def _print(self, count: str, run: StudyRun, problem: str | None, seconds: float) -> None:
+        """Print one line on a run that has ended: its scores, or why it failed."""
         if problem:
             outcome = f"failed: {problem}"
         else:
@@ -180,11 +187,12 @@ class StudyRunner:
 
     @contextlib.contextmanager
     def _pool(self) -> Iterator[ThreadPoolExecutor]:
-        """Start a pool with a thread for each concurrent run; on an exception, stop the runs.
+        """On entry, start a pool with a thread for each concurrent run; on exit, wait for them.
 
-        SIGTERM raises SystemExit until the exit, so that it stops the runs as well.
+        On an exception the runs are stopped. In the meantime SIGTERM raises SystemExit, so that it
+        stops the runs as well.
         """
-        former = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        former_handler = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         try:
             with ThreadPoolExecutor(self.jobs) as pool:
                 try:
@@ -196,7 +204,7 @@ class StudyRunner:
                             os.killpg(process.pid, signal.SIGTERM)
                     raise
         finally:
-            signal.signal(signal.SIGTERM, former)
+            signal.signal(signal.SIGTERM, former_handler)
 
 
 def _cpus() -> int:
@@ -208,7 +216,7 @@ def _failure_message(log: Path) -> str:
     """Return axolotl-dmt's own error line from a log, else the last error, else the last line."""
     lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines()]
     for mark in ("axolotl-dmt: ", "Error", ""):
-        # when one rank of a run fails, the launcher interrupts the others
+        # When one rank of a run fails, the launcher interrupts the others.
         matching = [line for line in lines if mark in line and line and INTERRUPTED not in line]
         if matching:
             return (matching[0] if mark == "axolotl-dmt: " else matching[-1])[:300]

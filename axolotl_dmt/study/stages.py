@@ -1,4 +1,4 @@
-"""A cell's schedule written out: a strategy's stages, each domain cut down to its amount."""
+"""Writes out the schedule of a cell: its stages, with each domain reduced to its amount."""
 
 from __future__ import annotations
 
@@ -15,58 +15,59 @@ from axolotl_dmt.plan.amounts import ALL, Amount
 from axolotl_dmt.strategies import depends_on_k
 
 SCHEDULE_KEYS = ("strategy", "k", "domain", "sequence", "overrides", "stages", "start_stage")
-"""Keys of the `dmt` block that the written-out stages stand in for."""
+"""Keys of the `dmt` block that the written-out stages replace."""
 SPECIALISED = "specialised"
-"""In `amounts`: every domain that is not general."""
+"""The name in `amounts` that stands for every domain that is not general."""
 
 
 def domains_of(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The domains of a raw configuration's datasets.
+    """Return the domains of a raw configuration's datasets, in order of first appearance.
 
     Raises:
-        DMTError: there are none.
+        DMTError: there is no dataset, or one has no domain.
     """
     entries = config.get("datasets")
-    found = [
+    domains = [
         str(entry.get("domain") or "")
         for entry in (entries if isinstance(entries, list) else [])
         if isinstance(entry, Mapping)
     ]
-    if not found or not all(found):
+    if not domains or not all(domains):
         fix = "list entries such as - {path: math.jsonl, type: alpaca, domain: math}"
-        raise DMTError("datasets", "an entry has no domain, or there is none", fix)
-    return tuple(dict.fromkeys(found))
+        raise DMTError("datasets", "there is no entry, or one has no domain", fix)
+    return tuple(dict.fromkeys(domains))
 
 
 def cell_stages(
     block: dict[str, Any], domains: Sequence[str], settings: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """The stages of a cell as `dmt.stages` takes them; takes the schedule out of the block.
+    """Return the stages of a cell in the form of `dmt.stages`.
 
     Args:
-        block: the base's `dmt` block; its schedule is used where the settings give none, and is
-            removed.
-        domains: of the datasets.
-        settings: of the cell: strategy, domain, k, amount and amount.<domain> are used.
+        block: the base's `dmt` block; changed in place. Its schedule is used where the settings
+            have none, and is removed from the block.
+        domains: the domains of the datasets.
+        settings: the settings of the cell, of which strategy, domain, k, amount and amount.<domain>
+            are used.
 
     Raises:
-        DMTError: an unknown strategy or domain, or an amount that cannot be cut.
+        DMTError: a strategy or domain is unknown, or an amount cannot be applied to a stage.
     """
-    whole = {**block}
+    schedule = {**block}
     if settings.get("strategy"):
-        whole |= {name: settings[name] for name in ("strategy", "domain", "k") if name in settings}
-        if whole.get("stages"):
-            del whole["stages"]
-    config = read_config(whole)
+        schedule |= {key: settings[key] for key in ("strategy", "domain", "k") if key in settings}
+        if schedule.get("stages"):
+            del schedule["stages"]
+    config = read_config(schedule)
     if config.stages:
-        # Weights are as the base has them: their spelling is part of the digest that names a run.
-        written = [{"weights": stage.get("weights")} for stage in whole["stages"]]
+        # Weights stay as the base spells them: the spelling is part of the digest of a run.
+        base_weights = [{"weights": stage.get("weights")} for stage in schedule["stages"]]
         stages = [
             {**_plain(stage), **({"mix": stage.mix} if stage.mix else weights)}
-            for stage, weights in zip(config.stages, written, strict=True)
+            for stage, weights in zip(config.stages, base_weights, strict=True)
         ]
     else:
-        # One base serves all strategies: an override counts where a stage has its name.
+        # One base serves all strategies, so an override without a stage of its name is ignored.
         overrides = config.overrides or {}
         stages = [
             {
@@ -81,38 +82,47 @@ def cell_stages(
     amounts = _amounts(settings, domains, config.general_domains)
     for stage in stages:
         if "mix" in stage or amounts:
-            stage["mix"] = _cut(stage, amounts)
+            stage["mix"] = _reduced_mix(stage, amounts)
     return stages
 
 
 def uses_k(strategy: str | None, base: Mapping[str, Any], domain: str | None) -> bool:
-    """Whether a strategy's stages depend on k."""
-    known = registered_strategies().get(strategy or "")
-    if known is None:
+    """Whether a strategy's stages depend on k; True for an unknown strategy.
+
+    Args:
+        strategy: the name of the strategy.
+        base: the base configuration.
+        domain: the domain of the strategy `single`, if it is not that of the base.
+
+    Raises:
+        DMTError: the base has no `dmt` block or domains, or the block has a mistake.
+    """
+    registered = registered_strategies().get(strategy or "")
+    if registered is None:
         return True
     config = read_config({**_block(base), "strategy": strategy, "stages": None, "overrides": None})
     setting = strategy_setting(config, domains_of(base))
-    return depends_on_k(known, replace(setting, domain=domain or config.domain))
+    return depends_on_k(registered, replace(setting, domain=domain or config.domain))
 
 
 def _block(base: Mapping[str, Any]) -> dict[str, Any]:
     block = base.get("dmt")
     if not isinstance(block, Mapping):
-        raise DMTError("study.base", "has no dmt block", "give an Axolotl YAML with one")
+        raise DMTError("study.base", "has no dmt block", "name an Axolotl YAML with a dmt block")
     return dict(block)
 
 
 def _strategy_stages(
     config: DMTConfig, domains: Sequence[str]
 ) -> list[tuple[str, dict[str, Amount]]]:
-    known = registered_strategies()
-    strategy = known.get(config.strategy or "")
+    registered = registered_strategies()
+    strategy = registered.get(config.strategy or "")
     if strategy is None:
         problem = f"{config.strategy!r} is unknown"
-        raise DMTError("study.strategy", problem, f"known: {', '.join(known)}")
+        raise DMTError("study.strategy", problem, f"known: {', '.join(registered)}")
     setting = strategy_setting(config, domains)
     if config.k == AUTO and depends_on_k(strategy, setting):
-        raise DMTError("study.k", "the base says auto", "give the study a k, or a list of them")
+        raise DMTError("study.k", "is missing: the base has k: auto", "give the study values of k")
     return strategy_stages(strategy, setting)
 
 
@@ -124,12 +134,16 @@ def _plain(model: Any) -> dict[str, Any]:
 def _amounts(
     settings: Mapping[str, Any], domains: Sequence[str], general: Sequence[str]
 ) -> dict[str, Fraction]:
-    """Return the part of each domain that is there to be trained on, where a setting says it."""
-    found: dict[str, Fraction] = {}
+    """Return {domain: fraction that is available for training}, for domains that have a setting.
+
+    Raises:
+        DMTError: a setting names an unknown domain.
+    """
+    amounts: dict[str, Fraction] = {}
     if "amount" in settings:
-        found |= dict.fromkeys(domains, settings["amount"])
+        amounts |= dict.fromkeys(domains, settings["amount"])
     if (part := settings.get(f"amount.{SPECIALISED}")) is not None:
-        found |= {domain: part for domain in domains if domain not in general}
+        amounts |= {domain: part for domain in domains if domain not in general}
     for axis, value in settings.items():
         domain = axis.removeprefix("amount.")
         if domain == axis or (domain == SPECIALISED and SPECIALISED not in domains):
@@ -137,14 +151,18 @@ def _amounts(
         if domain not in domains:
             fix = f"known: {', '.join(domains)}, {SPECIALISED}"
             raise DMTError(f"study.amounts.{domain}", "no dataset has this domain", fix)
-        found[domain] = value
-    return found
+        amounts[domain] = value
+    return amounts
 
 
-def _cut(stage: Mapping[str, Any], amounts: Mapping[str, Fraction]) -> dict[str, Any]:
-    """A mix in which each domain is only as large as its amount: k of a quarter is k/4.
+def _reduced_mix(stage: Mapping[str, Any], amounts: Mapping[str, Fraction]) -> dict[str, Any]:
+    """Return the mix of a stage with each fraction multiplied by its domain's amount.
 
-    Every mix is spelt in one way, so that schedules which train the same are seen to be the same.
+    With a quarter of a domain available, k becomes k/4. Equal mixes are spelt equally, so that
+    schedules with the same training share their runs.
+
+    Raises:
+        DMTError: an amount of the mix is not a fraction of its domain, or no rows are left.
     """
     mix: dict[str, Any] = {}
     for domain, amount in (stage.get("mix") or {}).items():
@@ -152,17 +170,18 @@ def _cut(stage: Mapping[str, Any], amounts: Mapping[str, Fraction]) -> dict[str,
         if not part * amount.value:
             continue
         if amount.unit in ("all", "fraction"):
-            whole = part * amount.value
-            mix[domain] = (ALL if whole == 1 else Amount("fraction", whole)).to_plain()
+            fraction = part * amount.value
+            mix[domain] = (ALL if fraction == 1 else Amount("fraction", fraction)).to_plain()
         elif part == 1:
             mix[domain] = amount.to_plain()
         else:
             raise DMTError(
                 "study.amount",
-                f"stage {stage['name']} takes {amount} of {domain}, which is no fraction of it",
+                f"stage {stage['name']} takes {amount} of {domain}, which is not a fraction of it",
                 "write that mix as a fraction, or leave the amount out",
             )
     if not mix:
         problem = f"stage {stage['name']} is left without rows"
-        raise DMTError("study.amount", problem, "take some of a domain; weights cannot be cut")
+        fix = "give it a mix with a fraction above 0; amounts do not apply to weights"
+        raise DMTError("study.amount", problem, fix)
     return mix

@@ -73,21 +73,21 @@ class StackedAdapters:
         return 0 if layer.dmt_earlier_A is None else len(layer.dmt_earlier_A) // layer.r[NAME]
 
     def split(self, earlier: int) -> None:
-        """Split an adapter that was saved with earlier ones into these and the current one.
+        """Split the loaded adapter into the earlier adapters that it holds and the current one.
 
         This must happen before the optimiser is created.
 
         Args:
-            earlier: number of earlier adapters that it holds.
+            earlier: number of earlier adapters that the loaded one holds.
         """
         for layer in self.layers.values():
             rank = layer.r[NAME] // (earlier + 1)
-            low, high = layer.lora_A[NAME], layer.lora_B[NAME]
-            a, b = low.weight.detach(), high.weight.detach()
-            _keep(layer, a[:-rank], b[:, :-rank])
-            low.weight = nn.Parameter(a[-rank:].clone())
-            high.weight = nn.Parameter(b[:, -rank:].clone())
-            low.out_features = high.in_features = layer.r[NAME] = rank
+            down, up = layer.lora_A[NAME], layer.lora_B[NAME]
+            a, b = down.weight.detach(), up.weight.detach()
+            _set_earlier(layer, a[:-rank], b[:, :-rank])
+            down.weight = nn.Parameter(a[-rank:].clone())
+            up.weight = nn.Parameter(b[:, -rank:].clone())
+            down.out_features = up.in_features = layer.r[NAME] = rank
             layer.lora_alpha[NAME] /= earlier + 1
         configs = self.model.peft_config
         configs[NAME] = _resized(configs[NAME], Fraction(1, earlier + 1))
@@ -104,7 +104,7 @@ class StackedAdapters:
         with torch.no_grad(), torch.random.fork_rng():
             torch.manual_seed(derive_key(seed, "adapter", left) % 2**63)
             for layer in self.layers.values():
-                _keep(layer, *_joined(layer))
+                _set_earlier(layer, *_joined(layer))
                 layer.reset_lora_parameters(NAME, True)
 
     def save(self, save_directory: str | os.PathLike[str], **options: Any) -> None:
@@ -136,7 +136,7 @@ class StackedAdapters:
                 current_a.copy_(a[earlier:])
                 current_b.copy_(b[:, earlier:])
                 if earlier:
-                    _keep(layer, a[:earlier].to(current_a), b[:, :earlier].to(current_b))
+                    _set_earlier(layer, a[:earlier].to(current_a), b[:, :earlier].to(current_b))
 
 
 def stacked_adapters(
@@ -188,30 +188,30 @@ def _joined(layer: Any) -> tuple[Tensor, Tensor]:
     return torch.cat([layer.dmt_earlier_A, a]), torch.cat([layer.dmt_earlier_B, b], dim=1)
 
 
-def _keep(layer: Any, a: Tensor, b: Tensor) -> None:
-    """Make copies of these matrices the layer's earlier adapters."""
-    # Buffers move with the model; non-persistent ones are in no state dict.
+def _set_earlier(layer: Any, a: Tensor, b: Tensor) -> None:
+    """Store copies of these matrices as the earlier adapters of the layer."""
+    # Buffers move with the model; those that are not persistent are left out of the state dict.
     for name, tensor in (("dmt_earlier_A", a), ("dmt_earlier_B", b)):
         delattr(layer, name)
         layer.register_buffer(name, tensor.detach().clone(), persistent=False)
 
 
 def _add_earlier(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-    """Add the earlier adapters to the output of a LoRA layer; its forward hook."""
+    """Add the earlier adapters to the output of a LoRA layer, as its forward hook."""
     a, b = layer.dmt_earlier_A, layer.dmt_earlier_B
     if a is None:
         return None
-    low = nn.functional.linear(inputs[0].to(a.dtype), a)
-    added = nn.functional.linear(low, b) * layer.scaling[NAME]
+    projected = nn.functional.linear(inputs[0].to(a.dtype), a)
+    added = nn.functional.linear(projected, b) * layer.scaling[NAME]
     total: Tensor = output + added.to(output.dtype)
     return total
 
 
 def _resized(config: Any, times: Fraction) -> Any:
     """Return the configuration with a multiple of the rank and the same scaling, alpha / r."""
-    other = copy.deepcopy(config)
-    other.r, other.lora_alpha = int(times * config.r), int(times * config.lora_alpha)
+    resized = copy.deepcopy(config)
+    resized.r, resized.lora_alpha = int(times * config.r), int(times * config.lora_alpha)
     for name in ("rank_pattern", "alpha_pattern"):
         pattern = getattr(config, name) or {}
-        setattr(other, name, {key: int(times * value) for key, value in pattern.items()})
-    return other
+        setattr(resized, name, {key: int(times * value) for key, value in pattern.items()})
+    return resized

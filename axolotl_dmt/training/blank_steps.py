@@ -1,4 +1,4 @@
-"""The optimiser steps that are padded with blank rows, and how their losses are weighted."""
+"""Finds the optimiser steps that are padded with blank rows, and the weights of their losses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ class BlankStep:
 
 
 def steps_with_blanks(plan: TrainingPlan, accumulation: int, ranks: int) -> dict[int, BlankStep]:
-    """Return the steps that hold blank micro batches; only a stage's last step can be one.
+    """Return {step: its weights} for the steps that hold blank micro batches.
+
+    Only the last step of a stage can be one.
 
     Args:
         plan: the plan.

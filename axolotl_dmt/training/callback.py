@@ -20,7 +20,7 @@ from axolotl_dmt.config.args import DMTConfig, EverySteps
 from axolotl_dmt.errors import one_clear_error
 from axolotl_dmt.evaluation.live import held_out_losses, score_live_model
 from axolotl_dmt.evaluation.saved import score_in_subprocess
-from axolotl_dmt.evaluation.scores import Evaluation, described
+from axolotl_dmt.evaluation.scores import Evaluation, error_text
 from axolotl_dmt.evaluation.tasks import Tasks
 from axolotl_dmt.hooks.calls import call_stage_hook
 from axolotl_dmt.hookspecs import StageContext
@@ -134,7 +134,7 @@ class StageCallback(TrainerCallback, ExportableState):
     ) -> TrainerControl:
         """At a stage's last step, save and score the model, then prepare the next stage.
 
-        The optimiser state is reset, and a fresh adapter started, where the next stage says so.
+        Where the next stage asks for it, the optimiser state is reset and a fresh adapter started.
         """
         step = state.global_step
         stage = self.plan.stages[self.plan.stage_at(step - 1)]
@@ -189,7 +189,7 @@ class StageCallback(TrainerCallback, ExportableState):
         model = self.trainer.model
         adapter = hasattr(model, "peft_config")
         parameters = [p for p in model.parameters() if p.requires_grad or not adapter]
-        # Without a limit all checkpoints are kept; one at each stage's end is certain.
+        # Without a limit all checkpoints are kept, of which there is at least one for each stage.
         limit = args.save_total_limit or len(self.plan.stages)
         return disk_use(
             Path(args.output_dir),
@@ -214,6 +214,7 @@ class StageCallback(TrainerCallback, ExportableState):
         return final
 
     def _held_out_losses(self) -> dict[str, float]:
+        """Return the losses on held-out rows, without losing the trainer's log of this step."""
         with self._log_still_due():
             return held_out_losses(self.trainer)
 
@@ -221,13 +222,14 @@ class StageCallback(TrainerCallback, ExportableState):
     def _log_still_due(self) -> Iterator[None]:
         """On exit, restore `should_log`, which logging clears.
 
-        The trainer would otherwise not log the loss of the present step.
+        The trainer would otherwise not log the loss of the current step.
         """
         should_log = self.trainer.control.should_log
         yield
         self.trainer.control.should_log = should_log
 
     def _score(self, stage: StagePlan, folder: Path, losses: Mapping[str, float]) -> None:
+        """Record the end of a stage, with scores where `dmt.evaluate.when` asks for them."""
         when = self.config.evaluate.when if self.config.evaluate else "never"
         last = stage.index + 1 == len(self.plan.stages)
         if self.tasks is None or when == "never" or (when == "end" and not last):
@@ -261,11 +263,12 @@ class StageCallback(TrainerCallback, ExportableState):
             try:
                 evaluation = score_in_subprocess(folder, self.tasks.config)
             except OSError as error:
-                evaluation = Evaluation(error=described(error))
+                evaluation = Evaluation(error=error_text(error))
         shared: Evaluation = self.ranks.from_first(evaluation)
         return shared
 
     def _due_between(self, step: int) -> bool:
+        """Whether `when: {every_steps: n}` asks for an evaluation after this step."""
         when = self.config.evaluate.when if self.config.evaluate else None
         return (
             self.tasks is not None and isinstance(when, EverySteps) and step % when.every_steps == 0
@@ -273,7 +276,7 @@ class StageCallback(TrainerCallback, ExportableState):
 
 
 def _size(parameter: Any) -> int:
-    """Return the number of values; ZeRO-3 empties the parameter and keeps the number beside it."""
+    """Return the number of values; under ZeRO-3 the tensor is empty and `ds_numel` holds it."""
     return int(getattr(parameter, "ds_numel", parameter.numel()))
 
 
@@ -293,7 +296,7 @@ def _whole_weights(accelerator: Any) -> Iterator[None]:
 
 
 def _name_architecture(file: Path) -> None:
-    """Restore the model's class name, which FSDP changes and by which vLLM finds the class."""
+    """Restore the model's class name in `config.json`: FSDP changes it, and vLLM looks it up."""
     if not file.is_file():  # an adapter
         return
     config = json.loads(file.read_text(encoding="utf-8"))

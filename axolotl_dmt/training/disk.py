@@ -1,4 +1,4 @@
-"""Estimates before a run how much disk space it will need."""
+"""Estimates how much disk space a run will need, before it starts."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class DiskUse:
-    """The most disk space that a run needs at any time, in bytes.
+    """The largest amount of disk space that a run needs at any time.
 
     Attributes:
-        stages: for the model of each stage and the final model.
-        checkpoints: for all checkpoints that are kept at a time, and the one that is being written.
-        free: available on the disk of the output folder.
+        stages: bytes of the models of all stages and the final model.
+        checkpoints: bytes of the checkpoints that are kept and of the one that is being written.
+        free: bytes available on the disk of the output folder.
     """
 
     stages: int
@@ -28,7 +28,7 @@ class DiskUse:
 
     @property
     def fits(self) -> bool:
-        """Whether the free space is enough."""
+        """Whether the free space is sufficient."""
         return self.total <= self.free
 
     def __str__(self) -> str:

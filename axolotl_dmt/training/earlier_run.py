@@ -1,4 +1,4 @@
-"""A new run sets aside what an earlier run left in its output folder."""
+"""Sets aside the files of an earlier run when a new run starts in the same output folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from axolotl_dmt.results.folder import RunFolder
 
 
 def set_aside(output_dir: Path, *, with_checkpoints: bool) -> Path | None:
-    """Move what an earlier run left into a new folder, which is laid out like an output folder.
+    """Move the files of an earlier run to a new folder, which is laid out like an output folder.
 
     The model in the output folder itself is Axolotl's and stays until the new run replaces it; the
     same weights are in the folder of the last stage, which is moved.
@@ -27,7 +27,7 @@ def set_aside(output_dir: Path, *, with_checkpoints: bool) -> Path | None:
     run = RunFolder(output_dir)
     paths = [path for path in _products(run) if path.exists()]
     paths += run.checkpoints() if with_checkpoints else []
-    if _is_ours(run.model_card):
+    if _has_our_section(run.model_card):
         paths.append(run.model_card)
     if not paths:
         return None
@@ -41,6 +41,7 @@ def set_aside(output_dir: Path, *, with_checkpoints: bool) -> Path | None:
 
 
 def _products(run: RunFolder) -> tuple[Path, ...]:
+    """Return the paths of everything that a run writes, except checkpoints and the model card."""
     # Not k.json, the trials of k or row_losses.parquet: the YAML of the new run may read them.
     return (
         run.results,
@@ -54,12 +55,13 @@ def _products(run: RunFolder) -> tuple[Path, ...]:
     )
 
 
-def _is_ours(card: Path) -> bool:
+def _has_our_section(card: Path) -> bool:
+    """Whether a model card has the section that a run of this plugin adds."""
     return card.is_file() and START in card.read_text(encoding="utf-8", errors="replace")
 
 
 def take_next_plan(output_dir: Path) -> None:
-    """Move the files of `plan.next` to `plan`, file by file: arrays that are in use stay valid.
+    """Move the files of `plan.next` to `plan`, one by one, so that memory-mapped arrays stay valid.
 
     Args:
         output_dir: the `output_dir` of the run that starts to train.

@@ -1,4 +1,4 @@
-"""The software and hardware of a run: the check of Axolotl's version, and what results record."""
+"""Checks the version of Axolotl, and describes the software and hardware of a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_axolotl() -> None:
     """Refuse an Axolotl outside the tested range.
 
     Raises:
-        DMTError: with the installed version and what to install.
+        DMTError: the installed version is not in that range.
     """
     installed = version("axolotl")
     if not AXOLOTL.contains(installed, prereleases=True):
@@ -51,7 +51,8 @@ def hardware(ranks: int) -> dict[str, str]:
         ranks: number of processes that train together, over all hosts.
 
     Returns:
-        {"gpu", "cuda", "cpu", "ranks": description}; without a CUDA GPU the first two are missing.
+        {part: description} with the parts "gpu", "cuda", "cpu" and "ranks"; the first two are
+        missing without a CUDA GPU.
     """
     import torch
 

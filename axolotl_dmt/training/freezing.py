@@ -1,4 +1,4 @@
-"""Freezes parameters in the stages that say so, and unfreezes them afterwards."""
+"""Freezes parameters in the stages that set `freeze`, and unfreezes them afterwards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Freezer:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        """Record the parameters that are trained where nothing is frozen.
+        """Record the parameters that are trained in stages without `freeze`.
 
         Args:
             model: the unwrapped model, before the first step.

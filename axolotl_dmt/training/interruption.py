@@ -1,4 +1,4 @@
-"""The one line that Ctrl-C or a SIGTERM prints during training."""
+"""Prints one line when Ctrl-C or SIGTERM interrupts a training: what is kept, how to continue."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from axolotl_dmt.training.resume import read_state
 INTERRUPTED = "axolotl-dmt: interrupted by"
 
 MakeMessage = Callable[[signal.Signals], str]
-"""Makes the line from the signal."""
+"""A function that returns the line to print for a signal."""
 
 _DEFAULT_HANDLERS: dict[int, Any] = {
     signal.SIGINT: signal.default_int_handler,
@@ -57,10 +57,10 @@ def interruption_message(trainer: Any, plan: TrainingPlan, signum: signal.Signal
 
 @contextlib.contextmanager
 def line_on_signal(make_message: MakeMessage | None) -> Iterator[None]:
-    """On entry, let SIGINT and SIGTERM print a line before their usual effect; on exit, undo that.
+    """On entry, make SIGINT and SIGTERM print a line before their usual effect; undo it on exit.
 
-    Only the exit code differs: a handler that ends the process with code 0, as Axolotl's does after
-    it has saved the model, ends it with 128 + signal instead.
+    Apart from the line, only the exit code differs: where a handler would end the process with code
+    0, as Axolotl's does after it has saved the model, the code is 128 + signal.
 
     Args:
         make_message: makes the line; None on ranks that print none.

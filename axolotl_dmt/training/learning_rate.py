@@ -1,4 +1,4 @@
-"""The learning rate of all stages, composed from one curve per stage."""
+"""Composes the learning rate of a run from one curve per stage."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ from axolotl_dmt.plan.training_plan import StagePlan, TrainingPlan
 
 def composed_scheduler(plan: TrainingPlan, trainer: Any, optimizer: Any) -> LambdaLR:
     """Return one scheduler that follows each stage's own curve, stage after stage.
+
+    Args:
+        plan: the plan.
+        trainer: the trainer that follows the plan.
+        optimizer: the optimiser whose learning rate is scheduled.
 
     Raises:
         DMTError: the trainer does not accept a stage's scheduler.
@@ -63,13 +68,13 @@ def stage_curve(stage: StagePlan, trainer: Any) -> NDArray[np.float64]:
 
 @contextlib.contextmanager
 def _arguments_of_stage(stage: StagePlan, trainer: Any) -> Iterator[None]:
-    """Give the trainer the stage's arguments and no scheduler; on exit, restore its own.
+    """On entry, give the trainer the stage's arguments and no scheduler; on exit, restore its own.
 
     Raises:
-        ValueError: transformers does not know the scheduler.
+        ValueError: transformers has no scheduler of that name.
     """
     name = str(stage.settings.lr_scheduler)
-    # Axolotl's own schedulers go by another argument, as Axolotl's trainer builder sets it.
+    # Axolotl's own schedulers are chosen by another argument, which its trainer builder sets.
     alternate = name if name in AXOLOTLS_SCHEDULERS else None
     trainers_own = trainer.args, trainer.lr_scheduler
     args = copy.copy(trainer.args)

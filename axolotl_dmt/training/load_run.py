@@ -1,4 +1,8 @@
-"""A run without its training: the YAML through Axolotl's own loading, its rows and its plan."""
+"""Loads a YAML as `axolotl train` does, and compiles its plan, without training.
+
+For commands that inspect a run: `load_run` checks the YAML, and `compile_from_yaml` also loads the
+rows and compiles the plan.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledRun:
-    """A run whose plan was compiled to be looked at.
+    """A run whose plan is compiled for inspection, not for training.
 
     Attributes:
         run: the checked run.
@@ -36,8 +40,13 @@ class CompiledRun:
 def compile_from_yaml(config: str) -> CompiledRun:
     """Compile the plan that `axolotl train` would follow.
 
+    Args:
+        config: the path of the YAML.
+
     Raises:
-        DMTError: the YAML has no `dmt:` block, or a mistake.
+        DMTError: the YAML has no `dmt:` block, the base model cannot be loaded, or the rows reveal
+            a mistake.
+        SystemExit: with code 2 after the mistakes in the YAML were printed.
     """
     cfg, run = load_run(config)
     from axolotl_dmt.training.pool import unprepared
@@ -62,7 +71,7 @@ def load_run(config: str, **changes: Any) -> tuple[Any, Run]:
         DMTError: the YAML has no `dmt:` block, or the base model cannot be loaded.
         SystemExit: with code 2 after the mistakes in the YAML were printed.
     """
-    raw = YamlFile.read(config).data  # reports in one line what is not YAML at all
+    raw = YamlFile.read(config).data  # reports a file that is not YAML in one line
     block = changes.get("dmt", raw.get("dmt"))
     if isinstance(block, dict) and block.get("k") == AUTO:
         changes["dmt"] = {**block, "k_file": str(RunFolder.of_config(raw).k_choice)}
@@ -71,8 +80,8 @@ def load_run(config: str, **changes: Any) -> tuple[Any, Run]:
 
     from axolotl_dmt.training.run import Run
 
-    # Axolotl empties debug.log in its output folder, which may be the folder of a finished run:
-    # nothing may be written there for a plan that is only looked at.
+    # Axolotl empties debug.log in its output folder, which may be the folder of a finished run.
+    # Inspecting a plan must not write there.
     scratch_folder = tempfile.TemporaryDirectory(prefix="axolotl-dmt-")
     base = {"base_model": raw.get("base_model")}
     with scratch_folder as scratch, explain_load_errors(base):

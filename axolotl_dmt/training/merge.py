@@ -53,19 +53,19 @@ def merge_stages(
     if to.exists():
         raise DMTError("--to", f"{to} exists and is not overwritten", "name a new folder")
     first, second = (_folder(output_dir, name) for name in stages)
-    places, others = _weight_map(first), _weight_map(second)
-    if places.keys() != others.keys():
-        lone = min(places.keys() ^ others.keys())
-        raise DMTError("--stages", f"only one of the models has the tensor {lone}", _FIX)
+    first_files, second_files = _weight_map(first), _weight_map(second)
+    if first_files.keys() != second_files.keys():
+        unmatched = min(first_files.keys() ^ second_files.keys())
+        raise DMTError("--stages", f"only one of the models has the tensor {unmatched}", _FIX)
     to.parent.mkdir(parents=True, exist_ok=True)
     with replacing(to) as partial:
         partial.mkdir()
-        for shard in sorted(set(places.values())):
-            names = [name for name, place in places.items() if place == shard]
+        for shard in sorted(set(first_files.values())):
+            names = [name for name, file in first_files.items() if file == shard]
             merged = {}
             with safe_open(first / shard, framework="pt") as source:
                 for name in names:
-                    with safe_open(second / others[name], framework="pt") as other:
+                    with safe_open(second / second_files[name], framework="pt") as other:
                         pair = source.get_tensor(name), other.get_tensor(name)
                     merged[name] = merge_tensors(name, *pair, method=method, weight=weight)
             save_file(merged, partial / shard, metadata={"format": "pt"})
@@ -77,10 +77,17 @@ def merge_stages(
 def merge_tensors(
     name: str, first: torch.Tensor, second: torch.Tensor, *, method: str, weight: float
 ) -> torch.Tensor:
-    """Combine two tensors of one shape; the result has the first's data type.
+    """Combine two tensors of the same shape; the result has the data type of the first.
 
     Integer tensors must be equal. SLERP falls back to linear where the arc is undefined: for a
     tensor of zeros, and for two tensors of the same or opposite direction.
+
+    Args:
+        name: the tensor's name, for the error.
+        first: the tensor of the first model.
+        second: the tensor of the second model.
+        method: "linear" or "slerp".
+        weight: the weight of `second`, from 0 to 1.
 
     Raises:
         DMTError: the shapes differ, or integer tensors do.
@@ -93,22 +100,22 @@ def merge_tensors(
             raise DMTError("--stages", f"the integers of {name} differ", _FIX)
         return first
     a, b = first.float(), second.float()
-    near, far = 1 - weight, weight
+    first_weight, second_weight = 1 - weight, weight
     if method == "slerp":
         length = float(a.norm() * b.norm())
         cosine = torch.tensor(float((a * b).sum()) / length if length else 1.0)
         if abs(cosine) < 1 - 1e-6:
             angle = torch.acos(cosine)
-            near = float(torch.sin((1 - weight) * angle) / torch.sin(angle))
-            far = float(torch.sin(weight * angle) / torch.sin(angle))
-    return (near * a + far * b).to(first.dtype).contiguous()
+            first_weight = float(torch.sin((1 - weight) * angle) / torch.sin(angle))
+            second_weight = float(torch.sin(weight * angle) / torch.sin(angle))
+    return (first_weight * a + second_weight * b).to(first.dtype).contiguous()
 
 
 def _folder(output_dir: Path, name: str) -> Path:
     """Return the folder of a stage's model, or the folder of that name.
 
     Raises:
-        DMTError: there is neither, or the folder holds an adapter.
+        DMTError: there is no such stage or folder, or the folder holds an adapter.
     """
     names = [stage.name for stage in load_results(output_dir).stages]
     is_stage = name in names
@@ -128,7 +135,7 @@ def _folder(output_dir: Path, name: str) -> Path:
 
 
 def _weight_map(folder: Path) -> Mapping[str, str]:
-    """Return {tensor: file that holds it}.
+    """Return {tensor: name of the file that holds it}.
 
     Raises:
         DMTError: the folder holds no readable safetensors.

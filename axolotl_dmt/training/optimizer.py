@@ -1,4 +1,4 @@
-"""What a stage boundary changes in the optimiser: its state and its weight decay."""
+"""Changes the optimiser at a stage boundary: resets its state and sets its weight decay."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from typing import Any
 
 
 def set_weight_decay(trainer: Any, decay: float) -> None:
-    """Change the weight decay of the parameters that have any; biases and norms stay without."""
+    """Change the weight decay of the parameters that have any; biases and norms stay without it.
+
+    Args:
+        trainer: the trainer whose optimiser is changed.
+        decay: the new weight decay.
+    """
     groups = trainer.optimizer.param_groups
-    # Under DeepSpeed with an optimiser of its own, the trainer made none: one group, all decays.
+    # Where DeepSpeed creates the optimiser, the trainer does not: one group, and all of it decays.
     for group, decays in zip(groups, trainer.dmt_decaying or [True] * len(groups), strict=True):
         if decays:
             group["weight_decay"] = decay
@@ -22,20 +27,20 @@ def reset_optimizer(optimizer: Any) -> None:
     references to them.
 
     Args:
-        optimizer: one of `raw_checks.RESETTABLE`, with or without the wrappers of accelerate and
-            DeepSpeed.
+        optimizer: one of `checks.axolotl_keys.RESETTABLE`, with or without the wrappers of
+            accelerate and DeepSpeed.
     """
     for inner in _innermost(optimizer):
         for state in inner.state.values():
             for name, value in state.items():
                 if hasattr(value, "zero_"):
                     value.zero_()
-                elif isinstance(value, (int, float)):  # DeepSpeed's own Adams count in Python
+                elif isinstance(value, (int, float)):  # the step counts of DeepSpeed's own Adams
                     state[name] = type(value)(0)
 
 
 def _innermost(optimizer: Any) -> Iterator[Any]:
-    """Yield the optimisers that hold the moments: under ZeRO a wrapper holds the fp32 weights."""
+    """Yield the optimisers that hold the moments, without the wrappers of accelerate and ZeRO."""
     inner = getattr(optimizer, "optimizer", None)
     if inner is None:
         yield optimizer

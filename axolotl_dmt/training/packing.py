@@ -1,4 +1,4 @@
-"""Axolotl's sample packing, for a plan that packs rows stage by stage."""
+"""Provides Axolotl's sample packing to the plan, which packs rows stage by stage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from axolotl_dmt.plan.inputs import Packing
 
 
 def packing(cfg: DictDefault) -> Packing:
-    """Return Axolotl's way of packing rows, by which the plan packs them stage by stage.
+    """Return how Axolotl packs rows under a configuration.
 
     Args:
         cfg: Axolotl's validated configuration with `sample_packing: true`.

@@ -1,4 +1,4 @@
-"""Loads the datasets of all domains, by Axolotl's own loaders and caches, into one pool of rows.
+"""Loads the datasets of all domains into one pool of rows, with Axolotl's own loaders and caches.
 
 Each dataset of the YAML is prepared separately, so that its cache does not depend on the schedule:
 after `axolotl preprocess`, a run with another k, strategy or seed tokenises nothing.
@@ -39,7 +39,7 @@ from axolotl_dmt.training.tokenised_rows import (
 )
 
 UNREADABLE = (OSError, ValueError, KeyError, StopIteration, DatasetGenerationError)
-"""What loading raises for a dataset that is missing, empty, broken or of another shape."""
+"""What loading raises for a dataset that is missing, empty, broken or of an unexpected format."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +48,8 @@ class RowPool:
 
     Attributes:
         dataset: the rows, as `layout` describes.
-        domains: what the plan needs to know of each domain, in the order of the dataset.
-        held_out: the held-out rows by domain, and Axolotl's `test_datasets` under "test".
+        domains: what the plan needs to know about each domain, in the order of the dataset.
+        held_out: {domain: its held-out rows}, and Axolotl's `test_datasets` under "test".
     """
 
     dataset: Dataset
@@ -71,7 +71,7 @@ class RowPool:
         Args:
             recorded: the losses.
             domains: the domains that need losses.
-            path: the file that the losses were read from, for the error.
+            path: the file that the losses were read from, for error messages.
 
         Raises:
             DMTError: the losses were measured on other rows.
@@ -104,8 +104,9 @@ class _Part:
         entry: the dataset's entry in the YAML.
         rows: the rows to train on.
         remasked: the same rows with the inputs masked differently, where a stage needs them.
-        numbers: the numbers of the rows within the prepared dataset; None for all of them.
-        prepared: number of prepared rows, the held-out rows included.
+        numbers: the number of each row within the prepared dataset, shape (rows,); None if no row
+            is held out.
+        prepared: number of prepared rows, including the held-out rows.
     """
 
     entry: DictDefault
@@ -143,8 +144,8 @@ def load_pool(
         seed: chooses the held-out rows.
 
     Raises:
-        DMTError: a dataset is neither prepared nor readable, has no rows, has no more rows than
-            are held out, or cannot be masked differently.
+        DMTError: a dataset is neither prepared nor readable, has no rows, has too few rows to hold
+            some out, or cannot be masked differently.
     """
     missing = {error.key: error for error in missing_files(cfg)}
     if errors := [missing[key] for key in (unprepared(cfg) if missing else ()) if key in missing]:
@@ -155,32 +156,34 @@ def load_pool(
     prepared: dict[str, list[_Part]] = {}
     held_out: dict[str, Dataset] = {}
     for index, (entry, domain) in enumerate(zip(cfg.datasets, dataset_domains, strict=True)):
-        one = _config_of_one_dataset(cfg, entry, with_test_datasets=index == 0)
-        rows, tests = _prepare(one, index, tokenizer, processor)
+        single = _config_of_one_dataset(cfg, entry, with_test_datasets=index == 0)
+        rows, tests = _prepare(single, index, tokenizer, processor)
         if tests is not None:
             held_out["test"] = tests
-        other = None
+        remasked_rows = None
         if stage := (remasked or {}).get(domain):
-            one.test_datasets, one.train_on_inputs = None, not cfg.train_on_inputs
-            other, _ = _prepare(one, index, tokenizer, processor)
-            check_masking(rows, other, one, entry, stage)
-        part = _Part(entry=entry, rows=rows, remasked=other, numbers=None, prepared=len(rows))
+            single.test_datasets, single.train_on_inputs = None, not cfg.train_on_inputs
+            remasked_rows, _ = _prepare(single, index, tokenizer, processor)
+            check_masking(rows, remasked_rows, single, entry, stage)
+        part = _Part(
+            entry=entry, rows=rows, remasked=remasked_rows, numbers=None, prepared=len(rows)
+        )
         prepared.setdefault(domain, []).append(part)
 
     shared = set.intersection(
         *(set(part.rows.column_names) for group in prepared.values() for part in group)
     )
-    domains, ordered, again = [], [], []
+    domains, all_rows, all_remasked = [], [], []
     for name, parts in prepared.items():
         if count := (val_rows or {}).get(name, 0):
             parts, held_out[name] = _hold_out(name, parts, count, seed)
-        ordered += [_only(part.rows, shared) for part in parts]
-        again += [_only(part.remasked or part.rows, shared) for part in parts]
+        all_rows += [_only(part.rows, shared) for part in parts]
+        all_remasked += [_only(part.remasked or part.rows, shared) for part in parts]
         domains.append(_domain(cfg, name, parts, (columns or {}).get(name, ())))
     lengths = np.concatenate([domain.lengths for domain in domains])
-    rows = concatenate_datasets(ordered)
+    rows = concatenate_datasets(all_rows)
     blank = _blank_row(rows, int(lengths.argmin()))
-    arranged = layout_of(domains).arrange([rows], blank, again if remasked else ())
+    arranged = layout_of(domains).arrange([rows], blank, all_remasked if remasked else ())
     dataset = concatenate_datasets(arranged)
     return RowPool(dataset=dataset, domains=tuple(domains), held_out=held_out)
 
@@ -188,7 +191,7 @@ def load_pool(
 def _prepare(
     cfg: DictDefault, index: int, tokenizer: Any, processor: Any
 ) -> tuple[Dataset, Dataset | None]:
-    """Return the rows of a configuration's one dataset, and those of its test datasets.
+    """Return the rows of a configuration's only dataset, and those of its test datasets.
 
     Raises:
         DMTError: the dataset cannot be read or tokenised, or has no rows.
@@ -213,27 +216,28 @@ def _prepare(
 
 
 def check_masking(
-    rows: Dataset, other: Dataset, cfg: DictDefault, entry: DictDefault, stage: str
+    rows: Dataset, remasked: Dataset, cfg: DictDefault, entry: DictDefault, stage: str
 ) -> None:
     """Refuse a dataset whose inputs cannot be masked differently, row by row.
 
     Args:
         rows: the dataset prepared with Axolotl's `train_on_inputs`.
-        other: the same dataset prepared with the opposite setting.
-        cfg: the configuration that `other` was prepared with.
+        remasked: the same dataset prepared with the opposite setting.
+        cfg: the configuration that `remasked` was prepared with.
         entry: the dataset's entry in the YAML.
         stage: name of the stage that masks the inputs differently.
 
     Raises:
-        DMTError: the tokens differ, or the same tokens are trained on.
+        DMTError: the two differ in their tokens, or do not differ in the tokens that are trained
+            on.
     """
     key, fix = f"train_on_inputs (stage {stage})", "remove it from the stage"
-    tokens = [arrow_column(part, "input_ids") for part in (rows, other)]
+    tokens = [arrow_column(part, "input_ids") for part in (rows, remasked)]
     if not tokens[0].equals(tokens[1]):
-        problem = f"changes the rows of {entry.path} ({len(rows)} without it, {len(other)} with it)"
-        raise DMTError(key, problem, fix)
-    before, after = trained_counts(rows), trained_counts(other)
-    everything = cfg.train_on_inputs and np.array_equal(after, token_counts(other))
+        counts = f"{len(rows)} without it, {len(remasked)} with it"
+        raise DMTError(key, f"changes the rows of {entry.path} ({counts})", fix)
+    before, after = trained_counts(rows), trained_counts(remasked)
+    everything = cfg.train_on_inputs and np.array_equal(after, token_counts(remasked))
     if np.array_equal(before, after) and not everything:
         kind = entry.type if isinstance(entry.type, str) else "its type"
         problem = f"changes nothing for {entry.path}: {kind} decides which tokens are trained"
@@ -241,7 +245,7 @@ def check_masking(
 
 
 def unprepared(cfg: DictDefault) -> dict[str, str]:
-    """Return {key: path} of the datasets that are not in Axolotl's cache of prepared ones yet.
+    """Return {YAML key: path} of the datasets that Axolotl's cache does not hold yet.
 
     Raises:
         DMTError: the tokenizer cannot be loaded.
@@ -250,9 +254,9 @@ def unprepared(cfg: DictDefault) -> dict[str, str]:
         name = load_tokenizer(cfg).name_or_path
     missing = {}
     for index, entry in enumerate(cfg.datasets):
-        one = _config_of_one_dataset(cfg, entry, with_test_datasets=False)
-        digest = generate_dataset_hash_from_config(one, one.datasets, name)
-        if not any(get_prepared_dataset_path(one, digest).glob("*")):
+        single = _config_of_one_dataset(cfg, entry, with_test_datasets=False)
+        digest = generate_dataset_hash_from_config(single, single.datasets, name)
+        if not any(get_prepared_dataset_path(single, digest).glob("*")):
             missing[f"datasets[{index}].path"] = str(entry["path"])
     return missing
 
@@ -260,7 +264,7 @@ def unprepared(cfg: DictDefault) -> dict[str, str]:
 def _hold_out(
     domain: str, parts: Sequence[_Part], count: int, seed: int
 ) -> tuple[list[_Part], Dataset]:
-    """Split random rows off a domain, drawn from all its datasets together.
+    """Hold out random rows of a domain, drawn from all its datasets together.
 
     Returns:
         The parts without the held-out rows, and the held-out rows.
@@ -280,17 +284,18 @@ def _hold_out(
     is_held_out[order] = True
     remaining, held_out, start = [], [], 0
     for part, size in zip(parts, sizes, strict=True):
-        of_part = is_held_out[start : start + size]
+        mask = is_held_out[start : start + size]
         start += size
-        numbers = np.flatnonzero(~of_part)
-        other = part.remasked and part.remasked.select(numbers)
+        numbers = np.flatnonzero(~mask)
+        remasked = part.remasked and part.remasked.select(numbers)
         rows = part.rows.select(numbers)
-        remaining.append(replace(part, rows=rows, remasked=other, numbers=numbers))
-        held_out.append(part.rows.select(np.flatnonzero(of_part)))
+        remaining.append(replace(part, rows=rows, remasked=remasked, numbers=numbers))
+        held_out.append(part.rows.select(np.flatnonzero(mask)))
     return [part for part in remaining if len(part.rows)], concatenate_datasets(held_out)
 
 
 def _domain(cfg: DictDefault, name: str, parts: Sequence[_Part], columns: Sequence[str]) -> Domain:
+    """Return what the plan needs to know about a domain, with these score columns."""
     whole = all(part.numbers is None for part in parts)
     return Domain(
         name=name,
@@ -312,22 +317,23 @@ def _domain(cfg: DictDefault, name: str, parts: Sequence[_Part], columns: Sequen
 def _config_of_one_dataset(
     cfg: DictDefault, entry: DictDefault, *, with_test_datasets: bool
 ) -> DictDefault:
-    one = DictDefault({**cfg, "datasets": [entry]})
+    """Return the configuration with this dataset only, and its rows in the order of the source."""
+    single = DictDefault({**cfg, "datasets": [entry]})
     # The plan orders, splits and repeats rows; the cache must hold them in the source's order.
-    one.shuffle_merged_datasets = False
-    one.shuffle_before_merging_datasets = False
-    one.val_set_size = 0
+    single.shuffle_merged_datasets = False
+    single.shuffle_before_merging_datasets = False
+    single.val_set_size = 0
     if not with_test_datasets:
-        one.test_datasets = None
+        single.test_datasets = None
     # Axolotl's count of steps is not used and would read every label; these three values prevent
     # that.
-    one.total_num_tokens = one.total_supervised_tokens = 1
-    one.sample_packing_eff_est = 1.0
-    return one
+    single.total_num_tokens = single.total_supervised_tokens = 1
+    single.sample_packing_eff_est = 1.0
+    return single
 
 
 def _only(rows: Dataset, columns: set[str]) -> Dataset:
-    """Return the rows without the columns that are not named."""
+    """Return the rows with these columns only."""
     extra = [name for name in rows.column_names if name not in columns]
     return rows.remove_columns(extra) if extra else rows
 
@@ -335,8 +341,8 @@ def _only(rows: Dataset, columns: set[str]) -> Dataset:
 def _scores(cfg: DictDefault, part: _Part, column: str) -> NDArray[Any]:
     """Return a numeric column of a dataset's source, for `select: score:<column>`.
 
-    Tokenising drops the column, so it is read from the source again. Scores and rows can be matched
-    only if no source row was dropped.
+    Tokenising drops the column, so it is read from the source again. Scores and rows can only be
+    matched if no source row was dropped.
 
     Raises:
         DMTError: there is no such column, it is not numeric, or source rows were dropped.

@@ -1,8 +1,8 @@
 """Where each row of each domain lies in the training dataset.
 
 The dataset holds the rows of all domains one after another, then one blank row. Where a stage masks
-the inputs differently from the rest of the run, all rows follow once more, masked in that way. A
-plan's row id is the position of the row in the first part, or -1 for a blank.
+the inputs differently from the rest of the run, a second copy of all rows follows, masked in that
+way. A plan's row id is the position of the row in the first part, or -1 for a blank.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class PoolLayout:
     def positions(self, plan: TrainingPlan, start: int, stop: int) -> NDArray[np.int64]:
         """Return the positions of the rows `order[start:stop]` of a plan, shape (stop - start,).
 
-        Blanks are at `blank`. Rows of a stage that sets `train_on_inputs` are taken from the part
-        of the dataset in which the inputs are masked differently.
+        Blanks are at `blank`. Rows of a stage that sets `train_on_inputs` are taken from the second
+        copy, in which the inputs are masked differently.
         """
         rows = np.asarray(plan.order[start:stop])
         positions = np.where(rows < 0, self.blank, rows).astype(np.int64)

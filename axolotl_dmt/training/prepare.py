@@ -1,4 +1,8 @@
-"""From a checked run to a trainer that follows its plan: the rows, the plan, the callbacks."""
+"""The steps from a checked run to a trainer that follows its plan.
+
+`prepare` loads the rows and compiles the plan, before the model is loaded. `follow_plan` connects
+the plan with the trainer, once Axolotl has built it.
+"""
 
 from __future__ import annotations
 
@@ -56,8 +60,8 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
         cfg: Axolotl's validated configuration; changed in place.
 
     Raises:
-        DMTError: a mistake that only the rows show, or the run would resume from a checkpoint of
-            another plan.
+        DMTError: the rows reveal a mistake, or the run would resume from a checkpoint of another
+            plan.
     """
     _check_defaults(run, cfg)
     ranks = Ranks()
@@ -75,7 +79,7 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
     # All epochs of all stages are in the plan.
     cfg.num_epochs = 1
     if run.schedule.config.val_rows and cfg.sample_packing and cfg.eval_sample_packing is None:
-        # a domain's few held-out rows would not fill one batch of packs
+        # The few held-out rows of a domain would not fill one batch of packs.
         cfg.eval_sample_packing = False
     return PreparedRun(run=run, pool=pool, plan=TrainingPlan.load(folder), ranks=ranks)
 
@@ -94,6 +98,7 @@ def _check_defaults(run: Run, cfg: Any) -> None:
 
 
 def _check_resume(run: Run, cfg: Any, plan: TrainingPlan) -> None:
+    """Refuse to resume from a checkpoint of another plan; set incomplete checkpoints aside."""
     output_dir = Path(cfg.output_dir)
     checkpoint = cfg.resume_from_checkpoint
     if checkpoint is None and cfg.auto_resume_from_checkpoints:
@@ -157,6 +162,7 @@ def follow_plan(
 
 
 def _adapters(prepared: PreparedRun, cfg: Any, trainer: Any) -> StackedAdapters | None:
+    """Return the stacked adapters of the trainer's model, or None where it has none to stack."""
     plan, stages = prepared.plan, prepared.run.schedule.stages
     skipped = stages[: -len(plan.stages)] if cfg.lora_model_dir else ()
     return stacked_adapters(

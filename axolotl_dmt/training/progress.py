@@ -1,4 +1,4 @@
-"""Shows the current stage in the progress bar and logs how long it will take."""
+"""Shows the current stage in the progress bar, and logs how long it will take and took."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from axolotl_dmt.report.format import duration
 LOG = get_logger("axolotl_dmt")
 
 SHORTEST_ESTIMATE = 30.0
-"""Seconds; a shorter estimate is not logged."""
+"""The shortest estimate that is logged, in seconds."""
 
 
 class StageProgress(TrainerCallback):
     """Names the stage in the bar of the trainer's `ProgressCallback`, and logs estimates.
 
-    It must precede `StageCallback`, which saves and scores in the same events: that takes time of
-    its own and has a bar of its own.
+    It must precede `StageCallback`, which saves and scores the model in the same events: that time
+    must not count as training time.
     """
 
     def __init__(self, trainer: Any, plan: TrainingPlan) -> None:
@@ -35,13 +35,13 @@ class StageProgress(TrainerCallback):
         """
         self.trainer, self.plan = trainer, plan
         self.entered, self.first_step, self.started = -1, 0, 0.0
-        self.pace: float | None = None  # seconds a token, or a step where tokens are unknown
+        self.pace: float | None = None  # seconds per token, or per step where tokens are unknown
         self.estimated = False
 
     def on_train_begin(
         self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Hide the progress bar if nobody watches it (see `is_quiet`)."""
+        """Hide the progress bar where no terminal shows it (see `is_quiet`)."""
         bar = self._bar()
         if bar is not None and is_quiet():
             bar.clear()
@@ -76,16 +76,17 @@ class StageProgress(TrainerCallback):
             pace = seconds / self._work(stage, done)
             self._estimate(stage, state.global_step, pace, "at its pace so far")
 
-    def _estimate(self, stage: StagePlan, step: int, pace: float, why: str) -> None:
+    def _estimate(self, stage: StagePlan, step: int, pace: float, basis: str) -> None:
+        """Log how long the rest of the stage will take; `basis` names where the pace is from."""
         self.estimated = True
         left = stage.end_step - step
         seconds = pace * self._work(stage, left)
         if seconds >= SHORTEST_ESTIMATE:
             message = "%s: about %s for its remaining %d steps, %s"
-            LOG.info(message, self._label(stage), duration(seconds), left, why)
+            LOG.info(message, self._label(stage), duration(seconds), left, basis)
 
     def _work(self, stage: StagePlan, steps: int) -> float:
-        """Return the tokens of a number of steps, or that number where tokens are unknown."""
+        """Return the mean number of tokens in these steps, or `steps` where tokens are unknown."""
         tokens = [draw.tokens for draw in stage.domains.values()]
         total = sum(count for count in tokens if count is not None)
         return steps * total / stage.steps if total and None not in tokens else float(steps)

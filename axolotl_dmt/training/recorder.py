@@ -41,10 +41,10 @@ class Recorder:
         folder: `OUTPUT_DIR/dmt`.
         plan: the plan that is trained.
         writes: whether this process writes files.
-        config: the run's YAML, which is saved beside the results.
+        config: the run's YAML, which is saved next to the results.
         results: the results so far.
         timings: seconds of each part of the run so far.
-        reports: the report's files, once it is written.
+        reports: the paths of the report's files, once they are written.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Recorder:
             plan=plan.to_json(),
             versions=versions or {},
             settings=settings or {},
-            # for `axolotl dmt evaluate` and `axolotl dmt recipe export`
+            # What `axolotl dmt evaluate` and `axolotl dmt recipe export` read.
             extra=(
                 ({EVALUATE: evaluate.model_dump(exclude_none=True)} if evaluate else {})
                 | ({SOURCES: sources(config, domains)} if config else {})
@@ -102,7 +102,7 @@ class Recorder:
         if continues and earlier is not None:
             self.results = replace(self.results, stages=earlier.stages, baseline=earlier.baseline)
             self.timings = dict(earlier.timings)
-        wait()  # every rank must have read the files before they are moved
+        wait()  # all ranks must have read the files before they are moved
         if self.writes and not continues:
             moved_to = set_aside(self.folder.output_dir, with_checkpoints=not resumed)
             if moved_to is not None:
@@ -123,14 +123,14 @@ class Recorder:
     def is_scored(self, stage: StagePlan) -> bool:
         """Whether this run, or the run that it resumes, scored this stage without an error."""
         return any(
-            done.name == stage.name and done.scores and not done.error
-            for done in self.results.stages
+            result.name == stage.name and result.scores and not result.error
+            for result in self.results.stages
         )
 
     def scores(self, stage: StagePlan) -> Mapping[str, Score]:
         """Return a stage's scores by ability; empty where it was not scored."""
-        scores = (done.scores for done in self.results.stages if done.name == stage.name)
-        return next(scores, {})
+        results = (result for result in self.results.stages if result.name == stage.name)
+        return next((result.scores for result in results), {})
 
     def baseline(self, evaluation: Evaluation) -> None:
         """Record the scores of the untrained model."""
@@ -146,7 +146,13 @@ class Recorder:
     def stage_done(
         self, stage: StagePlan, evaluation: Evaluation | None, losses: Mapping[str, float]
     ) -> None:
-        """Record a stage's end, its scores where it was evaluated, and its held-out losses."""
+        """Record that a stage ended.
+
+        Args:
+            stage: the stage.
+            evaluation: its evaluation, or None where the stage is not scored.
+            losses: {domain: loss on its held-out rows}.
+        """
         if evaluation is not None:
             self.timings[f"evaluate {stage.name}"] = evaluation.seconds
         rows = {name: draw.rows for name, draw in stage.domains.items()}
@@ -157,7 +163,11 @@ class Recorder:
         self._save()
 
     def finish(self, log_history: Sequence[Mapping[str, Any]]) -> None:
-        """Write the final results, with the learning curve, and the report."""
+        """Write the report and the final results, with the learning curve.
+
+        Args:
+            log_history: the entries that the trainer logged.
+        """
         curve = tuple(
             {
                 "step": entry["step"],

@@ -1,4 +1,4 @@
-"""Which checkpoints are complete, and whether a run may resume from one under its present plan."""
+"""Checks whether a checkpoint is complete, and whether a run may resume from it under its plan."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def check_plan(checkpoint: Path, plan: TrainingPlan, *, replan: bool) -> None:
 
     Args:
         checkpoint: the folder to resume from.
-        plan: the plan that was compiled now.
+        plan: the plan that the run would follow.
         replan: allow another plan (`on_plan_change: replan`).
 
     Raises:
@@ -93,6 +93,7 @@ def check_plan(checkpoint: Path, plan: TrainingPlan, *, replan: bool) -> None:
 
 
 def _changes(checkpoint: Path, former: str, plan: TrainingPlan) -> str:
+    """Describe how a plan differs from the one with the fingerprint `former`."""
     folder = RunFolder(checkpoint.parent).plan
     try:
         saved = TrainingPlan.load(folder)

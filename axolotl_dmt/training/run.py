@@ -1,4 +1,8 @@
-"""A training run under a `dmt:` block: its checked YAML, its rows and its plan."""
+"""A training run under a `dmt:` block: its checked YAML, its rows and its plan.
+
+`Run.from_raw` checks the raw YAML. Once Axolotl has validated the configuration, `Run.load_pool`
+loads the rows and `Run.compile` compiles the plan; `prepare` and `load_run` call them in turn.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What is known about a run once its YAML is checked.
+    """A run whose YAML has been checked.
 
     Attributes:
         schedule: the checked schedule, with its resolved stages.
@@ -75,7 +79,7 @@ class Run:
         """The losses that the stages select rows by; None where no stage does.
 
         Raises:
-            DMTError: there is no such file, or it cannot be read.
+            DMTError: the file of losses does not exist or cannot be read.
         """
         if not domains_by_loss(self.schedule.stages):
             return None
@@ -98,7 +102,7 @@ class Run:
             self.schedule.dataset_domains,
             columns=score_columns(stages),
             val_rows=self._val_rows(),
-            remasked=differently_masked(stages),
+            remasked=remasked_domains(stages),
             seed=self.schedule.seed,
         )
         if self.row_losses is None:
@@ -107,10 +111,15 @@ class Run:
         return pool.with_losses(self.row_losses, domains_by_loss(stages), path)
 
     def compile(self, cfg: Any, domains: Sequence[Domain]) -> TrainingPlan:
-        """Compile the plan for these domains under Axolotl's validated configuration.
+        """Compile the plan.
+
+        Args:
+            cfg: Axolotl's validated configuration.
+            domains: the domains of the pool.
 
         Raises:
-            DMTError: a mistake that only the rows show, or k was chosen for another plan.
+            DMTError: the rows reveal a mistake, such as too few of them, or k was chosen for
+                another plan.
         """
         from axolotl_dmt.training.packing import packing
 
@@ -121,7 +130,7 @@ class Run:
         )
 
     def settings(self, cfg: Any) -> dict[str, Any]:
-        """Return the settings that the report of the run shows."""
+        """Return the settings that `results.json` and the report of the run show."""
         settings = {
             name: getattr(cfg[name], "value", cfg[name])
             for name in _REPORTED_KEYS
@@ -161,7 +170,7 @@ _REPORTED_KEYS = (
 
 
 def score_columns(stages: Sequence[Stage]) -> dict[str, tuple[str, ...]]:
-    """Return the columns that `select: score:<column>` names, by the domain that has them."""
+    """Return {domain: the columns that `select: score:<column>` names}."""
     columns: dict[str, dict[str, None]] = {}
     for stage in stages:
         for domain in stage.mix:
@@ -172,8 +181,11 @@ def score_columns(stages: Sequence[Stage]) -> dict[str, tuple[str, ...]]:
     return {domain: tuple(names) for domain, names in columns.items()}
 
 
-def differently_masked(stages: Sequence[Stage]) -> dict[str, str]:
-    """Return the domains whose inputs a stage masks differently, with the first such stage."""
+def remasked_domains(stages: Sequence[Stage]) -> dict[str, str]:
+    """Return {domain whose inputs a stage masks differently: the first such stage}.
+
+    A stage that sets `train_on_inputs` masks the inputs differently from Axolotl's setting.
+    """
     stage_names: dict[str, str] = {}
     for stage in stages:
         if stage.train_on_inputs is not None:

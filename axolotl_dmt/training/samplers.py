@@ -1,4 +1,4 @@
-"""The samplers that deal a plan's rows to the trainer in order."""
+"""Samplers that yield the rows of a plan to the trainer in order."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from axolotl_dmt.plan.training_plan import TrainingPlan
 from axolotl_dmt.training.pool_layout import PoolLayout
 
 _CHUNK = 65536
-"""Rows whose positions are computed at a time."""
+"""The number of rows whose positions are computed at a time."""
 
 
 class PlanSampler(Sampler[int]):
-    """Deals the plan's rows in order, as positions in the training dataset."""
+    """Yields the plan's rows in order, as positions in the training dataset."""
 
     def __init__(self, plan: TrainingPlan, layout: PoolLayout) -> None:
         self.plan, self.layout = plan, layout
@@ -30,7 +30,7 @@ class PlanSampler(Sampler[int]):
 
 
 class PlanPackSampler(BatchSampler):
-    """Deals the plan's packs in order, as lists of `batch_size` packs of positions.
+    """Yields the plan's packs in order, as lists of `batch_size` packs of positions.
 
     Axolotl's data loader expects the nested lists of its own multipack sampler.
     """

@@ -1,8 +1,8 @@
 """The trainer that follows a plan.
 
-`stage_trainer` extends Axolotl's trainer, or another plugin's, with a sampler that deals the plan's
-rows in order and a loss to which blank rows add nothing. `callback.StageCallback` acts where a
-stage starts or ends.
+`stage_trainer` extends Axolotl's trainer, or another plugin's, with a sampler that yields the rows
+of the plan in order and a loss to which blank rows add nothing. `callback.StageCallback` acts where
+a stage starts or ends.
 """
 
 from __future__ import annotations
@@ -84,9 +84,9 @@ class StageTrainerMixin:
         return PlanPackSampler(self.dmt_plan, self.dmt_layout, packs)
 
     def create_optimizer(self: Any, *args: Any, **kwargs: Any) -> Any:
-        """Create the base class's optimiser and note which of its groups have weight decay.
+        """Create the base class's optimiser and record which of its groups have weight decay.
 
-        They are noted here because DeepSpeed and FSDP replace the parameters in the groups later.
+        This must happen here: DeepSpeed and FSDP replace the parameters in the groups later.
         """
         optimizer = super().create_optimizer(*args, **kwargs)  # type: ignore[misc]
         names = set(self.get_decay_parameter_names(self.model))

@@ -1,4 +1,4 @@
-"""The verdicts on studies whose truth was planted."""
+"""The verdicts on made-up studies whose true effects are known."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from axolotl_dmt.analysis.treatments import CellResult, CellStage, comparisons, 
 from tests import planted
 
 
-def verdicts(outcomes: list[CellResult], k: str | None = "1/16") -> dict[str, str]:
-    (comparison,) = comparisons(group(outcomes), ["general"], k and Fraction(k))
+def verdicts(results: list[CellResult], k: str | None = "1/16") -> dict[str, str]:
+    """Return {key of a claim: the verdict on it}."""
+    (comparison,) = comparisons(group(results), ["general"], k and Fraction(k))
     return {judged.claim.key: judged.verdict for judged in judge(comparison)}
 
 
-def by_strategy(outcomes: list[CellResult], *names: str) -> list[CellResult]:
-    return [outcome for outcome in outcomes if outcome.settings["strategy"] in names]
+def of_strategies(results: list[CellResult], *names: str) -> list[CellResult]:
+    return [result for result in results if result.settings["strategy"] in names]
 
 
 def test_every_planted_effect_is_shown() -> None:
-    found = verdicts(planted.study(conflict=0.1))
-    assert found == dict.fromkeys("abcdefg", "shown")
+    by_claim = verdicts(planted.study(conflict=0.1))
+    assert by_claim == dict.fromkeys("abcdefg", "shown")
 
 
 def test_a_planted_null_is_not_shown() -> None:
-    found = verdicts(planted.study(forgetting=0.0))
-    assert {found[key] for key in "abdef"} == {"not shown"}
+    by_claim = verdicts(planted.study(forgetting=0.0))
+    assert {by_claim[key] for key in "abdef"} == {"not shown"}
 
 
-def test_replay_that_wins_nothing_back_is_not_shown() -> None:
-    found = verdicts(planted.study(replay=0.0))
-    assert (found["a"], found["b"], found["d"], found["f"]) == (
+def test_replay_without_an_effect_is_not_shown() -> None:
+    by_claim = verdicts(planted.study(replay=0.0))
+    assert (by_claim["a"], by_claim["b"], by_claim["d"], by_claim["f"]) == (
         "not shown",
         "not shown",
         "not shown",
@@ -44,8 +45,8 @@ def test_replay_that_wins_nothing_back_is_not_shown() -> None:
 
 
 def test_planted_opposites_contradict() -> None:
-    found = verdicts(planted.study(replay=-0.4, conflict=-0.1))
-    assert {found[key] for key in "abde"} == {"contradicted"}
+    by_claim = verdicts(planted.study(replay=-0.4, conflict=-0.1))
+    assert {by_claim[key] for key in "abde"} == {"contradicted"}
 
 
 def test_the_null_is_seldom_shown() -> None:
@@ -61,12 +62,12 @@ def test_one_seed_shows_nothing() -> None:
 
 
 def test_missing_cells_are_not_measured() -> None:
-    outcomes = planted.study()
-    found = verdicts(by_strategy(outcomes, "dmt", "sequential"))
-    assert (found["a"], found["d"], found["f"]) == ("shown", "shown", "shown")
-    assert {found[key] for key in "bceg"} == {"not measured"}
-    alone = verdicts(by_strategy(outcomes, "single"))
-    assert {alone[key] for key in "abcdef"} == {"not measured"} and alone["g"] == "shown"
+    results = planted.study()
+    by_claim = verdicts(of_strategies(results, "dmt", "sequential"))
+    assert (by_claim["a"], by_claim["d"], by_claim["f"]) == ("shown", "shown", "shown")
+    assert {by_claim[key] for key in "bceg"} == {"not measured"}
+    by_claim = verdicts(of_strategies(results, "single"))
+    assert {by_claim[key] for key in "abcdef"} == {"not measured"} and by_claim["g"] == "shown"
 
 
 def test_four_seeds_cannot_show_and_the_part_says_why() -> None:
@@ -77,15 +78,17 @@ def test_four_seeds_cannot_show_and_the_part_says_why() -> None:
 
 
 def test_one_ability_that_gains_does_not_make_up_for_one_that_does_not() -> None:
-    def spoiled(outcome: CellResult) -> CellResult:
-        if outcome.settings != {"strategy": "dmt", "k": "1/16"}:
-            return outcome
-        last = outcome.stages[-1]
-        worse = replace(last, scores={**last.scores, "code": 0.25 + 0.01 * outcome.seed})
-        return replace(outcome, stages=(*outcome.stages[:-1], worse))
+    def with_worse_code(result: CellResult) -> CellResult:
+        if result.settings != {"strategy": "dmt", "k": "1/16"}:
+            return result
+        last = result.stages[-1]
+        worse = replace(last, scores={**last.scores, "code": 0.25 + 0.01 * result.seed})
+        return replace(result, stages=(*result.stages[:-1], worse))
 
     (comparison,) = comparisons(
-        group([spoiled(o) for o in planted.study()]), ["general"], Fraction(1, 16)
+        group([with_worse_code(result) for result in planted.study()]),
+        ["general"],
+        Fraction(1, 16),
     )
     judged = judge(comparison)[0]
     assert judged.verdict == "not shown"
@@ -115,22 +118,23 @@ def test_within_noise_needs_the_whole_interval_inside_the_margin(
 
 
 def test_a_judges_scale_has_ten_times_the_margin() -> None:
-    def judged(outcome: CellResult) -> CellResult:
+    def judged(result: CellResult) -> CellResult:
         stages = tuple(
             replace(s, scores={**s.scores, "general": 1 + 6 * s.scores["general"]})
-            for s in outcome.stages
+            for s in result.stages
         )
-        return replace(outcome, stages=stages)
+        return replace(result, stages=stages)
 
-    (comparison,) = comparisons(group([judged(o) for o in planted.study()]), ["general"])
+    results = [judged(result) for result in planted.study()]
+    (comparison,) = comparisons(group(results), ["general"])
     (part,) = judge(comparison)[2].parts
     assert "0.5" in part.note
 
 
 def test_the_reference_k_is_chosen_by_rule() -> None:
     def reference(*ks: str, declared: str | None = None) -> Fraction | None:
-        outcomes = [planted.outcome({"strategy": "dmt", "k": k}, 0, []) for k in ks]
-        (comparison,) = comparisons(group(outcomes), ["general"], declared and Fraction(declared))
+        results = [planted.cell_result({"strategy": "dmt", "k": k}, 0, []) for k in ks]
+        (comparison,) = comparisons(group(results), ["general"], declared and Fraction(declared))
         return comparison.reference_k
 
     assert reference(*planted.KS) == Fraction(1, 256)
@@ -143,60 +147,59 @@ def test_the_reference_k_is_chosen_by_rule() -> None:
 
 
 def test_mixed_sequential_stands_in_for_a_k_of_zero() -> None:
-    outcomes = [o for o in planted.study() if o.settings.get("k") != "0"]
-    (comparison,) = comparisons(group(outcomes), ["general"])
+    results = [result for result in planted.study() if result.settings.get("k") != "0"]
+    (comparison,) = comparisons(group(results), ["general"])
     assert comparison.ks[0] == 0
-    assert verdicts(outcomes)["d"] == "shown"
+    assert verdicts(results)["d"] == "shown"
 
 
-def test_base_models_are_judged_apart() -> None:
-    both = [
-        replace(o, name=f"{name}-{o.name}", settings={**o.settings, "base_model": name})
-        for name, outcomes in {
-            "good": planted.study(),
-            "none": planted.study(forgetting=0.0),
-        }.items()
-        for o in outcomes
+def test_base_models_are_judged_separately() -> None:
+    by_model = {"effect": planted.study(), "null": planted.study(forgetting=0.0)}
+    results = [
+        replace(
+            result, name=f"{model}-{result.name}", settings={**result.settings, "base_model": model}
+        )
+        for model, results_of_model in by_model.items()
+        for result in results_of_model
     ]
-    found = comparisons(group(both), ["general"], Fraction(1, 16))
-    assert [dict(c.context) for c in found] == [{"base_model": "good"}, {"base_model": "none"}]
-    assert [judge(c)[0].verdict for c in found] == ["shown", "not shown"]
+    compared = comparisons(group(results), ["general"], Fraction(1, 16))
+    assert [dict(c.context) for c in compared] == [{"base_model": "effect"}, {"base_model": "null"}]
+    assert [judge(c)[0].verdict for c in compared] == ["shown", "not shown"]
 
 
 def test_a_missing_score_leaves_its_seed_out_of_the_pairs() -> None:
-    def lost(outcome: CellResult) -> CellResult:
-        if outcome.seed or outcome.settings["strategy"] != "sequential":
-            return outcome
-        last = replace(outcome.stages[-1], scores={"math": float("nan")})
-        return replace(outcome, stages=(*outcome.stages[:-1], last))
+    def without_seed_0(result: CellResult) -> CellResult:
+        if result.seed or result.settings["strategy"] != "sequential":
+            return result
+        last = replace(result.stages[-1], scores={"math": float("nan")})
+        return replace(result, stages=(*result.stages[:-1], last))
 
-    (comparison,) = comparisons(
-        group([lost(o) for o in planted.study()]), ["general"], Fraction(1, 16)
-    )
+    results = [without_seed_0(result) for result in planted.study()]
+    (comparison,) = comparisons(group(results), ["general"], Fraction(1, 16))
     part = judge(comparison)[0].parts[0]
     assert part.difference is not None
     assert sorted(part.difference.by_seed) == [1, 2, 3, 4]
 
 
 def test_two_cells_of_one_treatment_and_seed_are_refused() -> None:
-    one = planted.outcome({"strategy": "dmt"}, 0, [])
+    result = planted.cell_result({"strategy": "dmt"}, 0, [])
     with pytest.raises(ValueError, match="seed 0"):
-        group([one, replace(one, name="again")])
+        group([result, replace(result, name="again")])
 
 
 def test_a_trend_is_the_rise_along_a_fitted_line() -> None:
     line = [{0: 0.1, 1: 0.4}, {0: 0.2, 1: 0.4}, {0: 0.3, 1: 0.4}]
-    found = trend(line, [0, 1, 2])
-    assert found is not None
-    assert found.by_seed == pytest.approx({0: 0.2, 1: 0.0})
+    rise = trend(line, [0, 1, 2])
+    assert rise is not None
+    assert rise.by_seed == pytest.approx({0: 0.2, 1: 0.0})
     assert trend(line[:2], [0, 1]) is None
 
 
 def test_rows_count_a_replayed_row_once() -> None:
     stages = [("a", {"math": 1.0}, {}), ("b", {"math": 0.25, "general": 0.5}, {})]
-    outcome = planted.outcome({}, 0, stages)
-    assert outcome.rows("math") == planted.ROWS["math"]
-    assert outcome.rows() == planted.ROWS["math"] + planted.ROWS["general"] // 2
-    assert outcome.rows("code") == 0
-    assert outcome.last() == {} and CellResult(name="", settings={}, seed=0, stages=()).last() == {}
-    assert isinstance(outcome.stages[0], CellStage)
+    result = planted.cell_result({}, 0, stages)
+    assert result.rows("math") == planted.ROWS["math"]
+    assert result.rows() == planted.ROWS["math"] + planted.ROWS["general"] // 2
+    assert result.rows("code") == 0
+    assert result.last() == {} and CellResult(name="", settings={}, seed=0, stages=()).last() == {}
+    assert isinstance(result.stages[0], CellStage)

@@ -1,4 +1,4 @@
-"""Intervals over seeds and the paired sign-flip test: against definitions, and in simulation."""
+"""Intervals over seeds and the sign-flip test agree with their definitions and in simulation."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ samples = st.lists(finite, min_size=2, max_size=8)
 def test_the_interval_is_students_and_the_bootstrap_stays_within_the_values(
     values: list[float],
 ) -> None:
-    found = over_seeds(values)
-    assert found.mean == pytest.approx(statistics.fmean(values), abs=1e-9)
-    assert found.low is not None and found.high is not None and found.bootstrap is not None
+    interval = over_seeds(values)
+    assert interval.mean == pytest.approx(statistics.fmean(values), abs=1e-9)
+    assert interval.low is not None and interval.high is not None
     error = statistics.stdev(values) / len(values) ** 0.5
     if error > 1e-6:
-        low, high = stats.t.interval(0.95, len(values) - 1, loc=found.mean, scale=error)
-        assert (found.low, found.high) == pytest.approx((low, high), rel=1e-6, abs=1e-6)
-    assert min(values) - 1e-9 <= found.bootstrap[0] <= found.bootstrap[1] <= max(values) + 1e-9
+        low, high = stats.t.interval(0.95, len(values) - 1, loc=interval.mean, scale=error)
+        assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-6, abs=1e-6)
+    assert interval.bootstrap is not None
+    low, high = interval.bootstrap
+    assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
 
 
 @given(samples, finite)
@@ -39,17 +41,17 @@ def test_shifting_every_seed_shifts_the_interval(values: list[float], by: float)
 
 
 def test_one_seed_gives_a_mean_and_no_interval() -> None:
-    found = over_seeds([0.5])
-    assert (found.mean, found.low, found.high, found.bootstrap) == (0.5, None, None, None)
+    only = over_seeds([0.5])
+    assert (only.mean, only.low, only.high, only.bootstrap) == (0.5, None, None, None)
 
 
-def test_seeds_that_agree_give_an_interval_of_no_width() -> None:
-    found = over_seeds([0.7] * 5)
-    assert (found.low, found.high) == pytest.approx((0.7, 0.7))
+def test_seeds_that_agree_give_an_interval_of_zero_width() -> None:
+    interval = over_seeds([0.7] * 5)
+    assert (interval.low, interval.high) == pytest.approx((0.7, 0.7))
 
 
 @pytest.mark.parametrize("values", [[], [float("nan")], [1.0, float("inf")]])
-def test_what_is_not_a_number_is_refused(values: list[float]) -> None:
+def test_values_that_are_missing_or_not_finite_are_refused(values: list[float]) -> None:
     with pytest.raises(ValueError, match="finite"):
         over_seeds(values)
 
@@ -61,10 +63,10 @@ def test_the_same_values_give_the_same_bootstrap() -> None:
 def test_at_five_seeds_students_interval_covers_the_truth_and_the_bootstrap_is_too_narrow() -> None:
     chance = np.random.default_rng(1)
     drawn = chance.normal(0.6, 0.05, (400, 5))
-    found = [over_seeds(list(row)) for row in drawn]
-    student = np.mean([i.low is not None and i.low <= 0.6 <= (i.high or 0) for i in found])
+    intervals = [over_seeds(list(row)) for row in drawn]
+    student = np.mean([i.low is not None and i.low <= 0.6 <= (i.high or 0) for i in intervals])
     resampled = np.mean(
-        [bool(i.bootstrap and i.bootstrap[0] <= 0.6 <= i.bootstrap[1]) for i in found]
+        [bool(i.bootstrap and i.bootstrap[0] <= 0.6 <= i.bootstrap[1]) for i in intervals]
     )
     assert 0.92 <= student <= 0.98
     assert 0.76 <= resampled <= 0.90
@@ -79,7 +81,7 @@ def test_the_p_value_is_the_share_of_sign_patterns_at_least_as_high(values: list
 
 
 @given(st.lists(st.floats(0.001, 100), min_size=1, max_size=10))
-def test_seeds_that_all_agree_give_the_least_p_value_there_is(values: list[float]) -> None:
+def test_seeds_that_all_agree_give_the_smallest_possible_p_value(values: list[float]) -> None:
     assert sign_flip_p(values) == pytest.approx(2.0 ** -len(values))
 
 
@@ -103,7 +105,7 @@ def test_pairs_are_taken_over_the_common_seeds() -> None:
     assert paired({1: 1.0}, {2: 1.0}) is None
 
 
-def test_pairing_takes_out_what_a_seed_does_to_both() -> None:
+def test_pairing_removes_the_effect_of_the_seed() -> None:
     seeds = dict(enumerate([0.1, 0.9, 0.4, 0.6, 0.2]))
     difference = paired({s: v + 0.05 + s * 1e-4 for s, v in seeds.items()}, seeds)
     assert difference is not None and difference.interval.low is not None

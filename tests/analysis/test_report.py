@@ -1,4 +1,4 @@
-"""A study's report on planted outcomes: what it says, and that every shape of study gives one."""
+"""The report on made-up studies: what it says, and that every shape of study gives one."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tests.report.test_report import NASTY, Tags
 FULL = planted.study(conflict=0.1)
 
 
-def few(outcomes: list[CellResult]) -> list[CellResult]:
-    """Of all strategies, with two k and two amounts."""
+def subset(results: list[CellResult]) -> list[CellResult]:
+    """Return results of all strategies, but with two values of k and fewer amounts."""
     return [
         o
-        for o in outcomes
+        for o in results
         if o.settings.get("k", "0") in ("0", "1/16") and o.settings.get("amount", "1") != "1/16"
     ]
 
@@ -35,15 +35,15 @@ def few(outcomes: list[CellResult]) -> list[CellResult]:
 BASIC = [o for o in FULL if o.settings["strategy"] in ("mixed_sequential", "sequential")]
 
 
-def report(outcomes: list[CellResult], folder: Path, **more: object) -> dict[str, str]:
-    """Write the report; returns its `contents`."""
-    page = write_study_report(outcomes, folder, title="A study", **more)  # type: ignore[arg-type]
+def report(results: list[CellResult], folder: Path, **options: object) -> dict[str, str]:
+    """Write the report and return its `contents`."""
+    page = write_study_report(results, folder, title="A study", **options)  # type: ignore[arg-type]
     assert page == folder / "study.html"
     return contents(folder)
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """{file name: text}; of pictures their first bytes."""
+    """Return {file name: its text, or the first bytes of a picture}."""
     return {
         path.name: path.read_bytes()[:4].decode("latin-1")
         if path.suffix == ".png"
@@ -53,12 +53,13 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def words(html: str) -> str:
+    """Return the text of a page without tags, with single spaces."""
     return " ".join(" ".join(Tags(html).text).split())
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Holds the report of the whole study, made once."""
+    """A folder with the report of the whole study."""
     folder = tmp_path_factory.mktemp("study") / "deep" / "report"
     notes = ["Cell x failed."]
     report(FULL, folder, notes=notes, k=Fraction(1, 16), base_model="meta-llama/Llama-2-7b-hf")
@@ -85,7 +86,7 @@ def test_a_whole_study_is_reported_in_words_pictures_and_numbers(folder: Path) -
     assert not re.search(r"(?<!-)\b(nan|inf)\b|Undefined|None", words(files["study.html"]))
 
 
-def test_a_planted_null_is_said_plainly(tmp_path: Path) -> None:
+def test_a_planted_null_is_reported_as_not_shown(tmp_path: Path) -> None:
     null = [o for o in planted.study(forgetting=0.0) if "amount" not in o.settings]
     files = report(
         [o for o in null if "k" not in o.settings or o.settings["k"] == "1/16"], tmp_path
@@ -132,7 +133,7 @@ ONE = [("a", {"math": 1.0}, {"math": 0.5})]
 SHAPES: dict[str, list[CellResult]] = {
     "no cell": [],
     "one cell": FULL[:1],
-    "one seed": [o for o in few(FULL) if o.seed == 0],
+    "one seed": [o for o in subset(FULL) if o.seed == 0],
     "two seeds": [o for o in BASIC if o.seed < 2],
     "no axis at all": [replace(FULL[0], settings={})],
     "nothing scored": [
@@ -142,13 +143,15 @@ SHAPES: dict[str, list[CellResult]] = {
         replace(o, stages=tuple(replace(s, scores={"math": NAN}) for s in o.stages)) for o in BASIC
     ],
     "no stages": [replace(o, stages=()) for o in BASIC],
-    "an automatic k": [planted.outcome({"strategy": "dmt", "k": "auto"}, s, ONE) for s in (0, 1)],
+    "an automatic k": [
+        planted.cell_result({"strategy": "dmt", "k": "auto"}, s, ONE) for s in (0, 1)
+    ],
     "amounts by domain": [
-        planted.outcome({"strategy": "multi_task", "amount": {"math": amount}}, 0, ONE)
+        planted.cell_result({"strategy": "multi_task", "amount": {"math": amount}}, 0, ONE)
         for amount in ("1/4", "1")
     ],
     "nasty names": [
-        planted.outcome({NASTY: NASTY, "strategy": NASTY}, s, [(NASTY, {}, {NASTY: 0.5})])
+        planted.cell_result({NASTY: NASTY, "strategy": NASTY}, s, [(NASTY, {}, {NASTY: 0.5})])
         for s in range(2)
     ],
     "judged from 1 to 10": [
@@ -164,11 +167,11 @@ SHAPES: dict[str, list[CellResult]] = {
 }
 
 
-@pytest.mark.parametrize("outcomes", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("results", SHAPES.values(), ids=SHAPES)
 def test_every_shape_of_study_gives_a_whole_report(
-    outcomes: list[CellResult], tmp_path: Path
+    results: list[CellResult], tmp_path: Path
 ) -> None:
-    files = report(outcomes, tmp_path, notes=[NASTY])
+    files = report(results, tmp_path, notes=[NASTY])
     page = Tags(files["study.html"])
     assert page.open == [] and "script" not in page.seen
     assert not re.search(r"(?<!-)\b(nan|inf)\b|Undefined", words(files["study.html"]))
@@ -179,48 +182,48 @@ def test_every_shape_of_study_gives_a_whole_report(
 
 
 def test_a_study_of_ratios_is_drawn_by_the_amount_of_each_domain(tmp_path: Path) -> None:
-    outcomes = []
+    results = []
     for general, special in [*(("1", a) for a in planted.AMOUNTS), ("1/64", "1"), ("1/4", "1")]:
         score = planted.learned(float(Fraction(special)))
         stages = [("multi_task", {"math": 1.0}, {"math": score, "general": 0.5})]
         amounts = {"amount.general": general, "amount.special": special}
         settings = {"strategy": "multi_task", **amounts}
-        outcomes += [planted.outcome(settings, seed, stages) for seed in range(3)]
-    lines = ratio_lines(group(outcomes))
-    assert {axis: list(found) for axis, found in lines.items()} == {
+        results += [planted.cell_result(settings, seed, stages) for seed in range(3)]
+    lines = ratio_lines(group(results))
+    assert {axis: list(by_fixed) for axis, by_fixed in lines.items()} == {
         "general": ["special 1"],
         "special": ["general 1"],
     }
     points = [amount for amount, _ in lines["special"]["general 1"]]
     assert points == sorted(map(Fraction, planted.AMOUNTS))
-    files = report(outcomes, tmp_path)
+    files = report(results, tmp_path)
     assert "study_ratio.png" in files
     assert "| multi task, 1/64 of general, 1 of special |" in files["study.md"]
     assert "Variants" not in files["study.md"]
 
 
 def test_variants_are_compared_with_the_first_of_the_same_treatment(tmp_path: Path) -> None:
-    def varied(outcome: CellResult) -> CellResult:
-        last = outcome.stages[-1]
+    def variant(result: CellResult) -> CellResult:
+        last = result.stages[-1]
         scores = {ability: value + 0.1 for ability, value in last.scores.items()}
-        settings = {**outcome.settings, "variant": "hardest"}
-        stages = (*outcome.stages[:-1], replace(last, scores=scores))
-        return replace(outcome, name=f"{outcome.name}-v", settings=settings, stages=stages)
+        settings = {**result.settings, "variant": "hardest"}
+        stages = (*result.stages[:-1], replace(last, scores=scores))
+        return replace(result, name=f"{result.name}-v", settings=settings, stages=stages)
 
     dmt = [o for o in FULL if o.settings.get("k") == "1/16"]
-    files = report([*dmt, *map(varied, dmt)], tmp_path)
+    files = report([*dmt, *map(variant, dmt)], tmp_path)
     rows = [x for x in files["study.md"].splitlines() if x.startswith("| dmt, k = 1/16, variant")]
     assert re.search(r"= hardest \| dmt, k = 1/16 \| \+0\.100 .* p 0\.062", "\n".join(rows))
 
 
-def test_pictures_of_an_earlier_report_go(tmp_path: Path) -> None:
+def test_pictures_of_an_earlier_report_are_removed(tmp_path: Path) -> None:
     (tmp_path / "study_k_tradeoff.png").write_bytes(b"old")
     (tmp_path / "mine.png").write_bytes(b"mine")
     files = report(BASIC, tmp_path)
     assert "study_k_tradeoff.png" not in files and "mine.png" in files
 
 
-def test_the_paper_is_quoted_beside_its_own_models_only(folder: Path, tmp_path: Path) -> None:
+def test_the_paper_is_quoted_only_for_models_that_it_used(folder: Path, tmp_path: Path) -> None:
     toy = report(BASIC, tmp_path, base_model="toy/llama")
     for files, quoted in ((contents(folder), True), (toy, False)):
         for text in (files["study.md"], words(files["study.html"])):
@@ -246,5 +249,5 @@ def test_importing_the_report_loads_no_heavy_package() -> None:
         "import sys, axolotl_dmt.analysis.report; print({'torch', 'axolotl', 'transformers', "
         "'matplotlib', 'jinja2', 'sklearn'} & set(sys.modules))"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "set()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

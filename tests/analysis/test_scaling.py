@@ -1,4 +1,4 @@
-"""Fitted curves find the parameters that were put in; crossings where they are and nowhere else."""
+"""Fitted curves recover known parameters, and crossings are found where they are planted."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ ROWS = [16, 64, 256, 1024, 4096]
 
 
 def points(curve, noise: float = 0.0, seeds: int = 5):
+    """Return {seed: (rows, score)} on a curve, with normal noise."""
     chance = np.random.default_rng(0)
     return {s: [(r, curve(r) + noise * chance.normal()) for r in ROWS] for s in range(seeds)}
 
 
 @given(st.floats(-1, 1), st.floats(-0.2, 0.2))
-def test_a_logarithm_is_found_exactly(a: float, b: float) -> None:
+def test_a_logarithm_is_fitted_exactly(a: float, b: float) -> None:
     fit = fit_scaling(points(lambda r: a + b * math.log2(r), seeds=2))["log"]
     assert (fit.parameters["a"], fit.parameters["b"]) == pytest.approx((a, b), abs=1e-6)
     assert fit.residual == pytest.approx(0, abs=1e-6)
@@ -28,7 +29,7 @@ def test_a_logarithm_is_found_exactly(a: float, b: float) -> None:
 
 
 @pytest.mark.parametrize("c", [0.3, 0.7, 1.2])
-def test_a_power_law_is_found_and_preferred(c: float) -> None:
+def test_a_power_law_is_fitted_and_preferred(c: float) -> None:
     fits = fit_scaling(points(lambda r: 0.9 - 2 * r**-c, noise=0.002))
     assert next(iter(fits)) == "power"
     fit = fits["power"]
@@ -60,6 +61,7 @@ def test_few_amounts_are_fitted_by_few_parameters_or_none() -> None:
 
 
 def conflict(values: list[float], noise: float = 0.0, seeds: int = 5):
+    """Return {amount: {seed: mixed minus single}} for amounts up to 1, with normal noise."""
     chance = np.random.default_rng(0)
     amounts = [4.0**-i for i in reversed(range(len(values)))]
     return {
@@ -70,44 +72,44 @@ def conflict(values: list[float], noise: float = 0.0, seeds: int = 5):
 
 @given(st.floats(0.01, 1), st.floats(0.01, 1))
 def test_the_crossing_is_interpolated_over_the_log_of_the_amount(gain: float, loss: float) -> None:
-    found = gain_turns_to_conflict(conflict([gain, -loss]))
-    assert found is not None and found.amount is not None
+    crossing = gain_turns_to_conflict(conflict([gain, -loss]))
+    assert crossing is not None and crossing.amount is not None
     share = gain / (gain + loss)
-    assert found.amount == pytest.approx(4.0 ** (share - 1))
-    assert found.interval == pytest.approx((found.amount, found.amount))
+    assert crossing.amount == pytest.approx(4.0 ** (share - 1))
+    assert crossing.interval == pytest.approx((crossing.amount, crossing.amount))
 
 
 @pytest.mark.parametrize(
-    ("values", "why"),
+    ("values", "reason"),
     [
-        ([0.3, 0.2, 0.1], "a gain at the most"),
-        ([-0.1, -0.2, -0.3], "a conflict at the most"),
-        ([0.0, 0.0, -0.2], "a conflict at the most"),
-        ([-0.2, -0.1, 0.1], "a gain at the most"),
+        ([0.3, 0.2, 0.1], "a gain at 1"),
+        ([-0.1, -0.2, -0.3], "a conflict at 1"),
+        ([0.0, 0.0, -0.2], "a conflict at 1"),
+        ([-0.2, -0.1, 0.1], "a gain at 1"),
     ],
 )
-def test_no_crossing_in_range_is_an_answer(values: list[float], why: str) -> None:
-    found = gain_turns_to_conflict(conflict(values))
-    assert found is not None
-    assert (found.amount, found.interval, found.found) == (None, None, 0)
-    assert why in found.why
+def test_a_missing_crossing_is_explained(values: list[float], reason: str) -> None:
+    crossing = gain_turns_to_conflict(conflict(values))
+    assert crossing is not None
+    assert (crossing.amount, crossing.interval, crossing.resamples) == (None, None, 0)
+    assert reason in crossing.reason
 
 
 def test_the_last_of_several_crossings_is_taken_and_a_flat_zero_is_passed() -> None:
-    found = gain_turns_to_conflict(conflict([0.1, -0.1, 0.2, 0.0, -0.2]))
-    assert found is not None and found.amount == pytest.approx(0.25)
+    crossing = gain_turns_to_conflict(conflict([0.1, -0.1, 0.2, 0.0, -0.2]))
+    assert crossing is not None and crossing.amount == pytest.approx(0.25)
 
 
-def test_an_uncertain_crossing_has_no_interval_but_the_share_of_resamples() -> None:
+def test_an_uncertain_crossing_has_no_interval_but_a_fraction_of_resamples() -> None:
     doubtful = dict(enumerate([-0.2, 0.1, 0.05, -0.1, 0.1]))
-    found = gain_turns_to_conflict({0.25: dict.fromkeys(range(5), 0.1), 1.0: doubtful})
-    assert found is not None and found.interval is None and 0 < found.found < 0.95
-    sure = gain_turns_to_conflict(conflict([0.3, 0.0, -0.3], noise=0.02))
-    assert sure is not None and sure.interval is not None and sure.amount is not None
-    assert sure.interval[0] <= sure.amount <= sure.interval[1]
-    assert sure.interval[0] <= 0.25 <= sure.interval[1]
+    uncertain = gain_turns_to_conflict({0.25: dict.fromkeys(range(5), 0.1), 1.0: doubtful})
+    assert uncertain is not None and uncertain.interval is None and 0 < uncertain.resamples < 0.95
+    certain = gain_turns_to_conflict(conflict([0.3, 0.0, -0.3], noise=0.02))
+    assert certain is not None and certain.interval is not None and certain.amount is not None
+    assert certain.interval[0] <= certain.amount <= certain.interval[1]
+    assert certain.interval[0] <= 0.25 <= certain.interval[1]
 
 
-def test_one_amount_or_no_common_seed_has_no_crossing_to_look_for() -> None:
+def test_one_amount_or_no_common_seed_has_no_crossing() -> None:
     assert gain_turns_to_conflict({1.0: {0: 0.1}}) is None
     assert gain_turns_to_conflict({0.5: {0: 0.1}, 1.0: {1: -0.1}}) is None

@@ -1,4 +1,4 @@
-"""Axolotl plugins under which a run fails at a chosen point."""
+"""Axolotl plugins that make a run fail at a chosen point."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ class FailingEvaluationPlugin(BasePlugin):
 
 
 class FailingRankPlugin(BasePlugin):
-    """FAIL_AT is `WHERE:RANK:STEP ...`; WHERE is step, model, tasks or batch."""
+    """Raises at the points of FAIL_AT, `WHERE:RANK:STEP ...`.
+
+    WHERE is step, model, tasks or batch.
+    """
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[Any]:
         for point in os.environ.get("FAIL_AT", "").split():
@@ -35,7 +38,7 @@ class FailingRankPlugin(BasePlugin):
 
             if where == "step":
                 raises(trainer, "training_step", due)
-            elif where == "model":  # while it is scored
+            elif where == "model":  # while the model is scored
                 from lm_eval.models.huggingface import HFLM
 
                 raises(HFLM, "_model_generate", due)
@@ -49,24 +52,24 @@ class FailingRankPlugin(BasePlugin):
 
 
 def batch_is(step: int) -> Callable[[], bool]:
-    """Whether the batch being collated is the step's, also in a loader's worker.
+    """Return a condition that holds while the batch of a step is collated, also in a worker.
 
-    Workers take turns, and each has its own copy of the count.
+    The workers of a data loader take turns, and each has its own copy of the counter.
     """
-    seen = itertools.count()
+    batches = itertools.count()
 
     def due() -> bool:
         from torch.utils.data import get_worker_info
 
         worker = get_worker_info()
         turn, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        return next(seen) * workers + turn == step
+        return next(batches) * workers + turn == step
 
     return due
 
 
 def raises(owner: Any, name: str, condition: Callable[[], bool]) -> None:
-    """Raise where `owner.name` is about to be called and the condition holds."""
+    """Make `owner.name` raise instead of being called while the condition holds."""
     original = getattr(owner, name)
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:

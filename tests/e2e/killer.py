@@ -23,7 +23,7 @@ def kill() -> None:
 
 
 def before(owner: Any, name: str, condition: Callable[[], bool]) -> None:
-    """Kill where `owner.name` is about to be called and the condition holds."""
+    """Kill the process when `owner.name` is about to be called and the condition holds."""
     original = getattr(owner, name)
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -35,7 +35,10 @@ def before(owner: Any, name: str, condition: Callable[[], bool]) -> None:
 
 
 class KillerPlugin(BasePlugin):
-    """KILL_AT is `WHERE:STEP`; WHERE is step, stage-save, checkpoint or evaluation."""
+    """Kills the process at KILL_AT, `WHERE:STEP`.
+
+    WHERE is step, stage-save, checkpoint or evaluation.
+    """
 
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[TrainerCallback]:
         where, _, step = os.environ.get("KILL_AT", "never:0").partition(":")

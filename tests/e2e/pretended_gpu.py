@@ -1,7 +1,7 @@
-"""An Axolotl plugin under which accelerate takes two CPU processes for two with a GPU each.
+"""An Axolotl plugin that makes accelerate treat two CPU processes as if each had a GPU.
 
-accelerate shards nothing on CPUs; DeepSpeed and FSDP2 themselves do, over gloo. The plugin also
-writes down what the stage boundary does to the optimiser: OPTIMIZER_FILE gets one line a rank.
+accelerate shards nothing on CPUs, although DeepSpeed and FSDP2 can, over gloo. The plugin also
+records what the stage boundary does to the optimiser, in one OPTIMIZER_FILE for each rank.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _set_device(state: PartialState) -> None:
 def _all_gather_into_tensor(
     output_tensor: Any, input_tensor: Any, *args: Any, **kwargs: Any
 ) -> Any:
-    # gloo copies in place, in a thread of its own where gradients are on
+    # gloo copies in place, in a separate thread in which gradients are enabled.
     return _gather(output_tensor.detach(), input_tensor.detach(), *args, **kwargs)
 
 
@@ -54,14 +54,14 @@ def sums(tensors: Any) -> list[float]:
     return [float(tensor.detach().double().abs().sum()) for tensor in local]
 
 
-def look(optimizer: Any) -> dict[str, list[float]]:
-    """The moments, the step counts, and the weights that the optimiser's wrapper holds."""
-    held = getattr(optimizer, "optimizer", optimizer)
-    masters = getattr(held, "single_partition_of_fp32_groups", None) or getattr(
-        held, "fp32_partitioned_groups_flat", None
+def snapshot(optimizer: Any) -> dict[str, list[float]]:
+    """Return sums of the moments, the step counts and the weights that the optimiser holds."""
+    unwrapped = getattr(optimizer, "optimizer", optimizer)
+    masters = getattr(unwrapped, "single_partition_of_fp32_groups", None) or getattr(
+        unwrapped, "fp32_partitioned_groups_flat", None
     )
     if masters is None:
-        masters = [p for group in held.param_groups for p in group["params"]]
+        masters = [p for group in unwrapped.param_groups for p in group["params"]]
     states = [state for inner in _innermost(optimizer) for state in inner.state.values()]
     return {
         "moments": sums(state[name] for state in states for name in ("exp_avg", "exp_avg_sq")),
@@ -70,15 +70,20 @@ def look(optimizer: Any) -> dict[str, list[float]]:
     }
 
 
-def watched(optimizer: Any) -> None:
-    before = look(optimizer)
+def reset_and_record(optimizer: Any) -> None:
+    """Reset the optimiser and write its snapshots before and after to OPTIMIZER_FILE."""
+    before = snapshot(optimizer)
     reset_optimizer(optimizer)
-    line = {"before": before, "after": look(optimizer), "kind": str(type(optimizer.optimizer))}
+    record = {
+        "before": before,
+        "after": snapshot(optimizer),
+        "kind": str(type(optimizer.optimizer)),
+    }
     path = Path(os.environ["OPTIMIZER_FILE"]).with_suffix(f".{os.environ['RANK']}.json")
-    path.write_text(json.dumps(line))
+    path.write_text(json.dumps(record))
 
 
 class PretendedGPUPlugin(BasePlugin):
     def add_callbacks_post_trainer(self, cfg: Any, trainer: Any) -> list[Any]:
-        callback.reset_optimizer = watched
+        callback.reset_optimizer = reset_and_record
         return []

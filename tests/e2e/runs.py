@@ -1,4 +1,4 @@
-"""Run the real command line on a tiny model, as a user would."""
+"""Runs the real command line on a tiny model, as a user would."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROMPT = "{instruction}"
 
 @dataclass(frozen=True)
 class Finished:
-    """A command that has run."""
+    """A command that has ended, with its exit code, its output and the run's output folder."""
 
     code: int
     output: str
@@ -30,7 +30,7 @@ class Finished:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """The trainer's log of the newest checkpoint."""
+        """The trainer's log in the newest checkpoint."""
         states = sorted(
             self.folder.glob("checkpoint-*/trainer_state.json"),
             key=lambda path: int(path.parent.name.split("-")[1]),
@@ -39,7 +39,7 @@ class Finished:
 
 
 def config(toy: Path, output: Path, **changes: Any) -> dict[str, Any]:
-    """A YAML for the tiny model: some seconds of training, no scoring."""
+    """Return a YAML for the tiny model, with some seconds of training and no scoring."""
     return {
         "base_model": str(toy / "base"),
         "plugins": ["axolotl_dmt.DMTPlugin"],
@@ -116,11 +116,11 @@ def train(folder: Path, settings: dict[str, Any], *arguments: str, **variables: 
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """This process's environment, offline and with this checkout importable."""
-    # a test that plans in this process turns the progress bars off for all that it starts
-    own = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
+    """Return this process's environment, offline and with this checkout importable."""
+    # A test that compiles a plan in this process turns off the progress bars of its subprocesses.
+    inherited = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
     return {
-        **own,
+        **inherited,
         "AXOLOTL_DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",

@@ -1,4 +1,4 @@
-"""An Axolotl plugin that writes down every row the model is trained on."""
+"""An Axolotl plugin that records every row that the model is trained on."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from transformers import TrainerCallback
 
 
 class SpyPlugin(BasePlugin):
-    """Appends {"step", "rank", "rows": [tokens, ...], "labels": [...]} for each micro batch."""
+    """Appends a line for each micro batch to SPY_FILE: its step, rank, loss, rows and labels."""
 
     def get_training_args(self, cfg: Any) -> dict[str, Any]:
-        """Only with `use_cpu`, which no YAML can say, does transformers take bf16 on a CPU."""
+        """Set `use_cpu`: transformers needs it for bf16 on a CPU, and no YAML key sets it."""
         return {"use_cpu": True} if cfg.bf16 else {}
 
     def post_model_load(self, cfg: Any, model: Any) -> None:
-        """With WEIGHTS set, start from that file: several CPU processes cannot load a model."""
+        """Start from the file WEIGHTS, if set: several CPU processes cannot load a model."""
         if path := os.environ.get("WEIGHTS"):
             model.load_state_dict(load_file(path), strict=False)
 
@@ -30,7 +30,7 @@ class SpyPlugin(BasePlugin):
 
         def training_step(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             loss = original(model, inputs, *args, **kwargs)
-            seen = {
+            record = {
                 "step": trainer.state.global_step,
                 "rank": trainer.args.process_index,
                 "loss": float(loss),
@@ -38,7 +38,7 @@ class SpyPlugin(BasePlugin):
                 "labels": inputs["labels"].tolist(),
             }
             with path.open("a") as file:
-                file.write(json.dumps(seen) + "\n")
+                file.write(json.dumps(record) + "\n")
             return loss
 
         trainer.training_step = training_step
@@ -46,13 +46,13 @@ class SpyPlugin(BasePlugin):
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """All micro batches of all ranks, in order of step."""
+    """Return all micro batches of all ranks, in the order of the steps."""
     lines = [line for path in sorted(folder.glob("*.jsonl")) for line in path.open()]
     return sorted((json.loads(line) for line in lines), key=lambda seen: seen["step"])
 
 
 def trained_rows(seen: dict[str, Any]) -> list[tuple[int, ...]]:
-    """The rows of a micro batch that add to the loss, without padding (token 0)."""
+    """Return the rows of a micro batch that count in the loss, without padding (token 0)."""
     return [
         tuple(token for token in row if token != 0)
         for row, labels in zip(seen["rows"], seen["labels"], strict=True)

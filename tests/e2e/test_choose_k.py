@@ -1,4 +1,4 @@
-"""k is chosen by trials from one stage 1, and a training takes the choice."""
+"""k is chosen by trials that share one stage 1, and a training uses the choice."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ OPTIONS = ("--launcher-args", "--launcher python")
 
 
 @pytest.mark.slow
-def test_k_is_chosen_by_trials_and_stage_2_goes_on_from_their_stage_1(
+def test_k_is_chosen_by_trials_and_stage_2_continues_from_their_stage_1(
     toy: Path, tmp_path: Path
 ) -> None:
     settings = config(toy, tmp_path / "out", learning_rate=5e-3)
     settings["dmt"] = {
         "strategy": "dmt",
         "k": "auto",
-        # a model this young scores nothing, so that nothing can be lost
+        # After so little training the model scores 0, so no score can fall.
         "auto_k": {"ladder": ["1/2", "1/4"], "loss": 0.0, "max_steps": 3, "abilities": ["math"]},
         "evaluate": {
             "tasks": ["dmt_math"],
@@ -41,7 +41,7 @@ def test_k_is_chosen_by_trials_and_stage_2_goes_on_from_their_stage_1(
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     out = tmp_path / "out"
     logs = {log: log.stat().st_mtime_ns for log in out.glob("dmt/choose_k/runs/*/*/run.log")}
-    # started again, it trains nothing anew and goes on
+    # A second call trains no trial again and goes on to stage 2.
     done = axolotl("dmt", "choose-k", path, *OPTIONS, "--train")
     assert len(logs) == 2
     assert all(log.stat().st_mtime_ns == time for log, time in logs.items())
@@ -54,13 +54,13 @@ def test_k_is_chosen_by_trials_and_stage_2_goes_on_from_their_stage_1(
     kept = yaml.safe_load((trial / "config.yaml").read_text())
     assert kept["base_model"] == str(first / "stages/01-specialise")
 
-    # all of stage 2, from the stage 1 that the trials had
+    # The whole of stage 2 starts from the stage 1 of the trials.
     results = Results.load(out / "dmt")
     assert [stage.name for stage in results.stages] == ["generalise"]
     assert results.stages[0].rows == {"math": 30, "code": 15, "general": 100}
     assert results.baseline.values() == {"math": choice["stage_1"]["scores"]["math"]["value"]}
 
-    # the same as one training through both stages, which takes the recorded k
+    # One training of both stages, which uses the recorded k, ends with the same weights.
     whole = train(tmp_path, settings)
     assert whole.code == 0, whole.output[-3000:]
     assert "axolotl-dmt: k = 1/4: the smallest of the ladder within 0 of stage 1" in whole.output

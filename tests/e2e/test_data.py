@@ -1,4 +1,4 @@
-"""Preparing data once, and what `axolotl dmt plan` says of it."""
+"""Data is prepared once, and `axolotl dmt plan` reports on it."""
 
 from __future__ import annotations
 
@@ -39,27 +39,27 @@ def test_after_preprocess_another_schedule_tokenises_nothing(own: Path) -> None:
     assert prepared.returncode == 0, prepared.stderr[-3000:]
     path = str(write(own / "dmt.yaml", settings))
     assert "not prepared yet" not in axolotl("dmt", "plan", path).stderr
-    # with the sources gone, anything that had to be tokenised would fail
+    # Without the sources, anything that had to be tokenised would fail.
     shutil.rmtree(own / "data")
     for dmt in (
         {"strategy": "dmt", "k": "1/2"},
         {"strategy": "sequential", "seed": 5, "order": "round_robin"},
     ):
-        said = plan(own, {**settings, "dmt": dmt})
-        assert said["stages"][0]["steps"] > 0
+        compiled = plan(own, {**settings, "dmt": dmt})
+        assert compiled["stages"][0]["steps"] > 0
 
 
 def test_the_plan_is_the_documented_contract(toy: Path, tmp_path: Path) -> None:
-    said = plan(tmp_path, config(toy, tmp_path / "out"))
-    assert said["schema"] == 1
-    assert said["global_batch"] == 8
-    assert said["seed"] == 7
-    assert said["total_steps"] == sum(stage["steps"] for stage in said["stages"])
-    assert [stage["name"] for stage in said["stages"]] == ["specialise", "generalise"]
-    replay = said["stages"][1]["domains"]["math"]
+    compiled = plan(tmp_path, config(toy, tmp_path / "out"))
+    assert compiled["schema"] == 1
+    assert compiled["global_batch"] == 8
+    assert compiled["seed"] == 7
+    assert compiled["total_steps"] == sum(stage["steps"] for stage in compiled["stages"])
+    assert [stage["name"] for stage in compiled["stages"]] == ["specialise", "generalise"]
+    replay = compiled["stages"][1]["domains"]["math"]
     assert (replay["available"], replay["rows"], replay["draws"]) == (ROWS["math"], 30, 30)
     assert 0 < replay["trained_tokens"] < replay["tokens"]
-    assert sum(d["share"] for d in said["stages"][1]["domains"].values()) == pytest.approx(1)
+    assert sum(d["share"] for d in compiled["stages"][1]["domains"].values()) == pytest.approx(1)
     assert not (tmp_path / "out" / "model.safetensors").exists()
 
 
@@ -84,8 +84,8 @@ def test_held_out_rows_keep_their_numbers_in_the_table_of_rows(own: Path) -> Non
     whole["datasets"] = whole["datasets"][:1]
     plan(own, whole, "--rows", str(own / "whole.parquet"))
     held = {**whole, "dmt": {"stages": stages, "val_rows": {"math": 20}}}
-    said = plan(own, held, "--rows", str(own / "held.parquet"))
-    assert said["stages"][0]["domains"]["math"]["available"] == ROWS["math"] - 20
+    compiled = plan(own, held, "--rows", str(own / "held.parquet"))
+    assert compiled["stages"][0]["domains"]["math"]["available"] == ROWS["math"] - 20
     tables = [parquet.read_table(own / f"{name}.parquet") for name in ("whole", "held")]
     seen = [set(table.column("row").to_pylist()) for table in tables]
     assert seen[0] == set(range(ROWS["math"]))

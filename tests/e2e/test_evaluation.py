@@ -1,4 +1,4 @@
-"""Scores of the live model, of a saved stage and of `lm_eval` by hand are the same."""
+"""The live model, a saved stage and a direct call of `lm_eval` give the same scores."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_failed_evaluation_never_loses_training(live: Finished, failed: Finish
 
 
 @pytest.mark.slow
-def test_missing_scores_are_made_up_for_later(live: Finished, failed: Finished) -> None:
+def test_missing_scores_can_be_added_later(live: Finished, failed: Finished) -> None:
     done = axolotl("dmt", "evaluate", str(failed.folder))
     assert done.returncode == 0, done.stderr[-3000:]
     assert scores(failed) == scores(live)
@@ -114,21 +114,21 @@ def test_missing_scores_are_made_up_for_later(live: Finished, failed: Finished) 
     again = axolotl("dmt", "evaluate", str(failed.folder))
     assert again.stdout.count("has scores already") == 2
 
-    # scored otherwise, the folder says so
-    kept = failed.folder / "dmt/config.yaml"
-    told = yaml.safe_load(kept.read_text())
-    told["dmt"]["evaluate"]["limit"] = 2
-    path = write(failed.folder / "otherwise.yaml", told)
+    # Once all stages are scored with other settings, the folder holds these settings.
+    recorded = failed.folder / "dmt/config.yaml"
+    limited = yaml.safe_load(recorded.read_text())
+    limited["dmt"]["evaluate"]["limit"] = 2
+    path = write(failed.folder / "limited.yaml", limited)
     part = axolotl("dmt", "evaluate", str(failed.folder), "--config", str(path))
-    assert "limit" not in yaml.safe_load(kept.read_text())["dmt"]["evaluate"], part.stdout
+    assert "limit" not in yaml.safe_load(recorded.read_text())["dmt"]["evaluate"], part.stdout
     axolotl("dmt", "evaluate", str(failed.folder), "--config", str(path), "--again")
-    assert yaml.safe_load(kept.read_text()) == told
+    assert yaml.safe_load(recorded.read_text()) == limited
     assert failed.results["evaluate"]["limit"] == 2
     assert {s["n"] for stage in failed.results["stages"] for s in stage["scores"].values()} == {2}
 
 
 @pytest.mark.slow
-def test_a_process_of_its_own_gives_the_same_scores(
+def test_a_separate_process_gives_the_same_scores(
     toy: Path, live: Finished, tmp_path: Path
 ) -> None:
     done = train(tmp_path, settings(toy, tmp_path / "out", runner="subprocess", when="end"))
@@ -142,7 +142,7 @@ def test_held_out_rows_are_kept_from_training_and_have_a_loss_by_domain(live: Fi
     first, second = live.results["stages"]
     assert first["rows"] == {"math": ROWS["math"] - 8, "code": ROWS["code"] - 8}
     assert set(first["held_out_loss"]) == {"math", "code", "general"}
-    # stage 1 has not seen general data, stage 2 has
+    # Stage 1 does not train on general data, stage 2 does.
     assert second["held_out_loss"]["general"] < first["held_out_loss"]["general"]
 
 

@@ -1,4 +1,4 @@
-"""Axolotl's features beside `dmt:` that are tried together, in one run."""
+"""Several features of Axolotl and of `dmt:` together in one run."""
 
 from __future__ import annotations
 

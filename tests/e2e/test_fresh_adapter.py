@@ -1,4 +1,4 @@
-"""A fresh LoRA adapter in stage 2, on top of what stage 1 left."""
+"""A fresh LoRA adapter in stage 2, on top of the adapter of stage 1."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def test_a_killed_run_ends_as_the_unbroken_one(
 
 @pytest.mark.slow
 def test_qlora_goes_through_stages(toy: Path, tmp_path: Path) -> None:
-    # On a CPU bitsandbytes repacks the 4-bit weights at the first evaluation, and no gradient flows
-    # from then on.
+    # On a CPU, bitsandbytes repacks the 4-bit weights at the first evaluation, after which there
+    # are no gradients.
     unevaluated = {"test_datasets": None, "eval_strategy": "no"}
     qlora = {"adapter": "qlora", "load_in_4bit": True}
     done = train(tmp_path, settings(toy, tmp_path / "out", **qlora, **unevaluated))

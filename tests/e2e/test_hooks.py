@@ -1,4 +1,4 @@
-"""A file of hooks through a whole training, in a terminal: what they see, the bar, the card."""
+"""A training with a file of hooks, in a terminal: what the hooks see, the bar, the model card."""
 
 from __future__ import annotations
 
@@ -125,8 +125,8 @@ def test_a_hook_that_fails_ends_the_run_with_one_line_and_keeps_the_stage(
 ) -> None:
     done = train(tmp_path, settings(toy, tmp_path, HOOKS.replace('note(context, "end")', "1 / 0")))
     assert done.code == 2
-    said = "axolotl-dmt: hook stage_end of my_hooks.py: raised ZeroDivisionError in my_hooks.py"
-    assert done.output.count(said) == 1
-    assert "Traceback" not in done.output.split(said)[1]
+    message = "axolotl-dmt: hook stage_end of my_hooks.py: raised ZeroDivisionError in my_hooks.py"
+    assert done.output.count(message) == 1
+    assert "Traceback" not in done.output.split(message)[1]
     assert (done.folder / "stages/01-one/model.safetensors").is_file()
-    assert "13/15" not in done.output, "no bar where nobody looks"
+    assert "13/15" not in done.output, "no bar without a terminal"

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while the real command line trains: the line it prints, and what is left."""
+"""Ctrl-C and SIGTERM while the real command line trains: the printed line, the files left."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PYTHON = ("--launcher", "python")
 def train(
     folder: Path, settings: dict[str, Any], launcher: tuple[str, ...], **variables: str
 ) -> Finished:
-    """Run `axolotl train` as a terminal does: in a group of its own, which obeys SIGINT."""
+    """Run `axolotl train` as a terminal does: in a new process group that obeys SIGINT."""
     path = write(folder / "dmt.yaml", settings)
     done = subprocess.run(
         [sys.executable, "-m", "axolotl.cli.main", "train", str(path), *launcher],
@@ -43,8 +43,9 @@ def settings(toy: Path, output: Path, **changes: Any) -> dict[str, Any]:
 
 
 def line(done: Finished) -> str:
-    (said,) = [text for text in done.output.splitlines() if "axolotl-dmt: interrupted" in text]
-    return said
+    """Return the only line on the interruption in the output."""
+    (only,) = [text for text in done.output.splitlines() if "axolotl-dmt: interrupted" in text]
+    return only
 
 
 def test_an_interrupted_rerun_says_how_to_go_on_and_has_the_earlier_runs_report_no_more(
@@ -98,7 +99,7 @@ def test_a_run_that_saved_nothing_names_the_keys_that_save_checkpoints(
 ) -> None:
     made = settings(toy, tmp_path / "out")
     done = train(tmp_path, made, launcher, KILL_AT="step:3", KILL_WITH=signum.name)
-    # accelerate's launcher, which Ctrl-C ends too, has a code and a traceback of its own
+    # accelerate's launcher, which Ctrl-C ends too, has its own exit code and traceback.
     assert done.code in (128 + signum, -signum) or (not launcher and done.code != 0)
     said = line(done)
     assert said.startswith(

@@ -70,7 +70,7 @@ def test_no_pack_holds_rows_of_two_stages(toy: Path, tmp_path: Path, accumulatio
     assert ends[-1] == plan.total_steps
     seen = spy.read(tmp_path / "spy")
     assert {part["step"] for part in seen} == set(range(plan.total_steps))
-    # every row starts with the beginning-of-text token: count rows by it
+    # Every row starts with the beginning-of-text token, so counting it counts the rows.
     starts = [sum(row.count(1) for row in part["rows"]) for part in seen if part["step"] < ends[0]]
     blanks = int((plan.order[: plan.pack_offsets[ends[0] * plan.packs_per_step]] < 0).sum())
     assert sum(starts) == 120 + 60 + blanks

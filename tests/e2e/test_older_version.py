@@ -39,7 +39,7 @@ def test_the_same_yaml_compiles_to_the_earlier_versions_plan(run: Path) -> None:
 
 
 def test_an_earlier_versions_checkpoint_resumes_to_its_final_weights(run: Path) -> None:
-    # From other weights at the start, only a run that takes up the checkpoint ends at these.
+    # The base model is zero, so only a run that resumes from the checkpoint ends at these weights.
     base = load_file(run / "base/model.safetensors")
     zeros = {name: np.zeros_like(weights) for name, weights in base.items()}
     save_file(zeros, run / "base/model.safetensors", metadata={"format": "pt"})

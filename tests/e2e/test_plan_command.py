@@ -1,4 +1,4 @@
-"""`axolotl dmt plan` only looks: it writes nothing where a run lies."""
+"""`axolotl dmt plan` writes nothing to the folder of a run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tests.e2e.runs import axolotl, config, train, write
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
+    """Return the content of every file in a folder."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
@@ -16,7 +17,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_finished_run_is_left_as_it_is_and_a_second_one_sets_it_aside(
+def test_a_finished_run_is_left_unchanged_and_a_second_run_sets_it_aside(
     toy: Path, tmp_path: Path
 ) -> None:
     settings = config(toy, tmp_path / "out")
@@ -57,7 +58,7 @@ def test_data_that_cannot_be_read_is_named_in_one_line(toy: Path, tmp_path: Path
     assert "Traceback" not in done.output
 
 
-def test_a_base_model_that_is_not_to_be_had_is_named_in_one_line(toy: Path, tmp_path: Path) -> None:
+def test_a_base_model_that_cannot_be_loaded_is_named_in_one_line(toy: Path, tmp_path: Path) -> None:
     settings = config(toy, tmp_path / "out", base_model="nobody/nothing-1b")
     done = axolotl("dmt", "plan", str(write(tmp_path / "dmt.yaml", settings)))
     assert done.returncode == 2

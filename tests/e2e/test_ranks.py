@@ -23,10 +23,10 @@ ACCELERATE = (
     "--main_process_port",
     "29518",
 )
-"""Despite its name that is also how accelerate starts several processes on a CPU."""
+"""Despite its name, `--multi_gpu` also makes accelerate start several processes on a CPU."""
 
 END = 23
-"""Last step of the first stage."""
+"""The last step of the first stage."""
 
 
 def run(
@@ -171,8 +171,8 @@ def test_accelerates_launcher_ends_a_run_with_a_failed_rank(toy: Path, tmp_path:
 
 @pytest.mark.slow
 def test_a_refused_plan_ends_all_ranks_with_its_line(toy: Path, tmp_path: Path) -> None:
-    """Only one rank compiles the plan."""
-    mix = {"math": {"rows": 500}}  # more than there are, without oversampling
+    """Only one rank compiles the plan, and the others must end too."""
+    mix = {"math": {"rows": 500}}  # more rows than the domain has, without oversampling
     dmt = {"stages": [{"name": "one", "mix": mix}]}
     done = run(toy, tmp_path / "run", TORCHRUN, micro_batch_size=4, dmt=dmt)
     assert done.code != 0

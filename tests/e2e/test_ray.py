@@ -1,6 +1,6 @@
-"""Axolotl's driver validates, hands plain values to each Ray worker, and that validates again.
+"""Under Ray, the driver validates the YAML and passes plain values to workers that validate again.
 
-Ray itself takes no part: the driver's and the worker's functions of Axolotl run in two processes.
+Ray itself is not used: Axolotl's functions for the driver and for the worker run in two processes.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def test_a_worker_trains_by_the_block_that_the_driver_read(toy: Path, tmp_path: 
     )
     path = write(tmp_path / "dmt.yaml", settings)
     for code in (DRIVER, WORKER):
-        done = python(code, path, tmp_path / "handed.pickle")
+        done = python(code, path, tmp_path / "passed.pickle")
         assert done.returncode == 0, done.stderr[-4000:]
     finished = Finished(0, "", tmp_path / "out")
     rows = [stage["rows"] for stage in finished.results["stages"]]

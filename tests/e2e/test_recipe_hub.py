@@ -1,4 +1,4 @@
-"""`axolotl dmt recipe push` and `use hf://...` with the hub's own client, against a small hub."""
+"""`axolotl dmt recipe push` and `use hf://...`, with the hub's own client and a fake hub."""
 
 from __future__ import annotations
 

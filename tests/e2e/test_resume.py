@@ -1,4 +1,4 @@
-"""A run that is killed and started again ends with the weights of an unbroken one."""
+"""A run that is killed and resumed ends with the weights of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -83,11 +83,11 @@ def test_a_killed_run_ends_as_the_unbroken_one(
 @pytest.mark.slow
 def test_a_finished_evaluation_is_not_repeated(toy: Path, tmp_path: Path) -> None:
     made = settings(toy, tmp_path / "out")
-    # scored, but killed before the checkpoint of the boundary was whole
+    # The stage is scored, but the run is killed before the checkpoint at the boundary is complete.
     assert train(tmp_path, made, KILL_AT=f"checkpoint:{BOUNDARY}").code != 0
     scored = json.loads((tmp_path / "out/dmt/results.json").read_text())["stages"]
     assert [stage["name"] for stage in scored] == ["specialise"]
-    # were it evaluated again, this would kill it again
+    # A second evaluation of the stage would kill the run again.
     assert train(tmp_path, made, KILL_AT=f"evaluation:{BOUNDARY}").code == 0
 
 

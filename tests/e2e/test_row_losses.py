@@ -1,4 +1,4 @@
-"""Row losses are the model's own, and the plan replays the rows that they say."""
+"""Row losses equal the model's own loss, and the plan replays the rows that they select."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.pools import rows_of
 
 
 def direct_losses(folder: Path, path: str) -> dict[str, list[float]]:
-    """Each row alone, by the model's own loss; rows are found by their tokens' text."""
+    """Return the model's own loss on each row, computed one row at a time, by domain."""
     import torch
 
     from axolotl_dmt.cli.row_losses import load_model
@@ -24,12 +24,12 @@ def direct_losses(folder: Path, path: str) -> dict[str, list[float]]:
     cfg, run = load_run(path)
     pool = run.load_pool(cfg)
     model = load_model(folder)
-    found: dict[str, list[float]] = {}
+    losses: dict[str, list[float]] = {}
     with torch.no_grad():
         for domain in ("math", "code"):
             rows = pool.rows_of(domain)
             assert any(-100 in row["labels"] for row in rows)
-            found[domain] = [
+            losses[domain] = [
                 float(
                     model(
                         input_ids=torch.tensor([row["input_ids"]]),
@@ -38,7 +38,7 @@ def direct_losses(folder: Path, path: str) -> dict[str, list[float]]:
                 )
                 for row in rows
             ]
-    return found
+    return losses
 
 
 def test_losses_are_measured_and_the_hardest_rows_are_replayed(toy: Path, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_losses_are_measured_and_the_hardest_rows_are_replayed(toy: Path, tmp_pa
     for domain, losses in direct_losses(toy / "base", plain).items():
         np.testing.assert_allclose(measured.losses[domain], losses, rtol=1e-5)
 
-    # packed or not, the rows and their losses are the same
+    # Packing does not change the rows and their losses.
     packed = {**settings, "sample_packing": True, "attn_implementation": "sdpa"}
     compiled = compile_from_yaml(str(write(tmp_path / "packed.yaml", packed)))
     plan = compiled.plan
@@ -102,11 +102,11 @@ def test_an_adapters_losses_are_those_of_its_whole_model(tmp_path: Path, batch_t
     adapted.merge_and_unload().save_pretrained(tmp_path / "merged")
 
     rows = Dataset.from_dict(ROWS_OF_TOKENS)
-    found, whole, without = (
+    adapted_losses, merged_losses, base_losses = (
         row_losses(load_model(tmp_path / name), rows, batch_tokens)
         for name in ("adapter", "merged", "base")
     )
-    np.testing.assert_allclose(found, whole, rtol=1e-4)
-    assert not np.allclose(found[:2], without[:2], rtol=1e-3)
-    # a row without a trained token has no loss, and a row's first token is predicted by nothing
-    assert np.isnan(found).tolist() == [False, False, True, True]
+    np.testing.assert_allclose(adapted_losses, merged_losses, rtol=1e-4)
+    assert not np.allclose(adapted_losses[:2], base_losses[:2], rtol=1e-3)
+    # A row without a trained token has no loss, and nothing predicts the first token of a row.
+    assert np.isnan(adapted_losses).tolist() == [False, False, True, True]

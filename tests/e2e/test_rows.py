@@ -1,4 +1,4 @@
-"""What the model was really trained on, written down by a second plugin."""
+"""The rows that the model is trained on, as a second plugin records them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ FIELDS = {
 
 
 def domain_of_text(toy: Path) -> dict[str, str]:
-    found = {}
-    for domain, (asked, answered) in FIELDS.items():
+    """Return {text of a row: its domain}."""
+    domains = {}
+    for domain, (question, answer) in FIELDS.items():
         for line in (toy / f"data/{domain}.jsonl").open():
             row = json.loads(line)
-            found[row[asked] + row[answered]] = domain
-    return found
+            domains[row[question] + row[answer]] = domain
+    return domains
 
 
 @pytest.mark.parametrize("accumulation", [pytest.param(1, marks=pytest.mark.slow), 2])
@@ -53,7 +54,7 @@ def test_each_stage_trains_exactly_its_rows(toy: Path, tmp_path: Path, accumulat
     by_domain = [Counter(domains[text] for text in stage) for stage in stages]
     assert by_domain[0] == {"math": ROWS["math"], "code": ROWS["code"]}
     assert by_domain[1] == {"general": ROWS["general"], "math": 30, "code": 15}
-    # two epochs: every row twice, none more, none less
+    # In two epochs, every row is trained on exactly twice.
     assert {count for stage in stages for count in stage.values()} == {2}
-    # the replay lies inside what stage 1 learned
+    # The replayed rows are among those of stage 1.
     assert {text for text in stages[1] if domains[text] != "general"} <= set(stages[0])

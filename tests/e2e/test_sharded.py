@@ -1,6 +1,6 @@
-"""Stages under DeepSpeed ZeRO and FSDP2, by two processes on a CPU.
+"""Stages under DeepSpeed ZeRO and FSDP2, in two processes on a CPU.
 
-Slow; those of DeepSpeed run only where it is installed.
+The tests are slow; those of DeepSpeed run only where it is installed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FSDP2 = {
 
 
 def zero(stage: int) -> dict[str, Any]:
-    """As Axolotl's own files, without the offloading of its zero2.json, which needs a GPU."""
+    """Return a ZeRO configuration like Axolotl's own, without offloading, which needs a GPU."""
     settings = {"stage": stage, "overlap_comm": False, "contiguous_gradients": True}
     if stage == 3:
         settings["gather_16bit_weights_on_model_save"] = True
@@ -70,15 +70,15 @@ def run(toy: Path, folder: Path, **changes: Any) -> Finished:
     return Finished(done.returncode, done.stdout + done.stderr, folder / "out")
 
 
-@pytest.mark.parametrize("how", ["zero1", "zero2", "zero3", "fsdp2"])
-def test_both_stages_run_over_sharded_state(toy: Path, tmp_path: Path, how: str) -> None:
-    if how != "fsdp2" and importlib.util.find_spec("deepspeed") is None:
+@pytest.mark.parametrize("sharding", ["zero1", "zero2", "zero3", "fsdp2"])
+def test_both_stages_run_over_sharded_state(toy: Path, tmp_path: Path, sharding: str) -> None:
+    if sharding != "fsdp2" and importlib.util.find_spec("deepspeed") is None:
         pytest.skip("deepspeed is not installed")
-    changes = FSDP2 if how == "fsdp2" else {"deepspeed": zero(int(how[-1]))}
+    changes = FSDP2 if sharding == "fsdp2" else {"deepspeed": zero(int(sharding[-1]))}
     done = run(toy, tmp_path, **changes)
     assert done.code == 0, done.output[-4000:]
 
-    # the boundary: both ranks' moments and step counts are zero, their weights are what they were
+    # At the boundary, both ranks reset their moments and step counts and keep their weights.
     for rank in (0, 1):
         seen = json.loads((tmp_path / f"optimizer.{rank}.json").read_text())
         before, after = seen["before"], seen["after"]
@@ -89,7 +89,7 @@ def test_both_stages_run_over_sharded_state(toy: Path, tmp_path: Path, how: str)
         assert any(before["weights"])
         assert before["weights"] == after["weights"]
 
-    # each stage has its own curve, and was scored from its folder
+    # Each stage has its own learning-rate curve, and is scored from its folder.
     curve = done.results["learning_curve"]
     assert [point["step"] for point in curve] == list(range(1, 43))
     rates = [point["learning_rate"] for point in curve]

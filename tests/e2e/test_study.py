@@ -1,4 +1,4 @@
-"""A very small study through the command line: shared stages, failures, going on, the report."""
+"""A very small study through the command line: shared stages, failures, a rerun, the report."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ OPTIONS = ("--jobs", "2", "--launcher-args", "--launcher python")
 
 
 def folders(study: Path) -> list[list[str]]:
-    """The runs of each cell, by their folders."""
+    """Return the folders of the runs of each cell."""
     cells = json.loads((study / "study.json").read_text())["cells"]
     return [[run["folder"] for run in cell["runs"]] for cell in cells]
 
@@ -61,14 +61,14 @@ def test_a_study_trains_each_stage_once_and_goes_on_where_it_ended(
     assert len({*mixed, *half}) == 3
     assert merged[:-1] == mixed
     assert list((study / "report").glob("*.html"))
-    # a whole schedule, with the scores of the stage that is shared
+    # The results hold the whole schedule, with the scores of the shared stage.
     outcome = read_cell_results(study)[2]
     assert [(stage.name, stage.rows) for stage in outcome.stages] == [
         ("specialise", {"math": 120, "code": 60}),
         ("generalise", {"general": 100, "math": 60, "code": 30}),
     ]
     assert all(set(stage.scores) == {"math", "general"} for stage in outcome.stages)
-    # a merge is scored like a stage
+    # A merge is scored like a stage.
     last = read_cell_results(study)[3].stages[-1]
     assert (last.name, set(last.scores)) == ("merge", {"math", "general"})
     assert (study / merged[-1] / "stages/01-merge/dmt_merge.json").is_file()
@@ -94,8 +94,8 @@ def test_the_last_stage_of_a_cell_is_that_of_one_run_through_all(toy: Path, tmp_
 
     look = axolotl("dmt", "study", str(path), "--dry-run")
     plans = [json.loads((study / f / "dmt/plan/plan.json").read_text()) for f in folders(study)[0]]
-    assert f"in all {sum(plan['total_steps'] for plan in plans)} optimiser steps" in look.stdout
-    assert "1 cells under 1 seeds are 2 runs, 2 of them done" in look.stdout
+    assert f"in total {sum(plan['total_steps'] for plan in plans)} optimiser steps" in look.stdout
+    assert "cells: 1, seeds: 1, runs: 2, done: 2" in look.stdout
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ def finished(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
 def test_both_stages_run_to_their_ends(finished: Finished) -> None:
     assert finished.code == 0, finished.output[-4000:]
     names = [(stage["name"], stage["end_step"]) for stage in finished.results["stages"]]
-    # 180 rows of math and code, then 100 + 30 + 15 rows, 8 a step
+    # 180 rows of math and code, then 100 + 30 + 15 rows, at 8 rows per step.
     assert names == [("specialise", 23), ("generalise", 23 + 19)]
 
 

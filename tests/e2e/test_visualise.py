@@ -9,7 +9,7 @@ from axolotl_dmt.results import Results, StageResult
 from tests.e2e import runs
 
 
-def test_a_run_is_pictured_from_what_its_folder_keeps(toy: Path, tmp_path: Path) -> None:
+def test_a_run_is_pictured_from_the_models_in_its_folder(toy: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     names = ("specialise", "generalise")
     for i, name in enumerate(names):

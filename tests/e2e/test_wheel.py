@@ -1,4 +1,4 @@
-"""The wheel: what other packages, YAMLs and the command lines rely on is in it and importable."""
+"""The wheel holds, in importable form, what other packages, YAMLs and commands rely on."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ PUBLIC_NAMES = {
     "axolotl_dmt.toy": [],
     "axolotl_dmt.sandbox": [],
 }
-"""What is documented, named in a YAML or an entry point, or started with `python -m`."""
+"""Names that are documented, used in a YAML or an entry point, or run with `python -m`."""
 
 HEAVY = {"torch", "transformers", "axolotl", "lm_eval"}
 
@@ -62,7 +62,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of installed packages that holds the wheel and nothing else."""
+    """A folder of installed packages that holds only the wheel."""
     folder = tmp_path_factory.mktemp("site")
     command = ["pip", "install", "-q", "--no-deps", "--target", str(folder), str(wheel)]
     subprocess.run([sys.executable, "-m", *command], check=True)
@@ -70,7 +70,7 @@ def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(site: Path, *arguments: str) -> str:
-    """What Python prints outside the checkout, with the installed wheel before everything else."""
+    """Return what Python prints outside the checkout, with the wheel first on its path."""
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=site.parent,

@@ -1,4 +1,4 @@
-"""A saved stage is handed to lm-eval's models by the arguments that they take."""
+"""A saved stage is passed to lm-eval's models with arguments that they accept."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from axolotl_dmt.evaluation.saved import _model_arguments
 
 
 def parameters(module: str, name: str) -> set[str]:
-    """Names that a class takes, read from its source: vLLM itself need not be installed."""
+    """Return the parameters of a class, read from its source, since vLLM may not be installed."""
     spec = importlib.util.find_spec(module)
     assert spec is not None and spec.origin is not None
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    (found,) = (n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name)
-    (init,) = (n for n in found.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
+    (cls,) = (n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name)
+    (init,) = (n for n in cls.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
     return {argument.arg for argument in (*init.args.args, *init.args.kwonlyargs)}
 
 
-TAKEN = {
+ACCEPTED = {
     "hf": parameters("lm_eval.models.huggingface", "HFLM"),
     "vllm": parameters("lm_eval.models.vllm_causallms", "VLLM"),
 }
@@ -36,21 +36,21 @@ def adapter(folder: Path, rank: int) -> Path:
 
 
 @pytest.mark.parametrize("model", ["hf", "vllm"])
-def test_a_whole_model_is_its_folder(model: str, tmp_path: Path) -> None:
+def test_a_full_model_is_loaded_from_its_folder(model: str, tmp_path: Path) -> None:
     config = EvaluateConfig.model_validate({"runner": "subprocess", "model": model})
     arguments = _model_arguments(tmp_path, config)
     assert arguments == {"pretrained": str(tmp_path)}
-    assert arguments.keys() <= TAKEN[model]
+    assert arguments.keys() <= ACCEPTED[model]
 
 
 @pytest.mark.parametrize("model", ["hf", "vllm"])
-def test_an_adapter_is_laid_on_its_base(model: str, tmp_path: Path) -> None:
+def test_an_adapter_is_loaded_on_its_base_model(model: str, tmp_path: Path) -> None:
     config = EvaluateConfig.model_validate({"runner": "subprocess", "model": model})
     arguments = _model_arguments(adapter(tmp_path, 8), config)
     assert arguments["pretrained"] == "some/base"
     assert arguments["tokenizer"] == str(tmp_path)
     assert str(tmp_path) in (arguments.get("peft"), arguments.get("lora_local_path"))
-    assert arguments.keys() <= TAKEN[model]
+    assert arguments.keys() <= ACCEPTED[model]
 
 
 @pytest.mark.parametrize(("rank", "reserved"), [(4, 16), (16, 16), (17, 32), (64, 64)])
@@ -59,10 +59,10 @@ def test_vllm_reserves_room_for_the_adapters_rank(rank: int, reserved: int, tmp_
     assert _model_arguments(adapter(tmp_path, rank), config)["max_lora_rank"] == reserved
 
 
-def test_the_users_own_arguments_come_last(tmp_path: Path) -> None:
+def test_the_users_own_arguments_take_precedence(tmp_path: Path) -> None:
     config = EvaluateConfig.model_validate(
         {"runner": "subprocess", "model": "vllm", "model_args": {"gpu_memory_utilization": 0.4}}
     )
     arguments = _model_arguments(tmp_path, config)
     assert arguments["gpu_memory_utilization"] == 0.4
-    assert arguments.keys() <= TAKEN["vllm"]
+    assert arguments.keys() <= ACCEPTED["vllm"]

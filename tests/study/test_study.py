@@ -26,6 +26,7 @@ from axolotl_dmt.study.folder import (
     read_missing,
 )
 from axolotl_dmt.study.runner import emit
+from tests.mistakes import expect_error
 
 BASE: dict[str, Any] = {
     "base_model": "models/{seed}",
@@ -40,6 +41,7 @@ BASE: dict[str, Any] = {
 
 
 def cells_of(tmp_path: Path, base: dict[str, Any] = BASE, **study: Any) -> list[Cell]:
+    """Write a study of one seed with these keys, read it and return its cells."""
     settings = {"base": base, "output_dir": str(tmp_path / "out"), "seeds": [1], **study}
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(settings, sort_keys=False))
@@ -79,7 +81,7 @@ def test_stage_1_is_shared_whatever_is_replayed_after_it(tmp_path: Path) -> None
 def test_a_base_with_k_auto_needs_a_k(tmp_path: Path) -> None:
     base = {**BASE, "dmt": {**BASE["dmt"], "k": "auto"}}
     assert len(cells_of(tmp_path, base, k=["1/4", "1/2"])) == 2
-    with pytest.raises(DMTError, match=r"study\.k: the base says auto; give the study a k"):
+    with expect_error("study.k", "auto"):
         cells_of(tmp_path, base)
 
 
@@ -114,7 +116,7 @@ def test_a_stage_that_keeps_the_optimisers_state_stays_in_its_run(tmp_path: Path
     assert "start_stage" not in run.config["dmt"]
 
 
-def test_k_is_no_axis_of_a_strategy_that_does_not_look_at_it(tmp_path: Path) -> None:
+def test_k_is_not_an_axis_of_a_strategy_that_ignores_it(tmp_path: Path) -> None:
     cells = cells_of(tmp_path, strategy=["multi_task", "dmt"], k=["1/4", "1/2"])
     assert [cell.name for cell in cells] == [
         "multi_task seed=1",
@@ -124,7 +126,7 @@ def test_k_is_no_axis_of_a_strategy_that_does_not_look_at_it(tmp_path: Path) -> 
     assert "k" not in cells[0].settings
 
 
-def test_amounts_cut_every_domain_and_its_replay(tmp_path: Path) -> None:
+def test_amounts_reduce_every_domain_and_its_replay(tmp_path: Path) -> None:
     (cell,) = cells_of(
         tmp_path, amount="1/4", amounts={"general": "1/64", "specialised": "1/2"}, k="1/8"
     )
@@ -136,11 +138,11 @@ def test_amounts_cut_every_domain_and_its_replay(tmp_path: Path) -> None:
     assert mixes(cell) == [{"math": "1/4", "code": "1/4", "general": "1/4"}]
 
 
-def test_an_amount_of_rows_cannot_be_cut(tmp_path: Path) -> None:
+def test_an_amount_of_rows_cannot_be_reduced(tmp_path: Path) -> None:
     stages = [{"name": "one", "mix": {"math": {"rows": 10}}}]
     base = {**BASE, "dmt": {"stages": stages}}
     assert mixes(*cells_of(tmp_path, base)) == [{"math": {"rows": 10}}]
-    with pytest.raises(DMTError, match="takes 10 rows of math, which is no fraction of it"):
+    with expect_error("study.amount", "stage one", "10 rows of math"):
         cells_of(tmp_path, base, amount="1/4")
 
 
@@ -149,7 +151,7 @@ def test_the_seed_is_axolotls_and_the_plans_and_stands_in_paths(tmp_path: Path) 
     for cell, seed in zip(cells, (3, 4), strict=True):
         config = cell.run.config
         assert config["seed"] == config["dmt"]["seed"] == seed
-        # the tokenised rows are cached under the tokenizer's name: the parents' folders differ
+        # The rows are cached under the tokenizer's name, which must not be a parent's folder.
         assert config["base_model"] == config["tokenizer_config"] == f"models/{seed}"
 
 
@@ -185,7 +187,7 @@ def test_every_runs_block_is_accepted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"strateg": "dmt"}, "study.strateg: unknown key; did you mean strategy?"),
         ({"seeds": []}, "study.seeds"),
@@ -208,15 +210,15 @@ def test_every_runs_block_is_accepted(tmp_path: Path) -> None:
         ({"base": {**BASE, "dmt": {3: "dmt"}}, "k": 1}, "dmt"),
     ],
 )
-def test_mistakes_are_named(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+def test_mistakes_are_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     with pytest.raises(DMTError) as caught:
         cells_of(tmp_path, **change)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (b"", "study.yaml: holds no keys; write lines of the form key: value"),
         (b"- a", "study.yaml: holds no keys"),
@@ -226,17 +228,17 @@ def test_mistakes_are_named(tmp_path: Path, change: dict[str, Any], said: str) -
         (b"a: {[1]: 2}", "study.yaml:1: is not YAML: found unhashable key"),
     ],
 )
-def test_a_file_that_is_no_study_is_told_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes, said: str
+def test_a_file_that_is_not_a_study_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("study.yaml").write_bytes(text)
     done = CliRunner().invoke(dmt, ["study", "study.yaml", "--dry-run"])
     assert (done.exit_code, done.output.count("\n")) == (2, 1)
-    assert done.output.startswith(f"axolotl-dmt: {said}")
+    assert done.output.startswith(f"axolotl-dmt: {message}")
 
 
-def test_a_yaml_to_train_is_no_study(tmp_path: Path) -> None:
+def test_the_yaml_of_a_training_is_refused_as_a_study(tmp_path: Path) -> None:
     path = tmp_path / "train.yaml"
     path.write_text(yaml.safe_dump(BASE))
     with pytest.raises(DMTError) as caught:
@@ -254,12 +256,12 @@ def test_a_dry_run_shows_the_cells_before_there_is_data(
     Path("study.yaml").write_text(yaml.safe_dump(study))
     done = CliRunner().invoke(dmt, ["study", "study.yaml", "--dry-run"])
     assert done.exit_code == 0, done.output
-    assert "2 cells under 1 seeds are 3 runs, 0 of them done" in done.output
+    assert "cells: 2, seeds: 1, runs: 3, done: 0" in done.output
     assert "dmt.evaluate.data.math: no file none.jsonl" in done.output
 
 
 def finish(folder: StudyFolder, run: StudyRun, value: float) -> None:
-    """Leave what a run leaves."""
+    """Write the results of a run whose scores are all `value`."""
     folder.write(run)
     score = Score(task="t", metric="m", value=value, stderr=None, n=10)
     stages = tuple(
@@ -271,6 +273,7 @@ def finish(folder: StudyFolder, run: StudyRun, value: float) -> None:
 
 
 def opened(tmp_path: Path, cells: list[Cell], *, retrain_changed: bool = False) -> StudyFolder:
+    """Open the study's folder and list the cells in it, as the command does."""
     folder = open_study(tmp_path / "out", cells, retrain_changed=retrain_changed)
     folder.write_cells(cells)
     return folder
@@ -292,7 +295,7 @@ def test_a_child_starts_from_its_parents_last_stage(tmp_path: Path) -> None:
     assert config["base_model"] == "models/1"
 
 
-def test_outcomes_hold_the_whole_schedule_of_the_cells_that_are_done(tmp_path: Path) -> None:
+def test_results_hold_the_whole_schedule_of_the_cells_that_are_done(tmp_path: Path) -> None:
     cells = cells_of(tmp_path, k=["1/4", "1/8"])
     folder = opened(tmp_path, cells)
     assert read_cell_results(tmp_path / "out") == []
@@ -301,14 +304,14 @@ def test_outcomes_hold_the_whole_schedule_of_the_cells_that_are_done(tmp_path: P
         finish(folder, run, value / 10)
     folder.write(runs[2])
     folder.record(runs[2], "out of memory")
-    (outcome,) = read_cell_results(tmp_path / "out")
-    assert outcome.settings == {"strategy": "dmt", "k": "1/4"}
-    assert (outcome.name, outcome.seed) == ("dmt k=1/4 seed=1", 1)
-    assert [(stage.name, stage.scores["math"]) for stage in outcome.stages] == [
+    (result,) = read_cell_results(tmp_path / "out")
+    assert result.settings == {"strategy": "dmt", "k": "1/4"}
+    assert (result.name, result.seed) == ("dmt k=1/4 seed=1", 1)
+    assert [(stage.name, stage.scores["math"]) for stage in result.stages] == [
         ("specialise", 0.0),
         ("generalise", 0.1),
     ]
-    assert outcome.stages[0].rows == {"math": 7}
+    assert result.stages[0].rows == {"math": 7}
     assert read_missing(tmp_path / "out") == {
         "dmt k=1/8 seed=1": "runs/dmt-k1_8/seed-1: out of memory"
     }
@@ -326,13 +329,13 @@ def test_a_changed_study_is_refused_or_trained_again_and_nothing_is_lost(tmp_pat
     again = opened(tmp_path, changed, retrain_changed=True)
     assert not any(again.is_done(run) for run in runs_of(changed))
     assert read_cell_results(tmp_path / "out") == []
-    # the first study again: its runs are found under their new names
+    # The first study finds its runs again, under their new names.
     again = opened(tmp_path, cells)
     assert all(again.is_done(run) for run in runs_of(cells))
     assert len(read_cell_results(tmp_path / "out")) == 1
 
 
-def test_more_cells_leave_the_finished_ones_as_they_are(tmp_path: Path) -> None:
+def test_more_cells_leave_the_finished_ones_unchanged(tmp_path: Path) -> None:
     cells = cells_of(tmp_path, k="1/4")
     folder = opened(tmp_path, cells)
     for run in runs_of(cells):
@@ -345,7 +348,7 @@ def test_more_cells_leave_the_finished_ones_as_they_are(tmp_path: Path) -> None:
     assert folder.last_stage(more[1].run.chain()[0]).parts[-4] == "dmt-k1_4.1-specialise"
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(DMTError, match=r"study.output_dir: .*file .*\(File exists\)"),
@@ -354,7 +357,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         pass
 
 
-def test_two_studies_do_not_work_in_one_folder(tmp_path: Path) -> None:
+def test_two_studies_cannot_run_in_one_folder(tmp_path: Path) -> None:
     cells_of(tmp_path)
     with locked(tmp_path / "out/runs"):
         done = CliRunner().invoke(dmt, ["study", str(tmp_path / "study.yaml")])
@@ -374,10 +377,10 @@ def test_studies_with_one_folder_of_runs_share_what_they_have_in_common(tmp_path
     other.write_cells(others)
     assert [other.is_done(run) for run in runs_of(others)] == [True, False, True]
     assert other.of(others[0].run) == runs_dir / "dmt-k1_2/seed-1"
-    assert [outcome.settings["k"] for outcome in read_cell_results(root)] == ["1/4"]
+    assert [result.settings["k"] for result in read_cell_results(root)] == ["1/4"]
 
 
-def test_a_merge_is_a_run_on_the_ends_of_two_stages(tmp_path: Path) -> None:
+def test_a_merge_is_a_run_on_the_models_of_two_stages(tmp_path: Path) -> None:
     cells = cells_of(tmp_path, cells=[{"merge": ["linear", "slerp"]}, {}])
     linear, slerp, plain = (cell.run for cell in cells)
     assert (linear.merge, slerp.merge, plain.merge) == ("linear", "slerp", None)
@@ -402,7 +405,7 @@ def test_a_merge_is_a_run_on_the_ends_of_two_stages(tmp_path: Path) -> None:
     assert not merged.context
 
 
-def test_the_commands_come_in_waves_without_what_is_done(tmp_path: Path) -> None:
+def test_the_commands_come_in_waves_without_the_finished_runs(tmp_path: Path) -> None:
     cells = cells_of(tmp_path, strategy=["sequential", "dmt"])
     folder = opened(tmp_path, cells)
     runs = runs_of(cells)
@@ -416,12 +419,12 @@ def test_the_commands_come_in_waves_without_what_is_done(tmp_path: Path) -> None
     assert lines[1] == f"axolotl train {config} --launcher torchrun -- --nproc_per_node 2"
     assert config.is_file()
     finish(folder, runs[0], 0.5)
-    left = list(emit(folder, runs, ""))
-    assert left[0] == "# wave 1 of 2: 2 runs, in any order"
+    remaining = list(emit(folder, runs, ""))
+    assert remaining[0] == "# wave 1 of 2: 2 runs, in any order"
     assert json.loads((folder.of(runs[1]) / "run.json").read_text())["key"] == runs[1].key
 
 
-def test_the_report_is_written_over_what_is_there(tmp_path: Path) -> None:
+def test_the_report_covers_the_finished_cells_and_names_the_missing_ones(tmp_path: Path) -> None:
     settings = {"cells": [{"strategy": "mixed_sequential"}, {"k": ["1/4", "1/8"]}]}
     cells = cells_of(tmp_path, seeds=[1, 2], judge_k="1/4", notes="Sizes were fixed.", **settings)
     folder = opened(tmp_path, cells)

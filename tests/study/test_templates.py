@@ -41,8 +41,8 @@ DEFAULTS = StageDefaults(
 
 
 def test_no_study_is_left_out() -> None:
-    found = {str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.glob("*/*.yaml")}
-    assert found - {"tiny/base", "7b/base"} == set(CELLS)
+    names = {str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.glob("*/*.yaml")}
+    assert names - {"tiny/base", "7b/base"} == set(CELLS)
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -80,16 +80,16 @@ def test_the_paper_size_trains_in_the_prompt_that_it_scores_in() -> None:
 
     base = yaml.safe_load((FOLDER / "7b/base.yaml").read_text(encoding="utf-8"))
     scored = TEMPLATES["vicuna"]
-    asked = scored.first.replace("{question}", "Why?")
+    first = scored.first.replace("{question}", "Why?")
     math, code, _ = (entry["type"] for entry in base["datasets"])
     for kind in (math, code):
-        assert kind["no_input_format"].replace("{instruction}", "Why?") == asked
+        assert kind["no_input_format"].replace("{instruction}", "Why?") == first
     template = ImmutableSandboxedEnvironment().from_string(base["chat_template_jinja"])
     turns = [
         {"role": "user", "content": "Why?"},
         {"role": "assistant", "content": "So."},
         {"role": "user", "content": "When?"},
     ]
-    said = template.render(messages=turns, bos_token="<s>", eos_token="</s>").removeprefix("<s>")
+    text = template.render(messages=turns, bos_token="<s>", eos_token="</s>").removeprefix("<s>")
     later = scored.later.replace("{question}", "When?").removesuffix(" ASSISTANT:")
-    assert said == f"{asked} So.{later}"
+    assert text == f"{first} So.{later}"

@@ -1,4 +1,4 @@
-"""A fresh adapter on top of earlier ones is the same function in training and on disk."""
+"""Stacked adapters compute the same function in training and after loading from disk."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def learn(network: Any, steps: int = 3) -> None:
 
 @pytest.fixture
 def three_stages(tmp_path: Path) -> tuple[Any, StackedAdapters]:
-    """A model that has learned in three stages, each with a fresh adapter."""
+    """A model that was trained in three stages, each with a fresh adapter."""
     network = lora()
     adapters = StackedAdapters(network)
     for left in (2, 1):
@@ -59,12 +59,12 @@ def test_a_fresh_adapter_changes_nothing_until_it_learns() -> None:
     assert not torch.allclose(before, untouched)
     learn(network)
     assert not torch.allclose(logits(network), before)
-    # every parameter that was trained still is, and no other
+    # The trainable parameters are still the same.
     assert all(p.requires_grad == ("lora_" in name) for name, p in network.named_parameters())
 
 
 def test_the_fresh_adapter_depends_on_seed_and_stage_alone() -> None:
-    found = []
+    weights = []
     for noise, left in ((1, 1), (2, 1), (3, 2)):
         network = lora()
         adapters = StackedAdapters(network)
@@ -72,9 +72,9 @@ def test_the_fresh_adapter_depends_on_seed_and_stage_alone() -> None:
         state = torch.get_rng_state()
         adapters.renew(seed=5, left=left)
         assert torch.get_rng_state().equal(state)
-        found.append(next(p for name, p in network.named_parameters() if "lora_A" in name))
-    assert found[0].equal(found[1])
-    assert not found[0].equal(found[2])
+        weights.append(next(p for name, p in network.named_parameters() if "lora_A" in name))
+    assert weights[0].equal(weights[1])
+    assert not weights[0].equal(weights[2])
 
 
 def test_the_saved_adapter_is_the_trained_function_of_the_untouched_base(
@@ -90,11 +90,11 @@ def test_the_saved_adapter_is_the_trained_function_of_the_untouched_base(
     torch.testing.assert_close(
         logits(loaded.merge_and_unload()), logits(network), rtol=1e-5, atol=1e-6
     )
-    # what is trained is still of the first shape
+    # The trained adapter still has its first shape.
     assert network.peft_config["default"].r == 2
 
 
-def test_training_goes_on_from_the_saved_adapter(
+def test_training_continues_from_the_saved_adapter(
     tmp_path: Path, three_stages: tuple[Any, StackedAdapters]
 ) -> None:
     network, _ = three_stages
@@ -112,7 +112,7 @@ def test_training_goes_on_from_the_saved_adapter(
     assert all(saved[0][key].equal(saved[1][key]) for key in saved[0])
 
 
-def test_a_run_goes_on_from_what_the_stages_it_leaves_out_saved(
+def test_a_run_can_start_from_the_saved_adapter_of_the_stages_that_it_skips(
     tmp_path: Path, three_stages: tuple[Any, StackedAdapters]
 ) -> None:
     network, whole = three_stages
@@ -133,12 +133,12 @@ def test_a_run_goes_on_from_what_the_stages_it_leaves_out_saved(
     assert [(config.r, config.lora_alpha) for config in configs] == [(8, 32)] * 2
 
 
-def test_an_adapter_that_holds_too_few_is_refused() -> None:
+def test_an_adapter_that_holds_too_few_adapters_is_refused() -> None:
     with pytest.raises(DMTError, match=r"^lora_model_dir: holds rank 2, "):
         stacked_adapters(lora(), plan_of(stage("end", 8)), loaded=True, earlier=1, rank=2)
 
 
-def test_stages_that_keep_their_adapter_need_nothing() -> None:
+def test_without_a_fresh_adapter_nothing_is_stacked() -> None:
     network, plan = lora(), plan_of(stage("end", 8))
     assert stacked_adapters(network, plan, loaded=True, earlier=0, rank=2) is None
 

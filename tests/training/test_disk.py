@@ -1,4 +1,4 @@
-"""Disk use is stated before training."""
+"""The estimate of a run's disk use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_no_checkpoints_take_no_disk(tmp_path: Path) -> None:
     assert disk_use(tmp_path, saved=100, trained=10, stages=1, kept=0).checkpoints == 0
 
 
-def test_too_little_room_is_seen_and_said_in_readable_units() -> None:
+def test_too_little_space_is_detected_and_shown_in_readable_units() -> None:
     use = DiskUse(stages=40_000_000_000, checkpoints=200_000_000_000, free=5_300_000)
     assert not use.fits
     assert str(use) == (

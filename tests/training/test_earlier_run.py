@@ -1,4 +1,4 @@
-"""What a run left goes whole into a folder of its own, and nothing is lost."""
+"""The files of an earlier run are moved to a new folder, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def plan_of(rows: int) -> TrainingPlan:
     )
 
 
-def test_every_product_of_a_run_goes_and_what_a_next_run_reads_stays(tmp_path: Path) -> None:
+def test_every_product_of_a_run_is_moved_and_what_the_next_run_reads_stays(tmp_path: Path) -> None:
     fill(tmp_path, {**LEFT, **STAYS})
     kept = set_aside(tmp_path, with_checkpoints=True)
     assert kept is not None and kept.parent == tmp_path
@@ -69,7 +69,7 @@ def test_every_product_of_a_run_goes_and_what_a_next_run_reads_stays(tmp_path: P
     assert {n: t for n, t in files(tmp_path).items() if not n.startswith(kept.name)} == STAYS
 
 
-def test_a_second_run_of_the_same_second_gets_a_folder_of_its_own(tmp_path: Path) -> None:
+def test_runs_that_ended_in_the_same_second_get_separate_folders(tmp_path: Path) -> None:
     kept = []
     for _ in range(3):
         fill(tmp_path, {"dmt/config.yaml": "a: 1"})
@@ -79,7 +79,7 @@ def test_a_second_run_of_the_same_second_gets_a_folder_of_its_own(tmp_path: Path
     assert set_aside(tmp_path, with_checkpoints=True) is None
 
 
-def test_a_card_without_a_section_of_ours_stays(tmp_path: Path) -> None:
+def test_a_model_card_without_our_section_stays(tmp_path: Path) -> None:
     fill(tmp_path, {**LEFT, "README.md": "# My own"})
     set_aside(tmp_path, with_checkpoints=True)
     assert (tmp_path / "README.md").read_text() == "# My own"
@@ -101,7 +101,7 @@ def test_every_file_of_a_report_is_a_product(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("ended", [True, False], ids=["a stage had ended", "no stage had"])
-def test_a_run_that_goes_on_keeps_its_own(
+def test_a_resumed_run_keeps_its_own_files(
     tmp_path: Path, resumed: bool, same: bool, moved: bool, ended: bool
 ) -> None:
     plan, new = plan_of(80), plan_of(80 if same else 88)
@@ -121,7 +121,7 @@ def test_a_run_that_goes_on_keeps_its_own(
     kept = list(tmp_path.glob("_earlier-*"))
     assert len(kept) == moved
     assert (tmp_path / "dmt/report.html").exists() is not moved
-    # a run that goes on needs the checkpoint it goes on from
+    # A resumed run needs the checkpoint that it resumes from.
     assert (tmp_path / "checkpoint-5").exists() is resumed
     if moved:
         assert TrainingPlan.load(kept[0] / "dmt/plan").fingerprint == plan.fingerprint
@@ -129,7 +129,7 @@ def test_a_run_that_goes_on_keeps_its_own(
         assert file_names(tmp_path) == before
 
 
-def test_until_training_starts_the_folder_is_the_earlier_runs(tmp_path: Path) -> None:
+def test_until_training_starts_the_folder_holds_the_earlier_plan(tmp_path: Path) -> None:
     fill(tmp_path, LEFT)
     plan_of(80).save(tmp_path / "dmt/plan")
     plan_of(88).save(RunFolder(tmp_path).next_plan)

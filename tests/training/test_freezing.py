@@ -1,4 +1,4 @@
-"""A frozen parameter stays bit for bit where it is, and goes on afterwards."""
+"""A frozen parameter does not change by a single bit, and is trained again afterwards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EMBEDDING = "model.embed_tokens.weight"
 
 
 class Watch(TrainerCallback):
-    """Freezes as the stages say, and keeps a copy of the weights at each stage's start and end."""
+    """Freezes as each stage asks for, and copies the weights before and after each stage."""
 
     def __init__(self, made: Any, plan: Any) -> None:
         self.made, self.plan, self.freezer = made, plan, Freezer(made.model)
@@ -27,9 +27,9 @@ class Watch(TrainerCallback):
         return {name: p.detach().clone() for name, p in self.made.model.named_parameters()}
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        now = self.plan.stages[self.plan.stage_at(state.global_step)]
-        if state.global_step == now.start_step:
-            self.freezer.apply(now.settings.freeze)
+        current = self.plan.stages[self.plan.stage_at(state.global_step)]
+        if state.global_step == current.start_step:
+            self.freezer.apply(current.settings.freeze)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step in [part.end_step for part in self.plan.stages]:
@@ -57,7 +57,7 @@ def test_frozen_parameters_do_not_move_and_others_do(tmp_path: Path, optimizer: 
     assert frozen == {name for name in everything if "embed_tokens" in name or ".mlp." in name}
 
 
-def test_a_pattern_that_matches_nothing_names_what_there_is() -> None:
+def test_the_error_for_a_pattern_without_a_match_names_parameters() -> None:
     plan = plan_of(stage("one", 8, freeze=("embed_tokens", "encoder")))
     with pytest.raises(DMTError) as caught:
         Freezer(model()).check(plan.stages)
@@ -71,7 +71,7 @@ def test_freezing_everything_is_refused() -> None:
         Freezer(model()).check(plan_of(stage("one", 8, freeze=("",))).stages)
 
 
-def test_what_was_not_trained_before_is_never_unfrozen() -> None:
+def test_a_parameter_that_was_not_trained_before_is_never_unfrozen() -> None:
     network = model()
     network.get_parameter(EMBEDDING).requires_grad_(False)
     freezer = Freezer(network)

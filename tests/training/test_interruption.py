@@ -32,20 +32,20 @@ def message(plan: TrainingPlan, output_dir: Path, step: int = 12) -> str:
     return interruption_message(trainer, plan, signal.SIGINT)
 
 
-def checkpoint(output_dir: Path, step: int, *, whole: bool = True) -> Path:
+def checkpoint(output_dir: Path, step: int, *, complete: bool = True) -> Path:
     folder = output_dir / f"checkpoint-{step}"
     folder.mkdir()
-    if whole:
+    if complete:
         (folder / "trainer_state.json").write_text(json.dumps({"global_step": step}))
     return folder
 
 
-def test_the_last_whole_checkpoint_and_the_stages_are_named(
+def test_the_last_complete_checkpoint_and_the_stages_are_named(
     plan: TrainingPlan, tmp_path: Path
 ) -> None:
     checkpoint(tmp_path, 5)
     last = checkpoint(tmp_path, 10)
-    checkpoint(tmp_path, 12, whole=False)
+    checkpoint(tmp_path, 12, complete=False)
     (tmp_path / "stages/01-specialise").mkdir(parents=True)
     (tmp_path / "stages/.02-generalise.partial").mkdir()
     line = message(plan, tmp_path)
@@ -85,6 +85,7 @@ def send(signum):
 
 
 def ends(body: str) -> tuple[int, str, str]:
+    """Run a program and return its exit code, standard output and standard error."""
     done = subprocess.run(
         [sys.executable, "-c", HEAD + body],
         capture_output=True,
@@ -104,22 +105,22 @@ with line_on_signal(line):
     assert ends(body) == (128 + signal.SIGINT, "saved\n", "\nline SIGINT\n")
 
 
-def test_without_a_handler_of_axolotls_the_interrupt_is_pythons() -> None:
+def test_without_axolotls_handler_an_interrupt_has_pythons_effect() -> None:
     code, _, error = ends("with line_on_signal(line):\n    send(signal.SIGINT)")
     assert code == -signal.SIGINT
     assert error.startswith("\nline SIGINT\n") and "KeyboardInterrupt" in error
 
 
-def test_sigterm_ends_the_process_as_it_would_have() -> None:
+def test_sigterm_still_ends_the_process() -> None:
     body = "with line_on_signal(line):\n    send(signal.SIGTERM)"
     assert ends(body) == (-signal.SIGTERM, "", "\nline SIGTERM\n")
 
 
-def test_a_line_that_cannot_be_made_keeps_no_process_alive() -> None:
+def test_a_line_that_cannot_be_made_does_not_keep_the_process_alive() -> None:
     assert ends("with line_on_signal(lambda *_: 1 / 0):\n    send(signal.SIGTERM)") == (-15, "", "")
 
 
-def test_a_second_signal_does_what_it_would_have_at_once() -> None:
+def test_a_second_signal_has_its_usual_effect_at_once() -> None:
     body = """
 def slow(signum, frame):
     send(signal.SIGTERM)
@@ -150,7 +151,7 @@ with line_on_signal(line):
     assert ends(body) == (0, f"{-signal.SIGTERM}\n7\n", "")
 
 
-def test_what_was_there_is_put_back() -> None:
+def test_the_former_handlers_are_restored() -> None:
     body = """
 before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
 with line_on_signal(line):

@@ -1,4 +1,4 @@
-"""Merged models against a direct computation, and what is refused."""
+"""Merged models agree with a direct computation, and unsuitable models are refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.tiny_model import make_model
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two stages, as its folder looks after training."""
+    """The folder of a run of two stages, as it is after training."""
     folder = tmp_path_factory.mktemp("run")
     names = ("specialise", "generalise")
     for i, name in enumerate(names):
@@ -55,8 +55,8 @@ def test_a_linear_merge_is_the_weighted_mean_of_every_tensor(
 
 def test_slerp_goes_along_the_arc() -> None:
     first, second = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
-    found = merge_tensors("x", first, second, method="slerp", weight=1 / 3)
-    torch.testing.assert_close(found, torch.tensor([3**0.5 / 2, 0.5]))
+    merged = merge_tensors("x", first, second, method="slerp", weight=1 / 3)
+    torch.testing.assert_close(merged, torch.tensor([3**0.5 / 2, 0.5]))
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
@@ -81,8 +81,8 @@ def test_slerp_of_a_model_is_slerp_of_every_tensor(
 @pytest.mark.parametrize("factor", [0.0, 1.0, 2.0, -1.0])
 def test_slerp_without_an_arc_takes_the_line(factor: float) -> None:
     first = torch.tensor([1.0, 2.0])
-    found = merge_tensors("x", first, factor * first, method="slerp", weight=0.5)
-    torch.testing.assert_close(found, (1 + factor) / 2 * first)
+    merged = merge_tensors("x", first, factor * first, method="slerp", weight=0.5)
+    torch.testing.assert_close(merged, (1 + factor) / 2 * first)
 
 
 def test_the_merge_loads_with_its_tokenizer_and_the_command_says_where(

@@ -1,4 +1,4 @@
-"""The bar names the stage, estimates are logged, and no bar is drawn where nobody looks."""
+"""The bar names the stage, estimates are logged, and no bar is drawn without a terminal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class Terminal(io.StringIO):
 
 
 def watched(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """A terminal as standard error; not a fixture, since pytest sets its own before a test."""
+    """Replace standard error by a terminal and return it.
+
+    This is not a fixture, since pytest sets its own standard error before each test.
+    """
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.delenv(VARIABLE, raising=False)
@@ -35,7 +38,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, seconds_a_step: float) -> list[str]:
-    """Drive both callbacks through two stages; returns the bar's words at each step."""
+    """Run both callbacks through two stages and return the bar's description at each step."""
     plan = compile_plan(
         stages=[Stage(name=name, mix={"math": ALL}, learning_rate=1.0) for name in ("one", "two")],
         domains=[Domain(name="math", rows=40)],
@@ -68,6 +71,7 @@ def run(monkeypatch: pytest.MonkeyPatch, seconds_a_step: float) -> list[str]:
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """Return a function that returns the messages logged so far, each once."""
     logger = logging.getLogger("axolotl_dmt")
     logger.addHandler(caplog.handler)
     logger.setLevel(logging.INFO)
@@ -111,12 +115,12 @@ def test_without_a_terminal_there_is_no_bar(monkeypatch: pytest.MonkeyPatch) -> 
     assert "80/80" not in stream.getvalue()
 
 
-@pytest.mark.parametrize(("said", "quiet"), [("1", True), ("0", False), ("", False)])
-def test_quiet_is_asked_for_by_a_variable(
-    monkeypatch: pytest.MonkeyPatch, said: str, quiet: bool
+@pytest.mark.parametrize(("value", "quiet"), [("1", True), ("0", False), ("", False)])
+def test_a_variable_turns_the_bars_off(
+    monkeypatch: pytest.MonkeyPatch, value: str, quiet: bool
 ) -> None:
     watched(monkeypatch)
-    monkeypatch.setenv(VARIABLE, said)
+    monkeypatch.setenv(VARIABLE, value)
     assert is_quiet() is quiet
 
 

@@ -220,11 +220,11 @@ SCHEDULERS: dict[str, dict[str, Any]] = {
     },
     "cosine with lr_quadratic_warmup": {"lr_quadratic_warmup": True},
 }
-"""Axolotl's schedulers with a curve, and settings that show."""
+"""All schedulers that have a curve, with settings that change it."""
 
 
 class AxolotlsTrainer(StageTrainerMixin, SchedulerMixin, Trainer):
-    """Has Axolotl's way to build a scheduler, and a plain trainer's way to do all else."""
+    """Builds a scheduler as Axolotl's trainer does, and is a plain trainer otherwise."""
 
 
 def test_every_scheduler_of_transformers_and_axolotl_is_tried_or_refused() -> None:
@@ -233,37 +233,36 @@ def test_every_scheduler_of_transformers_and_axolotl_is_tried_or_refused() -> No
 
 
 def rates(scheduler: Any, optimizer: Any, steps: int) -> list[float]:
-    found = []
+    """Return the learning rate at each step."""
+    values = []
     for _ in range(steps):
-        found.append(optimizer.param_groups[0]["lr"])
+        values.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         scheduler.step()
-    return found
+    return values
 
 
-@pytest.mark.parametrize("said", SCHEDULERS)
+@pytest.mark.parametrize("case", SCHEDULERS)
 @pytest.mark.parametrize("warmup", [0, 3])
-def test_each_stage_has_the_curve_of_a_run_of_its_own(
-    tmp_path: Path, said: str, warmup: int
-) -> None:
-    name, settings = said.split()[0], SCHEDULERS[said]
+def test_each_stage_has_the_curve_of_a_separate_run(tmp_path: Path, case: str, warmup: int) -> None:
+    name, settings = case.split()[0], SCHEDULERS[case]
     plan = plan_of(
         stage("one", 40, lr_scheduler=name, warmup_steps=warmup),
         stage("two", 24, lr_scheduler=name, warmup_steps=warmup, learning_rate=0.05),
     )
 
     def made(peak: float) -> Any:
-        own = {"alternate_lr_scheduler_type": name} if name in AXOLOTLS_SCHEDULERS else {}
+        alternate = {"alternate_lr_scheduler_type": name} if name in AXOLOTLS_SCHEDULERS else {}
         return AxolotlsTrainer(
             model=model(),
             args=AxolotlTrainingArguments(
                 output_dir=str(tmp_path),
                 learning_rate=peak,
-                lr_scheduler_type="cosine" if own else name,
+                lr_scheduler_type="cosine" if alternate else name,
                 warmup_steps=warmup,
                 report_to=[],
                 use_cpu=True,
-                **{"lr_scheduler_kwargs": {}, **own, **settings},
+                **{"lr_scheduler_kwargs": {}, **alternate, **settings},
             ),
             train_dataset=Rows(40),
         )
@@ -280,11 +279,11 @@ def test_each_stage_has_the_curve_of_a_run_of_its_own(
     assert name.startswith("constant") or len(set(composed)) > 4
 
 
-def test_groups_with_a_rate_of_their_own_keep_their_ratio(tmp_path: Path) -> None:
+def test_parameter_groups_with_different_rates_keep_their_ratio(tmp_path: Path) -> None:
     plan = plan_of(stage("one", 8, lr_scheduler="constant"), stage("two", 8, learning_rate=0.2))
     made = trainer(tmp_path, plan, 40)
-    first, *rest = made.model.parameters()
-    optimizer = torch.optim.SGD([{"params": [first], "lr": 0.01}, {"params": rest}], lr=0.1)
+    first, *others = made.model.parameters()
+    optimizer = torch.optim.SGD([{"params": [first], "lr": 0.01}, {"params": others}], lr=0.1)
     scheduler = composed_scheduler(plan, made, optimizer)
     for _ in range(2):
         optimizer.step()
