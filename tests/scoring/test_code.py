@@ -293,7 +293,7 @@ def only_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unsafe_sandbox_is_refused_before_rows_are_loaded(only_limits: None) -> None:
-    with expect_error("dmt.evaluate.allow_unsafe_code", "rlimits", "--confirm_run_unsafe_code"):
+    with expect_error("dmt.evaluate.allow_unsafe_code", "--confirm_run_unsafe_code"):
         code.dataset(dmt_code_data="/no/such/file.jsonl")
 
 
