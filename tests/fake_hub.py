@@ -1,4 +1,4 @@
-"""A Hugging Face hub of one process: enough of it to upload a small repository and fetch it."""
+"""A local server with as much of the Hugging Face hub's API as uploads and downloads need."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ COMMIT = "c" * 40
 
 
 class FakeHub:
-    """Serves `repositories`, {name: {file: bytes}}; `asked` lists what it was asked for."""
+    """A hub that runs in a thread and holds its repositories in memory.
+
+    Attributes:
+        url: The address of the hub.
+        repositories: The content of each file by the repository's name and the file's path.
+        sizes: Sizes in bytes to report for some paths, in place of the real ones.
+        asked: The paths of the requests so far.
+    """
 
     def __init__(self) -> None:
         self.repositories: dict[str, dict[str, bytes]] = {}
@@ -62,6 +69,7 @@ class FakeHub:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def listing(self, name: str) -> list[dict[str, object]]:
+        """Return the files of a repository as the hub's API lists them."""
         files = self.repositories[name]
         return [
             {"type": "file", "path": p, "size": self.sizes.get(p, len(d)), "oid": "0" * 40}
@@ -69,6 +77,7 @@ class FakeHub:
         ]
 
     def post(self, path: str, body: bytes) -> dict[str, object]:
+        """Handle an upload request and return its reply."""
         self.asked.append(path)
         if path == "/api/validate-yaml":
             return {"errors": [], "warnings": []}
@@ -98,5 +107,6 @@ class FakeHub:
         }
 
     def close(self) -> None:
+        """Stop the server."""
         self.server.shutdown()
         self.server.server_close()

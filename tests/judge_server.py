@@ -33,7 +33,7 @@ class JudgeServer:
 
 @contextmanager
 def judge_server(reply: Callable[[int, dict[str, Any]], Reply]) -> Iterator[JudgeServer]:
-    """Start the server on entry and stop it on exit; it does not answer a reply of status 0."""
+    """Start the server on entry and stop it on exit; for a status of 0 it sends no reply."""
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):

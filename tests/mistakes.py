@@ -10,12 +10,12 @@ import pytest
 from axolotl_dmt.errors import DMTError
 
 
-def assert_mistake(message: str, key: str, *values: object) -> None:
+def assert_mistake(message: str, key: object, *values: object) -> None:
     """Assert that a message is one line, starts with `key` and shows each of `values`.
 
     Args:
         message: the message of an error, or a line that a command printed.
-        key: the YAML key or option; with `dmt.yaml:9: ` before it where the line has its place.
+        key: the YAML key, option or file; with `dmt.yaml:9: ` before it if the line has its place.
         values: the offending value and whatever else the user needs, such as the suggestion.
     """
     assert message.startswith(f"{key}: "), message
@@ -28,14 +28,14 @@ def assert_mistakes(messages: list[str], *expected: tuple[object, ...]) -> None:
     """Assert that the messages are the expected ones, each written as (key, *values), in order."""
     assert len(messages) == len(expected), messages
     for message, (key, *values) in zip(messages, expected, strict=True):
-        assert_mistake(message, str(key), *values)
+        assert_mistake(message, key, *values)
 
 
 @contextlib.contextmanager
-def expect_error(key: str, *values: object) -> Iterator[None]:
+def expect_error(key: object, *values: object) -> Iterator[None]:
     """On exit, assert that the block raised a DMTError whose first line is that mistake."""
     with pytest.raises(DMTError) as caught:
         yield
-    assert caught.value.key == key
+    assert caught.value.key == str(key)
     errors = getattr(caught.value, "errors", (caught.value,))
     assert_mistake(str(errors[0]), key, *values)

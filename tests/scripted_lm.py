@@ -9,7 +9,7 @@ from lm_eval.api.model import LM
 
 
 class ScriptedLM(LM):
-    """Answers a prompt with `script(prompt)`, truncated at stop sequences as a real model's answer.
+    """A model whose answer is `script(prompt)`, truncated at the first stop sequence.
 
     Attributes:
         asked: The prompt and the generation settings of each request so far.

@@ -1,4 +1,4 @@
-"""The architecture, read from the imports: which package may use which, and how large the top is.
+"""The imports between packages point in one direction, and no module grows too long.
 
 An import inside a function counts like any other; one under `if TYPE_CHECKING:` does not.
 """
@@ -31,10 +31,10 @@ LAYERS = (
     ("ranks",),
     ("errors", "console", "files", "chart_style"),
 )
-"""From the commands down to the ground: a part imports only from layers below its own."""
+"""From the commands to what every part may use: a part imports only from layers below its own."""
 
-LAZY_DOORS = {("__init__", "plugin")}
-"""`axolotl_dmt.DMTPlugin` is looked up when Axolotl asks for it, and not when it is imported."""
+LAZY_IMPORTS = {("__init__", "plugin")}
+"""`axolotl_dmt.DMTPlugin` is imported when it is first used, not when `axolotl_dmt` is imported."""
 
 PURE = (
     "api",
@@ -47,7 +47,7 @@ PURE = (
     "scoring",
     "strategies",
 )
-"""Parts that load in a moment, for scripts and other trainers."""
+"""Parts that scripts and other trainers import, so they must load quickly."""
 
 HEAVY = ("torch", "axolotl", "transformers")
 MAY_IMPORT_AXOLOTL = ("plugin", "training", "evaluation", "checks", "ranks")
@@ -60,7 +60,7 @@ def modules() -> list[Path]:
 
 
 def part_of(module: str) -> str:
-    """`axolotl_dmt.plan.amounts` belongs to `plan`; the package's own `__init__` to itself."""
+    """Return the part of a module: `plan` for `axolotl_dmt.plan.amounts`."""
     names = module.split(".")
     return names[1] if len(names) > 1 else "__init__"
 
@@ -71,7 +71,7 @@ def module_name(file: Path) -> str:
 
 
 def imported_modules(file: Path) -> Iterator[str]:
-    """The full name of every module that a file imports, inside functions too."""
+    """Yield the full name of every module that a file imports, inside functions too."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in without_type_checking(tree):
         if isinstance(node, ast.Import):
@@ -85,6 +85,7 @@ def imported_modules(file: Path) -> Iterator[str]:
 
 
 def without_type_checking(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield every node below a node, except those under `if TYPE_CHECKING:`."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
             continue
@@ -98,55 +99,56 @@ def is_module(name: str) -> bool:
 
 
 def arrows() -> set[tuple[str, str, str]]:
-    """(importing part, imported part, "module > module") of every import between two parts."""
-    found = set()
+    """Return (importing part, imported part, "module > module") for imports between two parts."""
+    imports = set()
     for file in modules():
-        here = module_name(file)
-        for there in imported_modules(file):
-            if there.split(".")[0] == "axolotl_dmt" and part_of(here) != part_of(there):
-                found.add((part_of(here), part_of(there), f"{here} > {there}"))
-    return found
+        importer = module_name(file)
+        for imported in imported_modules(file):
+            parts = part_of(importer), part_of(imported)
+            if imported.split(".")[0] == "axolotl_dmt" and parts[0] != parts[1]:
+                imports.add((*parts, f"{importer} > {imported}"))
+    return imports
 
 
 def layer_of(part: str) -> int:
     return next(index for index, layer in enumerate(LAYERS) if part in layer)
 
 
-def test_every_part_has_its_layer() -> None:
+def test_every_part_is_in_exactly_one_layer() -> None:
     parts = {part_of(module_name(file)) for file in modules()} - {"__init__"}
-    assert parts == {part for layer in LAYERS for part in layer}
+    assert sorted(parts) == sorted(part for layer in LAYERS for part in layer)
 
 
-def test_imports_follow_the_direction_of_the_arrows() -> None:
-    against = [
-        words
-        for importer, imported, words in arrows()
-        if (importer, imported) not in LAZY_DOORS
+def test_no_part_imports_from_its_own_layer_or_one_above() -> None:
+    wrong = [
+        modules_of_import
+        for importer, imported, modules_of_import in arrows()
+        if (importer, imported) not in LAZY_IMPORTS
         and imported != "__init__"  # the version, and the marker of hook implementations
         and (importer == "__init__" or layer_of(importer) >= layer_of(imported))
     ]
-    assert not against, "\n".join(sorted(against))
+    assert not wrong, "\n".join(sorted(wrong))
 
 
 def test_no_two_packages_import_each_other_through_any_chain() -> None:
-    # Independent of LAYERS, so that a wrong order of the layers cannot hide a cycle.
+    # This does not use LAYERS, so a wrong order of the layers cannot hide a cycle.
     edges: dict[str, set[str]] = {}
     for importer, imported, _ in arrows():
         if "__init__" not in (importer, imported):
             edges.setdefault(importer, set()).add(imported)
     for start in edges:
-        reached, ahead = set(), set(edges[start])
-        while ahead:
-            part = ahead.pop()
+        reached, pending = set(), set(edges[start])
+        while pending:
+            part = pending.pop()
             reached.add(part)
-            ahead |= edges.get(part, set()) - reached
+            pending |= edges.get(part, set()) - reached
         assert start not in reached, f"{start} imports itself through {sorted(reached)}"
 
 
 def test_no_module_imports_itself_through_any_chain() -> None:
     names = {module_name(file): file for file in modules()}
     edges = {
-        name: {there for there in imported_modules(file) if there in names and there != name}
+        name: {other for other in imported_modules(file) if other in names and other != name}
         for name, file in names.items()
         if file.name != "__init__.py"  # a facade re-exports its own modules
     }
@@ -155,8 +157,8 @@ def test_no_module_imports_itself_through_any_chain() -> None:
     def visit(name: str, path: tuple[str, ...]) -> None:
         assert name not in path, " > ".join([*path, name])
         if name not in done:
-            for there in edges.get(name, ()):
-                visit(there, (*path, name))
+            for imported in edges.get(name, ()):
+                visit(imported, (*path, name))
             done.add(name)
 
     for name in edges:
@@ -177,17 +179,17 @@ def test_axolotl_is_imported_in_few_places() -> None:
             assert part_of(module_name(file)) in MAY_IMPORT_AXOLOTL, file
 
 
-def test_the_top_stays_small() -> None:
+def test_few_modules_lie_outside_the_packages() -> None:
     top = sorted(file.name for file in PACKAGE.glob("*.py"))
     assert len(top) <= MOST_TOP_MODULES, top
 
 
 @pytest.mark.parametrize("file", modules(), ids=lambda file: str(file.relative_to(PACKAGE)))
-def test_modules_stay_short_enough_to_read(file: Path) -> None:
+def test_no_module_has_more_than_400_lines(file: Path) -> None:
     assert len(file.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
 
 
-def test_the_reader_of_imports_sees_what_it_must(tmp_path: Path) -> None:
+def test_imports_in_functions_count_and_those_for_type_checking_do_not(tmp_path: Path) -> None:
     source = tmp_path / "module.py"
     source.write_text(
         "from typing import TYPE_CHECKING\n"

@@ -1,4 +1,4 @@
-"""The docs say what the code does: keys, commands, hooks, contracts, links, whole YAMLs."""
+"""The docs agree with the code: keys, commands, hooks, file formats, links and examples."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ GENERATED = generated()
 
 
 def pages() -> dict[str, str]:
-    """Every page of the site by its path, generated ones too."""
+    """Return the Markdown of every page of the site, generated ones too, by its path."""
     docs = ROOT / "docs"
     written = {
         str(path.relative_to(docs)): path.read_text(encoding="utf-8")
@@ -66,7 +66,7 @@ def pages() -> dict[str, str]:
 
 
 def blocks(language: str) -> Iterator[Any]:
-    """The code blocks of the pages that people wrote, and of the README."""
+    """Yield the code blocks of a language in the README and in all pages but the YAML reference."""
     written = {path: text for path, text in pages().items() if path != "yaml_reference.md"}
     for path, text in {"README.md": (ROOT / "README.md").read_text(), **written}.items():
         for number, (indent, kind, body) in enumerate(FENCE.findall(text)):
@@ -77,7 +77,7 @@ def blocks(language: str) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built as `make docs` builds it."""
+    """Build the site as `make docs` does, and return its folder."""
     folder = tmp_path_factory.mktemp("site")
     try:
         build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder), strict=True))
@@ -86,19 +86,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_site_builds_without_a_warning_and_links_lead_somewhere(site: Path) -> None:
-    # mkdocs checks the links between pages and their anchors; see `validation` in mkdocs.yml
+def test_the_site_builds_without_a_warning(site: Path) -> None:
+    # A broken link or anchor is a warning too; see `validation` in mkdocs.yml.
     assert (site / "index.html").is_file()
     assert (site / "commands/index.html").is_file()
 
 
-def test_the_site_asks_nothing_of_other_hosts(site: Path) -> None:
+def test_the_site_loads_nothing_from_other_hosts(site: Path) -> None:
     loaded = re.compile(
         r"<(?:script|img|iframe)[^>]+src=\"(https?:[^\"]+)|<link rel=\"?stylesheet"
         r"[^>]+href=\"?(https?:[^\"]+)"
     )
-    found = {match for page in site.rglob("*.html") for match in loaded.findall(page.read_text())}
-    assert not found
+    urls = {match for page in site.rglob("*.html") for match in loaded.findall(page.read_text())}
+    assert not urls
 
 
 def test_every_key_of_the_yaml_is_documented() -> None:
@@ -123,15 +123,15 @@ def leaves(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]
             yield f"{path} {name}", command
 
 
-@pytest.mark.parametrize(("words", "command"), leaves(dmt, "axolotl dmt"))
+@pytest.mark.parametrize(("name", "command"), leaves(dmt, "axolotl dmt"))
 def test_every_command_is_documented_with_its_options_and_defaults(
-    words: str, command: click.Command
+    name: str, command: click.Command
 ) -> None:
-    entry = pages()["commands.md"].split(f"## `{words}`\n")[1].split("\n## ")[0]
+    entry = pages()["commands.md"].split(f"## `{name}`\n")[1].split("\n## ")[0]
     assert command.help and command.help.split("\n")[0] in entry
     for parameter in command.params:
         if isinstance(parameter, click.Option):
-            assert parameter.help, f"{words} {parameter.name} has no help text"
+            assert parameter.help, f"{name} {parameter.name} has no help text"
             row = next(row for row in entry.splitlines() if f"`{parameter.opts[0]}`" in row)
             default = parameter.get_default(click.Context(command))
             if isinstance(default, str | int | float) and not isinstance(default, bool):
@@ -140,9 +140,9 @@ def test_every_command_is_documented_with_its_options_and_defaults(
             assert parameter.make_metavar(click.Context(command)) in entry
 
 
-def test_the_commands_found_are_all_there_are() -> None:
+def test_the_page_of_commands_has_every_command_that_is_not_hidden() -> None:
     assert dict(commands()) == {
-        words: command for words, command in leaves(dmt, "axolotl dmt") if not command.hidden
+        name: command for name, command in leaves(dmt, "axolotl dmt") if not command.hidden
     }
 
 
@@ -164,7 +164,7 @@ def test_python_in_the_docs_can_be_compiled(code: str) -> None:
 
 
 @pytest.mark.parametrize("text", blocks("yaml"))
-def test_yaml_in_the_docs_passes_our_checks(text: str, tmp_path: Path) -> None:
+def test_yaml_in_the_docs_has_no_mistakes(text: str, tmp_path: Path) -> None:
     config = yaml.safe_load(text)
     if isinstance(config, dict) and "seeds" in config:
         Study.model_validate(config)
@@ -185,7 +185,7 @@ def test_yaml_in_the_docs_passes_our_checks(text: str, tmp_path: Path) -> None:
 
 
 def schedules() -> ModuleType:
-    """The module that the page on strategies shows."""
+    """Return the module that the page on strategies shows."""
     text = (ROOT / "docs/howto/strategy.md").read_text(encoding="utf-8")
     (code,) = (body for _, kind, body in FENCE.findall(text) if kind == "python")
     module = ModuleType("schedules")
@@ -206,12 +206,12 @@ def test_the_strategy_in_the_docs_works() -> None:
 
 
 def test_the_python_page_runs_as_shown_without_axolotl_or_torch() -> None:
-    found = FENCE.findall((ROOT / "docs/python_api.md").read_text(encoding="utf-8"))
-    code = "".join(body for _, kind, body in found if kind == "python" and "outputs/" not in body)
+    page = FENCE.findall((ROOT / "docs/python_api.md").read_text(encoding="utf-8"))
+    code = "".join(body for _, kind, body in page if kind == "python" and "outputs/" not in body)
     code += "import sys; assert not {'torch', 'axolotl', 'transformers'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "".join(body for _, kind, body in found if not kind)
+    assert done.stdout == "".join(body for _, kind, body in page if not kind)
 
 
 def keys(text: str) -> set[str]:
@@ -222,16 +222,16 @@ def test_every_key_of_a_study_is_documented() -> None:
     assert set(Study.model_fields) <= keys(pages()["howto/studies.md"])
 
 
-def test_the_contract_of_the_plan_is_documented_key_by_key() -> None:
+def test_every_key_of_the_plan_as_json_is_documented() -> None:
     plan = compile_plan(
         stages=[stage({"math": "all"})], domains=[domain("math", 8)], seed=1, global_batch=4
     )
     summary = plan.to_json()
-    known = {*summary, *summary["stages"][0], *(field.name for field in fields(DomainDraw))}
-    assert known <= keys(pages()["plan_json.md"])
+    names = {*summary, *summary["stages"][0], *(field.name for field in fields(DomainDraw))}
+    assert names <= keys(pages()["plan_json.md"])
 
 
-def test_the_contract_of_the_results_is_documented_key_by_key() -> None:
+def test_every_key_of_results_json_is_documented() -> None:
     page = keys(pages()["results_json.md"])
     for kind in (Score, Sample):
         assert {field.name for field in fields(kind)} - {"extra"} <= page
@@ -241,12 +241,12 @@ def test_the_contract_of_the_results_is_documented_key_by_key() -> None:
     assert {EVALUATE, HOOKS, SOURCES, HARDWARE} <= page
 
 
-def test_the_example_of_the_results_can_be_loaded() -> None:
+def test_the_example_of_results_json_can_be_loaded() -> None:
     _, _, example = next(f for f in FENCE.findall(pages()["results_json.md"]) if f[1] == "json")
     assert Results.from_json(json.loads(example)).to_json() == json.loads(example)
 
 
-def test_links_into_the_repository_lead_to_files() -> None:
+def test_links_to_the_repository_lead_to_files() -> None:
     texts = {**pages(), "README.md": (ROOT / "README.md").read_text(encoding="utf-8")}
     for path, text in texts.items():
         for target in re.findall(re.escape(REPOSITORY) + r"(?:blob|tree)/main/([^)#\s]+)", text):
@@ -281,7 +281,7 @@ def test_the_files_that_the_map_of_the_package_names_exist() -> None:
             assert (ROOT / "axolotl_dmt" / folder / name).is_file(), f"{folder}{name}"
 
 
-def test_the_figures_of_the_tutorial_are_the_readmes() -> None:
+def test_the_tutorial_takes_its_outputs_from_the_readme() -> None:
     assert "retention" in with_readme_blocks(
         (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
     )

@@ -1,4 +1,4 @@
-"""Docstrings keep their promises: a public function that raises says what, and when."""
+"""The docstring of a public function that raises has a `Raises:` section."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "axolotl_dmt"
 
 
-def own_nodes(function: ast.AST) -> Iterator[ast.AST]:
-    """Every node of a function's body, without the functions and classes inside it."""
+def nodes_of(function: ast.AST) -> Iterator[ast.AST]:
+    """Yield every node of a function, except those of functions and classes inside it."""
     for child in ast.iter_child_nodes(function):
         if not isinstance(
             child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
         ):
             yield child
-            yield from own_nodes(child)
+            yield from nodes_of(child)
 
 
 def public_functions(file: Path) -> Iterator[tuple[str, ast.FunctionDef]]:
-    """The public functions of a module and of its public classes, with their names."""
+    """Yield the functions of a module and the methods of its public classes, with their names."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
@@ -34,25 +34,30 @@ def public_functions(file: Path) -> Iterator[tuple[str, ast.FunctionDef]]:
 
 
 def raises(function: ast.FunctionDef) -> bool:
-    """Whether the function raises an exception of its own; `raise` alone passes one on."""
-    return any(isinstance(n, ast.Raise) and n.exc is not None for n in own_nodes(function))
+    """Return whether a function raises an exception; a bare `raise` only passes one on."""
+    return any(isinstance(n, ast.Raise) and n.exc is not None for n in nodes_of(function))
 
 
-def is_validator(function: ast.FunctionDef) -> bool:
-    """pydantic calls these, and turns what they raise into the model's own error."""
-    return any("validator" in ast.unparse(decorator) for decorator in function.decorator_list)
+def is_exempt(function: ast.FunctionDef) -> bool:
+    """Return whether a function is a validator of pydantic or a command of click.
+
+    pydantic converts what a validator raises to its own error. click prints a command's docstring
+    as its help.
+    """
+    decorators = [ast.unparse(decorator) for decorator in function.decorator_list]
+    return any("validator" in text or ".command(" in text for text in decorators)
 
 
 @pytest.mark.parametrize(
     "file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(PACKAGE))
 )
-def test_a_public_function_that_raises_says_so(file: Path) -> None:
-    silent = [
+def test_every_public_function_that_raises_documents_it(file: Path) -> None:
+    undocumented = [
         name
         for name, function in public_functions(file)
         if not name.split(".")[-1].startswith("_")
         and raises(function)
-        and not is_validator(function)
+        and not is_exempt(function)
         and "Raises:" not in (ast.get_docstring(function) or "")
     ]
-    assert not silent
+    assert not undocumented

@@ -1,4 +1,4 @@
-"""The reference page says what the code does, and every example in it is accepted."""
+"""The reference of YAML keys agrees with the code, and every example in it is accepted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reference import SECTIONS, yaml_reference
 PAGE = Path(__file__).parents[1] / "docs/yaml_reference.md"
 
 
-def test_the_page_is_the_one_the_code_writes() -> None:
+def test_the_page_is_up_to_date_with_the_code() -> None:
     assert PAGE.read_text() == yaml_reference(), "run `make docs-reference`"
 
 
@@ -41,11 +41,11 @@ def block_with(section: str, example: dict[str, Any]) -> dict[str, Any]:
 
 
 def examples() -> list[tuple[str, str]]:
-    found, section = [], ""
+    pairs, section = [], ""
     for part in yaml_reference().split("\n## ")[1:]:
         section = part.split("`")[1] if part.startswith("`") else ""
-        found += [(section, text.split("```")[0]) for text in part.split("```yaml\n")[1:]]
-    return found
+        pairs += [(section, text.split("```")[0]) for text in part.split("```yaml\n")[1:]]
+    return pairs
 
 
 @pytest.mark.parametrize(("section", "example"), examples())

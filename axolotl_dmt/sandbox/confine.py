@@ -26,9 +26,10 @@ _AT_FDCWD, _AT_RECURSIVE, _MOUNT_ATTR_RDONLY = -100, 0x8000, 0x1
 _SYS_LANDLOCK = {"create_ruleset": 444, "add_rule": 445, "restrict_self": 446}
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
-_HOME = os.path.dirname(os.__file__)
-_library = -1
-"""A descriptor of Python's library folder if only root may open its path, else -1."""
+_LIBRARY = os.path.dirname(os.__file__)
+"""The folder of Python's standard library."""
+_library_descriptor = -1
+"""A descriptor of that folder if only root may open its path, else -1."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -225,17 +226,17 @@ def drop_privileges(uid: int | None) -> None:
     Raises:
         OSError: If the process may not become that user.
     """
-    global _library
+    global _library_descriptor
     if uid is not None:
-        _library = os.open(_HOME, os.O_RDONLY)
+        _library_descriptor = os.open(_LIBRARY, os.O_RDONLY)
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
-        if os.access(os.path.join(_HOME, "os.py"), os.R_OK):
-            os.close(_library)
-            _library = -1
+        if os.access(os.path.join(_LIBRARY, "os.py"), os.R_OK):
+            os.close(_library_descriptor)
+            _library_descriptor = -1
         else:  # only root may enter the folder of this Python, for example /root
-            _import_from(f"/proc/self/fd/{_library}")
+            _import_from(f"/proc/self/fd/{_library_descriptor}")
     if LINUX:
         prctl(_PR_SET_NO_NEW_PRIVS, 1)
         _call("capset", struct.pack("<Ii", 0x20080522, 0), bytes(24))
@@ -249,7 +250,7 @@ def _import_from(library: str) -> None:
     packages = [getattr(module, "__path__", None) for module in sys.modules.values()]
     for paths in [sys.path, *packages]:
         if isinstance(paths, list):
-            paths[:] = [library + path.removeprefix(_HOME) for path in paths if _HOME in path]
+            paths[:] = [library + path.removeprefix(_LIBRARY) for path in paths if _LIBRARY in path]
     sys.path_importer_cache.clear()
 
 
@@ -297,9 +298,9 @@ def set_limits(
 
 
 def close_files_except(descriptors: set[int]) -> None:
-    """Close every open file but these and the library folder that `drop_privileges` opened."""
+    """Close every open file except these, and the library folder that `drop_privileges` opened."""
     for descriptor in range(64):
-        if descriptor not in descriptors and descriptor != _library:
+        if descriptor not in descriptors and descriptor != _library_descriptor:
             try:  # noqa: SIM105  (contextlib takes 3 ms to import)
                 os.close(descriptor)
             except OSError:

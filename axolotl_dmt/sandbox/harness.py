@@ -185,7 +185,7 @@ def describe(level: Level) -> str:
 
 
 def _reasons(levels: Sequence[Level]) -> str:
-    """Say of each level why it does not work."""
+    """Return one line that says why each of the levels does not work."""
     return "; ".join(f"{level.value}: {why_not(level)}" for level in levels)
 
 

@@ -45,7 +45,7 @@ class _Raised(Exception):
 
 
 def main() -> None:
-    """Read settings, code and tests from stdin, test a forked candidate, write the verdict."""
+    """Read settings, code and tests from stdin, test a forked candidate and write the verdict."""
     settings = marshal.loads(_read_message(0))
     confine.die_with_parent()
     if settings["namespaces"]:
@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def _run_candidate(code: str, calls: int, answers: int, rules: int) -> None:
-    """Run the code, report how that went, then answer calls until the checker ends."""
+    """Run the code, report its outcome, then answer calls until the checker ends."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)

@@ -205,9 +205,11 @@ def run_answers(
     Returns:
         For each row the verdicts on its answers: `passed`, `status` and `reason`.
     """
-    make = mbpp_program if docs and "test_list" in docs[0] else humaneval_program
+    make_program = mbpp_program if docs and "test_list" in docs[0] else humaneval_program
     programs = [
-        make(doc, answer) for doc, answers in zip(docs, resps, strict=True) for answer in answers
+        make_program(doc, answer)
+        for doc, answers in zip(docs, resps, strict=True)
+        for answer in answers
     ]
     # `dataset` has already refused to run unsafe code that is not allowed.
     outcomes = iter(sandbox.run_programs(programs, allow_unsafe_code=True))

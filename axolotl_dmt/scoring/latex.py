@@ -297,10 +297,10 @@ class _Parser:
         value = self.sympy.log(self.power())
         return value if base is None else self.divide(value, self.sympy.log(base))
 
-    def divide(self, over: Any, under: Any) -> Any:
-        if under == 0:
+    def divide(self, numerator: Any, denominator: Any) -> Any:
+        if denominator == 0:
             raise _Unreadable("a division by zero")
-        return over / under
+        return numerator / denominator
 
     def raised(self, base: Any, exponent: Any) -> Any:
         """Return the power, unless it would be too large to compute."""

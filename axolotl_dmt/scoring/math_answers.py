@@ -42,7 +42,7 @@ _NUMBER = re.compile(
     (?P<value>
         (?: \d{1,3} (?:,\d{3}){1,99} (?!\d) | \d{1,400} ) (?: \.\d{1,400} )? | \.\d{1,400}
     )
-    (?: / (?P<over> 0{0,9}[1-9]\d{0,99} ) (?! \d | / | \.\d ) )?
+    (?: / (?P<denominator> 0{0,9}[1-9]\d{0,99} ) (?! \d | / | \.\d ) )?
     """,
     re.VERBOSE | re.ASCII,
 )
@@ -61,8 +61,8 @@ def _plain(text: str) -> str:
 
 def _value(number: re.Match[str]) -> Fraction:
     value = Fraction(number["value"].replace(",", ""))
-    if number["over"]:
-        value /= int(number["over"])
+    if number["denominator"]:
+        value /= int(number["denominator"])
     if number["whole"]:
         value += int(number["whole"])
     return -value if number["sign"] else value

@@ -219,9 +219,10 @@ class MTBench(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         return mtbench.metric_values(self._judgments[doc["question_id"]])
 
     def higher_is_better(self) -> dict[str, bool]:
-        """Return for each metric whether higher is better: not for failures and tokens."""
-        low = {"failed", "prompt_tokens", "completion_tokens"}
-        return {metric.__name__: metric.__name__ not in low for metric in mtbench.METRICS}
+        """Return for each metric whether higher is better, which failures and tokens are not."""
+        lower_is_better = {"failed", "prompt_tokens", "completion_tokens"}
+        names = [metric.__name__ for metric in mtbench.METRICS]
+        return {name: name not in lower_is_better for name in names}
 
 
 def _cache_key(weights: str | None, request: Instance) -> Any:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from axolotl_dmt.cli.filter import filter_rows
 from axolotl_dmt.cli.main import dmt
-from axolotl_dmt.errors import DMTError
+from tests.mistakes import assert_mistake, expect_error
 
 ROWS = [
     {"tag": "chat", "messages": [{"role": "user", "content": "Hello"}]},
@@ -49,14 +49,14 @@ def test_rows_in_which_it_is_found_are_left_out(
 def test_mistakes_are_named(tmp_path: Path) -> None:
     source = tmp_path / "rows.jsonl"
     source.write_text('{"a": "x"}\n')
-    with pytest.raises(DMTError, match="--drop"):
+    with expect_error("--drop", "("):
         filter_rows(source, tmp_path / "out", drop="(", column=None)
-    with pytest.raises(DMTError, match="no row has 'b'; columns: a"):
+    with expect_error("--column", "'b'", "columns: a"):
         filter_rows(source, tmp_path / "out", drop="x", column="b")
-    with pytest.raises(DMTError, match="is the source"):
+    with expect_error("TARGET", source):
         filter_rows(source, source, drop="x", column=None)
     source.write_text("[1]")
-    with pytest.raises(DMTError, match=r"row 1 of .*rows\.jsonl"):
+    with expect_error("SOURCE", "row 1", source):
         filter_rows(source, tmp_path / "out", drop="x", column=None)
 
 
@@ -68,7 +68,7 @@ def test_a_file_that_is_there_is_written_over_only_where_that_is_said(
     command = ["filter", str(source), str(target), "--drop", "def "]
     done = CliRunner().invoke(dmt, command)
     assert (done.exit_code, target.read_text()) == (2, "mine")
-    assert done.output.startswith(f"axolotl-dmt: TARGET: {target} exists already; ")
+    assert_mistake(done.output.strip(), "axolotl-dmt: TARGET", target, "--overwrite")
     assert CliRunner().invoke(dmt, [*command, "--overwrite"]).exit_code == 0
     assert len(target.read_text(encoding="utf-8").strip().split("\n")) == 2
     assert {path.name for path in tmp_path.iterdir()} == {source.name, target.name}
@@ -83,13 +83,13 @@ def test_the_source_is_never_the_target(source: Path, tmp_path: Path) -> None:
             dmt, ["filter", str(source), str(target), "--drop", "def ", "--overwrite"]
         )
         assert (done.exit_code, source.read_bytes()) == (2, before)
-        assert "is the source" in done.output
+        assert_mistake(done.output.strip(), "axolotl-dmt: TARGET", target)
 
 
 def test_a_target_that_cannot_be_written_is_named(source: Path) -> None:
     done = CliRunner().invoke(dmt, ["filter", str(source), str(source / "x"), "--drop", "def "])
     assert done.exit_code == 2
-    assert done.output.startswith(f"axolotl-dmt: TARGET: {source / 'x'} cannot be written (")
+    assert_mistake(done.output.strip(), "axolotl-dmt: TARGET", source / "x")
 
 
 def test_the_command_says_how_many_rows_are_left(source: Path, tmp_path: Path) -> None:

@@ -77,8 +77,8 @@ def test_what_no_option_says_is_asked() -> None:
 def test_where_nobody_answers_it_says_what_to_give() -> None:
     done = init(input="")
     assert done.exit_code == 2
-    assert "axolotl-dmt: init: " in done.output
-    assert "--base-model, --data and --gpu-memory" in done.output
+    message = done.output.partition("axolotl-dmt: ")[2].strip()
+    assert_mistake(message, "init", "--base-model", "--data", "--gpu-memory")
 
 
 def test_an_older_file_is_never_overwritten() -> None:

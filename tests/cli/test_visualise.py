@@ -11,8 +11,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from axolotl_dmt.cli.visualise import _query, hidden_states, project, visualise
-from axolotl_dmt.errors import DMTError
 from axolotl_dmt.results import Results, StageResult
+from tests.mistakes import expect_error
 from tests.tiny_model import make_model
 
 ROWS = [[5, 6, 7, 8, 9], [10], [11, 12, 13], *([20 + i, 30] for i in range(20))]
@@ -86,20 +86,20 @@ def picture(folder: Path, **changes: Any) -> None:
 
 def test_mistakes_are_refused_before_data_is_read(model: str, tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "run", f"base_model: {model}", model)
-    with pytest.raises(DMTError, match="--layer: 2 is not from 0 to 1"):
+    with expect_error("--layer", 2, "0 to 1"):
         picture(folder, layer=2)
-    with pytest.raises(DMTError, match="--queries: 1 is too few"):
+    with expect_error("--queries", 1):
         picture(folder, queries=1)
     (folder / "stages" / "01-one").unlink()
-    with pytest.raises(DMTError, match="the stage's model is needed"):
+    with expect_error("OUTPUT_DIR", "01-one"):
         picture(folder)
 
 
 def test_hooks_of_a_folder_are_not_run_unasked(model: str, tmp_path: Path) -> None:
     config = f"base_model: {model}\ndmt: {{hooks: [somebodys.module]}}"
     folder = run_folder(tmp_path / "run", config, model)
-    with pytest.raises(DMTError, match="names hooks, which are code"):
+    with expect_error("--config", "config.yaml", "hooks"):
         picture(folder)
     (folder / "dmt" / "config.yaml").unlink()
-    with pytest.raises(DMTError, match="--config: there is no"):
+    with expect_error("--config", "config.yaml"):
         picture(folder)

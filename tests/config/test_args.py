@@ -91,7 +91,7 @@ def test_when_takes_words_or_steps(when: Any) -> None:
 @pytest.mark.parametrize("when", ["sometimes", {"every_steps": 0}, {"steps": 3}, 5])
 def test_when_refuses_anything_else(when: Any) -> None:
     said = message({"strategy": "dmt", "evaluate": {"when": when}})
-    assert said.startswith("dmt.evaluate.when")
+    assert "dmt.evaluate.when" in said.partition(": ")[0]
 
 
 def test_a_block_that_is_no_mapping_is_refused() -> None:

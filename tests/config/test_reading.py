@@ -20,6 +20,7 @@ from axolotl_dmt.hooks.loading import load_hooks
 from axolotl_dmt.training.prepare import prepare
 from axolotl_dmt.training.run import Run
 from tests.checks.test_schedule import GOOD, raw
+from tests.mistakes import expect_error
 from tests.pools import domain
 
 HOOKS = """
@@ -37,14 +38,10 @@ def adjust_stages(stages):
 
 
 @pytest.fixture(autouse=True)
-def forget_hooks() -> Iterator[None]:
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
     yield
     load_hooks([])
-
-
-@pytest.fixture(autouse=True)
-def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 def test_reading_and_checking_change_nothing() -> None:
@@ -63,7 +60,7 @@ def test_a_reading_with_a_mistake_holds_what_could_be_read() -> None:
     assert reading.config is not None
     assert [stage.name for stage in reading.stages] == ["specialise", "generalise"]
     assert [mistake.key for mistake in reading.mistakes()] == ["dmt.k", "learning_rate"]
-    with pytest.raises(DMTError, match=r"dmt\.k"):
+    with expect_error("dmt.k", 9):
         reading.schedule()
 
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from axolotl_dmt.config.args import read_config
 from axolotl_dmt.config.replay import domains_by_loss
-from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plan import TrainingPlan, compile_plan
 from axolotl_dmt.plan.ranking import BY_LOSS, Ranking
 from tests.config.test_resolve import refusal, resolve
@@ -130,7 +129,7 @@ def test_random_replay_is_what_there_is_without_the_key(replay: dict[str, str] |
 
 
 def test_a_selection_by_loss_without_losses_is_refused() -> None:
-    with pytest.raises(DMTError, match="loss:hardest needs the rows' losses"):
+    with expect_error("dmt.stages[1].select.math", "loss:hardest"):
         plan_of("loss:hardest", "all", "1/2", domain("math", 4))
 
 

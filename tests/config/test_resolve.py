@@ -180,7 +180,7 @@ def test_names_that_nobody_knows_are_refused(
 
 
 def test_auto_is_no_value_of_k_for_a_strategy_that_replays() -> None:
-    assert refusal({"strategy": "dmt", "k": "auto"}).startswith("dmt.k: auto")
+    assert_mistake(refusal({"strategy": "dmt", "k": "auto"}), "dmt.k", "auto", "choose-k")
     assert len(resolve({"strategy": "multi_task", "k": "auto"})) == 1
 
 
@@ -204,5 +204,4 @@ def test_a_strategys_amounts_are_read_once_in_every_form_a_user_may_write(
         "general": "1/8",
     }
     mix_of_general = "an eighth"
-    said = refusal(block)
-    assert said.startswith("dmt.strategy mine: stage a.general: 'an eighth' is not a fraction")
+    assert_mistake(refusal(block), "dmt.strategy mine", "stage a.general", "'an eighth'")

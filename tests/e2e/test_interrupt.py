@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.runs import Finished, config, environment, write
 from tests.e2e.test_ranks import TORCHRUN
+from tests.mistakes import assert_mistake
 from tests.training.test_earlier_run import LEFT, files, fill
 
 PYTHON = ("--launcher", "python")
@@ -57,10 +58,8 @@ def test_an_interrupted_rerun_says_how_to_go_on_and_has_the_earlier_runs_report_
     done = train(tmp_path, made, PYTHON, KILL_AT="step:26", KILL_WITH="SIGINT")
     assert done.code == 128 + signal.SIGINT, done.output[-3000:]
     assert "Traceback" not in done.output
-    assert line(done).startswith(
-        "axolotl-dmt: interrupted by SIGINT after step 26 of 42, in stage generalise; kept: "
-        f"{out}/checkpoint-24, {out}/stages/01-specialise; "
-    )
+    kept_paths = f"{out}/checkpoint-24, {out}/stages/01-specialise"
+    assert_mistake(line(done), "axolotl-dmt", "SIGINT", "26 of 42", "generalise", kept_paths)
     assert line(done).endswith(f"resume_from_checkpoint: {out}/checkpoint-24")
     (kept,) = out.glob("_earlier-*")
     assert f"kept in {kept}" in done.output
@@ -101,11 +100,8 @@ def test_a_run_that_saved_nothing_names_the_keys_that_save_checkpoints(
     done = train(tmp_path, made, launcher, KILL_AT="step:3", KILL_WITH=signum.name)
     # accelerate's launcher, which Ctrl-C ends too, has its own exit code and traceback.
     assert done.code in (128 + signum, -signum) or (not launcher and done.code != 0)
-    said = line(done)
-    assert said.startswith(
-        f"axolotl-dmt: interrupted by {signum.name} after step 3 of 42, in stage specialise; kept: "
-    )
-    assert "no new checkpoint" in said and "save_strategy: steps" in said
+    values = (signum.name, "3 of 42", "specialise", "save_strategy: steps")
+    assert_mistake(line(done), "axolotl-dmt", *values)
 
 
 @pytest.mark.slow
@@ -118,5 +114,5 @@ def test_of_several_ranks_one_says_so_and_none_hangs(
     variables = {"KILL_AT": "step:15", "KILL_WITH": signum, "ACCELERATE_USE_CPU": "true"}
     done = train(tmp_path, made, TORCHRUN, **variables)
     assert done.code != 0
-    assert f"interrupted by {signum} after step 15 of 42, in stage specialise" in line(done)
+    assert_mistake(line(done), "axolotl-dmt", signum, "15 of 42", "specialise")
     assert line(done).endswith("/checkpoint-12")

@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import ROWS
 from tests.e2e.runs import Finished, config, train
+from tests.mistakes import assert_mistake
 
 BOUNDARY = 23
 
@@ -98,8 +99,8 @@ def test_a_changed_plan_is_refused_and_says_what_changed(toy: Path, tmp_path: Pa
     refused = train(tmp_path, made)
     assert refused.code == 2
     (line,) = [line for line in refused.output.splitlines() if line.startswith("axolotl-dmt:")]
-    assert "resume_from_checkpoint: the plan is not the one of" in line
-    assert "draws of math: was 30, is 60" in line
+    values = ("draws of math", 30, 60, "replan")
+    assert_mistake(line, "axolotl-dmt: resume_from_checkpoint", *values)
     assert "Traceback" not in refused.output
 
     made["dmt"] = {**made["dmt"], "on_plan_change": "replan"}

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plan.row_losses import RowLosses
 from axolotl_dmt.training.load_run import compile_from_yaml, load_run
 from tests.conftest import ROWS
 from tests.e2e.runs import axolotl, config, write
+from tests.mistakes import expect_error
 from tests.pools import rows_of
 
 
@@ -70,7 +70,7 @@ def test_losses_are_measured_and_the_hardest_rows_are_replayed(toy: Path, tmp_pa
 
     other = {**settings, "dmt": {**settings["dmt"], "val_rows": 8}}
     cfg, run = load_run(str(write(tmp_path / "other.yaml", other)))
-    with pytest.raises(DMTError, match=r"other rows of math \(120 in the file, 112 in the data\)"):
+    with expect_error("dmt.replay.losses", "math", 120, 112):
         run.load_pool(cfg)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.plan import BLANK, Packing, TrainingPlan, compile_plan
+from tests.mistakes import expect_error
 from tests.pools import domain, rows_of, stage, stage_rows
 
 POOLS = (domain("math", 1000), domain("code", 300), domain("general", 5000))
@@ -287,9 +288,9 @@ def test_names_must_be_there_and_differ(stages, domains, key):
 def test_orders_and_packs_by_length_need_lengths():
     bare = [domain(pool.name, pool.rows, lengths=None, trained=None) for pool in POOLS]
     assert plan_of(*DMT, domains=bare).stages[0].domains["math"].tokens is None
-    with pytest.raises(DMTError, match="unknown"):
+    with expect_error("dmt.stages[0].order", "lengths"):
         plan_of(stage({"math": "all"}, order="length_grouped"), domains=bare)
-    with pytest.raises(DMTError, match="unknown"):
+    with expect_error("sample_packing", "lengths"):
         plan_of(*DMT, domains=bare, packing=PACKING)
 
 
@@ -333,10 +334,10 @@ def test_a_broken_or_missing_plan_does_not_load(tmp_path):
     order = np.load(tmp_path / "order.npy")
     order[0], order[1] = order[1], order[0]
     np.save(tmp_path / "order.npy", order)
-    with pytest.raises(DMTError, match="do not belong together"):
+    with expect_error(tmp_path):
         TrainingPlan.load(tmp_path)
     (tmp_path / "plan.json").write_text("{}")
-    with pytest.raises(DMTError, match="schema"):
+    with expect_error(tmp_path, "schema"):
         TrainingPlan.load(tmp_path)
 
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plan import orders
 from axolotl_dmt.plan.orders import ORDERS, Epoch, find_order, interleave
+from tests.mistakes import expect_error
 
 LENGTHS = np.random.default_rng(0).integers(1, 500, 100_000, dtype=np.int32)
 
@@ -106,5 +106,5 @@ def test_shuffle_mixes_the_domains_evenly_over_the_epoch():
 
 
 def test_an_unknown_order_lists_the_known_ones():
-    with pytest.raises(DMTError, match="shuffle, round_robin, blocks, length_grouped, mine"):
+    with expect_error("dmt.order", "shuffle, round_robin, blocks, length_grouped, mine"):
         find_order("zigzag", "dmt.order", {"mine": lambda wanted: wanted.rows})

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plan.ranking import Ranking
+from tests.mistakes import expect_error
 from tests.pools import domain
 
 METHODS = ("random", "first", "longest", "shortest", "score:quality")
@@ -52,22 +52,17 @@ def test_a_hook_may_rank_the_rows():
 
 
 def test_a_hook_that_forgets_a_row_is_caught():
-    with pytest.raises(ValueError, match="each of the 6 rows of 'math' once"):
+    with pytest.raises(ValueError, match="'math'"):
         Ranking(domain("math", 6), "bad", 1, KEY, {"bad": lambda pool, key: np.zeros(6, int)})
 
 
 @pytest.mark.parametrize(
-    ("method", "said"),
-    [
-        ("best", "unknown selection 'best'"),
-        ("score:taste", "no column 'taste'"),
-        ("longest", "lengths"),
-    ],
+    ("method", "value"),
+    [("best", "'best'"), ("score:taste", "'taste'"), ("longest", "lengths")],
 )
-def test_an_impossible_selection_names_its_key(method, said):
-    with pytest.raises(DMTError, match=said) as raised:
+def test_an_impossible_selection_names_its_key(method, value):
+    with expect_error(KEY, value):
         Ranking(domain("math", 6, lengths=None, trained=None), method, 1, KEY)
-    assert raised.value.key == KEY
 
 
 def test_the_random_ranking_depends_on_seed_name_and_size_alone():

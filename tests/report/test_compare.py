@@ -15,6 +15,7 @@ from axolotl_dmt.report.compare import differences, load_runs, tables
 from axolotl_dmt.report.model_card import END, START, update_card, with_section
 from axolotl_dmt.results import HARDWARE, Results, Sample, Score, StageResult
 from axolotl_dmt.results.costs import stage_costs, total_costs
+from tests.mistakes import assert_mistake
 
 
 def stage(name: str, end: int, **scores: float) -> StageResult:
@@ -100,14 +101,14 @@ def test_the_command_writes_markdown_with_its_picture_and_one_page(
 def test_one_run_alone_is_refused_in_one_line(runs: list[Path]) -> None:
     done = CliRunner().invoke(dmt, ["compare", str(runs[0])])
     assert done.exit_code == 2
-    assert done.output.startswith("axolotl-dmt: RUN: one run has nothing")
+    assert_mistake(done.output.strip(), "axolotl-dmt: RUN")
 
 
 def test_a_folder_without_results_is_named(runs: list[Path], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = CliRunner().invoke(dmt, ["compare", str(runs[0]), str(tmp_path / "empty")])
     assert done.exit_code == 2
-    assert "no file" in done.output
+    assert_mistake(done.output.strip(), "axolotl-dmt: OUTPUT_DIR", tmp_path / "empty")
 
 
 def test_costs_are_by_stage_and_unknown_where_a_part_is() -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import yaml
 
-from axolotl_dmt.errors import DMTError
 from axolotl_dmt.results.config_file import (
     hub_commit,
     load_config,
@@ -19,6 +18,7 @@ from axolotl_dmt.results.config_file import (
 from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.training.run import Run
 from tests.checks.test_schedule import GOOD, raw
+from tests.mistakes import expect_error
 from tests.pools import domain
 
 
@@ -119,9 +119,10 @@ def test_a_revision_that_is_a_path_reads_nothing(
 
 
 def test_a_folder_without_a_kept_yaml_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DMTError, match=r"OUTPUT_DIR: no file .*config.yaml; name the output_dir"):
+    config = RunFolder(tmp_path).config
+    with expect_error("OUTPUT_DIR", config):
         load_config(tmp_path)
-    (tmp_path / "dmt").mkdir()
-    RunFolder(tmp_path).config.write_text("a: [")
-    with pytest.raises(DMTError, match="cannot be read"):
+    config.parent.mkdir()
+    config.write_text("a: [")
+    with expect_error(config):
         load_config(tmp_path)

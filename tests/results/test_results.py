@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.results import Results, Sample, Score, StageResult
 from axolotl_dmt.results.folder import CONFIG_FILE, load_results
+from tests.mistakes import expect_error
 
 
 def score(value: float, stderr: float | None = 0.01, n: int = 100, task: str = "dmt_math") -> Score:
@@ -222,17 +223,17 @@ def test_a_malformed_file_is_one_line_naming_the_entry(
 
 
 def test_a_missing_file_and_one_that_is_not_json_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DMTError, match=r"results\.json: cannot be read \(No such file"):
+    with expect_error(tmp_path / "results.json", "No such file"):
         Results.load(tmp_path)
     (tmp_path / "results.json").write_text("{")
-    with pytest.raises(DMTError, match="is not JSON"):
+    with expect_error(tmp_path / "results.json", "JSON"):
         Results.load(tmp_path)
 
 
 def test_a_run_without_an_ended_stage_is_told_from_another_folder(tmp_path: Path) -> None:
-    with pytest.raises(DMTError, match="name the output_dir of a dmt run"):
+    with expect_error("OUTPUT_DIR", tmp_path, "output_dir"):
         load_results(tmp_path)
     (tmp_path / "dmt").mkdir()
     (tmp_path / "dmt" / CONFIG_FILE).write_text("dmt: {}\n")
-    with pytest.raises(DMTError, match="has ended yet"):
+    with expect_error("OUTPUT_DIR", tmp_path):
         load_results(tmp_path)

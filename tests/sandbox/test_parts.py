@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axolotl_dmt.errors import DMTError
 from axolotl_dmt.sandbox import (
     Level,
     Program,
@@ -27,6 +26,7 @@ from axolotl_dmt.sandbox import (
     seccomp,
     why_not,
 )
+from tests.mistakes import expect_error
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="isolation needs Linux")
 
@@ -56,10 +56,8 @@ def test_the_next_level_is_used_if_bubblewrap_is_missing(monkeypatch: pytest.Mon
 
 
 def test_resource_limits_alone_are_refused_unless_allowed() -> None:
-    with pytest.raises(DMTError) as caught:
+    with expect_error("dmt.evaluate.allow_unsafe_code", "--confirm_run_unsafe_code"):
         run_programs([GOOD], level=Level.RLIMITS)
-    assert caught.value.key == "dmt.evaluate.allow_unsafe_code"
-    assert "--confirm_run_unsafe_code" in str(caught.value) and "\n" not in str(caught.value)
     (outcome,) = run_programs([GOOD], level=Level.RLIMITS, allow_unsafe_code=True)
     assert outcome.passed
 
@@ -68,10 +66,8 @@ def test_a_level_that_does_not_work_is_an_error(monkeypatch: pytest.MonkeyPatch)
     why_not.cache_clear()
     with monkeypatch.context() as patch:
         patch.setenv("PATH", "")
-        with pytest.raises(DMTError) as caught:
+        with expect_error("dmt.evaluate.tasks", "bubblewrap"):
             require_level(allow_unsafe_code=True, level=Level.BUBBLEWRAP)
-    assert caught.value.key == "dmt.evaluate.tasks"
-    assert "bubblewrap" in caught.value.problem
     why_not.cache_clear()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from itertools import combinations
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 import pytest
 
 from axolotl_dmt import sandbox
-from axolotl_dmt.errors import DMTError
 from axolotl_dmt.scoring import code, code_answers, sources
+from tests.mistakes import expect_error
+from tests.public_data import public_file
 
 ROOT = Path(__file__).parents[2]
 PROMPT = 'from typing import List\n\n\ndef total(xs: List[int]) -> int:\n    """Add them up."""\n'
@@ -72,11 +72,8 @@ def test_correct_solutions_pass_and_broken_ones_fail() -> None:
 
 
 def humaneval() -> list[dict[str, Any]]:
-    folder = Path(os.environ.get("DMT_TEST_DATA") or ROOT / ".." / "shared" / "data")
-    file = folder / "humaneval.jsonl"
-    if not file.is_file():
-        pytest.skip(f"no {file}: set DMT_TEST_DATA to a folder with HumanEval's rows")
-    return [json.loads(line) for line in file.read_text().splitlines()]
+    lines = public_file("humaneval.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def test_every_humaneval_solution_passes() -> None:
@@ -296,9 +293,8 @@ def only_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unsafe_sandbox_is_refused_before_rows_are_loaded(only_limits: None) -> None:
-    with pytest.raises(DMTError) as caught:
+    with expect_error("dmt.evaluate.allow_unsafe_code", "--confirm_run_unsafe_code"):
         code.dataset(dmt_code_data="/no/such/file.jsonl")
-    assert caught.value.key == "dmt.evaluate.allow_unsafe_code"
 
 
 @pytest.mark.parametrize("way", ["metadata", "environment", "flag"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from pathlib import Path
 
 import pytest
 
@@ -12,6 +11,8 @@ from axolotl_dmt.errors import DMTError
 from axolotl_dmt.scoring import mtbench
 from axolotl_dmt.scoring.judge import DiskCache, Judge, JudgeSettings, Judgment, read_rating
 from tests.judge_server import judge_server
+from tests.mistakes import expect_error
+from tests.public_data import public_file
 
 pytest.importorskip("openai")
 
@@ -165,9 +166,8 @@ def test_a_key_in_the_metadata_is_refused():
 
 def test_a_judge_without_a_model_is_refused(monkeypatch):
     monkeypatch.delenv("DMT_JUDGE_MODEL", raising=False)
-    with pytest.raises(DMTError) as caught:
+    with expect_error("dmt_judge_model", "DMT_JUDGE_MODEL"):
         JudgeSettings.read({})
-    assert caught.value.key == "dmt_judge_model"
 
 
 def test_a_truncated_cache_file_counts_as_missing(tmp_path):
@@ -209,12 +209,7 @@ def test_the_stderr_of_single_turns_is_that_of_a_mean():
 
 @pytest.fixture(scope="module")
 def real_folder():
-    import os
-
-    folder = Path(os.environ.get("DMT_TEST_DATA", Path(__file__).parents[3] / "shared/data"))
-    if not (folder / "mt_bench_question.jsonl").is_file():
-        pytest.skip(f"no MT-Bench files in {folder}: set DMT_TEST_DATA to their folder")
-    return folder
+    return public_file("mt_bench_question.jsonl").parent
 
 
 def test_the_real_questions_have_references_where_they_are_needed(real_folder):
@@ -240,16 +235,12 @@ def test_the_real_judge_prompts_contain_question_answers_and_reference(real_fold
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DMTError) as caught:
+    with expect_error("dmt_mtbench_data", tmp_path, "mt_bench/question.jsonl"):
         mtbench.load_questions(tmp_path)
-    assert caught.value.key == "dmt_mtbench_data"
-    assert "mt_bench/question.jsonl" in caught.value.problem
 
 
 def test_an_offline_run_without_files_names_the_setting_to_set(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.delenv("DMT_MTBENCH_DATA", raising=False)
-    with pytest.raises(DMTError) as caught:
+    with expect_error("dmt_mtbench_data", "HF_HUB_OFFLINE", "DMT_MTBENCH_DATA"):
         mtbench.data_folder({"dmt_judge_cache": str(tmp_path)})
-    assert caught.value.key == "dmt_mtbench_data"
-    assert "DMT_MTBENCH_DATA" in caught.value.fix

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import random
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
-from axolotl_dmt.errors import DMTError
 from axolotl_dmt.scoring import math as scorer
 from axolotl_dmt.scoring import math_answers
 from axolotl_dmt.scoring.latex import equivalent
 from axolotl_dmt.scoring.math_hard import process_results as score_hard
+from tests.mistakes import expect_error
+from tests.public_data import public_file
 
 # (answer, correct number): our reading and lm-eval's score each of them.
 ANSWERS: tuple[tuple[str, str], ...] = (
@@ -233,11 +233,7 @@ def test_endless_repetition_is_scored_without_an_error(piece):
 
 
 def test_gsm8k_scores_its_own_answers_right():
-    folder = Path(os.environ.get("DMT_TEST_DATA", Path(__file__).parents[3] / "shared/data"))
-    file = folder / "gsm8k_test.jsonl"
-    if not file.is_file():
-        pytest.skip(f"no {file}; name its folder in DMT_TEST_DATA")
-    docs = scorer.dataset(dmt_math_data=str(file))["test"]
+    docs = scorer.dataset(dmt_math_data=str(public_file("gsm8k_test.jsonl")))["test"]
     assert len(docs) == 1319
     right = {"dmt_score": 1.0, "strict_match": 1.0}
     assert all(scorer.process_results(doc, [doc["answer"]]) == right for doc in docs)
@@ -253,10 +249,8 @@ def test_gsm8k_scores_its_own_answers_right():
 def test_a_row_without_a_number_is_refused_by_its_number(tmp_path):
     file = tmp_path / "math.jsonl"
     file.write_text('{"question": "q", "answer": "none"}\n')
-    with pytest.raises(DMTError) as caught:
+    with expect_error("dmt_math_data", "row 1"):
         scorer.dataset(dmt_math_data=str(file))
-    assert caught.value.key == "dmt_math_data"
-    assert "row 1 " in caught.value.problem
 
 
 # dmt_math_hard

@@ -1,4 +1,4 @@
-"""The quickstart's rows are repeatable, correct, held out, and tokenised alike in both uses."""
+"""The quickstart's data is reproducible and correct, and is tokenised alike in both uses."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from axolotl_dmt import sandbox
 from axolotl_dmt.scoring import code, instructions, math
 from axolotl_dmt.toy import __main__ as toy_command
 from axolotl_dmt.toy.skills import FUNCTIONS, INSTRUCTIONS, SKILLS, Row, make_rows
+from tests.mistakes import assert_mistake
 
 QUICKSTART = yaml.safe_load(
     (Path(__file__).parents[2] / "yaml_templates/quickstart.yaml").read_text(encoding="utf-8")
@@ -86,7 +87,7 @@ def test_the_rows_of_seed_0_do_not_change() -> None:
     assert first == GOLDEN
 
 
-def test_nothing_is_asked_both_in_training_and_in_the_test(
+def test_no_question_is_in_both_the_training_rows_and_the_held_out_items(
     rows: tuple[str, list[Row], list[Row]],
 ) -> None:
     skill, train, test = rows
@@ -190,8 +191,8 @@ def test_a_folder_that_cannot_be_created_is_one_line_and_code_2(
     with pytest.raises(SystemExit) as stop:
         toy_command.main([str(tmp_path / "file")])
     assert stop.value.code == 2
-    message = capsys.readouterr().err.splitlines()[-1]
-    assert "FOLDER" in message and str(tmp_path / "file") in message
+    message = capsys.readouterr().err.splitlines()[-1].partition("error: ")[2]
+    assert_mistake(message, "FOLDER", tmp_path / "file")
 
 
 def read_rows(path: Path) -> list[Row]:

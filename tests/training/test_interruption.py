@@ -13,9 +13,13 @@ import pytest
 
 from axolotl_dmt.plan import TrainingPlan, compile_plan
 from axolotl_dmt.training.interruption import interruption_message
+from tests.mistakes import assert_mistake
 from tests.pools import domain, stage
 
-PREFIX = "axolotl-dmt: interrupted by SIGINT after step "
+
+def assert_line(line: str, step: int, stage: str, *values: object) -> None:
+    """Assert that a line names the signal, the step, the stage and each of `values`."""
+    assert_mistake(line, "axolotl-dmt", "SIGINT", f"step {step} of 20", f"stage {stage}", *values)
 
 
 @pytest.fixture
@@ -49,23 +53,21 @@ def test_the_last_complete_checkpoint_and_the_stages_are_named(
     (tmp_path / "stages/01-specialise").mkdir(parents=True)
     (tmp_path / "stages/.02-generalise.partial").mkdir()
     line = message(plan, tmp_path)
-    assert line.startswith(f"{PREFIX}12 of 20, in stage generalise; ")
-    assert f"kept: {last}, {tmp_path}/stages/01-specialise; " in line
-    assert "from step 10, " in line and line.endswith(f"resume_from_checkpoint: {last}")
-    assert "\n" not in line
+    assert_line(line, 12, "generalise", f"{last}, {tmp_path}/stages/01-specialise", "step 10")
+    assert line.endswith(f"resume_from_checkpoint: {last}")
+    assert "02-generalise" not in line
 
 
 def test_without_a_checkpoint_the_keys_that_save_one_are_named(
     plan: TrainingPlan, tmp_path: Path
 ) -> None:
     line = message(plan, tmp_path, step=0)
-    assert line.startswith(f"{PREFIX}0 of 20, in stage specialise; kept: nothing; ")
-    assert "save_strategy: steps" in line and "save_steps" in line
+    assert_line(line, 0, "specialise", "save_strategy: steps", "save_steps")
 
 
 def test_a_stage_that_has_just_ended_is_the_one_named(plan: TrainingPlan, tmp_path: Path) -> None:
-    assert message(plan, tmp_path, 10).startswith(f"{PREFIX}10 of 20, in stage specialise;")
-    assert message(plan, tmp_path, 11).startswith(f"{PREFIX}11 of 20, in stage generalise;")
+    assert_line(message(plan, tmp_path, 10), 10, "specialise")
+    assert_line(message(plan, tmp_path, 11), 11, "generalise")
 
 
 HEAD = """
