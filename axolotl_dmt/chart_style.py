@@ -110,8 +110,8 @@ def dress(axes: Any, title: str = "", *, grid: str = "y", longest: int = 34) -> 
     axes.tick_params(which="both", colors=SOFT, labelsize=8.5, **marks)
     axes.xaxis.label.set_color(SOFT)
     axes.yaxis.label.set_color(SOFT)
-    if title:
-        axes.set_title(label(title, longest), loc="left", fontsize=10, color=INK)
+    # With `y`, matplotlib does not measure all tick labels to find a place for the title.
+    axes.set_title(label(title, longest), loc="left", fontsize=10, color=INK, y=1.0)
 
 
 def label(text: str, longest: int = 34) -> str:

@@ -173,19 +173,26 @@ def change_track(
         The SVG; the text beside it gives the numbers.
     """
     figure = new_figure(5.6, 0.16, layout=None)
-    axes = figure.add_axes((0.01, 0, 0.98, 1))
-    axes.set_axis_off()
-    axes.set(xlim=(0, scale), ylim=(-1, 1))
-    axes.plot([0, scale], [0, 0], color=FAINT, linewidth=0.8, clip_on=False)
     colour = BAD if lost else GOOD
-    places = [None if s is None else min(max(s.value, 0.0), scale) for s in (best, last)]
-    ends = [place for place in places if place is not None]
-    axes.plot(ends, [0] * len(ends), color=colour, linewidth=2.2, clip_on=False)
+    scores = [None if s is None else min(max(s.value, 0.0), scale) / scale for s in (best, last)]
+    places = [None if score is None else 0.01 + 0.98 * score for score in scores]
+    _draw_across(figure, [0.01, 0.99], color=FAINT, linewidth=0.8)
+    _draw_across(
+        figure, [place for place in places if place is not None], color=colour, linewidth=2.2
+    )
     for place, fill in zip(places, (PAGE, colour), strict=True):
         if place is not None:
             style = {"markerfacecolor": fill, "markeredgewidth": 1.5, "markersize": 7.5}
-            axes.plot(place, 0, "o", color=colour, clip_on=False, **style)
+            _draw_across(figure, [place], color=colour, marker="o", **style)
     return svg(figure, name=name, kind="track")
+
+
+def _draw_across(figure: Any, places: Sequence[float], **style: Any) -> None:
+    """Draw a line at half the height of a figure, between places from 0 (left) to 1 (right)."""
+    # Directly on the figure: an Axes takes most of the time of such a small drawing.
+    from matplotlib.lines import Line2D
+
+    figure.add_artist(Line2D(places, [0.5] * len(places), **style))
 
 
 def share_bar(shares: Sequence[tuple[str, float, str]], *, name: str) -> Any:
@@ -195,14 +202,16 @@ def share_bar(shares: Sequence[tuple[str, float, str]], *, name: str) -> Any:
         shares: (domain, percent, colour) of each part.
         name: unique in the page.
     """
+    from matplotlib.patches import Rectangle
+
     figure = new_figure(9.6, 0.13, layout=None)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    axes.set(xlim=(0, 100), ylim=(-0.5, 0.5))
     left = 0.0
     for _, percent, colour in shares:
-        axes.barh(0, percent, left=left, height=1, color=colour, edgecolor=PAGE, linewidth=0.7)
-        left += percent
+        part = Rectangle(
+            (left, 0), percent / 100, 1, facecolor=colour, edgecolor=PAGE, linewidth=0.7
+        )
+        figure.add_artist(part)
+        left += percent / 100
     summary = ", ".join(f"{domain} {percent:.2f}%" for domain, percent, _ in shares)
     return svg(figure, name=name, summary=summary, kind="shares", stretches=True)
 
