@@ -76,7 +76,7 @@ def check(config: str, no_files: bool) -> None:
     for line in mistakes:
         click.echo(line)
     if mistakes:
-        raise SystemExit(1)
+        click.get_current_context().exit(1)
     click.echo(f"{config}: no mistakes found")
 
 
@@ -112,7 +112,7 @@ def plan(config: str, as_json: bool, plot: str | None, rows: str | None) -> None
 @_hooks
 def evaluate(output_dir: Path, config: Path | None, again: bool, hooks: tuple[str, ...]) -> None:
     """Score the stages of a finished run that have no scores yet."""
-    from axolotl_dmt.cli.runs import evaluate_run
+    from axolotl_dmt.cli.evaluate import evaluate_run
 
     evaluate_run(output_dir, config=config, again=again, hooks=hooks)
 
@@ -122,7 +122,7 @@ def evaluate(output_dir: Path, config: Path | None, again: bool, hooks: tuple[st
 @_hooks
 def report(output_dir: Path, hooks: tuple[str, ...]) -> None:
     """Rewrite the report of a run and print its table."""
-    from axolotl_dmt.cli.runs import rewrite_report
+    from axolotl_dmt.cli.report import rewrite_report
 
     rewrite_report(output_dir, hooks=hooks)
 
@@ -385,6 +385,6 @@ def init(path: Path, **answers: Any) -> None:
 @click.option("--html", type=_new_file, help="Also write the comparison to this HTML page.")
 def compare(runs: tuple[Path, ...], markdown: Path | None, html: Path | None) -> None:
     """Compare runs, given as output folders, with the first one."""
-    from axolotl_dmt.cli.runs import compare_runs
+    from axolotl_dmt.cli.compare import compare_runs
 
     compare_runs(runs, markdown=markdown, html=html)

@@ -1,11 +1,11 @@
-"""`axolotl dmt compare`: runs side by side, in the terminal, as Markdown and as one HTML file."""
+"""Runs side by side: the tables, and their Markdown file and HTML page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.report.charts import change_track
@@ -18,9 +18,6 @@ from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.results.costs import total_costs
 from axolotl_dmt.results.folder import RunFolder, load_results
 from axolotl_dmt.results.results import Results
-
-if TYPE_CHECKING:
-    from rich.table import Table as TerminalTable
 
 HOW_TO_READ = (
     "Scores are those after the last stage; the change from the first run is in brackets. "
@@ -141,11 +138,6 @@ def _cost(results: Results) -> tuple[str, ...]:
         duration(cost.training),
         duration(cost.scoring),
     )
-
-
-def terminal(runs: Sequence[ComparedRun]) -> list[TerminalTable]:
-    """Return the tables for the terminal."""
-    return [table.terminal() for table in tables(runs)]
 
 
 def write_markdown(runs: Sequence[ComparedRun], path: Path) -> list[Path]:

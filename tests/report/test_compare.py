@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from axolotl_dmt.cli.main import dmt
 from axolotl_dmt.report.compare import differences, load_runs, tables
 from axolotl_dmt.report.model_card import END, START, update_card, with_section
+from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.results import HARDWARE, Results, Sample, Score, StageResult
 from axolotl_dmt.results.costs import stage_costs, total_costs
 
@@ -134,10 +135,10 @@ def test_the_report_shows_hardware_tokens_and_answers_side_by_side(tmp_path: Pat
 def test_the_model_card_gets_one_section_that_later_reports_renew(tmp_path: Path) -> None:
     card = tmp_path / "README.md"
     card.write_text("---\ntags: []\n---\n\nWritten by the trainer.\n")
-    update_card(tmp_path, results())
+    update_card(ReportView.of(results()), tmp_path)
     first = card.read_text()
     card.write_text(first + "\nMy own words.\n")
-    update_card(tmp_path, results(0.9))
+    update_card(ReportView.of(results(0.9)), tmp_path)
     text = card.read_text()
     assert text.startswith("---\ntags: []\n---\n\nWritten by the trainer.\n\n" + START)
     assert text.count(START) == text.count(END) == 1
@@ -146,7 +147,7 @@ def test_the_model_card_gets_one_section_that_later_reports_renew(tmp_path: Path
 
 
 def test_a_folder_without_a_card_gets_none(tmp_path: Path) -> None:
-    update_card(tmp_path, results())
+    update_card(ReportView.of(results()), tmp_path)
     assert not (tmp_path / "README.md").exists()
 
 

@@ -91,8 +91,12 @@ SHAPES = {
 
 def shown(results: Results, width: int = 100) -> str:
     file = io.StringIO()
-    Console(file=file, width=width).print(terminal_table(results))
+    Console(file=file, width=width).print(terminal_table(ReportView.of(results)))
     return file.getvalue()
+
+
+def write(results: Results, folder: Path) -> list[Path]:
+    return write_report(ReportView.of(results), folder)
 
 
 class Tags(HTMLParser):
@@ -156,7 +160,7 @@ def test_every_shape_of_run_gives_a_table_and_a_whole_report(
     results: Results, tmp_path: Path
 ) -> None:
     assert shown(results)
-    files = {path.name: path for path in write_report(results, tmp_path / "dmt")}
+    files = {path.name: path for path in write(results, tmp_path / "dmt")}
     assert ("abilities.png" in files) == ReportView.of(results).was_scored
     assert all(path.is_file() for path in files.values())
     text = files["report.html"].read_text(encoding="utf-8")
@@ -171,14 +175,14 @@ def test_every_shape_of_run_gives_a_table_and_a_whole_report(
 
 
 def test_the_picture_is_a_png_wide_enough_to_read(tmp_path: Path) -> None:
-    data = next(p for p in write_report(TWO, tmp_path) if p.suffix == ".png").read_bytes()
+    data = next(p for p in write(TWO, tmp_path) if p.suffix == ".png").read_bytes()
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
     assert int.from_bytes(data[16:20], "big") >= 900
 
 
 def test_an_earlier_picture_goes_when_nothing_was_scored(tmp_path: Path) -> None:
-    write_report(TWO, tmp_path)
-    names = [path.name for path in write_report(SHAPES["no evaluation"], tmp_path)]
+    write(TWO, tmp_path)
+    names = [path.name for path in write(SHAPES["no evaluation"], tmp_path)]
     assert names == ["report.md", "report.html"]
     assert not (tmp_path / "abilities.png").exists()
 
@@ -193,7 +197,7 @@ def test_markdown_gives_score_error_n_retention_and_forgetting_by_ability() -> N
 
 
 def test_markdown_holds_the_plan_and_its_fingerprint(tmp_path: Path) -> None:
-    write_report(TWO, tmp_path)
+    write(TWO, tmp_path)
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "| specialise | 10 | 3 | 2e-05 | math 15 |" in text
     assert "Plan fingerprint: `feed`" in text
@@ -206,7 +210,7 @@ def test_what_was_never_there_is_not_said_to_be_kept(tmp_path: Path) -> None:
         scores = {ability: score(value) for ability, value in values.items()}
         return StageResult(name=name, end_step=1, scores=scores)
 
-    write_report(run(scored("a", 1.0, 0.0), scored("b", 0.5, 1.0)), tmp_path)
+    write(run(scored("a", 1.0, 0.0), scored("b", 0.5, 1.0)), tmp_path)
     text = "".join(Tags((tmp_path / "report.html").read_text(encoding="utf-8")).text)
     assert "50.0% kept" in text
     assert "– kept" not in text
@@ -217,7 +221,7 @@ def test_what_a_model_wrote_is_shown_not_run(tmp_path: Path) -> None:
     first = StageResult(name="a", end_step=1, rows={NASTY: 1}, samples=(sample,), error=NASTY)
     results = run(first, settings={NASTY: NASTY}, versions={NASTY: NASTY})
     results.save(tmp_path / "results.json")
-    write_report(Results.load(tmp_path), tmp_path)
+    write(Results.load(tmp_path), tmp_path)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script" not in text
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in text
@@ -230,14 +234,14 @@ def test_samples_of_one_prompt_stand_side_by_side_by_stage(tmp_path: Path) -> No
         sample = Sample(ability="math", prompt="1+1=", answer=answer, passed=passed)
         return StageResult(name=name, end_step=1, samples=(sample,))
 
-    write_report(run(answered("a", "three", False), answered("b", "two", True)), tmp_path)
+    write(run(answered("a", "three", False), answered("b", "two", True)), tmp_path)
     text = "".join(Tags((tmp_path / "report.html").read_text(encoding="utf-8")).text)
     assert text.count("1+1=") == 1
     assert re.search(r"1\+1=\s*a\s*✗ failed\s*three\s*b\s*✓ passed\s*two", text)
 
 
 def test_the_html_shows_settings_timings_versions_and_the_loss_by_stage(tmp_path: Path) -> None:
-    write_report(TWO, tmp_path)
+    write(TWO, tmp_path)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     words = " ".join(" ".join(Tags(text).text).split())
     for part in ("dmt.k 1/256", "stage specialise 1 h 02 min", "axolotl 0.19.0", "Training loss"):
@@ -264,7 +268,7 @@ def test_the_paper_is_quoted_only_beside_the_models_it_used(
     name: str, size: str | None, tmp_path: Path
 ) -> None:
     assert paper.comparable_size(name) == size
-    files = write_report(run(stage("a", 1, math=0.5), settings={"base_model": name}), tmp_path)
+    files = write(run(stage("a", 1, math=0.5), settings={"base_model": name}), tmp_path)
     for text in (path.read_text(encoding="utf-8") for path in files if path.suffix != ".png"):
         assert ("quoted from the paper" in text) == (size is not None)
         assert ("Dong et al." in text) == (size is not None)
@@ -319,8 +323,8 @@ def test_a_missing_score_breaks_the_line() -> None:
 def test_the_drawings_of_a_page_share_no_id_and_follow_the_colours_of_the_page(
     tmp_path: Path,
 ) -> None:
-    write_report(SHAPES["ten stages"], tmp_path)
-    write_report(TWO, tmp_path / "two")
+    write(SHAPES["ten stages"], tmp_path)
+    write(TWO, tmp_path / "two")
     for text in (path.read_text("utf-8") for path in tmp_path.glob("**/report.html")):
         drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
         ids = [found for drawing in drawings for found in set(re.findall(r' id="(\w+)"', drawing))]
@@ -333,7 +337,7 @@ def test_the_drawings_of_a_page_share_no_id_and_follow_the_colours_of_the_page(
 
 
 def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:
-    pages = [write_report(TWO, tmp_path / name)[-1].read_bytes() for name in "ab"]
+    pages = [write(TWO, tmp_path / name)[-1].read_bytes() for name in "ab"]
     assert pages[0] == pages[1]
 
 
