@@ -71,7 +71,7 @@ def ability_charts(view: ReportView) -> list[AbilityChart]:
 def _ability_chart(view: ReportView, index: int, size: tuple[float, float]) -> AbilityChart:
     line = view.lines[index]
     texts = [number(score.value) if score else MISSING for score in line.scores]
-    said = (f"{name} {text}" for name, text in zip(view.names, texts, strict=True))
+    by_stage = (f"{name} {text}" for name, text in zip(view.names, texts, strict=True))
     width, height = size
     figure = new_figure(width, height, layout=None)
     axes = figure.add_axes(
@@ -87,7 +87,7 @@ def _ability_chart(view: ReportView, index: int, size: tuple[float, float]) -> A
     return AbilityChart(
         name=line.name,
         last=texts[-1] if texts else MISSING,
-        drawing=svg(figure, name=f"ability-{index}", summary=f"{line.name}: {', '.join(said)}"),
+        drawing=svg(figure, name=f"ability-{index}", summary=f"{line.name}: {', '.join(by_stage)}"),
     )
 
 
@@ -151,16 +151,19 @@ def _write_values(axes: Any, line: AbilityLine) -> None:
 
 
 def _is_below(values: Sequence[float | None], index: int, scale: float) -> bool:
-    """Whether a number belongs below its point, so that the line does not cross it."""
+    """Return whether a number belongs below its point, so that the line does not cross it."""
     value = values[index] or 0.0
-    around = [v for v in (*values[max(0, index - 1) : index], *values[index + 1 : index + 2]) if v]
-    return bool(around) and value < sum(around) / len(around) and value > 0.2 * scale
+    before, after = values[max(0, index - 1) : index], values[index + 1 : index + 2]
+    neighbours = [v for v in (*before, *after) if v]
+    if not neighbours or value <= 0.2 * scale:
+        return False
+    return value < sum(neighbours) / len(neighbours)
 
 
 def change_track(
     best: Score | None, last: Score | None, scale: float, *, lost: bool, name: str
 ) -> Any:
-    """Draw the way from an ability's best earlier score (a ring) to its last (a dot).
+    """Draw a line from an ability's best earlier score (a ring) to its last score (a dot).
 
     Args:
         best: the best score after an earlier stage.
@@ -170,7 +173,7 @@ def change_track(
         name: unique in the page.
 
     Returns:
-        The SVG; the text beside it gives the numbers.
+        The SVG. It has no summary, because the page gives the numbers beside it.
     """
     figure = new_figure(5.6, 0.16, layout=None)
     colour = BAD if lost else GOOD
@@ -217,7 +220,7 @@ def share_bar(shares: Sequence[tuple[str, float, str]], *, name: str) -> Any:
 
 
 def loss_chart(view: ReportView) -> StepChart | None:
-    """Draw the training loss, and each domain's where the log has `domain_loss: {domain: loss}`."""
+    """Draw the training loss, and the loss of each domain if the log has `domain_loss` entries."""
     curve = view.results.learning_curve
     domains = dict.fromkeys(name for entry in curve for name in entry.get("domain_loss") or {})
     lines = {"loss": (curve_points(curve, "loss"), INK)}
@@ -332,9 +335,9 @@ def thin(points: Sequence[CurvePoint]) -> list[tuple[float, float]]:
     size = math.ceil(len(points) / _MOST_POINTS)
     thinned = []
     for _, group in groupby(points, key=lambda point: point[1]):
-        of_stage = list(group)
-        for i in range(0, len(of_stage), size):
-            run = of_stage[i : i + size]
-            steps, values = [p[0] for p in run], [p[2] for p in run]
-            thinned.append((sum(steps) / len(run), sum(values) / len(run)))
+        stage_points = list(group)
+        for start in range(0, len(stage_points), size):
+            chunk = stage_points[start : start + size]
+            steps, values = [p[0] for p in chunk], [p[2] for p in chunk]
+            thinned.append((sum(steps) / len(chunk), sum(values) / len(chunk)))
     return thinned

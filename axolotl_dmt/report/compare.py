@@ -78,7 +78,7 @@ def _abilities(runs: Sequence[ComparedRun]) -> list[str]:
 def tables(runs: Sequence[ComparedRun]) -> list[Table]:
     """Return scores, retention and costs with a row for each run, and the settings that differ."""
     abilities = _abilities(runs)
-    shown = [
+    all_tables = [
         Table(
             title="Abilities after the last stage",
             header=("run", *abilities),
@@ -100,8 +100,8 @@ def tables(runs: Sequence[ComparedRun]) -> list[Table]:
     if different:
         header = ("setting", *(run.name for run in runs))
         left = tuple(range(len(header)))
-        shown.append(Table(title="What differs", header=header, rows=different, left=left))
-    return [table for table in shown if len(table.header) > 1]
+        all_tables.append(Table(title="What differs", header=header, rows=different, left=left))
+    return [table for table in all_tables if len(table.header) > 1]
 
 
 def differences(runs: Sequence[ComparedRun]) -> tuple[tuple[str, ...], ...]:
@@ -169,18 +169,18 @@ def write_html(runs: Sequence[ComparedRun], path: Path) -> list[Path]:
 
 
 def _tracks(runs: Sequence[ComparedRun], ability: str, name: str) -> list[dict[str, Any]]:
-    """Return each run's way from its best earlier stage to its last, all on one scale."""
+    """Return for each run its name, its chart (all on one scale) and its last score as text."""
     lines = [run.view.line(ability) for run in runs]
     scale = max((line.scale for line in lines if line), default=1.0)
     tracks = []
-    for place, (run, line) in enumerate(zip(runs, lines, strict=True)):
+    for index, (run, line) in enumerate(zip(runs, lines, strict=True)):
         last = line.last if line else None
         best = line.best_earlier if line else None
         lost = bool(best and last and last.value < best.value)
         tracks.append(
             {
                 "name": run.name,
-                "track": change_track(best, last, scale, lost=lost, name=f"{name}-{place}"),
+                "track": change_track(best, last, scale, lost=lost, name=f"{name}-{index}"),
                 "text": with_error(last.value, last.stderr) if last else MISSING,
             }
         )

@@ -1,4 +1,4 @@
-"""The table of abilities by stage that a terminal shows."""
+"""Builds the table of abilities by stage for the terminal."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rich.text import Text
 from axolotl_dmt.report.format import MISSING, number, percent
 from axolotl_dmt.report.view import AbilityLine, ReportView
 
-# A terminal of 80 columns is soon full: beyond this many columns the change goes to a second line
-# of its cell, and beyond this many abilities they become the rows.
+# To fit 80 columns: with more score columns than _WIDE, the change moves to a second line of its
+# cell; with more abilities than _STAGE_ROWS, the abilities become the rows.
 _WIDE = 4
 _STAGE_ROWS = 6
 
@@ -27,7 +27,7 @@ def terminal_table(view: ReportView) -> Table:
     ]
     if view.errors:
         notes.append(
-            "`axolotl dmt evaluate OUTPUT_DIR` scores again; --config YAML changes how it scores."
+            "To score again: `axolotl dmt evaluate OUTPUT_DIR`; --config YAML changes the settings."
         )
     if not view.was_scored:
         notes.append("No stage was evaluated.")

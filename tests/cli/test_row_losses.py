@@ -1,4 +1,4 @@
-"""The file of row losses says what it is of, and is refused beside anything else."""
+"""The file of row losses records its rows, and is rejected for other rows."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def test_what_is_saved_is_what_is_loaded(path: Path) -> None:
     loaded = RowLosses.load(path)
     assert loaded.model == "stages/01-a"
     for pool in DOMAINS:
-        found = loaded.of(pool.name, pool.rows, pool.name[0], path)
-        np.testing.assert_array_equal(found, LOSSES[pool.name])
+        losses = loaded.of(pool.name, pool.rows, pool.name[0], path)
+        np.testing.assert_array_equal(losses, LOSSES[pool.name])
     assert loaded.digest == RowLosses.load(path).digest
     assert [file.name for file in path.parent.iterdir()] == ["losses.parquet"]
 
@@ -61,16 +61,16 @@ def test_each_line_names_the_row_within_its_dataset(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("request", "message"),
     [
         (("law", 3, "l"), "holds no losses of law"),
         (("math", 6, "x"), r"is of other rows of math \(5 there, 6 here\)"),
         (("math", 5, "x"), r"is of other rows of math \(other tokens or labels\)"),
     ],
 )
-def test_losses_of_other_rows_are_refused(path: Path, asked: Any, said: str) -> None:
-    with pytest.raises(DMTError, match=said) as caught:
-        RowLosses.load(path).of(*asked, path)
+def test_losses_of_other_rows_are_refused(path: Path, request: Any, message: str) -> None:
+    with pytest.raises(DMTError, match=message) as caught:
+        RowLosses.load(path).of(*request, path)
     assert caught.value.key == "dmt.replay.losses"
 
 
@@ -118,7 +118,7 @@ def test_random_replay_looks_at_no_losses() -> None:
         ({}, "--model", "stage"),
     ],
 )
-def test_nothing_is_written_over_and_a_model_is_needed(
+def test_an_existing_file_and_a_missing_model_are_refused(
     arguments: dict[str, Any], key: str, value: str
 ) -> None:
     import yaml

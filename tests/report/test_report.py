@@ -1,4 +1,4 @@
-"""Reports: right numbers for any shape of run, and nothing a model wrote taken as markup."""
+"""Reports show the right numbers for any shape of run, and escape what a model wrote."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def write(results: Results, folder: Path) -> list[Path]:
 
 
 class Tags(HTMLParser):
-    """Counts what is open and keeps what a browser would load or run."""
+    """Records open tags, and the addresses that a browser would load."""
 
     VOID = ("meta", "link", "br", "img", "source")
 
@@ -204,7 +204,7 @@ def test_markdown_holds_the_plan_and_its_fingerprint(tmp_path: Path) -> None:
     assert "![Ability by stage](abilities.png)" in text
 
 
-def test_what_was_never_there_is_not_said_to_be_kept(tmp_path: Path) -> None:
+def test_an_ability_without_retention_is_not_called_retained(tmp_path: Path) -> None:
     def scored(name: str, math: float, general: float) -> StageResult:
         values = {"math": math, "general": general}
         scores = {ability: score(value) for ability, value in values.items()}
@@ -212,11 +212,11 @@ def test_what_was_never_there_is_not_said_to_be_kept(tmp_path: Path) -> None:
 
     write(run(scored("a", 1.0, 0.0), scored("b", 0.5, 1.0)), tmp_path)
     text = "".join(Tags((tmp_path / "report.html").read_text(encoding="utf-8")).text)
-    assert "50.0% kept" in text
-    assert "– kept" not in text
+    assert "50.0% retained" in text
+    assert "– retained" not in text
 
 
-def test_what_a_model_wrote_is_shown_not_run(tmp_path: Path) -> None:
+def test_text_that_a_model_wrote_is_escaped(tmp_path: Path) -> None:
     sample = Sample(ability=NASTY, prompt=NASTY, answer=NASTY + "\ud800", passed=False)
     first = StageResult(name="a", end_step=1, rows={NASTY: 1}, samples=(sample,), error=NASTY)
     results = run(first, settings={NASTY: NASTY}, versions={NASTY: NASTY})
@@ -279,8 +279,8 @@ def test_importing_the_report_loads_no_heavy_package() -> None:
         "import sys, axolotl_dmt.report.write as r; "
         "print({'torch', 'axolotl', 'transformers', 'matplotlib', 'jinja2'} & set(sys.modules))"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "set()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 @given(st.lists(st.floats(-10, 10), max_size=12), st.floats(0.01, 2))
@@ -307,8 +307,8 @@ def test_a_thinned_curve_is_short_and_stays_within_the_values_of_each_stage(
         assert thinned == [(i, value) for i, _, value in line]
     first = [value for _, name, value in line if name == "a"]
     for x, y in thinned:
-        own = first if x < len(first) else [value for _, name, value in line if name == "b"]
-        assert min(own) - 1e-9 <= y <= max(own) + 1e-9
+        values = first if x < len(first) else [value for _, name, value in line if name == "b"]
+        assert min(values) - 1e-9 <= y <= max(values) + 1e-9
 
 
 def test_a_missing_score_breaks_the_line() -> None:
@@ -327,7 +327,7 @@ def test_the_drawings_of_a_page_share_no_id_and_follow_the_colours_of_the_page(
     write(TWO, tmp_path / "two")
     for text in (path.read_text("utf-8") for path in tmp_path.glob("**/report.html")):
         drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
-        ids = [found for drawing in drawings for found in set(re.findall(r' id="(\w+)"', drawing))]
+        ids = [name for drawing in drawings for name in set(re.findall(r' id="(\w+)"', drawing))]
         assert ids and len(ids) == len(set(ids))
         assert "var(--c1)" in text and not re.search("#[0-9a-f]{6}", "".join(drawings))
         assert all(
@@ -363,5 +363,5 @@ def test_a_diverged_loss_is_left_out_of_the_curve() -> None:
         (7620, "2 h 07 min"),
     ],
 )
-def test_durations_read_as_people_say_them(seconds: float, text: str) -> None:
+def test_durations_are_given_in_suitable_units(seconds: float, text: str) -> None:
     assert report_format.duration(seconds) == text
