@@ -44,7 +44,7 @@ _VARIABLES = {colour: f"var(--{name})" for name, colour in _LIGHT.items()}
 
 _DPI = 150
 _SHOWN = 100 / 72
-"""CSS pixels at which one point of a drawing is shown, so that text has the page's size."""
+"""CSS pixels per point of a drawing: 100 per inch, so that text has the size of the page's."""
 
 Draw = Callable[[bool], Any]
 """Draws a figure; the argument says whether it is the narrow variant for a phone."""
@@ -57,12 +57,12 @@ def css_colours(*, dark: bool = False) -> str:
 
 
 def colours_of(names: Iterable[str], fixed: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Assign a colour to each name, in order; the palette is repeated beyond six names.
+    """Assign a colour to each name, in order; the palette repeats after six names.
 
     Args:
         names: domains or abilities.
-        fixed: colours that are settled, such as the domains' when the names are abilities. A name
-            in it keeps its colour.
+        fixed: colours of names that already have one, such as the domains' when the names are
+            abilities.
     """
     names, fixed = list(names), fixed or {}
     taken = {fixed[name] for name in names if name in fixed}
@@ -99,7 +99,7 @@ def dress(axes: Any, title: str = "", *, grid: str = "y", longest: int = 34) -> 
         axes: the panel.
         title: its title.
         grid: the axis whose grid lines are drawn, "x" or "y".
-        longest: characters of the title; what is longer is cut.
+        longest: the limit on characters of the title; a longer one is cut.
     """
     axes.set_facecolor(PAGE)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -110,32 +110,32 @@ def dress(axes: Any, title: str = "", *, grid: str = "y", longest: int = 34) -> 
     axes.tick_params(which="both", colors=SOFT, labelsize=8.5, **marks)
     axes.xaxis.label.set_color(SOFT)
     axes.yaxis.label.set_color(SOFT)
-    if title:
-        axes.set_title(label(title, longest), loc="left", fontsize=10, color=INK)
+    # With `y`, matplotlib does not measure all tick labels to find a place for the title.
+    axes.set_title(label(title, longest), loc="left", fontsize=10, color=INK, y=1.0)
 
 
 def label(text: str, longest: int = 34) -> str:
-    """Return a text for a chart: printable, shortened, and never read as a formula."""
+    """Return a text for a chart: printable, shortened, and with `$` escaped against formulas."""
     text = "".join(c if c.isprintable() else " " for c in text)
     text = text if len(text) <= longest else text[: longest - 1] + "…"
     return text.replace("$", r"\$")
 
 
 def wrapped(text: str, width: int, lines: int = 3) -> str:
-    """Return a text in lines of at most `width` characters; what does not fit is cut."""
+    """Return a text in lines of at most `width` characters; text that does not fit is cut."""
     cut = textwrap.wrap(label(text, width * lines).replace(r"\$", "$"), width)[:lines]
     return "\n".join(cut).replace("$", r"\$")
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
-    """Move places as little as needed to be at least `gap` apart, keeping their order.
+    """Move places apart by at least `gap`, as little as possible and without changing their order.
 
     Args:
-        places: where labels would best be.
-        gap: the least distance between two.
+        places: the ideal places of labels.
+        gap: the least distance between two places.
     """
-    # Labels that touch form a group around their mean; a group that grows into its neighbour
-    # takes it in (pool adjacent violators).
+    # Labels that touch form a group around their mean; groups that overlap are merged (the pool
+    # adjacent violators algorithm).
     order = sorted(range(len(places)), key=lambda i: places[i])
     groups: list[list[int]] = []
     for index in order:
@@ -153,6 +153,7 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
 
 
 def _start(group: Sequence[int], places: Sequence[float], gap: float) -> float:
+    """Return the place of the first label of a group that is centred on its mean."""
     return sum(places[i] for i in group) / len(group) - gap * (len(group) - 1) / 2
 
 
@@ -161,7 +162,7 @@ def name_line_ends(
 ) -> None:
     """Write the names of lines to the right of a panel, at the height where each line ends.
 
-    The reader need not look up a legend, and colour is not all that tells the lines apart.
+    No legend is needed, and colour is not the only means to tell the lines apart.
 
     Args:
         axes: the panel.
@@ -201,7 +202,7 @@ def panels(count: int, size: tuple[float, float], most: int) -> tuple[Any, list[
 
 
 def save(figure: Any, path: Path, *, format: str | None = None) -> None:
-    """Write a figure to a file; without `format` the suffix of the file decides."""
+    """Write a figure to a file; without `format`, the file's suffix determines the format."""
     figure.savefig(path, dpi=_DPI, facecolor=PAGE, format=format)
 
 
@@ -210,17 +211,17 @@ def svg(
 ) -> Any:
     """Return a figure as an inline SVG for an HTML page with the variables of `css_colours`.
 
-    Text stays text, in the page's font. The result depends on nothing but the arguments.
+    Text stays text, in the page's font. The same arguments give the same result.
 
     Args:
         figure: drawn in the colours of this module.
         name: unique in the page: the ids in the drawing are derived from it.
         summary: what a screen reader reads out; without one the drawing is hidden from it.
-        kind: further CSS classes.
+        kind: CSS classes in addition to `chart`.
         stretches: whether the drawing fills its box at any aspect ratio.
 
     Returns:
-        Markup that a template does not escape again.
+        Markup, which a template does not escape again.
     """
     from markupsafe import Markup
     from matplotlib import rc_context

@@ -1,4 +1,4 @@
-"""What reaches the terminal: progress bars only where somebody watches, and no known noise."""
+"""Keeps progress bars that nobody watches, and known noise of other libraries, off the terminal."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ KNOWN_WARNINGS = (
     "Skipping publisher trust check for",  # by kernels, when bitsandbytes is imported offline
     "You are importing from 'trl.experimental'",  # Axolotl does
 )
-"""First words of warnings that libraries give on import, whatever the user does."""
+"""The first words of warnings that other libraries emit on import, whatever the user does."""
 
 KNOWN_LOGS = {"lm_eval.api.task": "Custom kwargs can be passed to"}
-"""{logger: words of its message}. lm-eval explains for each of our tasks how to pass settings, and
-`dmt.evaluate` has passed them already."""
+"""{logger: words of its message}. For each of our tasks lm-eval explains how to pass settings, and
+`dmt.evaluate` has already passed them."""
 
 
 def silence_known_noise() -> None:
-    """Drop the warnings and log messages that concern no user, and only those."""
+    """Drop the warnings and log messages that are of no use to users, and only those."""
     for message in KNOWN_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     for name in KNOWN_LOGS:
@@ -56,7 +56,7 @@ def bars_where_wanted() -> Iterator[None]:
 
 
 class _WithoutBars:
-    """A stream that passes on all text except lines that overwrite themselves, like tqdm's bars."""
+    """A stream that passes on all text except lines that overwrite themselves: tqdm's bars."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._in_bar = stream, False
@@ -79,8 +79,8 @@ def quiet_axolotl(*, silent: bool = False) -> Iterator[None]:
     standard output are restored.
 
     Args:
-        silent: disable all log messages and drop standard output, for checks of Axolotl's that
-            print advice as they go.
+        silent: disable all log messages and drop standard output. This is for Axolotl's checks,
+            which print advice.
     """
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL if silent else logging.WARNING)

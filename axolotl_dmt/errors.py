@@ -1,4 +1,4 @@
-"""The one error for users' mistakes, and what turns it and others into clear messages."""
+"""The one error for users' mistakes, and functions that turn exceptions into clear messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class DMTError(ValueError):
         key: the YAML key, dotted and indexed as the user would find it (`dmt.stages[0].mix.math`),
             or the command-line option.
         problem: what is wrong with it, with the offending value.
-        fix: what would be right, as something to type where that is possible.
+        fix: what would be right, if possible as text to type.
     """
 
     def __init__(self, key: str, problem: str, fix: str) -> None:
@@ -70,10 +70,10 @@ def first_line(error: BaseException) -> str:
 def one_clear_error() -> Iterator[None]:
     """Print a user's mistake without a traceback and exit with code 2, if the block raises one.
 
-    A missing permission for a file counts as a mistake too.
+    A missing permission for a file counts as a mistake, too.
 
     Raises:
-        SystemExit: the block raised such an error.
+        SystemExit: the block raised `DMTError`, or `PermissionError` for a file.
     """
     try:
         yield
@@ -97,14 +97,13 @@ def explain_load_errors(cfg: Mapping[str, Any]) -> Iterator[None]:
         cfg: Axolotl's configuration, raw or checked.
 
     Raises:
-        DMTError: the block raised OSError, because it is neither a local folder nor available from
-            the hub.
+        DMTError: the block raised OSError: the model is neither a local folder nor available from
+            the Hub.
     """
     try:
         yield
     except OSError as error:  # transformers raises it for all of these causes
         key = "tokenizer_config" if cfg.get("tokenizer_config") else "base_model"
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        problem = f"{cfg.get(key)} could not be loaded ({reason})"
+        problem = f"{cfg.get(key)} could not be loaded ({first_line(error)})"
         fix = f"name a model's folder, or download it first: hf download {cfg.get('base_model')}"
         raise DMTError(key, problem, fix) from error

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and files of JSON rows.
+"""Writes files completely or not at all, and reads files of JSON rows.
 
 A reader, or a process that starts after a crash, finds the old content or the new content of such a
 file, never a part of it.
@@ -20,8 +20,8 @@ from typing import Any
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on exit, move what was written there to `path`.
 
-    Where the block raises, `path` stays as it was. The temporary file or folder is removed in
-    either case. Its name is unique, so several threads, processes and hosts may replace the same
+    If the block raises, `path` stays as it was. The temporary file or folder is removed in either
+    case. Its name is unique, so several threads, processes and hosts may replace the same
     path at the same time: the last one to finish wins.
 
     Args:
@@ -48,13 +48,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 def write_text(
     path: str | os.PathLike[str], text: str, *, errors: str = "strict", sync: bool = False
 ) -> None:
-    """Write a UTF-8 file whole or not at all.
+    """Write a UTF-8 file completely or not at all.
 
     Args:
         path: the file; its folder must exist.
         text: its content.
-        errors: how to encode what UTF-8 cannot hold, which is half a surrogate pair; one of the
-            names that `str.encode` takes.
+        errors: how to encode half a surrogate pair, which UTF-8 cannot represent; one of the names
+            that `str.encode` takes.
         sync: wait until the content is on the disk, so that it survives a power failure.
     """
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", errors=errors) as file:
@@ -65,19 +65,17 @@ def write_text(
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write a value as an indented JSON file, whole or not at all.
+    """Write a value as an indented JSON file, completely or not at all.
 
     Args:
         path: the file; its folder must exist.
-        value: what `json.dumps` takes.
+        value: a value that `json.dumps` accepts.
     """
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
 def read_json_rows(path: str | os.PathLike[str]) -> list[tuple[int, Any]]:
-    """Read a file of JSON lines, or of one JSON array.
-
-    Blank lines are skipped.
+    """Read a file of JSON lines or of one JSON array; blank lines are skipped.
 
     Returns:
         Each value with its line number, or its place in the array, counted from 1.

@@ -1,4 +1,4 @@
-"""Known noise is left out, wherever the libraries still make it, and nothing else is."""
+"""Known noise of other libraries is dropped, and nothing else."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from axolotl_dmt.console import (
 from axolotl_dmt.evaluation.tasks import Tasks
 
 
-def test_only_what_is_known_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    with warnings.catch_warnings(record=True) as told:
+def test_only_known_noise_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         silence_known_noise()
         for message in (*KNOWN_WARNINGS, "You are importing something else"):
             warnings.warn(f"{message} x", stacklevel=1)
-    assert [str(warning.message) for warning in told] == ["You are importing something else x"]
+    assert [str(warning.message) for warning in caught] == ["You are importing something else x"]
     for message in ("mine: Custom kwargs can be passed to `--metadata`", "another warning"):
         logging.getLogger("lm_eval.api.task").warning(message)
     assert caplog.messages == ["another warning"]
@@ -36,7 +36,7 @@ def test_only_what_is_known_is_left_out(caplog: pytest.LogCaptureFixture) -> Non
     ("package", "known"),
     zip(("kernels", "trl", "lm_eval.api"), (*KNOWN_WARNINGS, *KNOWN_LOGS.values()), strict=True),
 )
-def test_others_still_word_it_so(package: str, known: str) -> None:
+def test_the_libraries_still_contain_the_known_messages(package: str, known: str) -> None:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         pytest.skip(f"{package} is not installed")
@@ -44,7 +44,7 @@ def test_others_still_word_it_so(package: str, known: str) -> None:
     assert any(known in file.read_text(encoding="utf-8") for file in files)
 
 
-def test_lm_eval_says_nothing_of_how_to_give_settings(
+def test_lm_eval_does_not_explain_how_to_pass_settings(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     from tests.scripted_lm import ScriptedLM

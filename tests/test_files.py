@@ -1,4 +1,4 @@
-"""A file is replaced whole or not at all, whatever stops its writer and whoever else writes it."""
+"""A file is replaced completely or not at all, even if its writer is stopped or not the only one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands `axolotl dmt ...`, one module for each; `main` declares them and their options."""
+"""The commands `axolotl dmt ...`: `main` declares them, and longer ones have a module each."""
 
 from axolotl_dmt.cli.main import dmt
 

@@ -2,34 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from axolotl_dmt.config.args import EvaluateConfig
+import click
+
+from axolotl_dmt.cli.report import load_requested_hooks, write_and_print
+from axolotl_dmt.config.args import EvaluateConfig, read_config
+from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.evaluation.saved import score_saved_stage
 from axolotl_dmt.evaluation.scores import Evaluation, with_scores
-from axolotl_dmt.report.model_card import update_card
 from axolotl_dmt.results.config_file import load_config, save_config
 from axolotl_dmt.results.folder import RunFolder, load_results
 from axolotl_dmt.results.results import EVALUATE, Results
 from axolotl_dmt.results.secrets import without_secrets
 
 
-def evaluate_config(results: Results, config_file: Path | None) -> EvaluateConfig:
-    """Return the settings to score by: those of a YAML, or else those of the run.
+def evaluate_run(
+    output_dir: Path, *, config: Path | None, again: bool, hooks: Sequence[str]
+) -> None:
+    """Score the stages of a run, write its report and print its table.
 
     Args:
-        results: of the run.
+        output_dir: the run's output folder.
+        config: a YAML whose `dmt.evaluate` is used in place of the run's own, or None.
+        again: also score the stages that already have scores.
+        hooks: the hooks to load, named as in `dmt.hooks`.
+
+    Raises:
+        DMTError: the folder holds no run, a hook cannot be loaded, or a stage cannot be scored.
+    """
+    load_requested_hooks(hooks, load_results(output_dir))
+    for stage, outcome in score_stages(output_dir, config_file=config, again=again):
+        click.echo(f"{stage}: {outcome}")
+    write_and_print(output_dir, load_results(output_dir))
+
+
+def score_stages(
+    output_dir: Path, *, config_file: Path | None, again: bool
+) -> Iterator[tuple[str, str]]:
+    """Score the stages of a run, and save the results after each stage.
+
+    If `config_file` is given and all stages are scored by it, its `evaluate` block replaces the
+    run's own in the folder, because recipes and comparisons read it there.
+
+    Args:
+        output_dir: the run's output folder.
+        config_file: a YAML whose `dmt.evaluate` is used in place of the run's own, or None.
+        again: also score the stages that already have scores.
+
+    Yields:
+        The name of each stage, and its scores or why it has no new ones.
+
+    Raises:
+        DMTError: the folder holds no run, no settings to score by, or no model of a stage.
+    """
+    run, results = RunFolder(output_dir), load_results(output_dir)
+    config = evaluate_config(results, config_file)
+    all_scored = True
+    for index, stage in enumerate(results.stages):
+        if stage.scores and not again:
+            all_scored = False
+            yield stage.name, "has scores already"
+            continue
+        model = run.stage(index, stage.name)
+        if not model.is_dir():
+            raise DMTError("OUTPUT_DIR", f"no folder {model}", "the model of the stage is needed")
+        evaluation = score_saved_stage(model, config)
+        all_scored = all_scored and not evaluation.error
+        if evaluation.error and stage.scores:
+            yield stage.name, f"kept its scores, because scoring again failed: {evaluation.error}"
+            continue
+        timings = {**results.timings, f"evaluate {stage.name}": evaluation.seconds}
+        results = replace(results.with_stage(with_scores(stage, evaluation)), timings=timings)
+        results.save(run.results)
+        yield stage.name, evaluation.error or _in_one_line(evaluation)
+    if config_file is not None and all_scored:
+        _record_evaluate_settings(run, results, config)
+
+
+def evaluate_config(results: Results, config_file: Path | None) -> EvaluateConfig:
+    """Return the settings to score by: those of a YAML or, without one, those of the run.
+
+    Args:
+        results: the run's results.
         config_file: a YAML with `dmt.evaluate`, or None.
 
     Raises:
         DMTError: the YAML, or the run, has no such settings.
     """
     if config_file is not None:
-        from axolotl_dmt.config.args import read_config
-        from axolotl_dmt.config.yaml_file import YamlFile
-
         config = read_config(YamlFile.read(config_file).data.get("dmt"))
         if config.evaluate is not None:
             return config.evaluate
@@ -44,65 +108,15 @@ def evaluate_config(results: Results, config_file: Path | None) -> EvaluateConfi
     return EvaluateConfig.model_validate(recorded)
 
 
-def score_stages(
-    output_dir: Path, *, config_file: Path | None, again: bool
-) -> Iterator[tuple[str, str]]:
-    """Score the stages of a run, write the results after each stage, and the report at the end.
-
-    Where all stages are scored by `config_file`, its `evaluate` block replaces the run's own in the
-    folder, because recipes and comparisons read it there.
-
-    Args:
-        output_dir: the `output_dir` of the run.
-        config_file: a YAML whose `dmt.evaluate` is used in place of the run's own, or None.
-        again: also score the stages that have scores already.
-
-    Yields:
-        The name of each stage, and its scores or why it has no new ones.
-
-    Raises:
-        DMTError: the folder holds no run, no settings to score by, or no model of a stage.
-    """
-    from axolotl_dmt.evaluation.saved import score_saved_stage
-    from axolotl_dmt.report.write import write_report
-
-    run, results = RunFolder(output_dir), load_results(output_dir)
-    config = evaluate_config(results, config_file)
-    all_scored = True
-    for index, stage in enumerate(results.stages):
-        if stage.scores and not again:
-            all_scored = False
-            yield stage.name, "has scores already"
-            continue
-        model = run.stage(index, stage.name)
-        if not model.is_dir():
-            raise DMTError("OUTPUT_DIR", f"no folder {model}", "the model of the stage is needed")
-        scored = score_saved_stage(model, config)
-        all_scored = all_scored and not scored.error
-        if scored.error and stage.scores:
-            yield stage.name, f"kept its scores, because scoring again failed: {scored.error}"
-            continue
-        timings = {**results.timings, f"evaluate {stage.name}": scored.seconds}
-        results = replace(results.with_stage(with_scores(stage, scored)), timings=timings)
-        results.save(run.results)
-        yield stage.name, scored.error or _in_one_line(scored)
-    if config_file is not None and all_scored:
-        results = _record_evaluate_settings(run, results, config)
-    write_report(results, run.dmt)
-    update_card(output_dir, results)
+def _in_one_line(evaluation: Evaluation) -> str:
+    return ", ".join(f"{name} {score.value:.3f}" for name, score in evaluation.scores.items())
 
 
-def _in_one_line(scored: Evaluation) -> str:
-    return ", ".join(f"{name} {score.value:.3f}" for name, score in scored.scores.items())
-
-
-def _record_evaluate_settings(run: RunFolder, results: Results, config: EvaluateConfig) -> Results:
-    """Replace the settings for scoring in the run's YAML and results; return the new results."""
+def _record_evaluate_settings(run: RunFolder, results: Results, config: EvaluateConfig) -> None:
+    """Replace the settings for scoring in the run's YAML and in its results."""
     if run.config.is_file():
         raw, block = load_config(run.output_dir), config.model_dump(exclude_unset=True)
         raw = raw | {"dmt": raw["dmt"] | {EVALUATE: block}}
         save_config(without_secrets(raw), run.output_dir)
     extra = {**results.extra, EVALUATE: config.model_dump(exclude_none=True)}
-    results = replace(results, extra=extra)
-    results.save(run.results)
-    return results
+    replace(results, extra=extra).save(run.results)

@@ -56,7 +56,7 @@ class Answers:
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """A way to train a model of a given size in a given amount of memory.
+    """A training method that fits a model of a given size into a given amount of memory.
 
     Attributes:
         adapter: `full` for full fine-tuning, `lora` or `qlora`.
@@ -77,7 +77,7 @@ def init_yaml(
     gpu_memory: float | None,
     **settings: str,
 ) -> None:
-    """Ask for what the options leave open, write the YAML, and print what to run next.
+    """Ask the questions that no option answers, write the YAML, and print the next command.
 
     Args:
         path: the file to write.
@@ -87,7 +87,8 @@ def init_yaml(
         **settings: the other attributes of `Answers`.
 
     Raises:
-        DMTError: the file exists, an answer is invalid, or standard input gives no answers.
+        DMTError: the file exists, an answer is invalid, or standard input ends before all
+            questions are answered.
     """
     if path.exists():
         raise DMTError(str(path), "exists already", "name another file")
@@ -103,7 +104,8 @@ def init_yaml(
             raise
         click.echo(err=True)
         fix = "pass --base-model, --data and --gpu-memory"
-        raise DMTError("init", "standard input gives no answers", fix) from None
+        problem = "standard input ended before all questions were answered"
+        raise DMTError("init", problem, fix) from None
     answers = Answers(base_model=base_model, data=datasets, gpu_memory=gpu_memory or 0, **settings)
     write_yaml(path, answers)
     click.echo(f"wrote {path}; next: axolotl dmt check {path}")
@@ -182,7 +184,7 @@ def starting_yaml(answers: Answers) -> str:
     if not domains:
         raise DMTError("--data", "is missing", "write --data math=math.jsonl for each dataset")
     size = billions(answers.base_model)
-    how = fit(size, answers.gpu_memory)
+    method = fit(size, answers.gpu_memory)
     return "\n".join(
         [
             "# Check first:  axolotl dmt check THIS_FILE; axolotl dmt plan THIS_FILE",
@@ -202,10 +204,10 @@ def starting_yaml(answers: Answers) -> str:
             "sequence_len: 2048",
             "# sample_packing: true           # much faster; needs flash attention",
             "",
-            *_memory(how, size, answers.gpu_memory),
+            *_memory(method, size, answers.gpu_memory),
             "",
             "num_epochs: 3                    # epochs of each stage over its mix",
-            f"learning_rate: {how.learning_rate}            # the peak in each stage",
+            f"learning_rate: {method.learning_rate}            # the peak in each stage",
             "lr_scheduler: cosine             # every stage has its own warm-up and decay",
             "warmup_ratio: 0.03",
             "optimizer: adamw_torch",
@@ -252,18 +254,18 @@ def _block(answers: Answers, domains: Sequence[str]) -> list[str]:
 
 
 def _dataset(domain: str, path: str) -> list[str]:
-    kind, why = _kind(path)
+    dataset_type, comment = _dataset_type(path)
     lines = [f"  - path: {_text(path)}"]
     if Path(path).suffix in (".json", ".jsonl") or Path(path).is_file():
         lines.append(f"    ds_type: {'parquet' if path.endswith('.parquet') else 'json'}")
     return [
         *lines,
-        f"    type: {_text(kind)}" + (f"  # {why}" if why else ""),
+        f"    type: {_text(dataset_type)}" + (f"  # {comment}" if comment else ""),
         f"    domain: {_text(domain)}",
     ]
 
 
-def _kind(path: str) -> tuple[Any, str]:
+def _dataset_type(path: str) -> tuple[Any, str]:
     """Return Axolotl's `type` for a file, from the names of its columns, and a comment."""
     columns = _columns(Path(path))
     if "messages" in columns:
@@ -294,31 +296,31 @@ def _columns(path: Path) -> set[str]:
         return set()
 
 
-def _memory(how: Fit, size: float, gpu_memory: float) -> list[str]:
+def _memory(method: Fit, size: float, gpu_memory: float) -> list[str]:
     if not gpu_memory:
-        return ["bf16: false                      # for the CPU", *_batches(how)]
+        return ["bf16: false                      # for the CPU", *_batches(method)]
     note = f"# {size:g}B parameters in {gpu_memory:g} GB: "
-    if how.adapter == "full":
+    if method.adapter == "full":
         saving = ("bf16: auto", "gradient_checkpointing: true")
-        return [f"{note}full fine-tuning fits", *saving, *_batches(how)]
-    low = ["load_in_4bit: true"] if how.adapter == "qlora" else []
+        return [f"{note}full fine-tuning fits", *saving, *_batches(method)]
+    quantised = ["load_in_4bit: true"] if method.adapter == "qlora" else []
     return [
-        f"{note}{how.adapter}; full fine-tuning would need about {16 * size + 6:.0f} GB",
-        f"adapter: {how.adapter}",
-        *low,
+        f"{note}{method.adapter}; full fine-tuning would need about {16 * size + 6:.0f} GB",
+        f"adapter: {method.adapter}",
+        *quantised,
         "lora_r: 32",
         "lora_alpha: 64",
         "lora_target_linear: true",
         "bf16: auto",
         "gradient_checkpointing: true",
-        *_batches(how),
+        *_batches(method),
     ]
 
 
-def _batches(how: Fit) -> list[str]:
-    accumulation = 32 // how.micro_batch
+def _batches(method: Fit) -> list[str]:
+    accumulation = 32 // method.micro_batch
     return [
-        f"micro_batch_size: {how.micro_batch}",
+        f"micro_batch_size: {method.micro_batch}",
         f"gradient_accumulation_steps: {accumulation:<5}# 32 rows per step on one GPU",
     ]
 

@@ -1,7 +1,7 @@
 """The commands `axolotl dmt ...` and their options.
 
-What a command does lives in its own module, which is imported when the command runs: `--help` and
-the start of `axolotl` itself stay fast.
+The work of a command is in another module, which is imported only when the command runs, so that
+`--help` and the start of `axolotl` itself stay fast.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from axolotl_dmt.errors import one_clear_error
 
 
 class _Commands(click.Group):
-    """A group in which a user's mistake ends any command with its message and exit code 2."""
+    """A group that ends a command with a message and exit code 2 if it raises a user's mistake."""
 
     def invoke(self, ctx: click.Context) -> Any:
         with one_clear_error():
@@ -31,8 +31,8 @@ _hooks = click.option(
     "--hooks",
     multiple=True,
     metavar="MODULE_OR_FILE",
-    help="Load these hooks, named as in dmt.hooks; repeat for more. The run's own hooks are not "
-    "loaded otherwise.",
+    help="Load this module or file of hooks, named as in dmt.hooks; repeat for more. The hooks "
+    "that the run used are loaded only if they are named here.",
 )
 _launcher_args = click.option(
     "--launcher-args",
@@ -44,7 +44,7 @@ _launcher_args = click.option(
 @click.group(cls=_Commands)
 @click.option("--quiet", is_flag=True, help="Show no progress bars. Same as AXOLOTL_DMT_QUIET=1.")
 def dmt(quiet: bool) -> None:
-    """Dual-stage Mixed Fine-tuning: plan a run, score its stages, report.
+    """Dual-stage Mixed Fine-tuning: plan runs, score their stages, report.
 
     CONFIG is an Axolotl YAML with a dmt: block. OUTPUT_DIR is the output_dir of a run.
     """
@@ -76,7 +76,7 @@ def check(config: str, no_files: bool) -> None:
     for line in mistakes:
         click.echo(line)
     if mistakes:
-        raise SystemExit(1)
+        click.get_current_context().exit(1)
     click.echo(f"{config}: no mistakes found")
 
 
@@ -108,11 +108,14 @@ def plan(config: str, as_json: bool, plot: str | None, rows: str | None) -> None
     type=_file,
     help="Use the dmt.evaluate block of this YAML instead of the run's own.",
 )
-@click.option("--again", is_flag=True, help="Score the stages that already have scores, too.")
+@click.option("--again", is_flag=True, help="Also score the stages that already have scores.")
 @_hooks
 def evaluate(output_dir: Path, config: Path | None, again: bool, hooks: tuple[str, ...]) -> None:
-    """Score the stages of a finished run that have no scores yet."""
-    from axolotl_dmt.cli.runs import evaluate_run
+    """Score the stages of a finished run that have no scores yet.
+
+    Rewrites the run's report and prints its table.
+    """
+    from axolotl_dmt.cli.evaluate import evaluate_run
 
     evaluate_run(output_dir, config=config, again=again, hooks=hooks)
 
@@ -122,7 +125,7 @@ def evaluate(output_dir: Path, config: Path | None, again: bool, hooks: tuple[st
 @_hooks
 def report(output_dir: Path, hooks: tuple[str, ...]) -> None:
     """Rewrite the report of a run and print its table."""
-    from axolotl_dmt.cli.runs import rewrite_report
+    from axolotl_dmt.cli.report import rewrite_report
 
     rewrite_report(output_dir, hooks=hooks)
 
@@ -245,7 +248,7 @@ def merge(output_dir: Path, stages: str, method: str, weight: float, to: Path) -
 def study(study: Path, **options: Any) -> None:
     """Train, score and compare a grid of runs.
 
-    STUDY is the study's YAML. Started again, the command continues where it stopped.
+    STUDY is the study's YAML. If started again, the command continues where it stopped.
     """
     from axolotl_dmt.cli.study import run_study
 
@@ -365,7 +368,11 @@ def schema() -> None:
     show_default=True,
     help="The fraction of the specialised data that stage 2 replays.",
 )
-@click.option("--general", help="Which domain holds the general data.")
+@click.option(
+    "--general",
+    help="The domain of the general data.  [default: general if --data names it, else the last "
+    "one]",
+)
 @click.option(
     "--output-dir", default="outputs/dmt", show_default=True, help="Where the run will be saved."
 )
@@ -384,7 +391,7 @@ def init(path: Path, **answers: Any) -> None:
 @click.option("--markdown", type=_new_file, help="Also write the tables to this Markdown file.")
 @click.option("--html", type=_new_file, help="Also write the comparison to this HTML page.")
 def compare(runs: tuple[Path, ...], markdown: Path | None, html: Path | None) -> None:
-    """Compare runs, given as output folders, with the first one."""
-    from axolotl_dmt.cli.runs import compare_runs
+    """Compare runs with the first one. Each RUN is an output folder."""
+    from axolotl_dmt.cli.compare import compare_runs
 
     compare_runs(runs, markdown=markdown, html=html)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from axolotl_dmt.console import quiet_axolotl
-from axolotl_dmt.errors import DMTError
+from axolotl_dmt.errors import DMTError, first_line
 from axolotl_dmt.training.load_run import compile_from_yaml
 
 
@@ -44,7 +44,7 @@ def show_plan(config: str, *, as_json: bool, plot: str | None, rows: str | None)
 
     from axolotl_dmt.plan.show import plan_tables
 
-    # Numbers must not be cut, whatever the width of the terminal.
+    # Numbers must not be cut, even if the terminal is narrower.
     console = Console()
     console.width = max(console.width, 110)
     for part in plan_tables(plan):
@@ -58,5 +58,5 @@ def _writing(option: str, path: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        first = str(error).splitlines()[0]
-        raise DMTError(option, f"{path} cannot be written ({first})", "name another file") from None
+        problem = f"{path} cannot be written ({first_line(error)})"
+        raise DMTError(option, problem, "name another file") from None

@@ -1,4 +1,4 @@
-"""`axolotl dmt row-losses`: measure how well the model of a stage knows each row."""
+"""`axolotl dmt row-losses`: measure the loss of each row under the model of a stage."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def _chosen_domains(
 def load_model(folder: Path, *, trust_remote_code: bool = False) -> Any:
     """Load the model of a stage in evaluation mode.
 
-    It is spread over the GPUs, in bfloat16 where they support it; without GPUs it is on the CPU in
-    float32.
+    The model is distributed over the GPUs, in bfloat16 if they support it. Without GPUs it is on
+    the CPU, in float32.
 
     Args:
         folder: a full model or an adapter.
@@ -162,7 +162,7 @@ _COLUMNS = {"input_ids": 0, "labels": -100}
 
 
 def _batches(lengths: NDArray[np.int32], batch_tokens: int) -> Iterator[NDArray[np.int64]]:
-    """Yield the row numbers of each batch, longest rows first: too large a batch fails early."""
+    """Yield each batch's row numbers, longest rows first, so that too large a batch fails early."""
     order = np.argsort(-lengths.astype(np.int64), kind="stable")
     start = 0
     while start < len(order):
@@ -173,8 +173,8 @@ def _batches(lengths: NDArray[np.int32], batch_tokens: int) -> Iterator[NDArray[
 
 def _padded(rows: Sequence[Sequence[int]], value: int) -> NDArray[np.int64]:
     padded = np.full((len(rows), max(map(len, rows))), value, np.int64)
-    for line, row in zip(padded, rows, strict=True):
-        line[: len(row)] = row
+    for padded_row, row in zip(padded, rows, strict=True):
+        padded_row[: len(row)] = row
     return padded
 
 

@@ -1,16 +1,16 @@
-"""The command `axolotl dmt study`."""
+"""`axolotl dmt study`: train, score and compare a grid of runs."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from axolotl_dmt.config.args import read_config
-from axolotl_dmt.study.cells import expand, runs_of
+from axolotl_dmt.study.cells import Cell, expand, runs_of
 from axolotl_dmt.study.config import Study, read_study
 from axolotl_dmt.study.folder import (
     RUNS,
@@ -37,12 +37,12 @@ def run_study(
 
     Args:
         path: the study's YAML.
-        jobs: the number of runs at a time.
-        launcher_args: added to each `axolotl train`.
-        dry_run: only print what would be trained.
+        jobs: the number of runs to train at the same time.
+        launcher_args: appended to each `axolotl train` command.
+        dry_run: only print the steps and tokens that would be trained.
         emit_commands: only print the commands of the unfinished runs.
         report_only: only write the report.
-        retrain_changed: train runs again whose settings have changed.
+        retrain_changed: train the runs again whose settings have changed.
 
     Raises:
         DMTError: the YAML has a mistake, or the folder cannot be used.
@@ -57,20 +57,10 @@ def run_study(
         read_config(run.config["dmt"])
     console = Console()
     if dry_run:
-        from axolotl_dmt.study.estimate import estimate, estimate_table, totals
-
-        folder = StudyFolder(root, runs, runs_dir)
-        of_one_seed = [cell for cell in cells if cell.seed == study.seeds[0]]
-        works, problems = estimate(of_one_seed)
-        console.width = max(console.width, 110)
-        console.print(estimate_table(of_one_seed, folder, works))
-        for line in totals(cells, folder, works, len(study.seeds)):
-            console.print(line, highlight=False)
-        for problem in problems:
-            print(problem, file=sys.stderr)
+        _print_estimate(study, cells, StudyFolder(root, runs, runs_dir), console)
         return
     if report_only:
-        write_report(study, base, root, console)
+        _write_report(study, base, root, console)
         return
     with locked(runs_dir) as lock:
         folder = open_study(root, cells, retrain_changed=retrain_changed, runs_dir=runs_dir)
@@ -84,24 +74,40 @@ def run_study(
             folder, jobs=jobs, launcher_args=launcher_args, console=console, lock=lock
         )
         runner.train(runs)
-    write_report(study, base, root, console)
+    _write_report(study, base, root, console)
     if runner.failed:
         raise SystemExit(1)
 
 
-def write_report(study: Study, base: Mapping[str, Any], root: Path, console: Console) -> None:
+def _print_estimate(
+    study: Study, cells: Sequence[Cell], folder: StudyFolder, console: Console
+) -> None:
+    """Print the steps and tokens of the study, from the plans of its first seed's cells."""
+    from axolotl_dmt.study.estimate import estimate, estimate_table, totals
+
+    cells_of_one_seed = [cell for cell in cells if cell.seed == study.seeds[0]]
+    works, problems = estimate(cells_of_one_seed)
+    console.width = max(console.width, 110)
+    console.print(estimate_table(cells_of_one_seed, folder, works))
+    for line in totals(cells, folder, works, len(study.seeds)):
+        console.print(line, highlight=False)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+
+
+def _write_report(study: Study, base: Mapping[str, Any], root: Path, console: Console) -> None:
     """Write the report on the finished cells and print its path."""
     from axolotl_dmt.analysis.report import write_study_report
 
     cells = read_cell_results(root)
     missing = read_missing(root)
-    for cell, why in missing.items():
-        console.print(f"{cell} is missing: {why}", style="red", markup=False, soft_wrap=True)
+    for cell, reason in missing.items():
+        console.print(f"{cell} is missing: {reason}", style="red", markup=False, soft_wrap=True)
     if not cells:
         console.print("no cell has finished: there is no report yet")
         return
     notes = [study.notes] if study.notes else []
-    notes += [f"{cell} is missing: {why}" for cell, why in missing.items()]
+    notes += [f"{cell} is missing: {reason}" for cell, reason in missing.items()]
     block = base["dmt"]
     general = block.get("general") or "general"
     report = write_study_report(

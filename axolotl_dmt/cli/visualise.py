@@ -22,8 +22,6 @@ from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.results.folder import RunFolder, load_results
 
-METHODS = ("tsne", "pca")
-TOKENS = ("mean", "last")
 _BATCH = 16
 
 Floats = NDArray[np.float32]
@@ -81,33 +79,33 @@ def visualise(
     for _, folder in folders:
         if not folder.is_dir():
             raise DMTError("OUTPUT_DIR", f"no folder {folder}", "the stage's model is needed")
-    config_file = config_file or _kept_config(output_dir)
+    config_file = config_file or _saved_config(output_dir)
     raw = YamlFile.read(config_file).data
     base = str(raw.get("base_model"))
-    if not raw.get("reinit_weights"):  # else the starting weights were random and not saved
+    if not raw.get("reinit_weights"):  # otherwise the starting weights were random and not saved
         folders.insert(0, ("before training", Path(base)))
     if not folders:
         raise DMTError("OUTPUT_DIR", "no stage has ended", "train at least one stage")
-    remote = bool(raw.get("trust_remote_code"))
-    layer = _layer(layer, str(folders[-1][1]), base, remote)
-    asked = _queries(config_file, queries)
-    labels = np.repeat(np.arange(len(asked)), [len(rows) for rows in asked.values()])
-    rows = [row for of_domain in asked.values() for row in of_domain]
+    trust = bool(raw.get("trust_remote_code"))
+    layer = _layer(layer, str(folders[-1][1]), base, trust)
+    by_domain = _queries(config_file, queries)
+    labels = np.repeat(np.arange(len(by_domain)), [len(rows) for rows in by_domain.values()])
+    rows = [row for domain_rows in by_domain.values() for row in domain_rows]
     projections = []
     for title, folder in folders:
-        states = hidden_states(str(folder), rows, layer=layer, token=token, remote=remote)
+        states = hidden_states(str(folder), rows, layer=layer, token=token, trust_remote_code=trust)
         projections.append(
             Projection(
                 title=title, points=project(states, method), silhouette=_silhouette(states, labels)
             )
         )
-    words = {"tsne": "t-SNE", "pca": "PCA"}[method]
-    caption = f"Hidden states at layer {layer}, {token} of the query's tokens, {words}"
-    draw(projections, list(asked), labels, caption, to)
+    method_name = {"tsne": "t-SNE", "pca": "PCA"}[method]
+    caption = f"Hidden states at layer {layer}, {token} of the query's tokens, {method_name}"
+    draw(projections, list(by_domain), labels, caption, to)
     return projections
 
 
-def _kept_config(output_dir: Path) -> Path:
+def _saved_config(output_dir: Path) -> Path:
     """Return the YAML that is saved in a run's folder.
 
     Raises:
@@ -122,7 +120,7 @@ def _kept_config(output_dir: Path) -> Path:
     return path
 
 
-def _layer(layer: int | None, folder: str, base: str, remote: bool) -> int:
+def _layer(layer: int | None, folder: str, base: str, trust_remote_code: bool) -> int:
     """Return the layer to plot, checked against the model before any weights are loaded.
 
     Raises:
@@ -132,7 +130,7 @@ def _layer(layer: int | None, folder: str, base: str, remote: bool) -> int:
 
     # An adapter's folder holds no configuration of the model.
     source = folder if (Path(folder) / "config.json").is_file() else base
-    config = AutoConfig.from_pretrained(source, trust_remote_code=remote)
+    config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
     count = int(config.get_text_config().num_hidden_layers)
     if layer is None:
         return math.ceil(count / 2)
@@ -164,7 +162,12 @@ def _query(row: Mapping[str, Any]) -> list[int]:
 
 
 def hidden_states(
-    folder: str, rows: Sequence[Sequence[int]], *, layer: int, token: str, remote: bool = False
+    folder: str,
+    rows: Sequence[Sequence[int]],
+    *,
+    layer: int,
+    token: str,
+    trust_remote_code: bool = False,
 ) -> Floats:
     """Return the hidden state of each row at a layer.
 
@@ -173,7 +176,7 @@ def hidden_states(
         rows: token ids of each row.
         layer: 0 for the embeddings, 1 for the output of the first layer.
         token: "mean" for the mean over the row's tokens, or "last" for its last token.
-        remote: whether to run the model's own code (`trust_remote_code`).
+        trust_remote_code: whether to run the model's own code.
 
     Returns:
         Shape (rows, hidden size).
@@ -182,15 +185,15 @@ def hidden_states(
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model: Any = AutoModelForCausalLM.from_pretrained(
-        folder, dtype="auto", trust_remote_code=remote
+        folder, dtype="auto", trust_remote_code=trust_remote_code
     )
     model.to(device).eval()
-    of_rows: list[Any] = [None] * len(rows)
+    state_of_row: list[Any] = [None] * len(rows)
     # Rows of similar length share a batch, which saves padding.
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     with torch.inference_mode():
-        for begin in range(0, len(order), _BATCH):
-            batch = order[begin : begin + _BATCH]
+        for start in range(0, len(order), _BATCH):
+            batch = order[start : start + _BATCH]
             longest = max(len(rows[i]) for i in batch)
             ids = torch.tensor([[*rows[i], *[0] * (longest - len(rows[i]))] for i in batch])
             lengths = torch.tensor([len(rows[i]) for i in batch])
@@ -201,12 +204,12 @@ def hidden_states(
             states = output.hidden_states[layer].float().cpu()
             for i, state, length in zip(batch, states, lengths.tolist(), strict=True):
                 tokens = state[:length]
-                of_rows[i] = (tokens.mean(dim=0) if token == "mean" else tokens[-1]).numpy()
+                state_of_row[i] = (tokens.mean(dim=0) if token == "mean" else tokens[-1]).numpy()
     del model
     gc.collect()
     if device == "cuda":
         torch.cuda.empty_cache()
-    return np.stack(of_rows)
+    return np.stack(state_of_row)
 
 
 def project(states: Floats, method: str) -> Floats:

@@ -115,7 +115,7 @@ def clean(raw: Mapping[str, Any], sources: Mapping[str, Any], name: str) -> Clea
 
     Args:
         raw: the run's YAML.
-        sources: the result of `kept_config.sources` at the start of the run.
+        sources: the result of `results.config_file.sources` at the start of the run.
         name: the name of the recipe, used in its output folder.
     """
     config = {key: value for key, value in without_secrets(raw).items() if value is not None}
@@ -166,12 +166,10 @@ def _datasets(cleaned: Cleaned, sources: list[Mapping[str, Any]]) -> None:
 def _evaluate(cleaned: Cleaned) -> None:
     block = (cleaned.config.get("dmt") or {}).get("evaluate") or {}
     for ability, path in (block.get("data") or {}).items():
-        stem, description = (
-            f"your-data/{_plain(ability)}_test",
-            f"test items of the ability {ability}",
-        )
+        stem = f"your-data/{_plain(ability)}_test"
+        description = f"test items of the ability {ability}"
         block["data"][ability] = cleaned.placeholder(stem, _suffix(path), description)
-    # the judge's server, and permission to run code without a sandbox, belong to the machine
+    # The judge's server, and permission to run code without a sandbox, belong to the machine.
     if (block.get("judge") or {}).pop("base_url", None):
         cleaned.dropped.append("dmt.evaluate.judge.base_url")
     if block.pop("allow_unsafe_code", None):
@@ -182,9 +180,9 @@ def _suffix(path: Any) -> str:
     return Path(str(path)).suffix
 
 
-def _plain(name: str, otherwise: str = "data") -> str:
-    """Return a name with other characters than letters, digits, `_` and `-` replaced."""
-    return re.sub(r"[^\w-]+", "-", str(name)).strip("-") or otherwise
+def _plain(name: str, default: str = "data") -> str:
+    """Return a name of letters, digits, `_` and `-`, with all other characters replaced."""
+    return re.sub(r"[^\w-]+", "-", str(name)).strip("-") or default
 
 
 def _without_machine_paths(cleaned: Cleaned, value: Any, key: str) -> Any:
@@ -284,7 +282,7 @@ def yaml_text(cleaned: Cleaned) -> str:
     lines = ["# An axolotl-dmt recipe. Run it in this folder: axolotl train dmt.yaml"]
     if cleaned.needs:
         lines.append("# You must provide these, or change the paths below:")
-        lines += [f"#   {place}: {what}" for place, what in cleaned.needs.items()]
+        lines += [f"#   {path}: {description}" for path, description in cleaned.needs.items()]
     body = yaml.safe_dump(cleaned.config, sort_keys=False, allow_unicode=True, width=100)
     return "\n".join(lines) + "\n\n" + body
 
@@ -307,8 +305,8 @@ def card_text(card: Card, results: Results, cleaned: Cleaned, *, picture: bool) 
         front["datasets"] = names
     front["axolotl_dmt_recipe"] = card.to_json()
     block = cleaned.config.get("dmt") or {}
-    schedule = f"`strategy: {block['strategy']}`" if block.get("strategy") else "stages of its own"
-    # the message of a failed evaluation can contain paths of the machine
+    schedule = f"`strategy: {block['strategy']}`" if block.get("strategy") else "custom stages"
+    # The message of a failed evaluation can contain paths of the machine.
     shown = replace(results, stages=tuple(replace(stage, error=None) for stage in results.stages))
     view = ReportView.of(shown)
     parts = [
@@ -326,7 +324,9 @@ def card_text(card: Card, results: Results, cleaned: Cleaned, *, picture: bool) 
     parts += ["## Plan", plan_table(view), f"Plan fingerprint: `{card.plan_fingerprint}`"]
     parts += ["## Data", _data_table(card)]
     if cleaned.needs:
-        needs = "\n".join(f"- `{place}`: {what}" for place, what in cleaned.needs.items())
+        needs = "\n".join(
+            f"- `{path}`: {description}" for path, description in cleaned.needs.items()
+        )
         parts += ["## What to provide", needs]
     parts += [
         "## Use it",

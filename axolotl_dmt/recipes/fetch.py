@@ -30,7 +30,7 @@ SUFFIXES = (".yaml", ".yml", ".md", ".json", ".jsonl", ".png", ".txt", ".jinja")
 """The kinds of files that a recipe can contain; others are left out. None is executed."""
 
 SMALL = "a recipe consists of a few small files"
-"""What would be right where a limit is exceeded."""
+"""The fix in the error for an exceeded limit."""
 
 MOST_FILES = 200
 LARGEST_FILE = 10 * 2**20
@@ -54,7 +54,7 @@ _ZIP_ERRORS = (
     OSError,
     ValueError,
 )
-"""What `zipfile` raises for damaged or encrypted files."""
+"""The exceptions that `zipfile` raises for damaged or encrypted files."""
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]{0,99}")
 
@@ -181,7 +181,7 @@ def from_zip(data: bytes, where: str) -> RecipeFiles:
                 kind = stat.S_IFMT(entry.external_attr >> 16)
                 if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                     basket.refuse(f"{entry.filename!r} is a link or a device")
-                # `filename` is cut at a NUL and has its backslashes replaced on Windows
+                # `filename` is cut at a NUL and, on Windows, has its backslashes replaced.
                 name = entry.orig_filename
                 if entry.is_dir():
                     check_name(name.rstrip("/"), where)
@@ -192,7 +192,7 @@ def from_zip(data: bytes, where: str) -> RecipeFiles:
         raise
     except _ZIP_ERRORS as error:
         raise DMTError(where, f"is not a valid zip file ({error})", "zip it again") from None
-    return _done(_without_top_folder(basket), where)
+    return _recipe_files(_without_top_folder(basket), where)
 
 
 def from_folder(folder: Path) -> RecipeFiles:
@@ -205,10 +205,10 @@ def from_folder(folder: Path) -> RecipeFiles:
     for path in _walk(folder, folder, basket):
         name = path.relative_to(folder).as_posix()
         if basket.wants(name, path.stat().st_size):
-            # O_NOFOLLOW: the file may have been replaced by a link since it was listed
+            # O_NOFOLLOW: the file may have been replaced by a link since it was listed.
             with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
                 basket.add(name, file)
-    return _done(basket, str(folder))
+    return _recipe_files(basket, str(folder))
 
 
 def from_hub(source: str) -> RecipeFiles:
@@ -246,7 +246,7 @@ def from_hub(source: str) -> RecipeFiles:
     except Exception as error:  # the Hub client raises exceptions of several libraries
         problem = f"cannot be fetched ({first_line(error)})"
         raise DMTError(source, problem, "check the name") from None
-    return _done(basket, source)
+    return _recipe_files(basket, source)
 
 
 def check_name(name: str, where: str) -> None:
@@ -299,7 +299,7 @@ def _without_top_folder(basket: _Basket) -> _Basket:
     return basket
 
 
-def _done(basket: _Basket, where: str) -> RecipeFiles:
+def _recipe_files(basket: _Basket, where: str) -> RecipeFiles:
     return RecipeFiles(name=_short_name(where), files=basket.files, left_out=tuple(basket.left_out))
 
 
@@ -345,8 +345,8 @@ def download(url: str) -> bytes:
     deadline = time.monotonic() + DOWNLOAD_SECONDS
     request = urllib.request.Request(url, headers={"User-Agent": "axolotl-dmt"})
     try:
-        with opener.open(request, timeout=CONNECT_SECONDS) as answer:
-            return _read(answer, url, deadline)
+        with opener.open(request, timeout=CONNECT_SECONDS) as response:
+            return _read(response, url, deadline)
     except DMTError:
         raise
     except (OSError, ValueError, urllib.error.URLError) as error:
@@ -354,9 +354,9 @@ def download(url: str) -> bytes:
         raise DMTError(url, problem, "check the address") from None
 
 
-def _read(answer: Any, url: str, deadline: float) -> bytes:
+def _read(response: Any, url: str, deadline: float) -> bytes:
     data = bytearray()
-    while chunk := answer.read1(2**16):
+    while chunk := response.read1(2**16):
         data += chunk
         if len(data) > LARGEST_DOWNLOAD:
             raise DMTError(url, f"is larger than {LARGEST_DOWNLOAD // 2**20} MiB", SMALL)

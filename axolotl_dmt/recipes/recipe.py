@@ -6,8 +6,8 @@
       recipe.json     the card as data
       abilities.png   the chart of the scores
 
-`recipe_export.export` makes a recipe from a run's folder; this module defines what a recipe is and
-reads recipes by unknown authors. A recipe is data: reading it executes nothing.
+`export.export` makes a recipe from a run's folder. This module defines what a recipe is and reads
+recipes by unknown authors. A recipe is data: reading it executes nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Source(_Part):
     """The origin of a model or dataset.
 
     Attributes:
-        path: its name on the Hub; if it is local, the path where users put their own.
+        path: its name on the Hub; if it is local, the path at which users provide their own.
         local: whether users must provide it, as it is not on the Hub.
         revision: the commit, tag or branch; None if unknown.
         domain: the domain of a dataset.
@@ -225,7 +225,7 @@ def gallery() -> Mapping[str, Path]:
         path.relative_to(folder).with_suffix("").as_posix(): path
         for path in sorted(folder.rglob("*.yaml"))
     }
-    # a study is a grid of runs, not a run
+    # A study is a grid of runs, not a run.
     return {name: path for name, path in templates.items() if not name.startswith("studies/")}
 
 

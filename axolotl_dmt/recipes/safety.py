@@ -96,7 +96,7 @@ def _text(value: Any) -> str | None:
 
 
 def _jinja(value: Any) -> str | None:
-    # transformers renders templates in a sandbox; a value without a brace names a file
+    # Transformers renders templates in a sandbox; a value without a brace names a file.
     return _text(value) if isinstance(value, str) and "{" in value else outside(value)
 
 
@@ -288,7 +288,7 @@ def findings(config: Mapping[str, Any]) -> list[Finding]:
     """Return the settings in a YAML that could do more than train a model in the working folder.
 
     Args:
-        config: the content of the YAML; its `dmt:` block has passed `args.read_config`.
+        config: the content of the YAML; its `dmt:` block has passed `config.args.read_config`.
 
     Returns:
         The findings; an empty list if the YAML is harmless.

@@ -1,4 +1,4 @@
-"""`axolotl dmt recipe show`: prints a recipe by an unknown author without interpreting its text."""
+"""Describes a recipe by an unknown author in the terminal, without interpreting its text."""
 
 from __future__ import annotations
 

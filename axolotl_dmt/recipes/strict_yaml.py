@@ -20,7 +20,7 @@ LARGEST = 256 * 1024
 DEEPEST = 16
 """The limit on levels of nesting."""
 MOST_NODES = 20_000
-"""The limit on parser events, of which each value causes one and each list or mapping two."""
+"""The limit on parser events: a value causes one, a list or mapping two."""
 LONGEST_KEY = 200
 """The length limit of a key, in characters."""
 LONGEST_PLAIN = 1_000
@@ -72,7 +72,7 @@ def read_yaml(data: bytes, where: str) -> dict[str, Any]:
         line = f"line {mark.line + 1}: " if mark else ""
         problem = f"{line}{error.problem or 'is not valid YAML'}"
         raise DMTError(where, problem, "write plain YAML") from None
-    # a date that does not exist, a number of too many digits, a control character
+    # An impossible date, a number of too many digits or a control character raises one of these.
     except (yaml.YAMLError, ValueError, OverflowError, TypeError) as error:
         problem = f"is not plain YAML ({first_line(error)})"
         raise DMTError(where, problem, "write plain YAML") from None

@@ -1,4 +1,14 @@
-"""A run's results for people: a terminal table, Markdown, pictures, HTML and a model card.
+"""Reports on a run: a terminal table, Markdown, a picture, an HTML page and a model card's section.
 
-`view.ReportView` computes once what every form shows; `write.write_report` writes the files.
+    from pathlib import Path
+
+    from axolotl_dmt.report.view import ReportView
+    from axolotl_dmt.report.write import write_report
+    from axolotl_dmt.results.folder import load_results
+
+    view = ReportView.of(load_results(Path("outputs/run")))  # computed once for all forms
+    write_report(view, "outputs/run/dmt")  # report.md, report.html, abilities.png
+
+`terminal.terminal_table` and `model_card.update_card` take the same view. `compare` shows several
+runs side by side.
 """

@@ -71,7 +71,7 @@ def ability_charts(view: ReportView) -> list[AbilityChart]:
 def _ability_chart(view: ReportView, index: int, size: tuple[float, float]) -> AbilityChart:
     line = view.lines[index]
     texts = [number(score.value) if score else MISSING for score in line.scores]
-    said = (f"{name} {text}" for name, text in zip(view.names, texts, strict=True))
+    by_stage = (f"{name} {text}" for name, text in zip(view.names, texts, strict=True))
     width, height = size
     figure = new_figure(width, height, layout=None)
     axes = figure.add_axes(
@@ -87,7 +87,7 @@ def _ability_chart(view: ReportView, index: int, size: tuple[float, float]) -> A
     return AbilityChart(
         name=line.name,
         last=texts[-1] if texts else MISSING,
-        drawing=svg(figure, name=f"ability-{index}", summary=f"{line.name}: {', '.join(said)}"),
+        drawing=svg(figure, name=f"ability-{index}", summary=f"{line.name}: {', '.join(by_stage)}"),
     )
 
 
@@ -151,16 +151,19 @@ def _write_values(axes: Any, line: AbilityLine) -> None:
 
 
 def _is_below(values: Sequence[float | None], index: int, scale: float) -> bool:
-    """Whether a number belongs below its point, so that the line does not cross it."""
+    """Return whether a number belongs below its point, so that the line does not cross it."""
     value = values[index] or 0.0
-    around = [v for v in (*values[max(0, index - 1) : index], *values[index + 1 : index + 2]) if v]
-    return bool(around) and value < sum(around) / len(around) and value > 0.2 * scale
+    before, after = values[max(0, index - 1) : index], values[index + 1 : index + 2]
+    neighbours = [v for v in (*before, *after) if v]
+    if not neighbours or value <= 0.2 * scale:
+        return False
+    return value < sum(neighbours) / len(neighbours)
 
 
 def change_track(
     best: Score | None, last: Score | None, scale: float, *, lost: bool, name: str
 ) -> Any:
-    """Draw the way from an ability's best earlier score (a ring) to its last (a dot).
+    """Draw a line from an ability's best earlier score (a ring) to its last score (a dot).
 
     Args:
         best: the best score after an earlier stage.
@@ -170,22 +173,29 @@ def change_track(
         name: unique in the page.
 
     Returns:
-        The SVG; the text beside it gives the numbers.
+        The SVG. It has no summary, because the page gives the numbers beside it.
     """
     figure = new_figure(5.6, 0.16, layout=None)
-    axes = figure.add_axes((0.01, 0, 0.98, 1))
-    axes.set_axis_off()
-    axes.set(xlim=(0, scale), ylim=(-1, 1))
-    axes.plot([0, scale], [0, 0], color=FAINT, linewidth=0.8, clip_on=False)
     colour = BAD if lost else GOOD
-    places = [None if s is None else min(max(s.value, 0.0), scale) for s in (best, last)]
-    ends = [place for place in places if place is not None]
-    axes.plot(ends, [0] * len(ends), color=colour, linewidth=2.2, clip_on=False)
+    scores = [None if s is None else min(max(s.value, 0.0), scale) / scale for s in (best, last)]
+    places = [None if score is None else 0.01 + 0.98 * score for score in scores]
+    _draw_across(figure, [0.01, 0.99], color=FAINT, linewidth=0.8)
+    _draw_across(
+        figure, [place for place in places if place is not None], color=colour, linewidth=2.2
+    )
     for place, fill in zip(places, (PAGE, colour), strict=True):
         if place is not None:
             style = {"markerfacecolor": fill, "markeredgewidth": 1.5, "markersize": 7.5}
-            axes.plot(place, 0, "o", color=colour, clip_on=False, **style)
+            _draw_across(figure, [place], color=colour, marker="o", **style)
     return svg(figure, name=name, kind="track")
+
+
+def _draw_across(figure: Any, places: Sequence[float], **style: Any) -> None:
+    """Draw a line at half the height of a figure, between places from 0 (left) to 1 (right)."""
+    # Directly on the figure: an Axes takes most of the time of such a small drawing.
+    from matplotlib.lines import Line2D
+
+    figure.add_artist(Line2D(places, [0.5] * len(places), **style))
 
 
 def share_bar(shares: Sequence[tuple[str, float, str]], *, name: str) -> Any:
@@ -195,20 +205,22 @@ def share_bar(shares: Sequence[tuple[str, float, str]], *, name: str) -> Any:
         shares: (domain, percent, colour) of each part.
         name: unique in the page.
     """
+    from matplotlib.patches import Rectangle
+
     figure = new_figure(9.6, 0.13, layout=None)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    axes.set(xlim=(0, 100), ylim=(-0.5, 0.5))
     left = 0.0
     for _, percent, colour in shares:
-        axes.barh(0, percent, left=left, height=1, color=colour, edgecolor=PAGE, linewidth=0.7)
-        left += percent
+        part = Rectangle(
+            (left, 0), percent / 100, 1, facecolor=colour, edgecolor=PAGE, linewidth=0.7
+        )
+        figure.add_artist(part)
+        left += percent / 100
     summary = ", ".join(f"{domain} {percent:.2f}%" for domain, percent, _ in shares)
     return svg(figure, name=name, summary=summary, kind="shares", stretches=True)
 
 
 def loss_chart(view: ReportView) -> StepChart | None:
-    """Draw the training loss, and each domain's where the log has `domain_loss: {domain: loss}`."""
+    """Draw the training loss, and the loss of each domain if the log has `domain_loss` entries."""
     curve = view.results.learning_curve
     domains = dict.fromkeys(name for entry in curve for name in entry.get("domain_loss") or {})
     lines = {"loss": (curve_points(curve, "loss"), INK)}
@@ -323,9 +335,9 @@ def thin(points: Sequence[CurvePoint]) -> list[tuple[float, float]]:
     size = math.ceil(len(points) / _MOST_POINTS)
     thinned = []
     for _, group in groupby(points, key=lambda point: point[1]):
-        of_stage = list(group)
-        for i in range(0, len(of_stage), size):
-            run = of_stage[i : i + size]
-            steps, values = [p[0] for p in run], [p[2] for p in run]
-            thinned.append((sum(steps) / len(run), sum(values) / len(run)))
+        stage_points = list(group)
+        for start in range(0, len(stage_points), size):
+            chunk = stage_points[start : start + size]
+            steps, values = [p[0] for p in chunk], [p[2] for p in chunk]
+            thinned.append((sum(steps) / len(chunk), sum(values) / len(chunk)))
     return thinned

@@ -1,11 +1,11 @@
-"""`axolotl dmt compare`: runs side by side, in the terminal, as Markdown and as one HTML file."""
+"""Runs side by side: the tables, and their Markdown file and HTML page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.report.charts import change_track
@@ -18,9 +18,6 @@ from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.results.costs import total_costs
 from axolotl_dmt.results.folder import RunFolder, load_results
 from axolotl_dmt.results.results import Results
-
-if TYPE_CHECKING:
-    from rich.table import Table as TerminalTable
 
 HOW_TO_READ = (
     "Scores are those after the last stage; the change from the first run is in brackets. "
@@ -81,7 +78,7 @@ def _abilities(runs: Sequence[ComparedRun]) -> list[str]:
 def tables(runs: Sequence[ComparedRun]) -> list[Table]:
     """Return scores, retention and costs with a row for each run, and the settings that differ."""
     abilities = _abilities(runs)
-    shown = [
+    all_tables = [
         Table(
             title="Abilities after the last stage",
             header=("run", *abilities),
@@ -103,8 +100,8 @@ def tables(runs: Sequence[ComparedRun]) -> list[Table]:
     if different:
         header = ("setting", *(run.name for run in runs))
         left = tuple(range(len(header)))
-        shown.append(Table(title="What differs", header=header, rows=different, left=left))
-    return [table for table in shown if len(table.header) > 1]
+        all_tables.append(Table(title="What differs", header=header, rows=different, left=left))
+    return [table for table in all_tables if len(table.header) > 1]
 
 
 def differences(runs: Sequence[ComparedRun]) -> tuple[tuple[str, ...], ...]:
@@ -143,11 +140,6 @@ def _cost(results: Results) -> tuple[str, ...]:
     )
 
 
-def terminal(runs: Sequence[ComparedRun]) -> list[TerminalTable]:
-    """Return the tables for the terminal."""
-    return [table.terminal() for table in tables(runs)]
-
-
 def write_markdown(runs: Sequence[ComparedRun], path: Path) -> list[Path]:
     """Write the tables, and beside them the picture that they show; return both files."""
     picture = path.with_name(f"{path.stem}-abilities.png")
@@ -177,18 +169,18 @@ def write_html(runs: Sequence[ComparedRun], path: Path) -> list[Path]:
 
 
 def _tracks(runs: Sequence[ComparedRun], ability: str, name: str) -> list[dict[str, Any]]:
-    """Return each run's way from its best earlier stage to its last, all on one scale."""
+    """Return for each run its name, its chart (all on one scale) and its last score as text."""
     lines = [run.view.line(ability) for run in runs]
     scale = max((line.scale for line in lines if line), default=1.0)
     tracks = []
-    for place, (run, line) in enumerate(zip(runs, lines, strict=True)):
+    for index, (run, line) in enumerate(zip(runs, lines, strict=True)):
         last = line.last if line else None
         best = line.best_earlier if line else None
         lost = bool(best and last and last.value < best.value)
         tracks.append(
             {
                 "name": run.name,
-                "track": change_track(best, last, scale, lost=lost, name=f"{name}-{place}"),
+                "track": change_track(best, last, scale, lost=lost, name=f"{name}-{index}"),
                 "text": with_error(last.value, last.stderr) if last else MISSING,
             }
         )

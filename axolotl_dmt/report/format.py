@@ -1,4 +1,4 @@
-"""How a report writes a number: the same in a terminal, in Markdown and in HTML."""
+"""Formats numbers for reports, the same way in a terminal, in Markdown and in HTML."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from axolotl_dmt.results import metrics
 
 MISSING = "–"
-"""Stands for a value that is not known."""
+"""The text for an unknown value."""
 
 
 def number(value: float | None, *, sign: bool = False) -> str:
@@ -38,7 +38,7 @@ def count(value: float | int | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a duration in everyday units: `0.4 s`, `42 s`, `3 min 05 s`, `2 h 07 min`."""
+    """Return a duration in suitable units: `0.4 s`, `42 s`, `3 min 05 s`, `2 h 07 min`."""
     if metrics.finite(seconds) is None or seconds is None:
         return MISSING
     if seconds < 10:

@@ -1,7 +1,7 @@
-"""`report.html`: one self-contained file, light and dark, for a desktop and a phone.
+"""Renders `report.html`: one self-contained file, light and dark, for a desktop and a phone.
 
-It shows what a model wrote, so it holds no script and loads nothing, and a content security policy
-in the file forbids both. Jinja escapes every value.
+The page shows text that a model wrote. It therefore contains no script and loads nothing, a content
+security policy in it forbids both, and Jinja escapes every value.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def render(template: str, context: Mapping[str, Any]) -> str:
 
     Args:
         template: its file name.
-        context: every name that the template uses; a missing one is an error.
+        context: {name: value} for every name that the template uses; a missing one is an error.
     """
-    # Imported here: the command line should start without a template engine.
+    # Imported here, so that the command line starts without a template engine.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -97,7 +97,7 @@ def _context(view: ReportView) -> dict[str, Any]:
 
 
 def _lede(view: ReportView) -> str:
-    """Return what happened, in a sentence or two."""
+    """Return a summary of the run in one or two sentences."""
     finished = view.results.stages
     if not finished:
         return "No stage has ended yet."
@@ -137,7 +137,7 @@ def _forgetting_row(view: ReportView, line: AbilityLine, index: int) -> dict[str
 def _plan(view: ReportView) -> list[dict[str, Any]]:
     """Return each stage with its domains.
 
-    They come from the plan or, without one, from the rows that each stage was trained on.
+    Without a plan, the domains are those of the rows that each stage was trained on.
     """
     planned = (view.results.plan or {}).get("stages")
     if planned is None:
@@ -149,7 +149,7 @@ def _plan(view: ReportView) -> list[dict[str, Any]]:
 
 
 def _mixture(view: ReportView, stage: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return the rows of a stage's domains, with their percentages, and the bar of these."""
+    """Return a stage's domains with their percentages, and the bar that shows the percentages."""
     drawn = stage.get("domains") or {}
     weights = {d: drawn[d].get("draws", drawn[d].get("rows")) or 0 for d in drawn}
     total = sum(weights.values()) or 1

@@ -39,7 +39,8 @@ def _quoted(quoted: QuotedTable) -> list[str]:
     return [
         f"## For reference: quoted from the paper, {quoted.size}",
         f"These numbers were not measured by this run. They are quoted from {paper.CITATION}, "
-        "whose general ability is MT-Bench judged by a model, another measure than `dmt_general`.",
+        "whose general ability is MT-Bench judged by a model, which `dmt_general` does not "
+        "measure.",
         quoted_table(quoted.rows),
     ]
 
@@ -51,7 +52,7 @@ def quoted_table(rows: Sequence[paper.QuotedRow]) -> str:
 
 
 def scores_table(view: ReportView) -> str:
-    """Return scores with standard errors, retention and forgetting, and below them failures."""
+    """Return the table of scores, retention and forgetting, and a list of failed evaluations."""
     parts = ["No stage was evaluated."]
     if view.was_scored:
         header = ("ability", "task", "n", *view.names, "retention", "forgetting")
@@ -89,7 +90,7 @@ def rows_table(view: ReportView) -> str:
 
 
 def plan_table(view: ReportView) -> str:
-    """Return steps, epochs, learning rate and the draws of each domain of each planned stage."""
+    """Return the steps, epochs, learning rate and draws by domain of each planned stage."""
     body = []
     for stage in view.planned_stages():
         drawn = {name: d.get("draws") for name, d in (stage.get("domains") or {}).items()}

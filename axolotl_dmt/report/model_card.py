@@ -7,21 +7,24 @@ from pathlib import Path
 from axolotl_dmt.report.markdown import plan_table, scores_table
 from axolotl_dmt.report.view import HOW_TO_READ, ReportView
 from axolotl_dmt.results.folder import RunFolder
-from axolotl_dmt.results.results import Results
 
 START, END = "<!-- axolotl-dmt: start -->", "<!-- axolotl-dmt: end -->"
 """The text between these marks is replaced; the text around them stays."""
 
 
-def update_card(output_dir: Path, results: Results) -> None:
-    """Write the section into `OUTPUT_DIR/README.md`, if that file exists."""
+def update_card(view: ReportView, output_dir: Path) -> None:
+    """Write the section into `OUTPUT_DIR/README.md`, if that file exists.
+
+    Args:
+        view: the run.
+        output_dir: the run's output folder.
+    """
     card = RunFolder(output_dir).model_card
     if card.is_file():
         text = card.read_text(encoding="utf-8", errors="replace")
         picture = RunFolder(output_dir).picture
         place = picture.relative_to(output_dir).as_posix() if picture.is_file() else None
-        new_section = section(ReportView.of(results), place)
-        card.write_text(with_section(text, new_section), encoding="utf-8")
+        card.write_text(with_section(text, section(view, place)), encoding="utf-8")
 
 
 def section(view: ReportView, picture: str | None = None) -> str:

@@ -1,4 +1,4 @@
-"""The pictures beside a report: `abilities.png`, and the one of a comparison."""
+"""Draws the PNG pictures: `abilities.png` of a report, and that of a comparison."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LONGEST_NAME = 22
 
 
 def plot_abilities(view: ReportView, path: Path) -> None:
-    """Draw each ability by stage, in one panel where the abilities can share an axis.
+    """Draw each ability by stage, in one panel if the abilities can share an axis.
 
     Args:
         view: a run with at least one score.
@@ -94,10 +94,10 @@ def plot_runs(runs: Sequence[tuple[str, ReportView]], path: Path) -> None:
     colours = colours_of(abilities, domains)
     for axis, ability in zip(axes, abilities or [""], strict=True):
         lines = [view.line(ability) for _, view in runs]
-        for place, line in enumerate(lines):
+        for row, line in enumerate(lines):
             if line and line.last:
                 length = line.last.value
-                axis.barh(place, length, xerr=line.last.stderr or 0.0, color=colours[ability])
+                axis.barh(row, length, xerr=line.last.stderr or 0.0, color=colours[ability])
         axis.set_yticks(range(len(runs)), [label(name, _LONGEST_NAME) for name, _ in runs])
         axis.set_ylim(len(runs) - 0.4, -0.6)
         axis.set_xlim(0, 1.02 * max((line.scale for line in lines if line), default=1.0))

@@ -1,4 +1,4 @@
-"""A table as text: for a terminal, Markdown and HTML alike."""
+"""Tables of text cells, for a terminal, Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Table:
         title: its heading.
         header: the names of the columns.
         rows: each with one cell for each column.
-        note: a sentence below the heading, or empty.
+        note: a sentence on how to read the table, or empty.
         left: indices of the columns that are aligned to the left.
     """
 
@@ -62,7 +62,7 @@ def markdown_table(
 
 
 def escaped(text: str) -> str:
-    """Return one line that Markdown shows literally: names and errors may hold any character."""
+    """Return a text as one line that Markdown shows literally, whatever characters it holds."""
     text = " ".join(text.split())
     for special in ("\\", "|", "<", "`", "*", "["):
         text = text.replace(special, f"\\{special}")

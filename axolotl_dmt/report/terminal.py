@@ -1,4 +1,4 @@
-"""The table of abilities by stage that a terminal shows."""
+"""Builds the table of abilities by stage for the terminal."""
 
 from __future__ import annotations
 
@@ -8,28 +8,26 @@ from rich.text import Text
 
 from axolotl_dmt.report.format import MISSING, number, percent
 from axolotl_dmt.report.view import AbilityLine, ReportView
-from axolotl_dmt.results.results import Results
 
-# A terminal of 80 columns is soon full: beyond this many columns the change goes to a second line
-# of its cell, and beyond this many abilities they become the rows.
+# To fit 80 columns: with more score columns than _WIDE, the change moves to a second line of its
+# cell; with more abilities than _STAGE_ROWS, the abilities become the rows.
 _WIDE = 4
 _STAGE_ROWS = 6
 
 
-def terminal_table(results: Results) -> Table:
+def terminal_table(view: ReportView) -> Table:
     """Return the scores by stage and ability, with the change from the stage before.
 
     Stages are the rows, and retention and forgetting the last two. With many abilities the
     abilities are the rows, and retention and forgetting the last columns.
     """
-    view = ReportView.of(results)
     table = Table(title="Abilities by stage", title_justify="left", caption_justify="left")
     notes = [
         f"{name}: evaluation failed: {' '.join(why.split())}" for name, why in view.errors.items()
     ]
     if view.errors:
         notes.append(
-            "`axolotl dmt evaluate OUTPUT_DIR` scores again; --config YAML changes how it scores."
+            "To score again: `axolotl dmt evaluate OUTPUT_DIR`; --config YAML changes the settings."
         )
     if not view.was_scored:
         notes.append("No stage was evaluated.")

@@ -1,4 +1,4 @@
-"""What a report shows of a run, computed once for all its forms."""
+"""The content of a report on a run, computed once for all its forms."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class AbilityLine:
     forgetting_stderr: float | None
 
     def change(self, index: int) -> float | None:
-        """Return the score at an index minus the one before it; None where either is missing."""
+        """Return the score at an index minus the one before it; None if either is missing."""
         if index == 0:
             return None
         after, before = self.scores[index], self.scores[index - 1]
@@ -161,14 +161,14 @@ class ReportView:
 def _ability_lines(results: Results, points: tuple[StageResult, ...]) -> tuple[AbilityLine, ...]:
     matrix = results.matrix()
     retention, forgetting = metrics.retention(matrix), metrics.forgetting(matrix)
-    shift = len(points) - len(results.stages)
+    shift = len(points) - len(results.stages)  # 1 with a baseline, which the matrix omits
     lines = []
     for ability in matrix.abilities:
         scores = tuple(_present(point.scores.get(ability)) for point in points)
         best = matrix.best_earlier_stage(ability)
         best = None if best is None else best + shift
         last = scores[-1] if results.stages else None
-        before = None if best is None else scores[best]
+        best_score = None if best is None else scores[best]
         lines.append(
             AbilityLine(
                 name=ability,
@@ -179,7 +179,7 @@ def _ability_lines(results: Results, points: tuple[StageResult, ...]) -> tuple[A
                 forgetting=forgetting[ability],
                 forgetting_stderr=metrics.difference_stderr(
                     metrics.finite(last.stderr) if last else None,
-                    metrics.finite(before.stderr) if before else None,
+                    metrics.finite(best_score.stderr) if best_score else None,
                 ),
             )
         )

@@ -1,4 +1,4 @@
-"""Write the report of a run: Markdown, a picture and one HTML file."""
+"""Writes the files of a run's report: Markdown, a picture and one HTML page."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ from axolotl_dmt.report.markdown import markdown_report
 from axolotl_dmt.report.plot import plot_abilities
 from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.results.folder import PICTURE, REPORT_HTML, REPORT_MARKDOWN
-from axolotl_dmt.results.results import Results
-
-__all__ = ["write_report"]
 
 
-def write_report(results: Results, folder: str | Path) -> list[Path]:
+def write_report(view: ReportView, folder: str | Path) -> list[Path]:
     """Write `report.md`, `report.html` and, where anything was scored, `abilities.png`.
 
     Args:
-        results: the run.
+        view: the run.
         folder: where to write; it is created if needed.
 
     Returns:
@@ -27,7 +24,6 @@ def write_report(results: Results, folder: str | Path) -> list[Path]:
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    view = ReportView.of(results)
     written = []
     picture = folder / PICTURE
     if view.was_scored:
@@ -35,7 +31,7 @@ def write_report(results: Results, folder: str | Path) -> list[Path]:
         written.append(picture)
     else:
         picture.unlink(missing_ok=True)  # an earlier run's picture would contradict the text
-    sections = report_sections(results)
+    sections = report_sections(view.results)
     image = picture.name if written else None
     for name, text in (
         (REPORT_MARKDOWN, markdown_report(view, picture=image, sections=sections)),

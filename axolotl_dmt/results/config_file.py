@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from axolotl_dmt.errors import DMTError
+from axolotl_dmt.errors import DMTError, first_line
 from axolotl_dmt.files import write_text
 from axolotl_dmt.plan.inputs import Domain
 from axolotl_dmt.results.folder import RunFolder
@@ -88,7 +88,7 @@ def hub_commit(name: str, revision: str, kind: str) -> str | None:
 
 
 def save_config(raw: Mapping[str, Any], output_dir: Path) -> None:
-    """Write `config.yaml`, whole or not at all.
+    """Write `config.yaml`, completely or not at all.
 
     Args:
         raw: what `raw_config` returned.
@@ -116,8 +116,8 @@ def load_config(output_dir: Path) -> dict[str, Any]:
             "OUTPUT_DIR", f"no file {path}", "name the output_dir of a dmt run"
         ) from None
     except (yaml.YAMLError, ValueError) as error:
-        first = str(error).splitlines()[0]
-        raise DMTError(str(path), f"cannot be read ({first})", "restore it from the run") from None
+        problem = f"cannot be read ({first_line(error)})"
+        raise DMTError(str(path), problem, "restore it from the run") from None
     if not isinstance(raw, dict):
         raise DMTError(str(path), "holds no keys", "restore it from the run")
     return raw

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from axolotl_dmt.results.results import Results
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,19 +61,20 @@ def total_costs(results: Results) -> Cost:
     """
     costs = stage_costs(results)
     scoring = [cost.scoring for cost in costs if cost.scoring is not None]
-    training = [cost.training for cost in costs]
-    known = [seconds for seconds in training if seconds is not None]
     return Cost(
         name="all stages",
         tokens=_sum(cost.tokens for cost in costs),
         trained_tokens=_sum(cost.trained_tokens for cost in costs),
-        training=sum(known) if known and len(known) == len(training) else None,
+        training=_sum(cost.training for cost in costs),
         scoring=sum(scoring) if scoring else None,
     )
 
 
-def _sum(counts: Iterable[int | None]) -> int | None:
-    """Return the sum, or None where a count is unknown or there is none."""
-    every = list(counts)
-    known = [count for count in every if count is not None]
-    return sum(known) if known and len(known) == len(every) else None
+def _sum(values: Iterable[Number | None]) -> Number | None:
+    """Return the sum; None if a value is unknown or there are no values."""
+    total: Number | None = None
+    for value in values:
+        if value is None:
+            return None
+        total = value if total is None else total + value
+    return total

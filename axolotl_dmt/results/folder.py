@@ -1,4 +1,4 @@
-"""The names of the files and folders that a run leaves under its `output_dir`."""
+"""The names of the files and folders that a run writes under its `output_dir`."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class RunFolder:
         return sorted(steps, key=lambda path: steps[path])
 
     def incomplete(self, checkpoint: Path) -> Path:
-        """Return the name that an incomplete checkpoint is given now, so that it is not resumed."""
+        """Return a new name for an incomplete checkpoint, under which it is not resumed."""
         return checkpoint.with_name(f"incomplete-{checkpoint.name}-{time.strftime(_TIME)}")
 
     def earlier_runs(self) -> list[Path]:

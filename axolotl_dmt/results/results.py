@@ -26,7 +26,7 @@ RESULTS_FILE = "results.json"
 EVALUATE = "evaluate"
 """Key of the file: the `dmt.evaluate` block that the stages were scored by."""
 HARDWARE = "hardware"
-"""Key of the file: what was trained on, {part: words}."""
+"""Key of the file: the hardware that the run was trained on, {part: description}."""
 HOOKS = "hooks"
 """Key of the file: the hooks that the run used."""
 SOURCES = "sources"
@@ -63,8 +63,8 @@ class Score:
 
         Raises:
             KeyError: an entry is missing.
-            TypeError: an entry is malformed, as with ValueError.
-            ValueError: an entry is malformed.
+            TypeError: an entry has the wrong type.
+            ValueError: an entry has the right type, but cannot be converted.
         """
         return cls(
             task=str(data["task"]),
@@ -198,12 +198,12 @@ class Results:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def with_stage(self, stage: StageResult) -> Results:
-        """Return these results with a stage: in place of the one of its name, or added last."""
+        """Return these results with a stage; it replaces the one of its name or is added last."""
         names = [earlier.name for earlier in self.stages]
         if stage.name not in names:
             return replace(self, stages=(*self.stages, stage))
-        at = names.index(stage.name)
-        return replace(self, stages=(*self.stages[:at], stage, *self.stages[at + 1 :]))
+        index = names.index(stage.name)
+        return replace(self, stages=(*self.stages[:index], stage, *self.stages[index + 1 :]))
 
     def with_baseline(
         self,
@@ -276,14 +276,13 @@ class Results:
             entry = {**_mapping(baseline, f"{where}: baseline"), "name": BASELINE}
             entry |= {"end_step": 0, "rows": {}}
             baseline = StageResult.from_json(entry, f"{where}: baseline")
+        stages = _read(where, lambda: list(data["stages"]))
+        places = [f"{where}: stages[{index}]" for index in range(len(stages))]
         return cls(
             plan_fingerprint=_read(where, lambda: str(data["plan_fingerprint"])),
             stages=tuple(
-                StageResult.from_json(_mapping(s, at), at)
-                for s, at in (
-                    (stage, f"{where}: stages[{i}]")
-                    for i, stage in enumerate(_read(where, lambda: list(data["stages"])))
-                )
+                StageResult.from_json(_mapping(stage, place), place)
+                for stage, place in zip(stages, places, strict=True)
             ),
             baseline=baseline,
             abilities=tuple(data.get("abilities") or ()),
@@ -296,7 +295,7 @@ class Results:
         )
 
     def save(self, path: str | Path) -> Path:
-        """Write the file whole or not at all; it is on the disk when this returns.
+        """Write the file completely or not at all; it is on the disk when this returns.
 
         Args:
             path: the file; its folder is created.
@@ -328,8 +327,8 @@ class Results:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
-            why = error.strerror or str(error)
-            raise DMTError(str(path), f"cannot be read ({why})", "run a training first") from error
+            problem = f"cannot be read ({error.strerror or error})"
+            raise DMTError(str(path), problem, "run a training first") from error
         except ValueError as error:
             raise DMTError(str(path), f"is not JSON ({error})", "give a results.json") from error
         return cls.from_json(data, str(path))
@@ -360,7 +359,7 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as strict JSON can hold it; NaN, as of a diverged loss, becomes null."""
+    """Return a value as strict JSON can represent it; NaN and infinity become null."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):

@@ -227,6 +227,7 @@ def _train_stage_2(
     Raises:
         SystemExit: the training failed; the code is its exit code.
     """
+    from axolotl_dmt.report.view import ReportView
     from axolotl_dmt.report.write import write_report
 
     trial_config = folder.config(trial)
@@ -243,7 +244,7 @@ def _train_stage_2(
         raise SystemExit(code)
     results = load_results(run_folder.output_dir).with_baseline(choice.stage_1.scores)
     results.save(run_folder.results)
-    write_report(results, run_folder.dmt)
+    write_report(ReportView.of(results), run_folder.dmt)
 
 
 _START = ("base_model", "lora_model_dir", "tokenizer_config", "dataset_prepared_path")

@@ -17,6 +17,7 @@ from axolotl_dmt.errors import one_clear_error
 from axolotl_dmt.evaluation.saved import score_saved_stage
 from axolotl_dmt.evaluation.scores import with_scores
 from axolotl_dmt.hooks.loading import load_hooks
+from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.report.write import write_report
 from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.results.results import EVALUATE, Results, StageResult
@@ -56,7 +57,7 @@ def merge_and_score(config_file: Path) -> None:
         extra=extra,
     )
     results.save(folder.results)
-    write_report(results, folder.dmt)
+    write_report(ReportView.of(results), folder.dmt)
 
 
 if __name__ == "__main__":

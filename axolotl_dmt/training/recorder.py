@@ -15,6 +15,7 @@ from axolotl_dmt.evaluation.scores import Evaluation, with_scores
 from axolotl_dmt.hooks.loading import display_name
 from axolotl_dmt.plan.inputs import Domain
 from axolotl_dmt.plan.training_plan import StagePlan, TrainingPlan
+from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.results.config_file import save_config, sources
 from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.results.results import (
@@ -79,11 +80,18 @@ class Recorder:
         self.timings: dict[str, float] = {}
         self.started = time.monotonic()
         self.reports: list[Path] = []
+        self._view: ReportView | None = None
 
     @property
     def path(self) -> Path:
         """The path of the results file."""
         return self.folder.results
+
+    def view(self) -> ReportView:
+        """Return the view of the results so far; it is computed once for each state of them."""
+        if self._view is None or self._view.results is not self.results:
+            self._view = ReportView.of(self.results)
+        return self._view
 
     def start(self, *, resumed: bool, wait: Callable[[], None]) -> None:
         """Continue the results of the run that is resumed, or set an earlier run aside.
@@ -184,7 +192,7 @@ class Recorder:
         if self.writes:
             from axolotl_dmt.report.write import write_report
 
-            self.reports = write_report(self.results, self.folder.dmt)
+            self.reports = write_report(self.view(), self.folder.dmt)
 
     def show(self) -> None:
         """Print the table of abilities by stage and the paths of the report's files."""
@@ -196,7 +204,7 @@ class Recorder:
 
         console = Console()
         console.print()
-        console.print(terminal_table(self.results))
+        console.print(terminal_table(self.view()))
         for path in self.reports:
             console.print(f"  {path}", style="dim", highlight=False)
 

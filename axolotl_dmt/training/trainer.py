@@ -101,7 +101,7 @@ class StageTrainerMixin:
         """Write the base class's model card and add a section on the stages and their scores."""
         super().create_model_card(*args, **kwargs)  # type: ignore[misc]
         if self.dmt_recorder is not None and self.is_world_process_zero():
-            update_card(Path(self.args.output_dir), self.dmt_recorder.results)
+            update_card(self.dmt_recorder.view(), Path(self.args.output_dir))
 
     def compute_loss(
         self: Any, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any

@@ -1,4 +1,4 @@
-"""`axolotl dmt filter` keeps the rows in which nothing is found, and refuses in one line."""
+"""`axolotl dmt filter` keeps the rows that do not match, and reports mistakes in one line."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         ("(?i)HELLO|def ", "messages", [1]),
     ],
 )
-def test_rows_in_which_it_is_found_are_left_out(
+def test_rows_that_match_are_dropped(
     source: Path, tmp_path: Path, drop: str, column: str | None, kept: list[int]
 ) -> None:
     target = tmp_path / "new" / "kept.jsonl"
@@ -60,9 +60,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         filter_rows(source, tmp_path / "out", drop="x", column=None)
 
 
-def test_a_file_that_is_there_is_written_over_only_where_that_is_said(
-    source: Path, tmp_path: Path
-) -> None:
+def test_an_existing_file_is_overwritten_only_with_the_option(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "kept.jsonl"
     target.write_text("mine")
     command = ["filter", str(source), str(target), "--drop", "def "]

@@ -66,7 +66,7 @@ def test_the_type_of_a_dataset_follows_its_columns() -> None:
     assert types[1:] == ["alpaca", "chat_template"]
 
 
-def test_what_no_option_says_is_asked() -> None:
+def test_questions_that_no_option_answers_are_asked() -> None:
     answers = "org/model\nmath.jsonl\nmath\ngeneral.jsonl\n\n\n80\n"
     done = init("sub/new.yaml", input=answers)
     assert done.exit_code == 0, done.output
@@ -74,7 +74,7 @@ def test_what_no_option_says_is_asked() -> None:
     assert [entry["domain"] for entry in written["datasets"]] == ["math", "general"]
 
 
-def test_where_nobody_answers_it_says_what_to_give() -> None:
+def test_without_answers_the_error_names_the_options() -> None:
     done = init(input="")
     assert done.exit_code == 2
     message = done.output.partition("axolotl-dmt: ")[2].strip()
@@ -98,7 +98,7 @@ def test_an_older_file_is_never_overwritten() -> None:
         (["--data", "math.jsonl"], "--data", "'math.jsonl'"),
     ],
 )
-def test_an_answer_that_cannot_hold_is_one_line(arguments: list[str], key: str, value: str) -> None:
+def test_an_invalid_answer_is_one_line(arguments: list[str], key: str, value: str) -> None:
     done = init("--base-model", "org/m", "--gpu-memory", "24", *arguments)
     assert done.exit_code == 2
     assert_mistake(done.output.strip(), f"axolotl-dmt: {key}", value)
@@ -115,7 +115,7 @@ def test_one_domain_alone_is_a_strategy_too() -> None:
     ("name", "size"),
     [("meta-llama/Llama-2-7b-hf", 7), ("Qwen/Qwen2.5-0.5B", 0.5), ("m-135M", 0.135), ("x", 7)],
 )
-def test_the_size_is_read_off_the_name(name: str, size: float) -> None:
+def test_the_size_is_read_from_the_name(name: str, size: float) -> None:
     assert billions(name) == size
 
 
@@ -130,7 +130,7 @@ def schema() -> dict[str, Any]:
     return json.loads(CliRunner().invoke(dmt, ["schema"]).output)
 
 
-def test_the_schema_is_one_and_accepts_every_template() -> None:
+def test_the_schema_is_valid_and_accepts_every_template() -> None:
     validator = jsonschema.validators.validator_for(schema())
     validator.check_schema(schema())
     for template in TEMPLATES:
@@ -148,6 +148,6 @@ def test_the_schema_is_one_and_accepts_every_template() -> None:
         {"strategy": "dmt", "dataset_domains": ["math"]},
     ],
 )
-def test_the_schema_points_at_what_a_check_would_refuse(block: dict[str, Any]) -> None:
+def test_the_schema_rejects_what_a_check_would_reject(block: dict[str, Any]) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"datasets": [], "dmt": block}, schema())

@@ -1,4 +1,4 @@
-"""The file of row losses says what it is of, and is refused beside anything else."""
+"""The file of row losses records its rows, and is rejected for other rows."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_what_is_saved_is_what_is_loaded(path: Path) -> None:
     loaded = RowLosses.load(path)
     assert loaded.model == "stages/01-a"
     for pool in DOMAINS:
-        found = loaded.of(pool.name, pool.rows, pool.name[0], path)
-        np.testing.assert_array_equal(found, LOSSES[pool.name])
+        losses = loaded.of(pool.name, pool.rows, pool.name[0], path)
+        np.testing.assert_array_equal(losses, LOSSES[pool.name])
     assert loaded.digest == RowLosses.load(path).digest
     assert [file.name for file in path.parent.iterdir()] == ["losses.parquet"]
 
@@ -116,7 +116,7 @@ def test_random_replay_looks_at_no_losses() -> None:
         ({}, "--model", "stage"),
     ],
 )
-def test_nothing_is_written_over_and_a_model_is_needed(
+def test_an_existing_file_and_a_missing_model_are_refused(
     arguments: dict[str, Any], key: str, value: str
 ) -> None:
     import yaml

@@ -26,13 +26,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize("layer", [0, 1])
 @pytest.mark.parametrize("token", ["mean", "last"])
 def test_states_are_those_of_each_row_alone(model: str, layer: int, token: str) -> None:
-    found = hidden_states(model, ROWS, layer=layer, token=token)
+    states = hidden_states(model, ROWS, layer=layer, token=token)
     alone = AutoModelForCausalLM.from_pretrained(model).eval()
-    assert found.shape == (len(ROWS), 16)
-    for row, state in zip(ROWS, found, strict=True):
+    assert states.shape == (len(ROWS), 16)
+    for row, state in zip(ROWS, states, strict=True):
         with torch.inference_mode():
-            own = alone(torch.tensor([row]), output_hidden_states=True).hidden_states[layer][0]
-        expected = own.mean(dim=0) if token == "mean" else own[-1]
+            expected_states = alone(torch.tensor([row]), output_hidden_states=True).hidden_states[
+                layer
+            ][0]
+        expected = expected_states.mean(dim=0) if token == "mean" else expected_states[-1]
         np.testing.assert_allclose(state, expected.numpy(), atol=1e-5)
 
 
@@ -95,7 +97,7 @@ def test_mistakes_are_refused_before_data_is_read(model: str, tmp_path: Path) ->
         picture(folder)
 
 
-def test_hooks_of_a_folder_are_not_run_unasked(model: str, tmp_path: Path) -> None:
+def test_hooks_named_in_a_folder_are_not_run(model: str, tmp_path: Path) -> None:
     config = f"base_model: {model}\ndmt: {{hooks: [somebodys.module]}}"
     folder = run_folder(tmp_path / "run", config, model)
     with expect_error("--config", "config.yaml", "hooks"):

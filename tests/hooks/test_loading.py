@@ -41,6 +41,7 @@ from axolotl_dmt.hooks.loading import (
 )
 from axolotl_dmt.hookspecs import StageContext
 from axolotl_dmt.plan.inputs import Domain
+from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.report.write import write_report
 from axolotl_dmt.results import Results, Score
 from axolotl_dmt.strategies import Setting
@@ -257,7 +258,7 @@ def test_a_report_shows_sections_as_text_that_cannot_harm(tmp_path: Path) -> Non
     """
     bad = "\n@hookimpl\ndef report_sections(results):\n    1 / 0\n"
     load_hooks([hooks_file(tmp_path, bad, "a.py"), hooks_file(tmp_path, code)])
-    write_report(RESULTS, tmp_path / "dmt")
+    write_report(ReportView.of(RESULTS), tmp_path / "dmt")
     html = (tmp_path / "dmt" / "report.html").read_text()
     assert "<h2>Mine &amp; yours</h2>" in html
     assert "<td><strong>1</strong></td>" in html

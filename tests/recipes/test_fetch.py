@@ -1,4 +1,4 @@
-"""A stranger's files are small and plainly named, wherever they come from, or they are refused."""
+"""Files by an unknown author are refused, from any source, unless they are small and plainly named."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.recipes import fetch as recipe_source
+from axolotl_dmt.recipes import fetch
 from axolotl_dmt.recipes.fetch import check_name, download, from_bytes, from_folder, load
 from axolotl_dmt.recipes.recipe import save_files
 from tests.mistakes import assert_mistake, expect_error
@@ -103,26 +103,26 @@ def test_links_and_devices_in_a_zip_are_refused(kind: int) -> None:
 
 
 def test_bombs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    big = b"0" * (recipe_source.LARGEST_FILE + 1)
+    big = b"0" * (fetch.LARGEST_FILE + 1)
     assert_zip_refused(packed(("a.json", big)), "'a.json'", "10 MiB")
-    part = b"0" * (recipe_source.LARGEST_FILE - 1)
+    part = b"0" * (fetch.LARGEST_FILE - 1)
     assert_zip_refused(packed(*((f"{i}.json", part) for i in range(3))), "20 MiB")
-    many = packed(*((f"{i}.json", b"") for i in range(recipe_source.MOST_FILES + 1)))
+    many = packed(*((f"{i}.json", b"") for i in range(fetch.MOST_FILES + 1)))
     assert_zip_refused(many, "200 files")
-    junk = packed(*((f"{i}.py", b"") for i in range(recipe_source.MOST_FILES + 1)))
+    junk = packed(*((f"{i}.py", b"") for i in range(fetch.MOST_FILES + 1)))
     assert_zip_refused(junk, "200 files")
-    monkeypatch.setattr(recipe_source, "LARGEST_DOWNLOAD", 10)
+    monkeypatch.setattr(fetch, "LARGEST_DOWNLOAD", 10)
     assert_zip_refused(packed(("a.json", b"x")), "MiB")
 
 
-def test_a_size_that_lies_is_not_believed() -> None:
-    data = bytearray(packed(("a.json", b"0" * (recipe_source.LARGEST_FILE + 10))))
+def test_a_wrong_declared_size_is_not_trusted() -> None:
+    data = bytearray(packed(("a.json", b"0" * (fetch.LARGEST_FILE + 10))))
     at = data.rindex(b"PK\x01\x02") + 24  # the uncompressed size in the central directory
     data[at : at + 4] = struct.pack("<I", 100)
     assert refusal(bytes(data))  # cut off, then its checksum is wrong
 
 
-def test_what_is_no_sound_zip_is_refused() -> None:
+def test_a_damaged_or_encrypted_zip_is_refused() -> None:
     good = packed(("dmt.yaml", YAML * 100))
     assert_zip_refused(b"PK\x03\x04" + b"junk" * 9, "zip file")
     assert_zip_refused(good[:-30], "zip file")
@@ -184,7 +184,7 @@ def test_a_folder_is_read_and_its_links_are_refused(tmp_path: Path) -> None:
     assert_mistake(refusal(folder), str(folder), "pipe.yaml")
 
 
-def test_what_is_not_there_says_what_can_be_named() -> None:
+def test_a_missing_source_is_named_with_the_valid_kinds() -> None:
     assert_mistake(refusal("no/such"), "SOURCE", "no/such", "a folder", "axolotl dmt recipe list")
 
 
@@ -198,7 +198,7 @@ def test_what_is_not_there_says_what_can_be_named() -> None:
         ("x.yml", b"a: [1", "line 1"),
     ],
 )
-def test_a_file_of_another_kind_is_told_what_it_is_not(
+def test_a_file_of_another_kind_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes, value: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -296,11 +296,11 @@ def test_endless_slow_and_missing_answers_end(site: str, monkeypatch: pytest.Mon
     assert_mistake(refusal(f"{site}/missing"), f"{site}/missing", "404")
     loop = functools.reduce(lambda at, _: f"{site}/to/{at}", range(9), f"{site}/a.yaml")
     assert "https" in refusal(loop)
-    monkeypatch.setattr(recipe_source, "DOWNLOAD_SECONDS", 0.2)
+    monkeypatch.setattr(fetch, "DOWNLOAD_SECONDS", 0.2)
     assert_mistake(refusal(f"{site}/slow"), f"{site}/slow", "0.2 s")
 
 
-def test_an_untrusted_certificate_and_a_dead_port_are_told_in_one_line(
+def test_an_untrusted_certificate_and_a_closed_port_are_reported_in_one_line(
     site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
@@ -315,5 +315,5 @@ def test_an_untrusted_certificate_and_a_dead_port_are_told_in_one_line(
 @pytest.mark.parametrize(
     "source", ["hf://", "hf://one", "hf://a/b/c", "hf://a/../b", "hf://a/b@x y"]
 )
-def test_a_name_that_is_none_on_the_hub_is_refused(source: str) -> None:
+def test_an_invalid_repository_name_is_refused(source: str) -> None:
     assert_mistake(refusal(source), "SOURCE", source)

@@ -19,7 +19,7 @@ from axolotl_dmt.recipes.recipe import gallery, headline, read_recipe, templates
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(gallery())
 ON_A_CPU = ("quickstart", "real_small")
-"""They need `python -m axolotl_dmt.toy`, which makes their files, and run code of tiny models."""
+"""Templates that need the files of `python -m axolotl_dmt.toy`, and run code of tiny models."""
 ROWS = {"math": 747, "code": 2002, "general": 5176, "law": 500}
 PAPER = {"math": 110_142, "code": 20_022, "general": 86_060}
 LONGEST = {"math": 400, "code": 300, "general": 900, "law": 500}
@@ -44,9 +44,9 @@ def test_a_template_says_what_it_is_for_in_a_line_or_two(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_template_is_a_recipe_that_needs_no_trust(name: str) -> None:
-    found = read_recipe(load(str(gallery()[name])))
+    recipe = read_recipe(load(str(gallery()[name])))
     allowed = ["dmt.evaluate.allow_unsafe_code"] if name in ON_A_CPU else []
-    assert [finding.key for finding in found.findings] == allowed
+    assert [finding.key for finding in recipe.findings] == allowed
 
 
 @pytest.mark.parametrize("size", ["7b", "13b", "33b"])
@@ -87,7 +87,7 @@ def paper_text() -> str:
 
 
 def fetched(path: Path) -> None:
-    """A file as `axolotl fetch deepspeed_configs` brings it."""
+    """Write a file as `axolotl fetch deepspeed_configs` does."""
     stage = int(re.findall(r"zero(\d)", path.name)[0])
     settings = {"zero_optimization": {"stage": stage}, "bf16": {"enabled": True}}
     if stage == 3:
@@ -97,7 +97,7 @@ def fetched(path: Path) -> None:
 
 
 def with_data_files(cfg: Any) -> None:
-    """Files in place of those that a template's user brings; empty ones have no wrong columns."""
+    """Create the files that a template's user provides; empty ones have no wrong columns."""
     for entry in cfg.datasets:
         if Path(entry.path).suffix.startswith(".json"):
             Path(entry.path).parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ def with_data_files(cfg: Any) -> None:
 
 
 def compiled(path: Path, rows: dict[str, int], *, gpus: int) -> TrainingPlan:
-    """The plan of a YAML as Axolotl validates it on a machine with GPUs, over rows of chance."""
+    """Return the plan of a YAML, validated as on a machine with GPUs, for rows of random lengths."""
     from axolotl.integrations.base import PluginManager
     from axolotl.utils.config import prepare_plugins, validate_config
     from axolotl.utils.dict import DictDefault

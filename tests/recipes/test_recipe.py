@@ -1,4 +1,4 @@
-"""A run becomes a recipe for strangers, and a stranger's recipe is read without trust."""
+"""Exporting a run as a recipe, and reading recipes by unknown authors."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def command(*arguments: str) -> Result:
     return CliRunner().invoke(dmt, ["recipe", *arguments])
 
 
-def test_an_exported_recipe_is_sound_and_tells_nothing_of_the_machine(run: Path) -> None:
+def test_an_exported_recipe_is_valid_and_reveals_nothing_of_the_machine(run: Path) -> None:
     done = command("export", "run-7", "--to", "shared", "--author", "Ada: 'L'", "--licence", "mit")
     assert done.exit_code == 0, done.output
     assert {path.name for path in Path("shared").iterdir()} == {
@@ -172,7 +172,7 @@ def test_a_hub_model_keeps_its_name_and_gets_the_commit_that_was_read() -> None:
     assert (config["base_model"], config["revision_of_model"]) == ("org/base", "b" * 40)
 
 
-def test_nothing_is_written_over(run: Path) -> None:
+def test_no_file_is_overwritten(run: Path) -> None:
     Path("shared").mkdir()
     Path("shared/mine.txt").write_text("mine")
     done = command("export", "run-7", "--to", "shared")
@@ -183,16 +183,16 @@ def test_nothing_is_written_over(run: Path) -> None:
 
 def test_a_folder_without_a_run_and_an_odd_name_are_refused_in_one_line(run: Path) -> None:
     Path("empty").mkdir()
-    said = command("export", "empty").output.strip()
-    assert_mistake(said, "axolotl-dmt: OUTPUT_DIR", "empty")
-    said = command("export", "run-7", "--author", "a\nlicense: x").output.strip()
-    assert_mistake(said, "axolotl-dmt: --author", repr("a\nlicense: x"))
+    output = command("export", "empty").output.strip()
+    assert_mistake(output, "axolotl-dmt: OUTPUT_DIR", "empty")
+    output = command("export", "run-7", "--author", "a\nlicense: x").output.strip()
+    assert_mistake(output, "axolotl-dmt: --author", repr("a\nlicense: x"))
     (run / "dmt/config.yaml").unlink()
-    said = command("export", "run-7").output.strip()
-    assert_mistake(said, "axolotl-dmt: OUTPUT_DIR", "config.yaml")
+    output = command("export", "run-7").output.strip()
+    assert_mistake(output, "axolotl-dmt: OUTPUT_DIR", "config.yaml")
 
 
-def sound(**changes: Any) -> dict[str, bytes]:
+def valid(**changes: Any) -> dict[str, bytes]:
     config = {
         "base_model": "org/base",
         "plugins": ["axolotl_dmt.DMTPlugin"],
@@ -205,15 +205,15 @@ def sound(**changes: Any) -> dict[str, bytes]:
 
 
 def test_use_takes_over_a_harmless_recipe_and_refuses_another_without_trust(tmp_path: Path) -> None:
-    save_files(sound(), tmp_path / "good")
-    save_files(sound(trust_remote_code=True, wandb_project="x"), tmp_path / "bad")
+    save_files(valid(), tmp_path / "good")
+    save_files(valid(trust_remote_code=True, wandb_project="x"), tmp_path / "bad")
     new = tmp_path / "new"
     assert command("use", str(tmp_path / "good"), "--to", str(new)).exit_code == 0
-    assert (new / "dmt.yaml").read_bytes() == sound()["dmt.yaml"]
+    assert (new / "dmt.yaml").read_bytes() == valid()["dmt.yaml"]
     other = tmp_path / "more"
-    said = command("use", str(tmp_path / "good"), "--to", str(other)).output.splitlines()
-    assert said[-1].startswith(f"wrote {other}")
-    assert said[-1].endswith(f"cd {other} && axolotl dmt check dmt.yaml")
+    output = command("use", str(tmp_path / "good"), "--to", str(other)).output.splitlines()
+    assert output[-1].startswith(f"wrote {other}")
+    assert output[-1].endswith(f"cd {other} && axolotl dmt check dmt.yaml")
     refused = command("use", str(tmp_path / "bad"), "--to", str(tmp_path / "other"))
     assert refused.exit_code == 2
     assert [line.split(":")[1] for line in refused.output.splitlines()] == [
@@ -226,7 +226,7 @@ def test_use_takes_over_a_harmless_recipe_and_refuses_another_without_trust(tmp_
     assert "trusted: trust_remote_code: True" in trusted.output
 
 
-def test_trust_opens_no_door_for_broken_files(tmp_path: Path) -> None:
+def test_trust_does_not_extend_to_invalid_files(tmp_path: Path) -> None:
     save_files({"dmt.yaml": b"a: &a [*a]"}, tmp_path / "bomb")
     done = command("use", str(tmp_path / "bomb"), "--to", str(tmp_path / "new"), "--trust")
     assert (done.exit_code, (tmp_path / "new").exists()) == (2, False)
@@ -236,7 +236,7 @@ def test_a_local_folder_named_like_a_built_in_recipe_is_not_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    save_files(sound(trust_remote_code=True), tmp_path / "quickstart")
+    save_files(valid(trust_remote_code=True), tmp_path / "quickstart")
     done = command("use", "quickstart", "--to", "new")
     assert (done.exit_code, Path("new").exists()) == (2, False)
 
@@ -255,10 +255,10 @@ def test_a_name_of_the_gallery_is_taken_by_every_command_and_a_misspelt_one_is_f
     for arguments in (("show",), ("check",), ("use",), ("push", "me/mine")):
         done = command(arguments[0], "lora/8b-24gb", *arguments[1:])
         assert done.exit_code == 2
-        said = done.output.strip()
-        assert_mistake(said, "axolotl-dmt: SOURCE", "lora/8b-24gb", "lora/8b_24gb?")
-    said = command("check", "nothing like it").output.strip()
-    assert_mistake(said, "axolotl-dmt: SOURCE", "nothing like it")
+        output = done.output.strip()
+        assert_mistake(output, "axolotl-dmt: SOURCE", "lora/8b-24gb", "lora/8b_24gb?")
+    output = command("check", "nothing like it").output.strip()
+    assert_mistake(output, "axolotl-dmt: SOURCE", "nothing like it")
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_a_yaml_of_another_shape_ends_in_no_traceback(
     tmp_path: Path, name: str, changes: dict[Any, Any]
 ) -> None:
     path = tmp_path / "odd.yaml"
-    path.write_text(yaml.safe_dump({**yaml.safe_load(sound()["dmt.yaml"]), **changes}))
+    path.write_text(yaml.safe_dump({**yaml.safe_load(valid()["dmt.yaml"]), **changes}))
     to = ("--to", str(tmp_path / "new")) if name == "use" else ()
     done = command(name, str(path), *to)
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
@@ -280,18 +280,18 @@ def test_a_yaml_of_another_shape_ends_in_no_traceback(
     [
         ({}, "SOURCE", "no YAML"),
         ({"a.yaml": b"x: 1", "b.yaml": b"x: 1"}, "SOURCE", "2 YAML"),
-        (sound(plugins=[]), "plugins", "axolotl_dmt.DMTPlugin"),
-        (sound(plugins=None), "plugins", "axolotl_dmt.DMTPlugin"),
-        (sound(dmt=None), "dmt", "None"),
-        (sound(dmt={"strategy": "dmt", "k": 9}), "dmt.k", "9"),
-        ({**sound(), "recipe.json": b"{"}, "recipe.json", "JSON"),
-        ({**sound(), "recipe.json": b"[" * 100_000}, "recipe.json", "JSON"),
-        ({**sound(), "recipe.json": b"[]"}, "recipe.json", "JSON"),
-        ({**sound(), "recipe.json": b'{"schema": 2}'}, "recipe.json", "2"),
-        ({**sound(), "recipe.json": b'{"schema": 1, "name": 3}'}, "recipe.json", "'name'"),
+        (valid(plugins=[]), "plugins", "axolotl_dmt.DMTPlugin"),
+        (valid(plugins=None), "plugins", "axolotl_dmt.DMTPlugin"),
+        (valid(dmt=None), "dmt", "None"),
+        (valid(dmt={"strategy": "dmt", "k": 9}), "dmt.k", "9"),
+        ({**valid(), "recipe.json": b"{"}, "recipe.json", "JSON"),
+        ({**valid(), "recipe.json": b"[" * 100_000}, "recipe.json", "JSON"),
+        ({**valid(), "recipe.json": b"[]"}, "recipe.json", "JSON"),
+        ({**valid(), "recipe.json": b'{"schema": 2}'}, "recipe.json", "2"),
+        ({**valid(), "recipe.json": b'{"schema": 1, "name": 3}'}, "recipe.json", "'name'"),
     ],
 )
-def test_what_is_no_recipe_is_refused_in_one_line(
+def test_an_invalid_recipe_is_refused_in_one_line(
     files: dict[str, bytes], key: str, value: str
 ) -> None:
     with expect_error(key, value):
@@ -300,12 +300,12 @@ def test_what_is_no_recipe_is_refused_in_one_line(
 
 @pytest.mark.parametrize("spelled", ["ds.json", "./ds.json", "DS.json", ".//ds.json"])
 def test_a_deepspeed_file_of_the_recipe_is_looked_into(spelled: str) -> None:
-    files = {**sound(deepspeed=spelled), "ds.json": b'{"wandb": {"enabled": true}}'}
+    files = {**valid(deepspeed=spelled), "ds.json": b'{"wandb": {"enabled": true}}'}
     (finding,) = read_recipe(RecipeFiles(name="x", files=files)).findings
     assert finding.key == "ds.json.wandb"
 
 
-def test_show_prints_a_strangers_words_as_text(run: Path, tmp_path: Path) -> None:
+def test_show_does_not_interpret_the_text_of_a_recipe(run: Path, tmp_path: Path) -> None:
     files, _ = export(run, author="[bold]x[/bold]")
     card = json.loads(files["recipe.json"])
     card["author"], card["name"] = "[bold]x[/bold]", "\x1b]0;owned\x07\x1b[31mred"
@@ -323,11 +323,11 @@ def test_show_prints_a_strangers_words_as_text(run: Path, tmp_path: Path) -> Non
 
 def test_a_yaml_alone_is_shown_and_checked(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_bytes(sound()["dmt.yaml"])
+    path.write_bytes(valid()["dmt.yaml"])
     shown = command("show", str(path))
     assert (shown.exit_code, "org/base" in shown.output) == (0, True)
     assert command("check", str(path)).exit_code == 0
-    path.write_bytes(sound(trust_remote_code=True)["dmt.yaml"])
+    path.write_bytes(valid(trust_remote_code=True)["dmt.yaml"])
     refused = command("check", str(path))
     assert refused.exit_code == 2
     assert_mistake(refused.output.strip(), "axolotl-dmt: trust_remote_code", True)

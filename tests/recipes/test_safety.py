@@ -1,4 +1,4 @@
-"""What in a stranger's YAML needs the user's word."""
+"""The settings in a YAML by an unknown author that need the user's consent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from axolotl_dmt.config.args import DMTConfig, EvaluateConfig
-from axolotl_dmt.recipes import safety as recipe_safety
+from axolotl_dmt.recipes import safety
 from axolotl_dmt.recipes.safety import deepspeed_findings, findings, outside
 
 GOOD: dict[str, Any] = {
@@ -62,7 +62,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return config
 
 
-def test_a_yaml_that_only_trains_needs_no_word() -> None:
+def test_a_yaml_that_only_trains_needs_no_consent() -> None:
     assert findings(GOOD) == []
 
 
@@ -146,7 +146,7 @@ def test_a_yaml_that_only_trains_needs_no_word() -> None:
         ("datasets", ["x"]),
     ],
 )
-def test_what_may_do_more_is_found_and_named(path: str, value: Any) -> None:
+def test_settings_that_can_do_harm_are_found_and_named(path: str, value: Any) -> None:
     (finding,) = findings(changed(path, value))
     key = finding.key.replace("[", ".").replace("]", "")
     assert key == path or key.startswith(f"{path}.") or path.startswith(key)
@@ -197,10 +197,10 @@ def test_plain_relative_paths_are_accepted(parts: list[str]) -> None:
 
 
 def test_every_key_of_the_dmt_block_is_either_harmless_or_has_a_reason() -> None:
-    known = {*recipe_safety.DMT, "evaluate", "dataset_domains", "hooks"}
+    known = {*safety.DMT, "evaluate", "dataset_domains", "hooks"}
     assert set(DMTConfig.model_fields) <= known
-    reasons = {key.rsplit(".", 1)[1] for key in recipe_safety.REASONS if ".evaluate." in key}
-    assert set(EvaluateConfig.model_fields) <= {*recipe_safety.EVALUATE, *reasons}
+    reasons = {key.rsplit(".", 1)[1] for key in safety.REASONS if ".evaluate." in key}
+    assert set(EvaluateConfig.model_fields) <= {*safety.EVALUATE, *reasons}
 
 
 def test_every_harmless_key_is_one_of_axolotl() -> None:
@@ -221,12 +221,12 @@ def test_every_harmless_key_is_one_of_axolotl() -> None:
         DenseMixerArgs,
     )
     known = {name for model in models for name in model.model_fields}
-    assert set(recipe_safety.TOP) - known == set()
-    assert set(recipe_safety.DATASET) - set(SFTDataset.model_fields) == {"domain"}
-    assert set(recipe_safety.PROMPT_TYPE) == set(UserDefinedPrompterType.model_fields)
+    assert set(safety.TOP) - known == set()
+    assert set(safety.DATASET) - set(SFTDataset.model_fields) == {"domain"}
+    assert set(safety.PROMPT_TYPE) == set(UserDefinedPrompterType.model_fields)
 
 
 def test_keys_with_a_reason_are_on_no_list_of_harmless_ones() -> None:
-    names = {key.rsplit(".", 1)[-1] for key in recipe_safety.REASONS}
-    harmless = (*recipe_safety.TOP, *recipe_safety.DATASET, *recipe_safety.DMT)
-    assert names.isdisjoint({*harmless, *recipe_safety.EVALUATE})
+    names = {key.rsplit(".", 1)[-1] for key in safety.REASONS}
+    harmless = (*safety.TOP, *safety.DATASET, *safety.DMT)
+    assert names.isdisjoint({*harmless, *safety.EVALUATE})

@@ -1,4 +1,4 @@
-"""A stranger's YAML is plain data of a bounded size, or it is refused."""
+"""A YAML by an unknown author is refused unless it is plain data of bounded size."""
 
 from __future__ import annotations
 

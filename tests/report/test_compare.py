@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from axolotl_dmt.cli.main import dmt
 from axolotl_dmt.report.compare import differences, load_runs, tables
 from axolotl_dmt.report.model_card import END, START, update_card, with_section
+from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.results import HARDWARE, Results, Sample, Score, StageResult
 from axolotl_dmt.results.costs import stage_costs, total_costs
 from tests.mistakes import assert_mistake
@@ -68,11 +69,11 @@ def runs(tmp_path: Path) -> list[Path]:
 
 
 def test_runs_stand_side_by_side_against_the_first(runs: list[Path]) -> None:
-    scores, kept, cost, _ = tables(load_runs(runs))
+    scores, retention, cost, _ = tables(load_runs(runs))
     assert scores.header == ("run", "math", "chat")
     assert scores.rows[0] == ("none", "0.750 ± 0.020", "0.500 ± 0.020")
     assert scores.rows[1] == ("some<b>", "0.850 ± 0.020 (+0.100)", "0.500 ± 0.020 (+0.000)")
-    assert kept.rows == (("none", "83.3%", "–"), ("some<b>", "94.4%", "–"))
+    assert retention.rows == (("none", "83.3%", "–"), ("some<b>", "94.4%", "–"))
     assert cost.rows[0] == ("none", "2", "25", "2,600", "1,300", "2 min 30 s", "7.0 s")
 
 
@@ -132,13 +133,13 @@ def test_the_report_shows_hardware_tokens_and_answers_side_by_side(tmp_path: Pat
     assert answers[0] < answers[1]
 
 
-def test_the_model_card_gets_one_section_that_later_reports_renew(tmp_path: Path) -> None:
+def test_the_model_card_has_one_section_that_later_reports_replace(tmp_path: Path) -> None:
     card = tmp_path / "README.md"
     card.write_text("---\ntags: []\n---\n\nWritten by the trainer.\n")
-    update_card(tmp_path, results())
+    update_card(ReportView.of(results()), tmp_path)
     first = card.read_text()
     card.write_text(first + "\nMy own words.\n")
-    update_card(tmp_path, results(0.9))
+    update_card(ReportView.of(results(0.9)), tmp_path)
     text = card.read_text()
     assert text.startswith("---\ntags: []\n---\n\nWritten by the trainer.\n\n" + START)
     assert text.count(START) == text.count(END) == 1
@@ -147,7 +148,7 @@ def test_the_model_card_gets_one_section_that_later_reports_renew(tmp_path: Path
 
 
 def test_a_folder_without_a_card_gets_none(tmp_path: Path) -> None:
-    update_card(tmp_path, results())
+    update_card(ReportView.of(results()), tmp_path)
     assert not (tmp_path / "README.md").exists()
 
 

@@ -1,4 +1,4 @@
-"""Reports: right numbers for any shape of run, and nothing a model wrote taken as markup."""
+"""Reports show the right numbers for any shape of run, and escape what a model wrote."""
 
 from __future__ import annotations
 
@@ -91,12 +91,16 @@ SHAPES = {
 
 def shown(results: Results, width: int = 100) -> str:
     file = io.StringIO()
-    Console(file=file, width=width).print(terminal_table(results))
+    Console(file=file, width=width).print(terminal_table(ReportView.of(results)))
     return file.getvalue()
 
 
+def write(results: Results, folder: Path) -> list[Path]:
+    return write_report(ReportView.of(results), folder)
+
+
 class Tags(HTMLParser):
-    """Counts what is open and keeps what a browser would load or run."""
+    """Records open tags, and the addresses that a browser would load."""
 
     VOID = ("meta", "link", "br", "img", "source")
 
@@ -156,7 +160,7 @@ def test_every_shape_of_run_gives_a_table_and_a_whole_report(
     results: Results, tmp_path: Path
 ) -> None:
     assert shown(results)
-    files = {path.name: path for path in write_report(results, tmp_path / "dmt")}
+    files = {path.name: path for path in write(results, tmp_path / "dmt")}
     assert ("abilities.png" in files) == ReportView.of(results).was_scored
     assert all(path.is_file() for path in files.values())
     text = files["report.html"].read_text(encoding="utf-8")
@@ -171,14 +175,14 @@ def test_every_shape_of_run_gives_a_table_and_a_whole_report(
 
 
 def test_the_picture_is_a_png_wide_enough_to_read(tmp_path: Path) -> None:
-    data = next(p for p in write_report(TWO, tmp_path) if p.suffix == ".png").read_bytes()
+    data = next(p for p in write(TWO, tmp_path) if p.suffix == ".png").read_bytes()
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
     assert int.from_bytes(data[16:20], "big") >= 900
 
 
 def test_an_earlier_picture_goes_when_nothing_was_scored(tmp_path: Path) -> None:
-    write_report(TWO, tmp_path)
-    names = [path.name for path in write_report(SHAPES["no evaluation"], tmp_path)]
+    write(TWO, tmp_path)
+    names = [path.name for path in write(SHAPES["no evaluation"], tmp_path)]
     assert names == ["report.md", "report.html"]
     assert not (tmp_path / "abilities.png").exists()
 
@@ -193,31 +197,31 @@ def test_markdown_gives_score_error_n_retention_and_forgetting_by_ability() -> N
 
 
 def test_markdown_holds_the_plan_and_its_fingerprint(tmp_path: Path) -> None:
-    write_report(TWO, tmp_path)
+    write(TWO, tmp_path)
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "| specialise | 10 | 3 | 2e-05 | math 15 |" in text
     assert "Plan fingerprint: `feed`" in text
     assert "![Ability by stage](abilities.png)" in text
 
 
-def test_what_was_never_there_is_not_said_to_be_kept(tmp_path: Path) -> None:
+def test_an_ability_without_retention_is_not_called_retained(tmp_path: Path) -> None:
     def scored(name: str, math: float, general: float) -> StageResult:
         values = {"math": math, "general": general}
         scores = {ability: score(value) for ability, value in values.items()}
         return StageResult(name=name, end_step=1, scores=scores)
 
-    write_report(run(scored("a", 1.0, 0.0), scored("b", 0.5, 1.0)), tmp_path)
+    write(run(scored("a", 1.0, 0.0), scored("b", 0.5, 1.0)), tmp_path)
     text = "".join(Tags((tmp_path / "report.html").read_text(encoding="utf-8")).text)
-    assert "50.0% kept" in text
-    assert "– kept" not in text
+    assert "50.0% retained" in text
+    assert "– retained" not in text
 
 
-def test_what_a_model_wrote_is_shown_not_run(tmp_path: Path) -> None:
+def test_text_that_a_model_wrote_is_escaped(tmp_path: Path) -> None:
     sample = Sample(ability=NASTY, prompt=NASTY, answer=NASTY + "\ud800", passed=False)
     first = StageResult(name="a", end_step=1, rows={NASTY: 1}, samples=(sample,), error=NASTY)
     results = run(first, settings={NASTY: NASTY}, versions={NASTY: NASTY})
     results.save(tmp_path / "results.json")
-    write_report(Results.load(tmp_path), tmp_path)
+    write(Results.load(tmp_path), tmp_path)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script" not in text
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in text
@@ -230,14 +234,14 @@ def test_samples_of_one_prompt_stand_side_by_side_by_stage(tmp_path: Path) -> No
         sample = Sample(ability="math", prompt="1+1=", answer=answer, passed=passed)
         return StageResult(name=name, end_step=1, samples=(sample,))
 
-    write_report(run(answered("a", "three", False), answered("b", "two", True)), tmp_path)
+    write(run(answered("a", "three", False), answered("b", "two", True)), tmp_path)
     text = "".join(Tags((tmp_path / "report.html").read_text(encoding="utf-8")).text)
     assert text.count("1+1=") == 1
     assert re.search(r"1\+1=\s*a\s*✗ failed\s*three\s*b\s*✓ passed\s*two", text)
 
 
 def test_the_html_shows_settings_timings_versions_and_the_loss_by_stage(tmp_path: Path) -> None:
-    write_report(TWO, tmp_path)
+    write(TWO, tmp_path)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     words = " ".join(" ".join(Tags(text).text).split())
     for part in ("dmt.k 1/256", "stage specialise 1 h 02 min", "axolotl 0.19.0", "Training loss"):
@@ -264,7 +268,7 @@ def test_the_paper_is_quoted_only_beside_the_models_it_used(
     name: str, size: str | None, tmp_path: Path
 ) -> None:
     assert paper.comparable_size(name) == size
-    files = write_report(run(stage("a", 1, math=0.5), settings={"base_model": name}), tmp_path)
+    files = write(run(stage("a", 1, math=0.5), settings={"base_model": name}), tmp_path)
     for text in (path.read_text(encoding="utf-8") for path in files if path.suffix != ".png"):
         assert ("quoted from the paper" in text) == (size is not None)
         assert ("Dong et al." in text) == (size is not None)
@@ -275,8 +279,8 @@ def test_importing_the_report_loads_no_heavy_package() -> None:
         "import sys, axolotl_dmt.report.write as r; "
         "print({'torch', 'axolotl', 'transformers', 'matplotlib', 'jinja2'} & set(sys.modules))"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "set()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 @given(st.lists(st.floats(-10, 10), max_size=12), st.floats(0.01, 2))
@@ -303,8 +307,8 @@ def test_a_thinned_curve_is_short_and_stays_within_the_values_of_each_stage(
         assert thinned == [(i, value) for i, _, value in line]
     first = [value for _, name, value in line if name == "a"]
     for x, y in thinned:
-        own = first if x < len(first) else [value for _, name, value in line if name == "b"]
-        assert min(own) - 1e-9 <= y <= max(own) + 1e-9
+        values = first if x < len(first) else [value for _, name, value in line if name == "b"]
+        assert min(values) - 1e-9 <= y <= max(values) + 1e-9
 
 
 def test_a_missing_score_breaks_the_line() -> None:
@@ -319,11 +323,11 @@ def test_a_missing_score_breaks_the_line() -> None:
 def test_the_drawings_of_a_page_share_no_id_and_follow_the_colours_of_the_page(
     tmp_path: Path,
 ) -> None:
-    write_report(SHAPES["ten stages"], tmp_path)
-    write_report(TWO, tmp_path / "two")
+    write(SHAPES["ten stages"], tmp_path)
+    write(TWO, tmp_path / "two")
     for text in (path.read_text("utf-8") for path in tmp_path.glob("**/report.html")):
         drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
-        ids = [found for drawing in drawings for found in set(re.findall(r' id="(\w+)"', drawing))]
+        ids = [name for drawing in drawings for name in set(re.findall(r' id="(\w+)"', drawing))]
         assert ids and len(ids) == len(set(ids))
         assert "var(--c1)" in text and not re.search("#[0-9a-f]{6}", "".join(drawings))
         assert all(
@@ -333,7 +337,7 @@ def test_the_drawings_of_a_page_share_no_id_and_follow_the_colours_of_the_page(
 
 
 def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:
-    pages = [write_report(TWO, tmp_path / name)[-1].read_bytes() for name in "ab"]
+    pages = [write(TWO, tmp_path / name)[-1].read_bytes() for name in "ab"]
     assert pages[0] == pages[1]
 
 
@@ -359,5 +363,5 @@ def test_a_diverged_loss_is_left_out_of_the_curve() -> None:
         (7620, "2 h 07 min"),
     ],
 )
-def test_durations_read_as_people_say_them(seconds: float, text: str) -> None:
+def test_durations_are_given_in_suitable_units(seconds: float, text: str) -> None:
     assert report_format.duration(seconds) == text

@@ -1,4 +1,4 @@
-"""The YAML that a run was started with is kept, without what must not be shared."""
+"""A run's YAML is saved without secrets, together with the sources of its data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(tmp_path)
 
 
-def test_the_run_keeps_its_yaml_with_the_domains(tmp_path: Path) -> None:
+def test_a_run_saves_its_yaml_with_the_domains(tmp_path: Path) -> None:
     run = Run.from_raw(raw(axolotl_config_path="/home/me/dmt.yaml"))
     assert run.raw == GOOD
     save_config(run.raw, tmp_path)
@@ -53,12 +53,12 @@ def test_a_configuration_that_was_checked_before_keeps_its_domains() -> None:
         {"anything": "ghp_" + "a" * 36},
     ],
 )
-def test_what_looks_like_a_secret_is_not_kept(secret: dict[str, Any]) -> None:
-    kept = yaml.safe_dump(raw_config({**GOOD, **secret}))
-    assert "abc" not in kept and "aaa" not in kept
+def test_what_looks_like_a_secret_is_not_saved(secret: dict[str, Any]) -> None:
+    saved = yaml.safe_dump(raw_config({**GOOD, **secret}))
+    assert "abc" not in saved and "aaa" not in saved
 
 
-def test_names_of_tokens_and_flags_are_no_secrets() -> None:
+def test_names_of_tokens_and_flags_are_not_secrets() -> None:
     harmless = {
         "special_tokens": {"eos_token": "</s>", "pad_token": "<pad>"},
         "hf_use_auth_token": True,
@@ -75,7 +75,7 @@ def test_sources_say_what_was_local_and_which_commit_was_read(
     refs.mkdir(parents=True)
     (refs / "main").write_text("c" * 40)
     (tmp_path / "math.jsonl").write_text("{}\n")
-    given = {
+    config = {
         "base_model": "org/base",
         "revision_of_model": "v1",
         "datasets": [
@@ -88,7 +88,7 @@ def test_sources_say_what_was_local_and_which_commit_was_read(
         domain("math", 7, datasets=(("math.jsonl", 5), ("org/more", 2))),
         domain("general", 3),
     )
-    assert sources(given, pools) == {
+    assert sources(config, pools) == {
         "base_model": {"path": "org/base", "local": False, "revision": "v1"},
         "datasets": [
             {"domain": "math", "path": "math.jsonl", "local": True, "revision": None, "rows": 5},
@@ -118,7 +118,7 @@ def test_a_revision_that_is_a_path_reads_nothing(
     assert hub_commit("org/chat", "../\0", "datasets") is None
 
 
-def test_a_folder_without_a_kept_yaml_is_named(tmp_path: Path) -> None:
+def test_the_error_names_the_folder_without_a_saved_yaml(tmp_path: Path) -> None:
     config = RunFolder(tmp_path).config
     with expect_error("OUTPUT_DIR", config):
         load_config(tmp_path)

@@ -1,4 +1,4 @@
-"""The places of a run's files are part of its format: other versions and scripts read them."""
+"""The layout of a run's folder is a file format: other versions and scripts depend on it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_checkpoints_are_ordered_by_step(tmp_path: Path) -> None:
     assert [path.name for path in run.checkpoints()] == ["checkpoint-10"]
 
 
-def test_each_earlier_run_gets_a_name_of_its_own(tmp_path: Path) -> None:
+def test_each_earlier_run_gets_a_unique_name(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     made = []
     for ended in (0, 0, 86400):

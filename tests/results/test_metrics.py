@@ -1,4 +1,4 @@
-"""Retention, forgetting and their kin over any matrix, with holes, zeros and no stages at all."""
+"""Retention, forgetting and transfer of any matrix: with missing scores, zeros or no stages."""
 
 from __future__ import annotations
 
@@ -118,9 +118,11 @@ def test_conflict_is_mixed_minus_single_for_abilities_in_both() -> None:
     mixed = {"math": 0.4753, "code": None, "general": 5.76, "law": 0.1}
     single = {"math": 0.4910, "code": 0.184, "general": 5.88}
     expected = {"math": -0.0157, "code": None, "general": -0.12}
-    found = metrics.conflict(mixed, single)
-    assert found.keys() == expected.keys() and found["code"] is None
-    assert found["math"] == pytest.approx(-0.0157) and found["general"] == pytest.approx(-0.12)
+    conflict = metrics.conflict(mixed, single)
+    assert conflict.keys() == expected.keys() and conflict["code"] is None
+    assert conflict["math"] == pytest.approx(-0.0157) and conflict["general"] == pytest.approx(
+        -0.12
+    )
 
 
 @given(rows, rows)

@@ -1,4 +1,4 @@
-"""results.json: the contract, what survives a round trip, and what is refused."""
+"""`results.json`: its documented contents, the round trip, and malformed files."""
 
 from __future__ import annotations
 
@@ -105,11 +105,11 @@ stages = st.builds(
 @given(st.lists(stages, max_size=3).map(tuple), st.none() | stages, st.lists(texts).map(tuple))
 def test_saving_and_loading_is_the_identity(
     tmp_path_factory: pytest.TempPathFactory,
-    found: tuple[StageResult, ...],
+    saved: tuple[StageResult, ...],
     baseline: StageResult | None,
     abilities: tuple[str, ...],
 ) -> None:
-    results = Results(plan_fingerprint="f", stages=found, abilities=abilities)
+    results = Results(plan_fingerprint="f", stages=saved, abilities=abilities)
     if baseline is not None:
         results = results.with_baseline(
             baseline.scores, samples=baseline.samples, error=baseline.error
@@ -128,7 +128,7 @@ def test_unknown_keys_are_kept_everywhere(tmp_path: Path) -> None:
     assert Results.load(tmp_path).to_json() == data
 
 
-def test_retention_and_forgetting_are_recomputed_not_believed(tmp_path: Path) -> None:
+def test_retention_and_forgetting_are_computed_again_on_loading(tmp_path: Path) -> None:
     data = RUN.to_json() | {"retention": {"math": 99}, "forgetting": {}}
     assert Results.from_json(data).to_json()["retention"] == {
         "math": pytest.approx(0.75),
@@ -180,7 +180,7 @@ def test_nan_numpy_scalars_and_paths_become_strict_json(tmp_path: Path) -> None:
     assert math.isnan(Results.load(path).stages[0].scores["math"].value)
 
 
-def test_a_save_that_fails_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
+def test_a_save_that_fails_leaves_the_old_file_and_no_temporary_one(tmp_path: Path) -> None:
     path = RUN.save(tmp_path / "results.json")
     before = path.read_bytes()
     endless: dict[str, Any] = {}
@@ -230,7 +230,9 @@ def test_a_missing_file_and_one_that_is_not_json_are_named(tmp_path: Path) -> No
         Results.load(tmp_path)
 
 
-def test_a_run_without_an_ended_stage_is_told_from_another_folder(tmp_path: Path) -> None:
+def test_a_run_without_an_ended_stage_and_another_folder_have_different_errors(
+    tmp_path: Path,
+) -> None:
     with expect_error("OUTPUT_DIR", tmp_path, "output_dir"):
         load_results(tmp_path)
     (tmp_path / "dmt").mkdir()

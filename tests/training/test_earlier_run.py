@@ -9,6 +9,7 @@ import pytest
 
 from axolotl_dmt.plan import TrainingPlan, compile_plan
 from axolotl_dmt.report.model_card import with_section
+from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.report.write import write_report
 from axolotl_dmt.results import Results
 from axolotl_dmt.results.folder import RunFolder
@@ -86,7 +87,7 @@ def test_a_model_card_without_our_section_stays(tmp_path: Path) -> None:
 
 
 def test_every_file_of_a_report_is_a_product(tmp_path: Path) -> None:
-    written = write_report(TWO, tmp_path / "dmt")
+    written = write_report(ReportView.of(TWO), tmp_path / "dmt")
     assert written and set_aside(tmp_path, with_checkpoints=True)
     assert not any(path.exists() for path in written)
 
