@@ -1,4 +1,4 @@
-"""A file is replaced completely or not at all, even if its writer is stopped or not the only one."""
+"""A file is replaced completely or not at all, even if its writer is stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files by an unknown author are refused, from any source, unless they are small and plainly named."""
+"""Files by an unknown author are refused unless they are small and plainly named."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def with_data_files(cfg: Any) -> None:
 
 
 def compiled(path: Path, rows: dict[str, int], *, gpus: int) -> TrainingPlan:
-    """Return the plan of a YAML, validated as on a machine with GPUs, for rows of random lengths."""
+    """Return the plan of a YAML, validated as with GPUs, for rows of random lengths."""
     from axolotl.integrations.base import PluginManager
     from axolotl.utils.config import prepare_plugins, validate_config
     from axolotl.utils.dict import DictDefault
