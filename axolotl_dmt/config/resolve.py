@@ -36,6 +36,8 @@ class StageDefaults:
     warmup_ratio: float | None
     weight_decay: float | None
     train_on_inputs: bool = False
+    max_steps: int | None = None
+    order: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +210,7 @@ def _stage(config: DMTConfig, defaults: StageDefaults, draft: _Draft) -> Stage:
         name=draft.name,
         mix=dict(draft.mix),
         epochs=_first(own.epochs, defaults.epochs),
-        max_steps=own.max_steps,
+        max_steps=_first(own.max_steps, defaults.max_steps),
         learning_rate=_first(own.learning_rate, defaults.learning_rate),
         lr_scheduler=_first(own.lr_scheduler, defaults.lr_scheduler),
         warmup_steps=own.warmup_steps if own_warmup else defaults.warmup_steps,
@@ -220,7 +222,7 @@ def _stage(config: DMTConfig, defaults: StageDefaults, draft: _Draft) -> Stage:
         new_adapter=True if own.adapter == "new" else None,
         reset_optimizer=own.adapter == "new" or _first(own.reset_optimizer, config.reset_optimizer),
         freeze=tuple(own.freeze or ()),
-        order=_first(own.order, config.order),
+        order=_first(own.order, config.order, defaults.order, "shuffle"),
         select=_first(own.select, config.select),
         redraw=_first(own.redraw, config.redraw),
         max_repeats=_first(own.max_repeats, config.max_repeats),

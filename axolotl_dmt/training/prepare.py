@@ -72,9 +72,11 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
         plan.save(folder)
 
     ranks.once_a_host(write_plan)
-    # All epochs of all stages are in the plan.
+    # All epochs of all stages are in the plan, with their steps and their order.
     cfg.num_epochs = 1
-    if run.schedule.config.val_rows and cfg.sample_packing and cfg.eval_sample_packing is None:
+    cfg.max_steps = cfg.group_by_length = cfg.curriculum_sampling = None
+    holds_out = run.schedule.config.val_rows or cfg.val_set_size
+    if holds_out and cfg.sample_packing and cfg.eval_sample_packing is None:
         # a domain's few held-out rows would not fill one batch of packs
         cfg.eval_sample_packing = False
     return PreparedRun(run=run, pool=pool, plan=TrainingPlan.load(folder), ranks=ranks)
@@ -88,7 +90,7 @@ def _check_defaults(run: Run, cfg: Any) -> None:
     validated = stage_defaults(cfg)
     for name, value in vars(run.schedule.defaults).items():
         if getattr(validated, name) != value:
-            key = "num_epochs" if name == "epochs" else name
+            key = {"epochs": "num_epochs", "order": "group_by_length"}.get(name, name)
             problem = f"{value} became {getattr(validated, name)} after the stages were resolved"
             raise DMTError(key, problem, "list axolotl_dmt.DMTPlugin after the plugin that does it")
 
