@@ -66,7 +66,15 @@ def check_val_rows(config: DMTConfig, domains: Sequence[str]) -> None:
 
 
 def check_val_set_size(cfg: Mapping[str, Any], config: DMTConfig | None) -> None:
-    """Raise DMTError if `val_set_size` is not a valid size, or `dmt.val_rows` is set beside it."""
+    """Check `val_set_size`.
+
+    Args:
+        cfg: the raw configuration.
+        config: the `dmt:` block; None where it could not be read.
+
+    Raises:
+        DMTError: it is not a valid size, or `dmt.val_rows` is set beside it.
+    """
     if val_set_size(cfg) and config is not None and config.val_rows:
         problem = "cannot be combined with dmt.val_rows: both say which rows are held out"
         raise DMTError("val_set_size", problem, "remove one of the two")

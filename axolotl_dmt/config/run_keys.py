@@ -22,7 +22,7 @@ def default_max_steps(raw: Mapping[str, Any]) -> int | None:
     """
     value = raw.get("max_steps")
     try:
-        steps = TypeAdapter(int | None).validate_python(value) or -1
+        steps: int = TypeAdapter(int | None).validate_python(value) or -1
     except ValidationError:
         fix = "write one, e.g. 500; -1 is no limit"
         raise DMTError("max_steps", f"{value!r} is not a whole number", fix) from None
