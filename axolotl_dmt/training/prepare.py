@@ -88,7 +88,7 @@ def _choose_eval_packing(cfg: Any, pool: RowPool) -> None:
     """Turn off the packing of held-out rows by default, and where a domain has too few of them.
 
     The trainer evaluates only whole batches of packs, so few rows would have no loss. Packs are at
-    least half full on average.
+    least half full on average. Without packing, every row is evaluated.
     """
     batch = cfg.sequence_len * (cfg.eval_batch_size or cfg.micro_batch_size) * (cfg.world_size or 1)
     few = [name for name, rows in pool.held_out.items() if token_counts(rows).sum() < 2 * batch]
@@ -100,6 +100,9 @@ def _choose_eval_packing(cfg: Any, pool: RowPool) -> None:
         )
     if few or cfg.eval_sample_packing is None:
         cfg.eval_sample_packing = False
+    if cfg.eval_sample_packing is False and cfg.dataloader_drop_last is None:
+        # Axolotl would drop the last batch, which is the only one of few rows.
+        cfg.dataloader_drop_last = False
 
 
 def _check_defaults(run: Run, cfg: Any) -> None:

@@ -54,3 +54,23 @@ def test_a_tenth_of_every_domain_is_held_out_and_has_a_loss(finished: Finished) 
 
 def test_group_by_length_sets_the_order_of_both_stages(finished: Finished) -> None:
     assert {stage["settings"]["order"] for stage in plan(finished)["stages"]} == {"length_grouped"}
+
+
+@pytest.mark.slow
+def test_a_few_held_out_rows_have_a_loss_beside_packed_training(toy: Path, tmp_path: Path) -> None:
+    settings = config(
+        toy,
+        tmp_path / "out",
+        val_set_size=5,
+        max_steps=2,
+        shuffle_merged_datasets=False,
+        sample_packing=True,
+        eval_sample_packing=True,
+    )
+    done = train(tmp_path, settings)
+    assert done.code == 0, done.output[-4000:]
+    assert "eval_sample_packing: true is not used" in done.output
+    for stage in done.results["stages"]:
+        assert set(stage["held_out_loss"]) == set(ROWS)
+        assert all(loss > 0 for loss in stage["held_out_loss"].values())
+    assert {stage["settings"]["order"] for stage in plan(done)["stages"]} == {"sequential"}
