@@ -8,6 +8,7 @@ from typing import Any
 
 from axolotl_dmt.config.args import DMTConfig
 from axolotl_dmt.config.reading import NO_MODEL
+from axolotl_dmt.config.run_keys import val_set_size
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.plan.inputs import Stage
 from axolotl_dmt.results.folder import RunFolder
@@ -18,18 +19,18 @@ UNSUPPORTED = {
     "rl": "dmt schedules supervised fine-tuning; remove rl, or run it as a second YAML",
     "reward_model": "dmt schedules supervised fine-tuning",
     "process_reward_model": "dmt schedules supervised fine-tuning",
-    "max_steps": "the plan gives the steps; set max_steps on a stage (dmt.stages, dmt.overrides)",
-    "group_by_length": "write dmt.order: length_grouped",
-    "curriculum_sampling": "the plan orders the rows already; remove it",
     "skip_prepare_dataset": "a plan needs tokenised rows; remove it",
     "auto_find_batch_size": "the plan is made for one batch size; set micro_batch_size",
-    "relora": "it resets weights on a schedule of its own; remove it",
-    "jagged_restart_steps": "the plan composes the learning rate; remove it",
-    "lisa_step_interval": "it freezes layers on a schedule of its own; write freeze on a stage",
-    "early_stopping_patience": "it would end the run within a stage, and later stages would not "
-    "run; set epochs or max_steps on the stage",
-    "load_best_model_at_end": "the best checkpoint may lie in an earlier stage; remove it, the "
-    "model at the end of every stage is saved under stages/",
+    "relora": "it merges the adapter and resets the optimiser on a schedule of its own; remove it, "
+    "and write adapter: new on the stages that are to start a fresh adapter",
+    "jagged_restart_steps": "it restarts the learning rate at steps that do not fit the stages; "
+    "remove it, or write lr_scheduler: cosine_with_restarts",
+    "lisa_step_interval": "it trains other layers every few steps; remove it, or write freeze on a "
+    "stage",
+    "early_stopping_patience": "it would end the run inside a stage, and later stages would not "
+    "run; remove it, and set epochs or max_steps where a stage is to be shorter",
+    "load_best_model_at_end": "the best checkpoint may lie in an earlier stage; remove it, and "
+    "choose one of the models under stages/, where the end of every stage is saved",
 }
 """Axolotl keys that are not supported together with `dmt:`, and what to do instead."""
 
@@ -73,6 +74,21 @@ def check_val_rows(config: DMTConfig, domains: Sequence[str]) -> None:
         raise DMTErrors(problems)
 
 
+def check_val_set_size(cfg: Mapping[str, Any], config: DMTConfig | None) -> None:
+    """Check `val_set_size`.
+
+    Args:
+        cfg: the raw configuration.
+        config: the `dmt:` block; None where it could not be read.
+
+    Raises:
+        DMTError: it is not a valid size, or `dmt.val_rows` is set beside it.
+    """
+    if val_set_size(cfg) and config is not None and config.val_rows:
+        problem = "cannot be combined with dmt.val_rows: both say which rows are held out"
+        raise DMTError("val_set_size", problem, "remove one of the two")
+
+
 def check_output_dir(cfg: Mapping[str, Any], *, keep: bool = True) -> None:
     """Create the output folder, to check that it can be created.
 
@@ -105,14 +121,6 @@ def refuse_unsupported(cfg: Mapping[str, Any]) -> None:
         for key, advice in UNSUPPORTED.items()
         if cfg.get(key)
     ]
-    if cfg.get("val_set_size"):
-        problems.append(
-            DMTError(
-                "val_set_size",
-                "is not supported with dmt: it would remove rows from the plan",
-                "write dmt.val_rows, or name held-out files under test_datasets",
-            )
-        )
     if problems:
         raise DMTErrors(problems)
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from axolotl_dmt.checks.axolotl_keys import (
     check_base_model,
     check_val_rows,
+    check_val_set_size,
     refuse_optimizer,
     refuse_unsupported,
 )
@@ -42,6 +43,7 @@ def check_schedule(
     reading = read_schedule(raw, weight_decay=WEIGHT_DECAY, files=files)
     problems = Problems()
     problems.attempt(refuse_unsupported, raw)
+    problems.attempt(check_val_set_size, raw, reading.config)
     if files:
         problems.attempt(check_base_model, raw)
     config = reading.config

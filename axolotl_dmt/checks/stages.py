@@ -164,6 +164,8 @@ def set_required_keys(cfg: dict[str, Any], stages: Sequence[Stage]) -> None:
         cfg: Axolotl's raw configuration; changed in place.
         stages: the resolved stages.
     """
+    if "load_best_model_at_end" in cfg:
+        cfg["load_best_model_at_end"] = False  # Axolotl reads an empty value as true
     if any(stage.freeze for stage in stages):
         if cfg.get("ddp_find_unused_parameters") is None:
             # otherwise several processes would wait for the gradients of frozen parameters

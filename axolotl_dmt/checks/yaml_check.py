@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 
 from axolotl_dmt.checks.axolotl_keys import check_output_dir
 from axolotl_dmt.checks.data_files import missing_files
@@ -18,6 +18,8 @@ from axolotl_dmt.console import quiet_axolotl
 from axolotl_dmt.errors import DMTError, Problems
 
 PLUGIN = "axolotl_dmt.DMTPlugin"
+MISSPELT = 0.8
+"""The similarity (0 to 1) from which an unknown key counts as a misspelling of a known one."""
 
 
 def check_file(path: str | Path, *, files: bool = True) -> list[str]:
@@ -49,6 +51,28 @@ def check_file(path: str | Path, *, files: bool = True) -> list[str]:
     return list(dict.fromkeys(file.located(problem) for problem in problems))
 
 
+def ignored_keys(path: str | Path) -> list[str]:
+    """Return a line for each key that Axolotl does not know and ignores.
+
+    These are keys of other versions of Axolotl, for example. They change nothing, so they are not
+    mistakes. A key that resembles a known one is, and `check_file` reports it.
+
+    Args:
+        path: the path of the YAML.
+    """
+    try:
+        file = YamlFile.read(path)
+    except DMTError:
+        return []  # `check_file` reports it
+    with quiet_axolotl(silent=True):
+        unknown = _unknown_keys(file.data, _known_keys(file.data, []))
+    return [
+        file.located(DMTError(key, "Axolotl does not know this key and ignores it", ""))
+        for key, close in unknown.items()
+        if close is None
+    ]
+
+
 def _plugin_problems(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
     if "dmt" not in cfg:
         yield DMTError("dmt", "there is no dmt block", "write dmt: {strategy: dmt}")
@@ -70,22 +94,15 @@ def _our_problems(cfg: Mapping[str, Any], *, files: bool) -> list[DMTError]:
 
 
 def _axolotl_problems(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
-    """Yield an error for each key that Axolotl does not know, and each value that it refuses."""
+    """Yield the misspelt keys, which Axolotl ignores silently, and what its own checks refuse."""
     from axolotl.utils.schemas.config import AxolotlInputConfig
 
-    known_keys = {"dmt", *AxolotlInputConfig.model_fields}
-    for index, name in enumerate(cfg.get("plugins") or ()):
-        if name != PLUGIN:
-            try:
-                known_keys |= _keys_of_plugin(str(name))
-            except Exception as error:
-                problem = f"{name} cannot be loaded ({type(error).__name__}: {error})"
-                yield DMTError(f"plugins[{index}]", problem, "install it, or remove it")
-    for key in cfg:
-        if str(key) not in known_keys:
-            close = difflib.get_close_matches(str(key), known_keys, n=1)
-            fix = f"did you mean {close[0]}?" if close else "Axolotl would ignore it; remove it"
-            yield DMTError(str(key), "unknown key", fix)
+    problems = Problems()
+    known_keys = _known_keys(cfg, problems)
+    yield from problems
+    for key, close in _unknown_keys(cfg, known_keys).items():
+        if close:
+            yield DMTError(key, "unknown key", f"did you mean {close}?")
     axolotl_keys: dict[str, Any] = {
         key: copy.deepcopy(value) for key, value in cfg.items() if key != "dmt"
     }
@@ -100,6 +117,42 @@ def _axolotl_problems(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
         yield DMTError("", f"Axolotl cannot read it ({type(error).__name__}: {error})", "")
 
 
+def _known_keys(cfg: Mapping[str, Any], problems: list[DMTError]) -> set[str]:
+    """Return the keys of Axolotl and of the plugins; add the plugins that do not load to a list."""
+    from axolotl.utils.schemas.config import AxolotlInputConfig
+
+    keys = {"dmt", *names_of_fields(AxolotlInputConfig)}
+    for index, name in enumerate(cfg.get("plugins") or ()):
+        if name != PLUGIN:
+            try:
+                keys |= _keys_of_plugin(str(name))
+            except Exception as error:
+                problem = f"{name} cannot be loaded ({type(error).__name__}: {error})"
+                problems.append(
+                    DMTError(f"plugins[{index}]", problem, "install it, or take it out")
+                )
+    return keys
+
+
+def _unknown_keys(cfg: Mapping[str, Any], known_keys: set[str]) -> dict[str, str | None]:
+    """Return the unknown keys, each with the known key that it is probably a misspelling of."""
+    unknown = [str(key) for key in cfg if str(key) not in known_keys]
+    matches = {
+        key: difflib.get_close_matches(key, known_keys, n=1, cutoff=MISSPELT) for key in unknown
+    }
+    return {key: names[0] if names else None for key, names in matches.items()}
+
+
+def names_of_fields(model: type[BaseModel]) -> Iterator[str]:
+    """Yield every key that sets a field of a model: the fields' own names and their aliases."""
+    for name, field in model.model_fields.items():
+        yield name
+        for alias in (field.alias, field.validation_alias):
+            for choice in alias.choices if isinstance(alias, AliasChoices) else (alias,):
+                if choice is not None:
+                    yield choice if isinstance(choice, str) else str(choice.path[0])
+
+
 def _keys_of_plugin(name: str) -> set[str]:
     """Return the keys that another plugin adds to the YAML."""
     from axolotl.integrations.base import load_plugin
@@ -109,7 +162,7 @@ def _keys_of_plugin(name: str) -> set[str]:
         return set()
     module, _, model = arguments.rpartition(".")
     fields: type[BaseModel] = getattr(__import__(module, fromlist=[model]), model)
-    return set(fields.model_fields)
+    return set(names_of_fields(fields))
 
 
 def _explained(error: ValidationError, cfg: Mapping[str, Any]) -> Iterator[DMTError]:

@@ -65,7 +65,7 @@ class ScheduleConfig(Block):
     max_steps: int | None = Field(
         None,
         gt=0,
-        description="End the stage after this many optimiser steps.",
+        description="End the stage after this many optimiser steps. Default: `max_steps`.",
         examples=[500],
     )
     learning_rate: float | None = Field(
@@ -264,10 +264,11 @@ class DMTConfig(Block):
         description="Seed of the selection and the order. Default: Axolotl's `seed`, else 42.",
         examples=[7],
     )
-    order: str = Field(
-        "shuffle",
-        description="shuffle, round_robin, blocks, length_grouped, or an order that a hook "
-        "registers.",
+    order: str | None = Field(
+        None,
+        description="shuffle, round_robin, blocks, length_grouped, sequential (as in `datasets`), "
+        "or one that a hook registers. Default: length_grouped with `group_by_length`, sequential "
+        "with `curriculum_sampling` or `shuffle_merged_datasets: false`, else shuffle.",
         examples=["round_robin"],
     )
     select: str | dict[str, str] = Field(
@@ -297,7 +298,7 @@ class DMTConfig(Block):
     val_rows: NonNegativeInt | dict[str, NonNegativeInt] | None = Field(
         None,
         description="Number of held-out rows of each domain, on which every evaluation measures a "
-        "loss by domain: one number for all domains, or {domain: number}.",
+        "loss by domain: a number for all domains, or {domain: number}. Default: `val_set_size`.",
         examples=[200],
     )
     reset_optimizer: bool = Field(

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from axolotl_dmt.config.args import AUTO, DEFAULT_K, DEFAULT_SEED, DMTConfig, read_config
 from axolotl_dmt.config.k_choice import KChoice, choice_of, trial_stages
 from axolotl_dmt.config.resolve import StageDefaults, resolve_stages
+from axolotl_dmt.config.run_keys import default_max_steps, default_order, flag
 from axolotl_dmt.errors import DMTError, DMTErrors, Problems
 from axolotl_dmt.hooks.calls import (
     load_hooks,
@@ -364,16 +363,10 @@ def stage_defaults(raw: Mapping[str, Any], weight_decay: float | None = None) ->
         warmup_steps=None if warmup is None else int(warmup),
         warmup_ratio=number("warmup_ratio", None),
         weight_decay=number("weight_decay", None if "weight_decay" in raw else weight_decay),
-        train_on_inputs=_flag(raw.get("train_on_inputs")),
+        train_on_inputs=flag(raw.get("train_on_inputs")),
+        max_steps=default_max_steps(raw),
+        order=default_order(raw),
     )
-
-
-def _flag(value: Any) -> bool:
-    """Return a boolean as Axolotl's validation reads it: "no" and "false" are false."""
-    try:
-        return bool(TypeAdapter(bool | None).validate_python(value))
-    except ValidationError:
-        return bool(value)  # Axolotl's validation refuses it
 
 
 def _seed(raw: Mapping[str, Any], config: DMTConfig | None) -> int | None:

@@ -36,6 +36,8 @@ class StageDefaults:
     warmup_ratio: float | None
     weight_decay: float | None
     train_on_inputs: bool = False
+    max_steps: int | None = None
+    order: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +212,7 @@ def _stage(config: DMTConfig, defaults: StageDefaults, draft: _Draft) -> Stage:
         name=draft.name,
         mix=dict(draft.mix),
         epochs=_first(schedule.epochs, defaults.epochs),
-        max_steps=schedule.max_steps,
+        max_steps=_first(schedule.max_steps, defaults.max_steps),
         learning_rate=_first(schedule.learning_rate, defaults.learning_rate),
         lr_scheduler=_first(schedule.lr_scheduler, defaults.lr_scheduler),
         warmup_steps=schedule.warmup_steps if sets_warmup else defaults.warmup_steps,
@@ -222,7 +224,7 @@ def _stage(config: DMTConfig, defaults: StageDefaults, draft: _Draft) -> Stage:
         new_adapter=True if fresh_adapter else None,
         reset_optimizer=fresh_adapter or _first(schedule.reset_optimizer, config.reset_optimizer),
         freeze=tuple(schedule.freeze or ()),
-        order=_first(schedule.order, config.order),
+        order=_first(schedule.order, config.order, defaults.order, "shuffle"),
         select=_first(schedule.select, config.select),
         redraw=_first(schedule.redraw, config.redraw),
         max_repeats=_first(schedule.max_repeats, config.max_repeats),

@@ -80,7 +80,8 @@ class Stage:
         warmup_ratio: warm-up as a fraction of the stage's steps.
         weight_decay: weight decay of the stage; None keeps the trainer's.
         reset_optimizer: whether the optimiser state is reset at the start of the stage.
-        order: shuffle, round_robin, blocks, length_grouped, or one that a hook registers.
+        order: shuffle, round_robin, blocks, length_grouped, sequential, or one that a hook
+            registers.
         select: random, first, longest, shortest, score:<column>, loss:hardest, loss:easiest, or
             one that a hook registers; for all domains, or by domain (the others are random).
         redraw: whether each epoch takes the next rows of the selection, which starts again at its

@@ -102,11 +102,22 @@ def length_grouped(epoch: Epoch) -> Rows:
     return rows
 
 
+def sequential(epoch: Epoch) -> Rows:
+    """Return the rows in the order of `datasets` and of their files, the same in each epoch.
+
+    The datasets of a domain follow one another.
+    """
+    epoch.out[:] = epoch.rows
+    epoch.out.sort()
+    return epoch.out
+
+
 ORDERS: Mapping[str, Order] = {
     "shuffle": shuffle,
     "round_robin": round_robin,
     "blocks": blocks,
     "length_grouped": length_grouped,
+    "sequential": sequential,
 }
 
 

@@ -24,6 +24,7 @@ from axolotl_dmt.checks.axolotl_keys import check_output_dir
 from axolotl_dmt.checks.schedule import check_schedule
 from axolotl_dmt.config.args import AUTO, DEFAULT_SEED, DMTConfig, read_config
 from axolotl_dmt.config.k_choice import KEY, KChoice, ScoredRun
+from axolotl_dmt.config.reading import stage_defaults
 from axolotl_dmt.config.replay_args import AutoKConfig
 from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.errors import DMTError, DMTErrors, Problems
@@ -123,7 +124,8 @@ def trial_cells(raw: Mapping[str, Any], config: DMTConfig, auto: AutoKConfig) ->
         )
     if auto.max_steps is not None:
         override = block.setdefault("overrides", {}).setdefault(last.stages[0], {})
-        override["max_steps"] = min(override.get("max_steps") or auto.max_steps, auto.max_steps)
+        limit = override.get("max_steps") or stage_defaults(raw).max_steps or auto.max_steps
+        override["max_steps"] = min(limit, auto.max_steps)
     return expand(study, base)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from axolotl_dmt.errors import DMTError, DMTErrors, explain_load_errors
 from axolotl_dmt.plan.inputs import Domain
 from axolotl_dmt.plan.permutation import Permutation, derive_key
 from axolotl_dmt.plan.row_losses import RowLosses
+from axolotl_dmt.training.held_out import rows_to_hold_out
 from axolotl_dmt.training.pool_layout import PoolLayout
 from axolotl_dmt.training.tokenised_rows import (
     IGNORED,
@@ -129,6 +131,7 @@ def load_pool(
     *,
     columns: Mapping[str, Sequence[str]] | None = None,
     val_rows: Mapping[str, int] | None = None,
+    val_set_size: Fraction | int = 0,
     remasked: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> RowPool:
@@ -139,6 +142,7 @@ def load_pool(
         dataset_domains: the domain of each entry of `cfg.datasets`.
         columns: the numeric columns that the plan selects rows by, by domain.
         val_rows: number of rows to hold out, by domain.
+        val_set_size: instead of `val_rows`, the part of all rows to hold out, or their number.
         remasked: {domain: stage} for the domains whose inputs a stage masks differently from
             Axolotl's `train_on_inputs`.
         seed: chooses the held-out rows.
@@ -173,6 +177,9 @@ def load_pool(
     shared = set.intersection(
         *(set(part.rows.column_names) for group in prepared.values() for part in group)
     )
+    if val_set_size:
+        sizes = {name: sum(len(part.rows) for part in parts) for name, parts in prepared.items()}
+        val_rows = rows_to_hold_out(sizes, val_set_size)
     domains, all_rows, all_remasked = [], [], []
     for name, parts in prepared.items():
         if count := (val_rows or {}).get(name, 0):
@@ -323,6 +330,8 @@ def _config_of_one_dataset(
     single.shuffle_merged_datasets = False
     single.shuffle_before_merging_datasets = False
     single.val_set_size = 0
+    if single.group_by_length:
+        single.group_by_length = None
     if not with_test_datasets:
         single.test_datasets = None
     # Axolotl's count of steps is not used and would read every label; these three values prevent

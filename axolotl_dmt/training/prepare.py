@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from axolotl.utils.logging import get_logger
 from transformers import TrainerCallback
 
 from axolotl_dmt.config.reading import stage_defaults
@@ -28,7 +29,10 @@ from axolotl_dmt.training.pool import RowPool
 from axolotl_dmt.training.progress import StageProgress
 from axolotl_dmt.training.recorder import Recorder
 from axolotl_dmt.training.run import Run
+from axolotl_dmt.training.tokenised_rows import token_counts
 from axolotl_dmt.training.trainer import StageTrainerMixin
+
+LOG = get_logger("axolotl_dmt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +80,33 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
         plan.save(folder)
 
     ranks.once_a_host(write_plan)
-    # All epochs of all stages are in the plan.
+    # All epochs of all stages are in the plan, with their steps and their order.
     cfg.num_epochs = 1
-    if run.schedule.config.val_rows and cfg.sample_packing and cfg.eval_sample_packing is None:
-        # The few held-out rows of a domain would not fill one batch of packs.
-        cfg.eval_sample_packing = False
+    cfg.max_steps = cfg.group_by_length = cfg.curriculum_sampling = None
+    if cfg.sample_packing and (run.schedule.config.val_rows or cfg.val_set_size):
+        _choose_eval_packing(cfg, pool)
     return PreparedRun(run=run, pool=pool, plan=TrainingPlan.load(folder), ranks=ranks)
+
+
+def _choose_eval_packing(cfg: Any, pool: RowPool) -> None:
+    """Turn off the packing of held-out rows by default, and where a domain has too few of them.
+
+    The trainer evaluates only whole batches of packs, so few rows would have no loss. Packs are at
+    least half full on average. Without packing, every row is evaluated.
+    """
+    batch = cfg.sequence_len * (cfg.eval_batch_size or cfg.micro_batch_size) * (cfg.world_size or 1)
+    few = [name for name, rows in pool.held_out.items() if token_counts(rows).sum() < 2 * batch]
+    if few and cfg.eval_sample_packing:
+        LOG.warning(
+            "eval_sample_packing: true is not used: the held-out rows of %s may not fill one batch "
+            "of packs",
+            ", ".join(few),
+        )
+    if few or cfg.eval_sample_packing is None:
+        cfg.eval_sample_packing = False
+    if cfg.eval_sample_packing is False and cfg.dataloader_drop_last is None:
+        # Axolotl would drop the last batch, which is the only one of few rows.
+        cfg.dataloader_drop_last = False
 
 
 def _check_defaults(run: Run, cfg: Any) -> None:
@@ -92,7 +117,7 @@ def _check_defaults(run: Run, cfg: Any) -> None:
     validated = stage_defaults(cfg)
     for name, value in vars(run.schedule.defaults).items():
         if getattr(validated, name) != value:
-            key = "num_epochs" if name == "epochs" else name
+            key = {"epochs": "num_epochs", "order": "group_by_length"}.get(name, name)
             problem = f"{value} became {getattr(validated, name)} after the stages were resolved"
             raise DMTError(key, problem, "list axolotl_dmt.DMTPlugin after the plugin that does it")
 

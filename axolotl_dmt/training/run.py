@@ -17,6 +17,7 @@ from axolotl_dmt.checks.schedule import check_schedule
 from axolotl_dmt.checks.stages import set_required_keys
 from axolotl_dmt.config.reading import ResolvedSchedule
 from axolotl_dmt.config.replay import domains_by_loss, losses_path
+from axolotl_dmt.config.run_keys import val_set_size
 from axolotl_dmt.errors import DMTErrors, Problems
 from axolotl_dmt.evaluation.tasks import Tasks
 from axolotl_dmt.plan.inputs import Domain, Stage
@@ -102,6 +103,7 @@ class Run:
             self.schedule.dataset_domains,
             columns=score_columns(stages),
             val_rows=self._val_rows(),
+            val_set_size=val_set_size(cfg),
             remasked=remasked_domains(stages),
             seed=self.schedule.seed,
         )

@@ -91,10 +91,6 @@ def test_what_cannot_stand_beside_dmt_is_refused_with_advice(key: str) -> None:
     assert_mistake(said, key, UNSUPPORTED[key])
 
 
-def test_a_validation_split_is_refused() -> None:
-    assert_mistake(refusal(raw(val_set_size=0.1)), "val_set_size")
-
-
 def test_an_optimizer_that_cannot_be_reset_is_refused() -> None:
     assert_mistake(refusal(raw(optimizer="lomo")), "optimizer", "lomo")
     Run.from_raw(raw(optimizer="lomo", dmt={"strategy": "dmt", "reset_optimizer": False}))

@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from axolotl.utils.schemas.config import AxolotlInputConfig
 from click.testing import CliRunner
+from pydantic import AliasChoices, AliasPath, BaseModel, Field
 
-from axolotl_dmt.checks.yaml_check import check_file
+from axolotl_dmt.checks.yaml_check import check_file, ignored_keys, names_of_fields
 from axolotl_dmt.cli.main import dmt
 from tests.e2e.runs import environment
 from tests.mistakes import assert_mistake, assert_mistakes
@@ -163,6 +165,32 @@ def test_keys_of_other_plugins_are_known() -> None:
     plugin = "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin"
     text = GOOD.replace("DMTPlugin\n", f"DMTPlugin\n  - {plugin}\n") + "cut_cross_entropy: true\n"
     assert not any("unknown key" in line for line in mistakes(text))
+
+
+def test_aliases_of_axolotls_keys_are_known() -> None:
+    aliases = {"model_type", "model_config", "model_kwargs", "model_revision"}
+    assert aliases < set(names_of_fields(AxolotlInputConfig))
+    text = GOOD + "model_type: LlamaForCausalLM\nmodel_revision: main\n"
+    assert mistakes(text) == ignored_keys("dmt.yaml") == []
+
+
+def test_every_kind_of_alias_is_a_key() -> None:
+    class Arguments(BaseModel):
+        plain: int = 0
+        renamed: int = Field(0, alias="other")
+        several: int = Field(0, validation_alias=AliasChoices("first", AliasPath("second", 0)))
+
+    names = {"plain", "renamed", "other", "several", "first", "second"}
+    assert set(names_of_fields(Arguments)) == names
+
+
+def test_a_key_of_another_version_of_axolotl_is_no_mistake() -> None:
+    assert mistakes(GOOD + "gptq_groupsize: 128\n") == []
+    (line,) = ignored_keys("dmt.yaml")
+    assert_mistake(line, "dmt.yaml:15: gptq_groupsize", "")
+    done = CliRunner().invoke(dmt, ["check", "dmt.yaml"])
+    assert done.exit_code == 0
+    assert line in done.output.splitlines()
 
 
 def test_anchors_and_merges_are_no_duplicate_keys() -> None:

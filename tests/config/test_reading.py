@@ -85,6 +85,11 @@ def test_a_seed_that_is_not_a_number_is_named() -> None:
         {"lr_scheduler": "linear", "train_on_inputs": True},
         {"train_on_inputs": "no"},
         {"train_on_inputs": "true"},
+        {"max_steps": "9"},
+        {"max_steps": -1, "group_by_length": "yes"},
+        {"curriculum_sampling": True},
+        {"shuffle_merged_datasets": False},
+        {"shuffle_merged_datasets": None},
     ],
 )
 def test_what_stages_inherit_is_read_as_axolotl_validates_it(changes: dict[str, Any]) -> None:
