@@ -70,9 +70,10 @@ def look(optimizer: Any) -> dict[str, list[float]]:
     }
 
 
-def watched(optimizer: Any) -> None:
+def watched(trainer: Any) -> None:
+    optimizer = trainer.optimizer
     before = look(optimizer)
-    reset_optimizer(optimizer)
+    reset_optimizer(trainer)
     line = {"before": before, "after": look(optimizer), "kind": str(type(optimizer.optimizer))}
     path = Path(os.environ["OPTIMIZER_FILE"]).with_suffix(f".{os.environ['RANK']}.json")
     path.write_text(json.dumps(line))
