@@ -95,11 +95,6 @@ def test_a_validation_split_is_refused() -> None:
     assert_mistake(refusal(raw(val_set_size=0.1)), "val_set_size")
 
 
-def test_an_optimizer_that_cannot_be_reset_is_refused() -> None:
-    assert_mistake(refusal(raw(optimizer="lomo")), "optimizer", "lomo")
-    Run.from_raw(raw(optimizer="lomo", dmt={"strategy": "dmt", "reset_optimizer": False}))
-
-
 def test_what_stages_need_of_axolotl_is_set_where_the_yaml_leaves_it_open() -> None:
     cfg = raw(**overrides(freeze=["embed_tokens"]), gradient_checkpointing=True)
     Run.from_raw(cfg)
