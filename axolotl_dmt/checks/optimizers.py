@@ -33,21 +33,26 @@ PACKAGES: Final = {
 """The module and the argument of `pip install` of each family of optimisers."""
 
 _BITSANDBYTES: Final = (
-    "adamw_bnb_8bit adamw_8bit paged_adamw_32bit paged_adamw_8bit ademamix ademamix_8bit "
-    "paged_ademamix_32bit paged_ademamix_8bit lion_32bit lion_8bit paged_lion_32bit "
-    "paged_lion_8bit rmsprop_bnb rmsprop_bnb_8bit rmsprop_bnb_32bit"
-).split()
-_TORCHAO: Final = "adamw_torch_4bit adamw_torch_8bit ao_adamw_fp8 sinkgd".split()
-_SCHEDULE_FREE: Final = "schedule_free_adamw schedule_free_radam schedule_free_sgd".split()
+    *("adamw_bnb_8bit", "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit"),
+    *("ademamix", "ademamix_8bit", "paged_ademamix_32bit", "paged_ademamix_8bit"),
+    *("lion_32bit", "lion_8bit", "paged_lion_32bit", "paged_lion_8bit"),
+    *("rmsprop_bnb", "rmsprop_bnb_8bit", "rmsprop_bnb_32bit"),
+)
+_LOW_BIT: Final = ("adamw_torch_4bit", "adamw_torch_8bit", "ao_adamw_fp8")
+_SCHEDULE_FREE: Final = ("schedule_free_adamw", "schedule_free_radam", "schedule_free_sgd")
+_OPTIMI: Final = ("optimi_adamw", "stable_adamw")
+_GALORE: Final = ("galore_adamw", "galore_adamw_8bit", "galore_adafactor")
+_LOMO: Final = ("lomo", "adalomo")
+_FLASH: Final = ("flash_adam", "flash_adamw", "flash_sgd", "flash_sgdw", "flash_lion")
 
 PACKAGE_OF: Final[Mapping[str, str]] = {
     **dict.fromkeys(_BITSANDBYTES, "bitsandbytes"),
-    **dict.fromkeys(_TORCHAO, "torchao"),
+    **dict.fromkeys((*_LOW_BIT, "sinkgd"), "torchao"),
     **dict.fromkeys(_SCHEDULE_FREE, "schedulefree"),
-    **dict.fromkeys(["galore_adamw", "galore_adamw_8bit", "galore_adafactor"], "galore"),
-    **dict.fromkeys(["lomo", "adalomo"], "lomo"),
-    **dict.fromkeys(["optimi_adamw", "stable_adamw"], "optimi"),
-    **dict.fromkeys("flash_adam flash_adamw flash_sgd flash_sgdw flash_lion".split(), "flash"),
+    **dict.fromkeys(_GALORE, "galore"),
+    **dict.fromkeys(_LOMO, "lomo"),
+    **dict.fromkeys(_OPTIMI, "optimi"),
+    **dict.fromkeys(_FLASH, "flash"),
     "q_galore_adamw8bit": "q_galore",
     "apollo_adamw": "apollo",
     "grokadamw": "grokadamw",
@@ -60,10 +65,12 @@ PACKAGE_OF: Final[Mapping[str, str]] = {
 """The family in `PACKAGES` of each name that needs a package beside torch and Axolotl."""
 
 RESET_IN_PLACE: Final = frozenset(
-    [*_BITSANDBYTES, *_SCHEDULE_FREE]
-    + "adamw_torch_4bit adamw_torch_8bit ao_adamw_fp8 optimi_adamw stable_adamw".split()
-    + "adamw_torch adamw_torch_fused adamw_torch_xla adamw_torch_npu_fused sgd rmsprop".split()
-    + "adagrad adafactor adamc adopt_adamw came_pytorch muon".split()
+    (
+        *("adamw_torch", "adamw_torch_fused", "adamw_torch_xla", "adamw_torch_npu_fused"),
+        *("sgd", "rmsprop", "adagrad", "adafactor", "adamc", "adopt_adamw"),
+        *("came_pytorch", "muon"),
+        *(*_BITSANDBYTES, *_LOW_BIT, *_SCHEDULE_FREE, *_OPTIMI),
+    )
 )
 """Names whose state can be reset in place, as DeepSpeed and FSDP need it."""
 
@@ -108,7 +115,7 @@ def check_optimizer(cfg: Mapping[str, Any], stages: Sequence[Stage], *, files: b
         _check_name(name)
     if files:
         _check_package(name)
-    if name in ("lomo", "adalomo") and (cfg.get("gradient_accumulation_steps") or 1) != 1:
+    if name in _LOMO and (cfg.get("gradient_accumulation_steps") or 1) != 1:
         problem = f"{name} changes the weights in every backward pass, not once a step"
         raise DMTError("gradient_accumulation_steps", problem, "write 1, or another optimizer")
     if any(stage.reset_optimizer for stage in stages[1:]):

@@ -55,12 +55,12 @@ def set_stage_constants(trainer: Any, stage: StagePlan) -> None:
     weight decay. In a stage that starts with a new optimiser they are those of the stage.
     """
     ratio = stage.settings.learning_rate / trainer.args.learning_rate
-    _, options = getattr(trainer, "optimizer_cls_and_kwargs", None) or (None, {})
+    made_by: tuple[Any, dict[str, Any]] = trainer.optimizer_cls_and_kwargs or (None, {})
     optimizer = next(_innermost(trainer.optimizer))
     for group in trainer.optimizer.param_groups:
         if "train_mode" in group and "warmup_steps" in group:
             group["warmup_steps"] = stage.warmup_steps
-        if type(optimizer).__name__ == "AdamC" and options.get("max_lr") is None:
+        if type(optimizer).__name__ == "AdamC" and made_by[1].get("max_lr") is None:
             group["max_lr"] = group["initial_lr"] * ratio
 
 
@@ -199,7 +199,7 @@ def _zero(parameter: Any, state: MutableMapping[str, Any]) -> None:
 
 
 def _fill_with_zeros(tensor: torch.Tensor) -> None:
-    shard = getattr(tensor, "_local_tensor", tensor)
+    shard: Any = getattr(tensor, "_local_tensor", tensor)
     if hasattr(shard, "codes"):  # torchao's low-bit tensors have no zero_
         shard.codes.zero_()
         shard.scale.zero_()

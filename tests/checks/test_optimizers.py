@@ -18,8 +18,14 @@ from axolotl_dmt.checks.optimizers import (
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plan.inputs import Stage
 
-STAGES = (Stage(name="one", mix={}, learning_rate=1e-3), Stage(name="two", mix={}, learning_rate=1e-3))
-LASTING = (Stage(name="one", mix={}, learning_rate=1e-3), Stage(name="two", mix={}, learning_rate=1e-3, reset_optimizer=False))
+STAGES = (
+    Stage(name="one", mix={}, learning_rate=1e-3),
+    Stage(name="two", mix={}, learning_rate=1e-3),
+)
+LASTING = (
+    Stage(name="one", mix={}, learning_rate=1e-3),
+    Stage(name="two", mix={}, learning_rate=1e-3, reset_optimizer=False),
+)
 
 
 def refusal(stages: Any = STAGES, *, files: bool = False, **cfg: Any) -> DMTError:
