@@ -10,7 +10,6 @@ from axolotl_dmt.config.args import DMTConfig
 from axolotl_dmt.config.reading import NO_MODEL
 from axolotl_dmt.config.run_keys import val_set_size
 from axolotl_dmt.errors import DMTError, DMTErrors
-from axolotl_dmt.plan.inputs import Stage
 from axolotl_dmt.results.folder import RunFolder
 
 UNSUPPORTED = {
@@ -123,24 +122,3 @@ def refuse_unsupported(cfg: Mapping[str, Any]) -> None:
     ]
     if problems:
         raise DMTErrors(problems)
-
-
-RESETTABLE = frozenset({"adamw_torch", "adamw_torch_fused", "sgd", "rmsprop"})
-"""Axolotl's names of the optimisers whose state starts at zero, so that it can be reset."""
-
-
-def refuse_optimizer(cfg: Mapping[str, Any], stages: Sequence[Stage]) -> None:
-    """Check that the state of the optimiser can be reset if a stage resets it.
-
-    Raises:
-        DMTError: a stage resets the state, and the optimiser does not support that.
-    """
-    name = cfg.get("optimizer") or "adamw_torch_fused"
-    if name in RESETTABLE:
-        return
-    if any(stage.reset_optimizer for stage in stages[1:]):
-        raise DMTError(
-            "optimizer",
-            f"the state of {name} cannot be reset between stages",
-            f"use one of {', '.join(sorted(RESETTABLE))}, or set dmt.reset_optimizer: false",
-        )

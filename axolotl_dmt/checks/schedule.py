@@ -12,10 +12,10 @@ from axolotl_dmt.checks.axolotl_keys import (
     check_base_model,
     check_val_rows,
     check_val_set_size,
-    refuse_optimizer,
     refuse_unsupported,
 )
 from axolotl_dmt.checks.data_files import may_be_gone, missing_files, wrong_columns
+from axolotl_dmt.checks.optimizers import check_optimizer
 from axolotl_dmt.checks.sharding import check_sharding
 from axolotl_dmt.checks.stages import check_stages
 from axolotl_dmt.config.args import DMTConfig
@@ -67,7 +67,7 @@ def _stage_problems(
     resets = any(stage.reset_optimizer for stage in stages[1:])
     problems.attempt(check_stages, raw, stages)
     problems.attempt(check_losses, config, stages, files=files)
-    problems.attempt(refuse_optimizer, raw, stages)
+    problems.attempt(check_optimizer, raw, stages, files=files)
     problems.attempt(check_sharding, raw, config, resets=resets, files=files)
     problems.attempt(check_val_rows, config, reading.domains)
     return problems

@@ -30,7 +30,12 @@ from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.training.disk import DiskUse, disk_use
 from axolotl_dmt.training.earlier_run import take_next_plan
 from axolotl_dmt.training.freezing import Freezer
-from axolotl_dmt.training.optimizer import reset_optimizer, set_weight_decay
+from axolotl_dmt.training.optimizer import (
+    reset_optimizer,
+    set_stage_constants,
+    set_weight_decay,
+    use_averaged_weights,
+)
 from axolotl_dmt.training.recorder import Recorder
 
 LOG = get_logger("axolotl_dmt")
@@ -119,6 +124,8 @@ class StageCallback(TrainerCallback, ExportableState):
             stage.end_step,
             ", ".join(f"{name} {draw.rows} rows" for name, draw in stage.domains.items()),
         )
+        if stage.index == 0 or stage.settings.reset_optimizer:
+            set_stage_constants(self.trainer, stage)
         if stage.settings.weight_decay is not None:
             set_weight_decay(self.trainer, stage.settings.weight_decay)
         if self.freezer is not None:
@@ -140,10 +147,12 @@ class StageCallback(TrainerCallback, ExportableState):
         stage = self.plan.stages[self.plan.stage_at(step - 1)]
         if step != stage.end_step:
             if self._due_between(step):
+                use_averaged_weights(self.trainer.optimizer)
                 self._held_out_losses()
                 self._evaluate(f"step {step}")
             return control
         self.recorder.stage_trained(stage, seconds=time.monotonic() - self.stage_started)
+        use_averaged_weights(self.trainer.optimizer)
         folder = self._save(stage, Path(args.output_dir))
         losses = self._held_out_losses()
         self._score(stage, folder, losses)
@@ -154,7 +163,7 @@ class StageCallback(TrainerCallback, ExportableState):
                 left = len(self.plan.stages) - following.index
                 self.trainer.dmt_adapters.renew(self.plan.seed, left)
             if following.settings.reset_optimizer:
-                reset_optimizer(self.trainer.optimizer)
+                reset_optimizer(self.trainer)
             # This checkpoint then holds the state that the next stage starts from.
             control.should_save = args.save_strategy != SaveStrategy.NO
         return control

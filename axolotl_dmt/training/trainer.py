@@ -19,6 +19,7 @@ from axolotl_dmt.report.model_card import update_card
 from axolotl_dmt.training.adapters import StackedAdapters, is_stacked
 from axolotl_dmt.training.blank_steps import BlankStep, steps_with_blanks
 from axolotl_dmt.training.interruption import MakeMessage, line_on_signal
+from axolotl_dmt.training.optimizer import copy_of_options, trust_projectors
 from axolotl_dmt.training.pool_layout import PoolLayout
 from axolotl_dmt.training.recorder import Recorder
 from axolotl_dmt.training.samplers import PlanPackSampler, PlanSampler
@@ -88,7 +89,11 @@ class StageTrainerMixin:
 
         This must happen here: DeepSpeed and FSDP replace the parameters in the groups later.
         """
+        options = self.optimizer_cls_and_kwargs
+        self.optimizer_cls_and_kwargs = copy_of_options(options)
         optimizer = super().create_optimizer(*args, **kwargs)  # type: ignore[misc]
+        self.optimizer_cls_and_kwargs = options
+        trust_projectors()
         names = set(self.get_decay_parameter_names(self.model))
         decaying = {id(p) for name, p in self.model.named_parameters() if name in names}
         self.dmt_decaying = [

@@ -91,11 +91,6 @@ def test_what_cannot_stand_beside_dmt_is_refused_with_advice(key: str) -> None:
     assert_mistake(said, key, UNSUPPORTED[key])
 
 
-def test_an_optimizer_that_cannot_be_reset_is_refused() -> None:
-    assert_mistake(refusal(raw(optimizer="lomo")), "optimizer", "lomo")
-    Run.from_raw(raw(optimizer="lomo", dmt={"strategy": "dmt", "reset_optimizer": False}))
-
-
 def test_what_stages_need_of_axolotl_is_set_where_the_yaml_leaves_it_open() -> None:
     cfg = raw(**overrides(freeze=["embed_tokens"]), gradient_checkpointing=True)
     Run.from_raw(cfg)

@@ -70,10 +70,11 @@ def snapshot(optimizer: Any) -> dict[str, list[float]]:
     }
 
 
-def reset_and_record(optimizer: Any) -> None:
+def reset_and_record(trainer: Any) -> None:
     """Reset the optimiser and write its snapshots before and after to OPTIMIZER_FILE."""
+    optimizer = trainer.optimizer
     before = snapshot(optimizer)
-    reset_optimizer(optimizer)
+    reset_optimizer(trainer)
     record = {
         "before": before,
         "after": snapshot(optimizer),

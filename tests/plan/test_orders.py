@@ -108,9 +108,8 @@ def test_shuffle_mixes_the_domains_evenly_over_the_epoch():
 
 
 def test_an_unknown_order_lists_the_known_ones():
-    with expect_error(
-        "dmt.order", "shuffle, round_robin, blocks, length_grouped, sequential, mine"
-    ):
+    names = "shuffle, round_robin, blocks, length_grouped, sequential, mine"
+    with expect_error("dmt.order", names):
         find_order("zigzag", "dmt.order", {"mine": lambda wanted: wanted.rows})
 
 

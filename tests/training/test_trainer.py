@@ -20,7 +20,7 @@ from axolotl_dmt.plan.inputs import Domain, Packing, Stage
 from axolotl_dmt.plan.training_plan import TrainingPlan
 from axolotl_dmt.training.blank_steps import steps_with_blanks
 from axolotl_dmt.training.learning_rate import composed_scheduler
-from axolotl_dmt.training.optimizer import reset_optimizer, set_weight_decay
+from axolotl_dmt.training.optimizer import set_weight_decay
 from axolotl_dmt.training.pool_layout import PoolLayout
 from axolotl_dmt.training.samplers import PlanPackSampler, PlanSampler
 from axolotl_dmt.training.trainer import StageTrainerMixin
@@ -291,25 +291,6 @@ def test_parameter_groups_with_different_rates_keep_their_ratio(tmp_path: Path) 
     small, large = scheduler.get_last_lr()
     assert small == pytest.approx(0.02)
     assert large == pytest.approx(0.2)
-
-
-def test_an_optimizer_that_was_reset_steps_like_a_new_one() -> None:
-    used = model()
-    optimizer = torch.optim.AdamW(used.parameters(), lr=0.01)
-    batch = Rows(8).tokens[:8]
-    for _ in range(3):
-        used(input_ids=batch, labels=batch).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    fresh = model()
-    fresh.load_state_dict(used.state_dict())
-    new = torch.optim.AdamW(fresh.parameters(), lr=0.01)
-    reset_optimizer(optimizer)
-    for network, chosen in ((used, optimizer), (fresh, new)):
-        network(input_ids=batch, labels=batch).loss.backward()
-        chosen.step()
-    for ours, theirs in zip(used.parameters(), fresh.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
 def test_weight_decay_changes_where_there_is_decay_and_nowhere_else(tmp_path: Path) -> None:
