@@ -101,11 +101,11 @@ def test_a_run_that_saved_nothing_names_the_keys_that_save_checkpoints(
     done = train(tmp_path, made, launcher, KILL_AT="step:3", KILL_WITH=signum.name)
     # accelerate's launcher, which Ctrl-C ends too, has its own exit code and traceback.
     assert done.code in (128 + signum, -signum) or (not launcher and done.code != 0)
-    said = line(done)
-    assert said.startswith(
+    printed = line(done)
+    assert printed.startswith(
         f"axolotl-dmt: interrupted by {signum.name} after step 3 of 42, in stage specialise; kept: "
     )
-    assert "no new checkpoint" in said and "save_strategy: steps" in said
+    assert "no new checkpoint" in printed and "save_strategy: steps" in printed
 
 
 @pytest.mark.slow

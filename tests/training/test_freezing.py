@@ -61,9 +61,9 @@ def test_the_error_for_a_pattern_without_a_match_names_parameters() -> None:
     plan = plan_of(stage("one", 8, freeze=("embed_tokens", "encoder")))
     with pytest.raises(DMTError) as caught:
         Freezer(model()).check(plan.stages)
-    said = str(caught.value)
-    assert said.startswith("freeze (stage one): 'encoder' matches no trainable parameter; ")
-    assert EMBEDDING in said
+    message = str(caught.value)
+    assert message.startswith("freeze (stage one): 'encoder' matches no trainable parameter; ")
+    assert EMBEDDING in message
 
 
 def test_freezing_everything_is_refused() -> None:
