@@ -94,7 +94,7 @@ def test_held_out_rows_keep_their_numbers_in_the_table_of_rows(own: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("dmt", "said"),
+    ("dmt", "message"),
     [
         ({"strategy": "dmt", "val_rows": 500}, "dmt.val_rows: 500 rows "),
         (
@@ -104,11 +104,11 @@ def test_held_out_rows_keep_their_numbers_in_the_table_of_rows(own: Path) -> Non
     ],
 )
 def test_what_only_the_data_shows_is_refused_in_one_line(
-    toy: Path, tmp_path: Path, dmt: dict[str, Any], said: str
+    toy: Path, tmp_path: Path, dmt: dict[str, Any], message: str
 ) -> None:
     path = write(tmp_path / "dmt.yaml", config(toy, tmp_path / "out", dmt=dmt))
     done = axolotl("train", str(path), "--launcher", "python")
     assert done.returncode == 2
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("axolotl-dmt: ")]
-    assert said in line
+    assert message in line
     assert "Traceback" not in done.stderr

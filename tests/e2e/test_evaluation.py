@@ -88,9 +88,9 @@ def test_lm_eval_by_hand_gives_the_same_numbers(toy: Path, live: Finished, tmp_p
         assert row["dmt_score,none"] == score["value"], ability
         assert row["dmt_score_stderr,none"] == pytest.approx(score["stderr"])
     (logged,) = tmp_path.rglob("samples_dmt_math_*.jsonl")
-    said = [json.loads(line)["resps"][0][0] for line in logged.open()][:3]
+    by_lm_eval = [json.loads(line)["resps"][0][0] for line in logged.open()][:3]
     ours = [s["answer"] for s in live.results["stages"][-1]["samples"] if s["ability"] == "math"]
-    assert ours == said
+    assert ours == by_lm_eval
     assert any(ours)
 
 

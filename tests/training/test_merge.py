@@ -115,10 +115,10 @@ def test_shards_and_data_types_are_kept(run: Path, tmp_path: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(to, dtype="auto")
     assert model.dtype == torch.bfloat16
     first, second = (AutoModelForCausalLM.from_pretrained(f, dtype="auto") for f in folders)
-    for found, a, b in zip(
+    for merged, a, b in zip(
         model.parameters(), first.parameters(), second.parameters(), strict=True
     ):
-        assert torch.equal(found, (0.75 * a.float() + 0.25 * b.float()).bfloat16())
+        assert torch.equal(merged, (0.75 * a.float() + 0.25 * b.float()).bfloat16())
 
 
 def altered(run: Path, folder: Path, change: Any) -> Path:
