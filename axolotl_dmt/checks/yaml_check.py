@@ -13,11 +13,13 @@ from pydantic import AliasChoices, BaseModel, ValidationError
 from axolotl_dmt.checks.axolotl_keys import check_output_dir
 from axolotl_dmt.checks.data_files import missing_files
 from axolotl_dmt.config.reading import within
+from axolotl_dmt.config.run_keys import default_order
 from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.console import quiet_axolotl
 from axolotl_dmt.errors import DMTError, Problems
 
 PLUGIN = "axolotl_dmt.DMTPlugin"
+MERGED = "shuffle_merged_datasets"
 MISSPELT = 0.8
 """The similarity (0 to 1) from which an unknown key counts as a misspelling of a known one."""
 
@@ -51,11 +53,12 @@ def check_file(path: str | Path, *, files: bool = True) -> list[str]:
     return list(dict.fromkeys(file.located(problem) for problem in problems))
 
 
-def ignored_keys(path: str | Path) -> list[str]:
-    """Return a line for each key that Axolotl does not know and ignores.
+def remarks(path: str | Path) -> list[str]:
+    """Return a line for each key that has no effect.
 
-    These are keys of other versions of Axolotl, for example. They change nothing, so they are not
-    mistakes. A key that resembles a known one is, and `check_file` reports it.
+    Some are keys of other versions of Axolotl, which ignores the keys that it does not know. They
+    change nothing, so they are not mistakes. A key that resembles a known one is, and `check_file`
+    reports it.
 
     Args:
         path: the path of the YAML.
@@ -66,11 +69,18 @@ def ignored_keys(path: str | Path) -> list[str]:
         return []  # `check_file` reports it
     with quiet_axolotl(silent=True):
         unknown = _unknown_keys(file.data, _known_keys(file.data, []))
-    return [
+    lines = [
         file.located(DMTError(key, "Axolotl does not know this key and ignores it", ""))
         for key, close in unknown.items()
         if close is None
     ]
+    if file.data.get(MERGED) is False and not default_order(file.data):
+        problem = (
+            "has no effect alone: the rows are shuffled in each epoch, as Axolotl's trainer does"
+        )
+        fix = "write curriculum_sampling: true for the order of the files"
+        lines.append(file.located(DMTError(MERGED, problem, fix)))
+    return lines
 
 
 def _plugin_problems(cfg: Mapping[str, Any]) -> Iterator[DMTError]:

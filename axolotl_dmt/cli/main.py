@@ -70,10 +70,10 @@ def check(config: str, no_files: bool) -> None:
 
     Works offline and requires no GPU. Exits with code 1 if there are mistakes.
     """
-    from axolotl_dmt.checks.yaml_check import check_file, ignored_keys
+    from axolotl_dmt.checks.yaml_check import check_file, remarks
 
     mistakes = check_file(config, files=not no_files)
-    for line in (*ignored_keys(config), *mistakes):
+    for line in (*remarks(config), *mistakes):
         click.echo(line)
     if mistakes:
         click.get_current_context().exit(1)

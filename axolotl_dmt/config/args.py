@@ -268,7 +268,7 @@ class DMTConfig(Block):
         None,
         description="shuffle, round_robin, blocks, length_grouped, sequential (as in `datasets`), "
         "or one that a hook registers. Default: length_grouped with `group_by_length`, sequential "
-        "with `curriculum_sampling` or `shuffle_merged_datasets: false`, else shuffle.",
+        "with `curriculum_sampling`, else shuffle.",
         examples=["round_robin"],
     )
     select: str | dict[str, str] = Field(

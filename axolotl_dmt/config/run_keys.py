@@ -32,10 +32,10 @@ def default_max_steps(raw: Mapping[str, Any]) -> int | None:
 def default_order(raw: Mapping[str, Any]) -> str | None:
     """Return the value of `dmt.order` that Axolotl's own keys ask for; None if they ask for none.
 
-    As in Axolotl, `group_by_length` has no effect on packed rows.
+    As in Axolotl, `group_by_length` has no effect on packed rows, and `shuffle_merged_datasets:
+    false` alone keeps no order: the trainer shuffles the rows in every epoch.
     """
-    shuffles = raw.get("shuffle_merged_datasets")
-    if flag(raw.get("curriculum_sampling")) or (shuffles is not None and not flag(shuffles)):
+    if flag(raw.get("curriculum_sampling")):
         return "sequential"
     grouped = flag(raw.get("group_by_length")) and not flag(raw.get("sample_packing"))
     return "length_grouped" if grouped else None

@@ -11,7 +11,7 @@ from axolotl.utils.schemas.config import AxolotlInputConfig
 from click.testing import CliRunner
 from pydantic import AliasChoices, AliasPath, BaseModel, Field
 
-from axolotl_dmt.checks.yaml_check import check_file, ignored_keys, names_of_fields
+from axolotl_dmt.checks.yaml_check import check_file, names_of_fields, remarks
 from axolotl_dmt.cli.main import dmt
 from tests.e2e.runs import environment
 from tests.mistakes import assert_mistake, assert_mistakes
@@ -171,7 +171,7 @@ def test_aliases_of_axolotls_keys_are_known() -> None:
     aliases = {"model_type", "model_config", "model_kwargs", "model_revision"}
     assert aliases < set(names_of_fields(AxolotlInputConfig))
     text = GOOD + "model_type: LlamaForCausalLM\nmodel_revision: main\n"
-    assert mistakes(text) == ignored_keys("dmt.yaml") == []
+    assert mistakes(text) == remarks("dmt.yaml") == []
 
 
 def test_every_kind_of_alias_is_a_key() -> None:
@@ -186,11 +186,19 @@ def test_every_kind_of_alias_is_a_key() -> None:
 
 def test_a_key_of_another_version_of_axolotl_is_no_mistake() -> None:
     assert mistakes(GOOD + "gptq_groupsize: 128\n") == []
-    (line,) = ignored_keys("dmt.yaml")
+    (line,) = remarks("dmt.yaml")
     assert_mistake(line, "dmt.yaml:15: gptq_groupsize", "")
     done = CliRunner().invoke(dmt, ["check", "dmt.yaml"])
     assert done.exit_code == 0
     assert line in done.output.splitlines()
+
+
+def test_a_key_that_keeps_no_order_alone_is_a_remark() -> None:
+    mistakes(GOOD + "shuffle_merged_datasets: false\n")
+    (line,) = remarks("dmt.yaml")
+    assert_mistake(line, "dmt.yaml:15: shuffle_merged_datasets", "curriculum_sampling")
+    mistakes(GOOD + "shuffle_merged_datasets: false\ncurriculum_sampling: true\n")
+    assert remarks("dmt.yaml") == []
 
 
 def test_anchors_and_merges_are_no_duplicate_keys() -> None:

@@ -63,7 +63,7 @@ def test_a_few_held_out_rows_have_a_loss_beside_packed_training(toy: Path, tmp_p
         tmp_path / "out",
         val_set_size=5,
         max_steps=2,
-        shuffle_merged_datasets=False,
+        curriculum_sampling=True,
         sample_packing=True,
         eval_sample_packing=True,
     )
