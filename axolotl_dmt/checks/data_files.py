@@ -1,4 +1,4 @@
-"""Checks that local data files exist and have the columns that their entries in the YAML name.
+"""Checks that local data files have the columns that their entries in the YAML name.
 
 Axolotl trains on empty answers if the answer column of a custom prompt is missing, and fails with a
 KeyError if another one is. The first rows of the file show both before anything is loaded.
@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from axolotl_dmt.checks.axolotl_keys import is_local
+from axolotl_dmt.checks.data_paths import entries
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.results.folder import RunFolder
 
-SUFFIXES = (".json", ".jsonl", ".csv", ".parquet", ".arrow", ".txt", ".gz", ".zst", ".zip")
 FIRST_ROWS = 300
 FIRST_BYTES = 4 * 2**20
 MOST_NAMES = 20
@@ -54,17 +53,6 @@ class _FileColumns:
     keys: dict[str, list[str]] = field(default_factory=dict)
 
 
-def missing_files(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
-    """Yield a mistake for each local data file that an entry names and that does not exist."""
-    fix = "correct the path; it is relative to the folder in which axolotl runs"
-    for key, entry in _entries(cfg):
-        path = entry.get("path")
-        if not isinstance(path, str) or "://" in path or Path(path).exists():
-            continue
-        if is_local(path) or Path(path).suffix in SUFFIXES:
-            yield DMTError(f"{key}.path", f"no file {path}", fix)
-
-
 def may_be_gone(cfg: Mapping[str, Any]) -> bool:
     """Return whether data files may be missing: Axolotl has prepared data, or the run has results.
 
@@ -83,7 +71,7 @@ def wrong_columns(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
         cfg: the raw configuration. Folders, datasets on the hub, compressed files and files that
             cannot be read are skipped.
     """
-    for key, entry in _entries(cfg):
+    for key, entry in entries(cfg):
         file = _read_columns(entry)
         if file is None or set(file.columns) >= TOKENISED:
             continue
@@ -96,14 +84,6 @@ def wrong_columns(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
             yield from _missing(f"{key}.field", entry.get("field") or "text", file)
         elif isinstance(kind, str):
             yield from _standard(f"{key}.type", kind, file)
-
-
-def _entries(cfg: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for key in ("datasets", "test_datasets"):
-        entries = cfg.get(key)
-        for index, entry in enumerate(entries if isinstance(entries, list) else ()):
-            if isinstance(entry, Mapping):
-                yield f"{key}[{index}]", entry
 
 
 def _custom(
@@ -170,6 +150,12 @@ def _list_names(subject: str, wrong: str, names: list[str]) -> str:
 def _list(names: list[str]) -> str:
     more = len(names) - MOST_NAMES
     return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def columns_of(entry: Mapping[str, Any]) -> list[str] | None:
+    """Return the columns of an entry's local file; None if they cannot be read quickly."""
+    file = _read_columns(entry)
+    return file and file.columns
 
 
 def _read_columns(entry: Mapping[str, Any]) -> _FileColumns | None:

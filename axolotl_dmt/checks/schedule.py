@@ -14,7 +14,9 @@ from axolotl_dmt.checks.axolotl_keys import (
     check_val_set_size,
     refuse_unsupported,
 )
-from axolotl_dmt.checks.data_files import may_be_gone, missing_files, wrong_columns
+from axolotl_dmt.checks.data_files import may_be_gone, wrong_columns
+from axolotl_dmt.checks.data_paths import by_products, misread_files, missing_files
+from axolotl_dmt.checks.dataset_types import wrong_types
 from axolotl_dmt.checks.optimizers import check_optimizer
 from axolotl_dmt.checks.sharding import check_sharding
 from axolotl_dmt.checks.stages import check_stages
@@ -52,7 +54,8 @@ def check_schedule(
     if config and reading.dataset_domains:
         problems += _stage_problems(raw, config, reading, files=files)
     if files:
-        problems += wrong_columns(raw)
+        for check in (wrong_types, misread_files, by_products, wrong_columns):
+            problems += check(raw)
         if not may_be_gone(raw):
             problems += missing_files(raw)
     mistakes = reading.mistakes(problems)

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, ValidationError
 
 from axolotl_dmt.checks.axolotl_keys import check_output_dir
-from axolotl_dmt.checks.data_files import missing_files
+from axolotl_dmt.checks.data_paths import missing_files
+from axolotl_dmt.config.pydantic_errors import explain_axolotl
 from axolotl_dmt.config.reading import within
 from axolotl_dmt.config.run_keys import default_order
 from axolotl_dmt.config.yaml_file import YamlFile
@@ -119,10 +120,12 @@ def _axolotl_problems(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
     for entry in axolotl_keys.get("datasets") or ():
         if isinstance(entry, dict):
             entry.pop("domain", None)
+            if str(entry.get("type")).startswith("sharegpt"):
+                del entry["type"]  # reported for its entry; Axolotl's message shows the whole list
     try:
         AxolotlInputConfig(**axolotl_keys)
     except ValidationError as error:
-        yield from _explained(error, cfg)
+        yield from explain_axolotl(error, cfg)
     except Exception as error:  # Axolotl's checks fail on values of an unexpected type
         yield DMTError("", f"Axolotl cannot read it ({type(error).__name__}: {error})", "")
 
@@ -173,22 +176,3 @@ def _keys_of_plugin(name: str) -> set[str]:
     module, _, model = arguments.rpartition(".")
     fields: type[BaseModel] = getattr(__import__(module, fromlist=[model]), model)
     return set(names_of_fields(fields))
-
-
-def _explained(error: ValidationError, cfg: Mapping[str, Any]) -> Iterator[DMTError]:
-    """Yield one error for each key: pydantic reports one for each type that a value may have."""
-    seen = set()
-    for detail in error.errors(include_url=False):
-        key, value = "", cfg
-        for part in detail["loc"]:
-            try:
-                value = value[part]  # type: ignore[index]
-            except (KeyError, IndexError, TypeError):
-                continue  # the name of a type that was tried
-            key += f"[{part}]" if isinstance(part, int) else f".{part}"
-        key = key.lstrip(".")
-        message = " ".join(detail["msg"].removeprefix("Value error, ").split())
-        if key not in seen or not key:
-            seen.add(key)
-            start = "" if isinstance(value, Mapping) else f"{value!r} is not accepted: "
-            yield DMTError(key or "Axolotl", f"{start}{message[:1].lower()}{message[1:]}", "")

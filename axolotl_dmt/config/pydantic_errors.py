@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -19,6 +19,8 @@ _ADVICE = {
     "stages": "write a list of stages, each with a name and a mix",
 }
 """The fix for a field whose mistakes pydantic's own message does not explain."""
+LONGEST_VALUE = 100
+"""Characters of the longest offending value that a message shows."""
 
 
 def explain(error: ValidationError, root: type[BaseModel], name: str) -> Iterator[DMTError]:
@@ -53,6 +55,31 @@ def explain(error: ValidationError, root: type[BaseModel], name: str) -> Iterato
     for key, explained in errors.items():
         if not any(other.startswith((f"{key}.", f"{key}[")) for other in errors):
             yield explained
+
+
+def explain_axolotl(error: ValidationError, cfg: Mapping[str, Any]) -> Iterator[DMTError]:
+    """Yield each mistake that Axolotl's own validation finds in a YAML, once for each key.
+
+    Args:
+        error: the error that it raised. pydantic reports one for each type that a value may have.
+        cfg: the YAML.
+    """
+    seen = set()
+    for detail in error.errors(include_url=False):
+        key, value = "", cfg
+        for part in detail["loc"]:
+            try:
+                value = value[part]  # type: ignore[index]
+            except (KeyError, IndexError, TypeError):
+                continue  # the name of a type that was tried
+            key += f"[{part}]" if isinstance(part, int) else f".{part}"
+        key = key.lstrip(".")
+        message = " ".join(detail["msg"].removeprefix("Value error, ").split())
+        if key not in seen or not key:
+            seen.add(key)
+            is_short = not isinstance(value, Mapping) and len(repr(value)) <= LONGEST_VALUE
+            start = f"{value!r} is not accepted: " if is_short else ""
+            yield DMTError(key or "Axolotl", f"{start}{message[:1].lower()}{message[1:]}", "")
 
 
 def _locate(

@@ -11,9 +11,12 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from axolotl_dmt.config.args import AUTO
+from axolotl_dmt.config.pydantic_errors import explain_axolotl
 from axolotl_dmt.config.yaml_file import YamlFile
-from axolotl_dmt.errors import DMTError, explain_load_errors
+from axolotl_dmt.errors import DMTError, DMTErrors, explain_load_errors
 from axolotl_dmt.results.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -68,7 +71,8 @@ def load_run(config: str, **changes: Any) -> tuple[Any, Run]:
         Axolotl's validated configuration, and the checked run.
 
     Raises:
-        DMTError: the YAML has no `dmt:` block, or the base model cannot be loaded.
+        DMTError: the YAML has no `dmt:` block, Axolotl refuses it, or the base model cannot be
+            loaded.
         SystemExit: with code 2 after the mistakes in the YAML were printed.
     """
     raw = YamlFile.read(config).data  # reports a file that is not YAML in one line
@@ -85,7 +89,10 @@ def load_run(config: str, **changes: Any) -> tuple[Any, Run]:
     scratch_folder = tempfile.TemporaryDirectory(prefix="axolotl-dmt-")
     base = {"base_model": raw.get("base_model")}
     with scratch_folder as scratch, explain_load_errors(base):
-        cfg = load_cfg(config, **changes, output_dir=scratch)
+        try:
+            cfg = load_cfg(config, **changes, output_dir=scratch)
+        except ValidationError as error:
+            raise DMTErrors(explain_axolotl(error, raw)) from error
     plugins: Any = PluginManager.get_instance().plugins
     runs = (getattr(plugin, "run", None) for plugin in plugins.values())
     run = next((run for run in runs if isinstance(run, Run)), None)

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from axolotl.loaders import load_processor, load_tokenizer
-from axolotl.utils.data import prepare_datasets
 from axolotl.utils.data.shared import (
     generate_dataset_hash_from_config,
     get_prepared_dataset_path,
@@ -22,16 +21,18 @@ from axolotl.utils.data.shared import (
 )
 from axolotl.utils.dict import DictDefault
 from datasets import Dataset, concatenate_datasets
-from datasets.exceptions import DatasetGenerationError
 from numpy.typing import NDArray
 
-from axolotl_dmt.checks.data_files import missing_files
+from axolotl_dmt.checks.data_paths import missing_files
 from axolotl_dmt.errors import DMTError, DMTErrors, explain_load_errors
 from axolotl_dmt.plan.inputs import Domain
 from axolotl_dmt.plan.permutation import Permutation, derive_key
 from axolotl_dmt.plan.row_losses import RowLosses
+from axolotl_dmt.training.dataset_labels import dataset_labels
 from axolotl_dmt.training.held_out import rows_to_hold_out
+from axolotl_dmt.training.load_dataset import load_dataset
 from axolotl_dmt.training.pool_layout import PoolLayout
+from axolotl_dmt.training.row_columns import align_columns
 from axolotl_dmt.training.tokenised_rows import (
     IGNORED,
     arrow_column,
@@ -39,9 +40,6 @@ from axolotl_dmt.training.tokenised_rows import (
     token_counts,
     trained_counts,
 )
-
-UNREADABLE = (OSError, ValueError, KeyError, StopIteration, DatasetGenerationError)
-"""What loading raises for a dataset that is missing, empty, broken or of an unexpected format."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +102,7 @@ class _Part:
 
     Attributes:
         entry: the dataset's entry in the YAML.
+        label: its name in results.
         rows: the rows to train on.
         remasked: the same rows with the inputs masked differently, where a stage needs them.
         numbers: the number of each row within the prepared dataset, shape (rows,); None if no row
@@ -112,17 +111,11 @@ class _Part:
     """
 
     entry: DictDefault
+    label: str
     rows: Dataset
     remasked: Dataset | None
     numbers: NDArray[np.int64] | None
     prepared: int
-
-    @property
-    def label(self) -> str:
-        """The dataset's path, with the name of its configuration if it has one."""
-        name = self.entry.get("name")
-        path = str(self.entry["path"])
-        return f"{path}:{name}" if isinstance(name, str) else path
 
 
 def load_pool(
@@ -151,32 +144,15 @@ def load_pool(
         DMTError: a dataset is neither prepared nor readable, has no rows, has too few rows to hold
             some out, or cannot be masked differently.
     """
-    missing = {error.key: error for error in missing_files(cfg)}
-    if errors := [missing[key] for key in (unprepared(cfg) if missing else ()) if key in missing]:
+    missing = list(missing_files(cfg))
+    unprepared_entries = {key.rpartition(".")[0] for key in (unprepared(cfg) if missing else ())}
+    if errors := [error for error in missing if error.key.rpartition(".")[0] in unprepared_entries]:
         raise DMTErrors(errors)
     with explain_load_errors(cfg):
         tokenizer = load_tokenizer(cfg)
     processor = load_processor(cfg, tokenizer=tokenizer) if cfg.processor_type else None
-    prepared: dict[str, list[_Part]] = {}
-    held_out: dict[str, Dataset] = {}
-    for index, (entry, domain) in enumerate(zip(cfg.datasets, dataset_domains, strict=True)):
-        single = _config_of_one_dataset(cfg, entry, with_test_datasets=index == 0)
-        rows, tests = _prepare(single, index, tokenizer, processor)
-        if tests is not None:
-            held_out["test"] = tests
-        remasked_rows = None
-        if stage := (remasked or {}).get(domain):
-            single.test_datasets, single.train_on_inputs = None, not cfg.train_on_inputs
-            remasked_rows, _ = _prepare(single, index, tokenizer, processor)
-            check_masking(rows, remasked_rows, single, entry, stage)
-        part = _Part(
-            entry=entry, rows=rows, remasked=remasked_rows, numbers=None, prepared=len(rows)
-        )
-        prepared.setdefault(domain, []).append(part)
-
-    shared = set.intersection(
-        *(set(part.rows.column_names) for group in prepared.values() for part in group)
-    )
+    prepared, tests = _load_parts(cfg, dataset_domains, remasked or {}, tokenizer, processor)
+    held_out = {} if tests is None else {"test": tests}
     if val_set_size:
         sizes = {name: sum(len(part.rows) for part in parts) for name, parts in prepared.items()}
         val_rows = rows_to_hold_out(sizes, val_set_size)
@@ -184,8 +160,8 @@ def load_pool(
     for name, parts in prepared.items():
         if count := (val_rows or {}).get(name, 0):
             parts, held_out[name] = _hold_out(name, parts, count, seed)
-        all_rows += [_only(part.rows, shared) for part in parts]
-        all_remasked += [_only(part.remasked or part.rows, shared) for part in parts]
+        all_rows += [part.rows for part in parts]
+        all_remasked += [part.remasked or part.rows for part in parts]
         domains.append(_domain(cfg, name, parts, (columns or {}).get(name, ())))
     lengths = np.concatenate([domain.lengths for domain in domains])
     rows = concatenate_datasets(all_rows)
@@ -195,31 +171,45 @@ def load_pool(
     return RowPool(dataset=dataset, domains=tuple(domains), held_out=held_out)
 
 
-def _prepare(
-    cfg: DictDefault, index: int, tokenizer: Any, processor: Any
-) -> tuple[Dataset, Dataset | None]:
-    """Return the rows of a configuration's only dataset, and those of its test datasets.
+def _load_parts(
+    cfg: DictDefault,
+    dataset_domains: Sequence[str],
+    remasked: Mapping[str, str],
+    tokenizer: Any,
+    processor: Any,
+) -> tuple[dict[str, list[_Part]], Dataset | None]:
+    """Return {domain: its datasets}, all with the same columns, and the rows of the test datasets.
 
     Raises:
-        DMTError: the dataset cannot be read or tokenised, or has no rows.
+        DMTError: a dataset cannot be prepared or masked differently, or does not fit the others.
     """
-    path = cfg.datasets[0].path
-    try:
-        rows, tests, _, _ = prepare_datasets(cfg, tokenizer, processor=processor)
-    except UNREADABLE as error:
-        cause = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'empty'}"
-        raise DMTError(
-            f"datasets[{index}]",
-            f"{path} could not be read or tokenised ({cause})",
-            "check its path, its content, its type and the fields that the type names",
-        ) from error
-    if len(rows) == 0:
-        raise DMTError(
-            f"datasets[{index}]",
-            f"{path} has no rows of at most sequence_len {cfg.sequence_len} tokens",
-            "check the file, its type and sequence_len",
+    loaded: dict[str, Dataset] = {}
+    remasked_rows: dict[str, Dataset] = {}
+    test_rows = None
+    keys = [f"datasets[{index}]" for index in range(len(dataset_domains))]
+    for key, entry, domain in zip(keys, cfg.datasets, dataset_domains, strict=True):
+        single = _config_of_one_dataset(cfg, entry, with_test_datasets=key == keys[0])
+        loaded[key], tests = load_dataset(single, key, tokenizer, processor)
+        test_rows = tests if tests is not None else test_rows
+        if stage := remasked.get(domain):
+            single.test_datasets, single.train_on_inputs = None, not cfg.train_on_inputs
+            remasked_rows[key], _ = load_dataset(single, key, tokenizer, processor)
+            check_masking(loaded[key], remasked_rows[key], single, entry, stage)
+    again = {f"{key} (masked differently)": rows for key, rows in remasked_rows.items()}
+    aligned = align_columns({**loaded, **again})
+    parts: dict[str, list[_Part]] = {}
+    labels = dataset_labels(cfg.datasets)
+    for key, entry, label, domain in zip(keys, cfg.datasets, labels, dataset_domains, strict=True):
+        part = _Part(
+            entry=entry,
+            label=label,
+            rows=aligned[key],
+            remasked=aligned.get(f"{key} (masked differently)"),
+            numbers=None,
+            prepared=len(aligned[key]),
         )
-    return rows, tests
+        parts.setdefault(domain, []).append(part)
+    return parts, test_rows
 
 
 def check_masking(
@@ -339,12 +329,6 @@ def _config_of_one_dataset(
     single.total_num_tokens = single.total_supervised_tokens = 1
     single.sample_packing_eff_est = 1.0
     return single
-
-
-def _only(rows: Dataset, columns: set[str]) -> Dataset:
-    """Return the rows with these columns only."""
-    extra = [name for name in rows.column_names if name not in columns]
-    return rows.remove_columns(extra) if extra else rows
 
 
 def _scores(cfg: DictDefault, part: _Part, column: str) -> NDArray[Any]:

@@ -12,7 +12,8 @@ import pytest
 from pyarrow import parquet
 
 from axolotl_dmt.checks import data_files
-from axolotl_dmt.checks.data_files import may_be_gone, missing_files, wrong_columns
+from axolotl_dmt.checks.data_files import may_be_gone, wrong_columns
+from axolotl_dmt.checks.data_paths import missing_files
 from tests.mistakes import assert_mistake, assert_mistakes
 
 ROWS = [{"question": f"{n}?", "answer": str(n), "context": ""} for n in range(5)]

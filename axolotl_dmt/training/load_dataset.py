@@ -1,0 +1,68 @@
+"""Prepares one dataset with Axolotl, and reports in one line why that failed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from axolotl.utils.data import prepare_datasets
+from axolotl.utils.dict import DictDefault
+from datasets import Dataset
+
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.training.load_errors import Loader, cause_of
+from axolotl_dmt.training.row_columns import check_lengths
+
+
+def load_dataset(
+    cfg: DictDefault, key: str, tokenizer: Any, processor: Any
+) -> tuple[Dataset, Dataset | None]:
+    """Return the rows of a configuration's only dataset, and those of its test datasets.
+
+    Args:
+        cfg: Axolotl's validated configuration, with one entry under `datasets`.
+        key: the key of this entry in the YAML, such as `datasets[2]`.
+        tokenizer: the tokenizer of the base model.
+        processor: its processor, or None.
+
+    Raises:
+        DMTError: the dataset or a test dataset cannot be read or tokenised, or has no rows.
+    """
+    try:
+        rows, tests, _, _ = prepare_datasets(cfg, tokenizer, processor=processor)
+    except Exception as error:  # of the reader of a file, a prompt strategy or a chat template
+        if cfg.test_datasets:
+            load_dataset(_with_tests(cfg, None), key, tokenizer, processor)
+            raise _test_error(cfg, error, key, tokenizer, processor) from error
+        loader = Loader(cfg=cfg, tokenizer=tokenizer, processor=processor)
+        raise loader.explain(cfg.datasets[0], key, error) from error
+    _check_rows(rows, cfg.datasets[0], key, cfg.sequence_len)
+    if tests is not None and cfg.test_datasets:
+        one = len(cfg.test_datasets) == 1
+        length = cfg.eval_sequence_len or cfg.sequence_len
+        _check_rows(tests, cfg.test_datasets[0], f"test_datasets{'[0]' if one else ''}", length)
+    return rows, tests
+
+
+def _check_rows(rows: Dataset, entry: DictDefault, key: str, sequence_len: int) -> None:
+    if len(rows) == 0:
+        problem = f"{entry.path} has no rows of at most sequence_len {sequence_len} tokens"
+        raise DMTError(key, problem, "check the file, its type and sequence_len")
+    check_lengths(rows, key, entry.path)
+
+
+def _test_error(
+    cfg: DictDefault, error: Exception, key: str, tokenizer: Any, processor: Any
+) -> DMTError:
+    """Return the mistake of the first test dataset that fails by itself, or of all together."""
+    for index, entry in enumerate(cfg.test_datasets):
+        single = _with_tests(cfg, [entry])
+        try:
+            prepare_datasets(single, tokenizer, processor=processor)
+        except Exception as failure:
+            loader = Loader(cfg=single, tokenizer=tokenizer, processor=processor, split="test")
+            return loader.explain(entry, f"test_datasets[{index}]", failure)
+    return DMTError("test_datasets", f"could not be prepared ({cause_of(error)})", "")
+
+
+def _with_tests(cfg: DictDefault, tests: list[DictDefault] | None) -> DictDefault:
+    return DictDefault({**cfg, "test_datasets": tests})
