@@ -18,7 +18,6 @@ from axolotl.utils.data import prepare_datasets
 from axolotl.utils.data.shared import (
     generate_dataset_hash_from_config,
     get_prepared_dataset_path,
-    load_dataset_with_config,
 )
 from axolotl.utils.dict import DictDefault
 from datasets import Dataset, concatenate_datasets
@@ -28,10 +27,11 @@ from numpy.typing import NDArray
 from axolotl_dmt.checks.data_files import missing_files
 from axolotl_dmt.errors import DMTError, DMTErrors, explain_load_errors
 from axolotl_dmt.plan.inputs import Domain
-from axolotl_dmt.plan.permutation import Permutation, derive_key
 from axolotl_dmt.plan.row_losses import RowLosses
 from axolotl_dmt.training.held_out import rows_to_hold_out
 from axolotl_dmt.training.pool_layout import PoolLayout
+from axolotl_dmt.training.pool_part import Part, hold_out, scores, without_copies
+from axolotl_dmt.training.row_counts import counting_rows, prepared_folder, recorded_counts
 from axolotl_dmt.training.tokenised_rows import (
     IGNORED,
     arrow_column,
@@ -98,33 +98,6 @@ def layout_of(domains: Sequence[Domain]) -> PoolLayout:
     return PoolLayout(rows={domain.name: domain.rows for domain in domains})
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Part:
-    """One prepared dataset of a domain, without its held-out rows.
-
-    Attributes:
-        entry: the dataset's entry in the YAML.
-        rows: the rows to train on.
-        remasked: the same rows with the inputs masked differently, where a stage needs them.
-        numbers: the number of each row within the prepared dataset, shape (rows,); None if no row
-            is held out.
-        prepared: number of prepared rows, including the held-out rows.
-    """
-
-    entry: DictDefault
-    rows: Dataset
-    remasked: Dataset | None
-    numbers: NDArray[np.int64] | None
-    prepared: int
-
-    @property
-    def label(self) -> str:
-        """The dataset's path, with the name of its configuration if it has one."""
-        name = self.entry.get("name")
-        path = str(self.entry["path"])
-        return f"{path}:{name}" if isinstance(name, str) else path
-
-
 def load_pool(
     cfg: DictDefault,
     dataset_domains: Sequence[str],
@@ -157,22 +130,24 @@ def load_pool(
     with explain_load_errors(cfg):
         tokenizer = load_tokenizer(cfg)
     processor = load_processor(cfg, tokenizer=tokenizer) if cfg.processor_type else None
-    prepared: dict[str, list[_Part]] = {}
+    prepared: dict[str, list[Part]] = {}
     held_out: dict[str, Dataset] = {}
     for index, (entry, domain) in enumerate(zip(cfg.datasets, dataset_domains, strict=True)):
         single = _config_of_one_dataset(cfg, entry, with_test_datasets=index == 0)
-        rows, tests = _prepare(single, index, tokenizer, processor)
+        with counting_rows():
+            rows, tests = _prepare(single, index, tokenizer, processor)
+        counts = recorded_counts(prepared_folder(single, tokenizer.name_or_path))
         if tests is not None:
-            held_out["test"] = tests
+            held_out["test"] = tests.select(np.flatnonzero(trained_counts(tests)))
         remasked_rows = None
         if stage := (remasked or {}).get(domain):
             single.test_datasets, single.train_on_inputs = None, not cfg.train_on_inputs
             remasked_rows, _ = _prepare(single, index, tokenizer, processor)
             check_masking(rows, remasked_rows, single, entry, stage)
-        part = _Part(
-            entry=entry, rows=rows, remasked=remasked_rows, numbers=None, prepared=len(rows)
-        )
+        part = Part.of(entry, domain, rows, remasked_rows, counts).trained_only(index)
         prepared.setdefault(domain, []).append(part)
+    if cfg.dataset_exact_deduplication:  # Axolotl deduplicates each dataset by itself
+        prepared = {name: without_copies(parts) for name, parts in prepared.items()}
 
     shared = set.intersection(
         *(set(part.rows.column_names) for group in prepared.values() for part in group)
@@ -180,12 +155,15 @@ def load_pool(
     if val_set_size:
         sizes = {name: sum(len(part.rows) for part in parts) for name, parts in prepared.items()}
         val_rows = rows_to_hold_out(sizes, val_set_size)
+    if any((val_rows or {}).values()):
+        prepared, chosen = hold_out(prepared, val_rows or {}, seed)
+        held_out |= chosen
     domains, all_rows, all_remasked = [], [], []
     for name, parts in prepared.items():
-        if count := (val_rows or {}).get(name, 0):
-            parts, held_out[name] = _hold_out(name, parts, count, seed)
         all_rows += [_only(part.rows, shared) for part in parts]
-        all_remasked += [_only(part.remasked or part.rows, shared) for part in parts]
+        all_remasked += [
+            _only(part.rows if part.remasked is None else part.remasked, shared) for part in parts
+        ]
         domains.append(_domain(cfg, name, parts, (columns or {}).get(name, ())))
     lengths = np.concatenate([domain.lengths for domain in domains])
     rows = concatenate_datasets(all_rows)
@@ -268,40 +246,7 @@ def unprepared(cfg: DictDefault) -> dict[str, str]:
     return missing
 
 
-def _hold_out(
-    domain: str, parts: Sequence[_Part], count: int, seed: int
-) -> tuple[list[_Part], Dataset]:
-    """Hold out random rows of a domain, drawn from all its datasets together.
-
-    Returns:
-        The parts without the held-out rows, and the held-out rows.
-
-    Raises:
-        DMTError: the domain has no more than `count` rows.
-    """
-    sizes = [len(part.rows) for part in parts]
-    if count >= sum(sizes):
-        raise DMTError(
-            "dmt.val_rows",
-            f"{count} rows are to be held out of {domain}'s {sum(sizes)}",
-            "hold out fewer rows",
-        )
-    order = Permutation(sum(sizes), derive_key(seed, "held out", domain)).range(0, count)
-    is_held_out = np.zeros(sum(sizes), bool)
-    is_held_out[order] = True
-    remaining, held_out, start = [], [], 0
-    for part, size in zip(parts, sizes, strict=True):
-        mask = is_held_out[start : start + size]
-        start += size
-        numbers = np.flatnonzero(~mask)
-        remasked = part.remasked and part.remasked.select(numbers)
-        rows = part.rows.select(numbers)
-        remaining.append(replace(part, rows=rows, remasked=remasked, numbers=numbers))
-        held_out.append(part.rows.select(np.flatnonzero(mask)))
-    return [part for part in remaining if len(part.rows)], concatenate_datasets(held_out)
-
-
-def _domain(cfg: DictDefault, name: str, parts: Sequence[_Part], columns: Sequence[str]) -> Domain:
+def _domain(cfg: DictDefault, name: str, parts: Sequence[Part], columns: Sequence[str]) -> Domain:
     """Return what the plan needs to know about a domain, with these score columns."""
     whole = all(part.numbers is None for part in parts)
     return Domain(
@@ -310,15 +255,20 @@ def _domain(cfg: DictDefault, name: str, parts: Sequence[_Part], columns: Sequen
         lengths=np.concatenate([token_counts(part.rows) for part in parts]),
         trained=np.concatenate([trained_counts(part.rows) for part in parts]),
         trained_when_remasked=np.concatenate([trained_counts(part.remasked) for part in parts])
-        if all(part.remasked for part in parts)
+        if all(part.remasked is not None for part in parts)
         else None,
         datasets=tuple((part.label, len(part.rows)) for part in parts),
         scores={
-            column: np.concatenate([_scores(cfg, part, column) for part in parts])
+            column: np.concatenate([scores(cfg, part, column) for part in parts])
             for column in columns
         },
-        numbers=None if whole else np.concatenate([part.numbers for part in parts]),
+        numbers=None if whole else np.concatenate([_numbers(part) for part in parts]),
+        counts=tuple(part.counts for part in parts),
     )
+
+
+def _numbers(part: Part) -> NDArray[np.int64]:
+    return np.arange(len(part.rows)) if part.numbers is None else part.numbers
 
 
 def _config_of_one_dataset(
@@ -345,35 +295,6 @@ def _only(rows: Dataset, columns: set[str]) -> Dataset:
     """Return the rows with these columns only."""
     extra = [name for name in rows.column_names if name not in columns]
     return rows.remove_columns(extra) if extra else rows
-
-
-def _scores(cfg: DictDefault, part: _Part, column: str) -> NDArray[Any]:
-    """Return a numeric column of a dataset's source, for `select: score:<column>`.
-
-    Tokenising drops the column, so it is read from the source again. Scores and rows can only be
-    matched if no source row was dropped.
-
-    Raises:
-        DMTError: there is no such column, it is not numeric, or source rows were dropped.
-    """
-    source = load_dataset_with_config(part.entry, cfg.hf_use_auth_token)
-    if isinstance(source, dict):
-        source = source[part.entry.split or "train"]
-    key, label = "dmt.select", part.label
-    if column not in source.column_names:
-        columns = ", ".join(source.column_names)
-        raise DMTError(key, f"{label} has no column {column!r}", f"its columns: {columns}")
-    if len(source) != part.prepared:
-        raise DMTError(
-            key,
-            f"score:{column}: {label} has {len(source)} rows, and {part.prepared} remain after "
-            "tokenising, so scores and rows cannot be matched",
-            "set excess_length_strategy: truncate, or remove rows that are too long from the file",
-        )
-    values = arrow_column(source, column).to_numpy()
-    if not np.issubdtype(values.dtype, np.number):
-        raise DMTError(key, f"column {column!r} of {label} is not numeric", "name another column")
-    return values if part.numbers is None else values[part.numbers]
 
 
 def _blank_row(rows: Dataset, shortest: int) -> Dataset:
