@@ -16,6 +16,7 @@ from axolotl_dmt.checks.axolotl_keys import (
 )
 from axolotl_dmt.checks.data_files import may_be_gone, missing_files, wrong_columns
 from axolotl_dmt.checks.optimizers import check_optimizer
+from axolotl_dmt.checks.score_columns import unmatched_scores
 from axolotl_dmt.checks.sharding import check_sharding
 from axolotl_dmt.checks.stages import check_stages
 from axolotl_dmt.config.args import DMTConfig
@@ -66,6 +67,7 @@ def _stage_problems(
     problems, stages = Problems(), reading.stages
     resets = any(stage.reset_optimizer for stage in stages[1:])
     problems.attempt(check_stages, raw, stages)
+    problems += unmatched_scores(raw, reading.dataset_domains, stages)
     problems.attempt(check_losses, config, stages, files=files)
     problems.attempt(check_optimizer, raw, stages, files=files)
     problems.attempt(check_sharding, raw, config, resets=resets, files=files)

@@ -70,10 +70,12 @@ def check(config: str, no_files: bool) -> None:
 
     Works offline and requires no GPU. Exits with code 1 if there are mistakes.
     """
+    from axolotl_dmt.checks.row_numbers import row_remarks
     from axolotl_dmt.checks.yaml_check import check_file, ignored_keys
 
     mistakes = check_file(config, files=not no_files)
-    for line in (*ignored_keys(config), *mistakes):
+    remarks = [] if no_files else row_remarks(config)
+    for line in (*remarks, *ignored_keys(config), *mistakes):
         click.echo(line)
     if mistakes:
         click.get_current_context().exit(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 
@@ -74,10 +75,17 @@ def notes_on_rows(counts: Sequence[RowCounts]) -> list[str]:
     return [note for dataset in counts for note in dataset.notes()]
 
 
-def counts_table(counts: Sequence[RowCounts]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def counts_table(
+    counts: Sequence[RowCounts], *, names_only: bool = False
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Return the header and the cells of a table with a line for each dataset.
 
     A column is left out if none of its counts is above zero, except for the most important ones.
+
+    Args:
+        counts: what became of the rows of each dataset.
+        names_only: show the name of a local file without its folders, which are nobody else's
+            business.
     """
     columns = {
         "read": "in the file",
@@ -99,8 +107,19 @@ def counts_table(counts: Sequence[RowCounts]) -> tuple[tuple[str, ...], list[tup
     }
     if same:
         shown.pop("tokenised", None)
-    rows = [(c.dataset, c.domain, *(_cell(getattr(c, name)) for name in shown)) for c in counts]
+    rows = [
+        (
+            _file_name(c.dataset) if names_only else c.dataset,
+            c.domain,
+            *(_cell(getattr(c, name)) for name in shown),
+        )
+        for c in counts
+    ]
     return ("dataset", "domain", *shown.values()), rows
+
+
+def _file_name(label: str) -> str:
+    return PurePath(label).name if PurePath(label).is_absolute() else label
 
 
 def _cell(count: int | None) -> str:

@@ -89,7 +89,7 @@ class Part:
             return self
         positions = np.flatnonzero(~left_out)
         earlier: int = getattr(self.counts, reason)
-        changes = {reason: earlier + count, "kept": len(positions)}
+        changes: dict[str, Any] = {reason: earlier + count, "kept": len(positions)}
         return replace(
             self,
             rows=self.rows.select(positions),
@@ -213,7 +213,7 @@ def scores(cfg: DictDefault, part: Part, column: str) -> NDArray[Any]:
             "remove these rows from the file, or set excess_length_strategy: truncate if they are "
             "too long",
         )
-    values = arrow_column(source, column).to_numpy()
+    values: NDArray[Any] = arrow_column(source, column).to_numpy()
     if not np.issubdtype(values.dtype, np.number):
         raise DMTError(key, f"column {column!r} of {label} is not numeric", "name another column")
     missing = np.flatnonzero(np.isnan(values))

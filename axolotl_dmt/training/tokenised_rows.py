@@ -56,7 +56,7 @@ def row_digests(rows: Dataset) -> NDArray[np.uint64]:
             offsets = chunk.offsets.to_numpy()
             first = int(offsets[0])
             values = chunk.values.slice(first, int(offsets[-1]) - first).to_numpy()
-            data = memoryview(np.ascontiguousarray(values.astype("<i4"))).cast("B")
+            data = np.ascontiguousarray(values.astype("<i4")).data.cast("B")
             bounds = (4 * (offsets.astype(np.int64) - first)).tolist()
             digests += [
                 blake2b(data[start:stop], digest_size=8).digest()

@@ -101,3 +101,41 @@ def test_held_out_rows_may_empty_a_file(tmp_path: Path, tiny: str) -> None:
     for source, dataset in zip(listed, run.plan.data, strict=True):
         assert (source["path"], source["rows"]) == (dataset.dataset, dataset.kept)
     assert len(run.pool.dataset) == 3 + 8 + 1
+
+
+def scored(folder: Path, base: str, scores: list[Any], **changes: Any) -> dict[str, Any]:
+    rows = [
+        {**row, "quality": score} for row, score in zip(alpaca(len(scores)), scores, strict=True)
+    ]
+    content = settings(folder, base, {"math": rows}, **changes)
+    stage = {"name": "only", "mix": {"math": {"rows": 2}}, "select": "score:quality"}
+    return {**content, "dmt": {"stages": [stage]}}
+
+
+def test_rows_are_chosen_by_score_although_rows_without_trained_tokens_are_left_out(
+    tmp_path: Path, tiny: str
+) -> None:
+    content = scored(tmp_path, tiny, [5, 1, 9, 7, 3])
+    path = Path(content["datasets"][0]["path"])
+    path.write_text(path.read_text().replace('"output": "11"', '"output": ""'))  # row 2, the best
+    run = compiled(tmp_path, content)
+    (domain,) = run.pool.domains
+    drawn = domain.numbers[[row for row in run.plan.order if row >= 0]]
+    assert sorted(drawn.tolist()) == [0, 3]
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_rows_without_a_score_are_refused_with_their_number(
+    tmp_path: Path, tiny: str, missing: Any
+) -> None:
+    content = scored(tmp_path, tiny, [5.0, missing, 9.0, missing])
+    with expect_error("dmt.select", "'quality'", "math.jsonl", "2 of 4", "row 1"):
+        compiled(tmp_path, content)
+
+
+def test_scores_of_dropped_rows_name_the_reason(tmp_path: Path, tiny: str) -> None:
+    content = scored(tmp_path, tiny, [5, 9])
+    path = Path(content["datasets"][0]["path"])
+    path.write_text(path.read_text().replace("math 0", "x" * 600))
+    with expect_error("dmt.select", "math.jsonl", "1 of 2 rows", "sequence_len"):
+        compiled(tmp_path, content)
