@@ -21,6 +21,8 @@ class Setting:
         domains: the names of all domains, in the order of the YAML's datasets.
         general: the domains of general data.
         k: the replay fraction of each specialised domain.
+        share: instead of `k`, the share of the stage's rows that is replayed; None if it is not
+            set.
         sequence: the value of `dmt.sequence`, the order of the domains; empty if it is not set.
         domain: the value of `dmt.domain`; None if it is not set.
     """
@@ -28,6 +30,7 @@ class Setting:
     domains: tuple[str, ...]
     general: tuple[str, ...]
     k: Fraction = Fraction(0)
+    share: Fraction | None = None
     sequence: tuple[str, ...] = ()
     domain: str | None = None
 
@@ -67,6 +70,15 @@ def depends_on_k(strategy: Strategy, setting: Setting) -> bool:
     return few != many
 
 
+def uses_share(strategy: Strategy, setting: Setting) -> bool:
+    """Return whether the stages of a strategy depend on the share that is replayed."""
+    few, many = (
+        [(name, dict(mix)) for name, mix in strategy.stages(replace(setting, share=share))]
+        for share in (Fraction(1, 256), Fraction(1, 3))
+    )
+    return few != many
+
+
 def _require_general(setting: Setting) -> None:
     fix = f"known domains: {', '.join(setting.domains)}"
     if not setting.general:
@@ -84,13 +96,14 @@ def dual_stage(setting: Setting) -> StageMixes:
     """Return the two stages of DMT (Dong et al., ACL 2024, section 3.5).
 
     Stage 1 trains on all specialised data; stage 2 trains on the general data and replays a
-    fraction k of each specialised domain.
+    fraction k of each specialised domain, or a share of its own rows.
 
     Raises:
         DMTError: a general domain has no dataset, or there is no specialised domain.
     """
     _require_general(setting)
-    replay = dict.fromkeys(setting.specialised, setting.k)
+    amount = setting.k if setting.share is None else {"joint_share": setting.share}
+    replay: dict[str, object] = dict.fromkeys(setting.specialised, amount)
     return [
         ("specialise", dict.fromkeys(setting.specialised, "all")),
         ("generalise", {**dict.fromkeys(setting.general, "all"), **replay}),

@@ -51,6 +51,7 @@ the domain's rows; every other amount names its unit.
 | `{tokens: 200000}` | rows that together hold this many tokens, to within one row |
 | `{share: 0.01}` | this share of the stage's rows |
 | `{token_share: 0.01}` | this share of the stage's tokens |
+| `{joint_share: 0.1}` | this share of the stage's rows, divided among its joint shares by rows |
 | `{weight: 2}` | a share of the stage's rows, in proportion to its other weights |
 """
 

@@ -18,6 +18,7 @@ from axolotl_dmt.checks.data_files import may_be_gone, wrong_columns
 from axolotl_dmt.checks.data_paths import by_products, misread_files, missing_files
 from axolotl_dmt.checks.dataset_types import wrong_types
 from axolotl_dmt.checks.optimizers import check_optimizer
+from axolotl_dmt.checks.score_columns import unmatched_scores
 from axolotl_dmt.checks.sharding import check_sharding
 from axolotl_dmt.checks.stages import check_stages
 from axolotl_dmt.config.args import DMTConfig
@@ -69,6 +70,7 @@ def _stage_problems(
     problems, stages = Problems(), reading.stages
     resets = any(stage.reset_optimizer for stage in stages[1:])
     problems.attempt(check_stages, raw, stages)
+    problems += unmatched_scores(raw, reading.dataset_domains, stages)
     problems.attempt(check_losses, config, stages, files=files)
     problems.attempt(check_optimizer, raw, stages, files=files)
     problems.attempt(check_sharding, raw, config, resets=resets, files=files)

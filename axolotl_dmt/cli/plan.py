@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from axolotl_dmt.console import quiet_axolotl
 from axolotl_dmt.errors import DMTError, first_line
+from axolotl_dmt.plan.plan_warnings import plan_warnings
+from axolotl_dmt.plan.row_counts import notes_on_rows
 from axolotl_dmt.training.load_run import compile_from_yaml
 
 
@@ -37,6 +40,8 @@ def show_plan(config: str, *, as_json: bool, plot: str | None, rows: str | None)
 
         with _writing("--plot", plot):
             plot_plan(plan, Path(plot))
+    for warning in (*notes_on_rows(plan.data), *plan_warnings(plan)):
+        print(f"warning: {warning}", file=sys.stderr)
     if as_json:
         print(json.dumps(plan.to_json(), indent=2))
         return

@@ -37,6 +37,14 @@ def _read_fraction_of_domain(value: object) -> Fraction:
     return fraction
 
 
+def _read_part_of_stage(value: object) -> Fraction:
+    fraction = parse_fraction(value, "")
+    if not 0 < fraction < 1:
+        fix = "write a share of the stage such as 0.1"
+        raise DMTError("", f"{value} is not between 0 and 1", fix)
+    return fraction
+
+
 def _read_k(value: object) -> Fraction | Literal["auto"]:
     return AUTO if value == AUTO else _read_fraction_of_domain(value)
 
@@ -65,6 +73,7 @@ AmountValue: TypeAlias = Annotated[
                         "fraction": _NUMBER,
                         "share": _NUMBER,
                         "token_share": _NUMBER,
+                        "joint_share": _NUMBER,
                         "weight": {"type": "number", "minimum": 0},
                     },
                 },
@@ -81,6 +90,14 @@ FractionOfDomain: TypeAlias = Annotated[
     WithJsonSchema({**_NUMBER, "examples": ["1/256", 0.25]}),
 ]
 """A fraction from 0 to 1 of a domain's rows."""
+
+PartOfStage: TypeAlias = Annotated[
+    Fraction,
+    PlainValidator(_read_part_of_stage),
+    PlainSerializer(Fraction.__str__),
+    WithJsonSchema({**_NUMBER, "examples": [0.1, "1/20"]}),
+]
+"""A share between 0 and 1 of a stage's rows."""
 
 Weight: TypeAlias = Annotated[
     Fraction,

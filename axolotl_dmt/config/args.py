@@ -21,12 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from axolotl_dmt.config.amount_fields import (
-    AUTO,
-    AmountValue,
-    ReplayFraction,
-    Weight,
-)
+from axolotl_dmt.config.amount_fields import AUTO, AmountValue, ReplayFraction, Weight
 from axolotl_dmt.config.evaluate_args import Block, EvaluateConfig, EverySteps
 from axolotl_dmt.config.pydantic_errors import explain
 from axolotl_dmt.config.replay_args import AutoKConfig, ReplayConfig
@@ -224,7 +219,7 @@ class DMTConfig(Block):
     k: ReplayFraction = Field(
         DEFAULT_K,
         description="Replay in stage 2, as a fraction of each specialised domain; auto takes the "
-        "fraction that `axolotl dmt choose-k` chose for this YAML.",
+        "fraction that `axolotl dmt choose-k` chose for this YAML. See also `replay.share`.",
         examples=["1/256"],
     )
     auto_k: AutoKConfig | None = Field(
@@ -280,8 +275,8 @@ class DMTConfig(Block):
     )
     replay: ReplayConfig | None = Field(
         None,
-        description="Which rows of a specialised domain are replayed, in the stages after the "
-        "first one that uses it. A stage's own `select` takes precedence. Default: `dmt.select`.",
+        description="How much of the specialised domains is replayed, and which rows, in the "
+        "stages after the first one that uses them. A stage's own `select` takes precedence.",
         examples=[{"select": "hardest", "losses": "outputs/stage-1/dmt/row_losses.parquet"}],
     )
     redraw: bool = Field(
@@ -348,6 +343,10 @@ class DMTConfig(Block):
             raise DMTError("k", "auto needs a strategy", "write strategy: dmt instead of stages")
         if self.stages and self.overrides:
             raise DMTError("overrides", "needs a strategy", "change the stages themselves")
+        if self.replay:
+            # A block that was validated before holds every default.
+            sets_k = "k" in self.model_fields_set and self.dataset_domains is None
+            self.replay.check_share(sets_k=sets_k, has_stages=bool(self.stages))
         names = [stage.name for stage in self.stages or ()]
         for index, name in enumerate(names):
             if name in names[:index]:

@@ -35,7 +35,7 @@ def select_replay(
         stages: the stages in training order; a stage without a `select` has that of the block.
         stage_selects: the `select` that the YAML sets for each stage.
     """
-    if config.replay is None:
+    if config.replay is None or config.replay.select is None:
         return tuple(stages)
     method = METHODS[config.replay.select]
     general, learned = {*config.general_domains}, set[str]()

@@ -1,4 +1,4 @@
-"""The `dmt.replay` and `dmt.auto_k` blocks: which rows are replayed, and how k is chosen."""
+"""The `dmt.replay` and `dmt.auto_k` blocks: what is replayed, and how k is chosen."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ from typing import Literal
 
 from pydantic import Field
 
-from axolotl_dmt.config.amount_fields import FractionOfDomain
+from axolotl_dmt.config.amount_fields import FractionOfDomain, PartOfStage
 from axolotl_dmt.config.evaluate_args import Block
+from axolotl_dmt.errors import DMTError
 
 
 class ReplayConfig(Block):
-    """Which rows are replayed: `dmt.replay`."""
+    """How much is replayed, and which rows: `dmt.replay`."""
 
-    select: Literal["random", "hardest", "easiest"] = Field(
-        "random",
+    share: PartOfStage | None = Field(
+        None,
+        description="Instead of `k`, for `strategy: dmt`: the share of stage 2's rows that is "
+        "replayed, divided among the specialised domains in proportion to their rows.",
+        examples=[0.1],
+    )
+    select: Literal["random", "hardest", "easiest"] | None = Field(
+        None,
         description="random, or the rows with the highest (hardest) or the lowest (easiest) loss "
-        "first. Rows that an earlier stage trained on come before all others.",
+        "first. Rows that an earlier stage trained on come before all others. Default: "
+        "`dmt.select`.",
         examples=["hardest"],
     )
     losses: str | None = Field(
@@ -28,6 +36,25 @@ class ReplayConfig(Block):
         "refused.",
         examples=["outputs/stage-1/dmt/row_losses.parquet"],
     )
+
+    def check_share(self, *, sets_k: bool, has_stages: bool) -> None:
+        """Check that the amount of replay is given in one way.
+
+        Args:
+            sets_k: whether the block sets `k`, too.
+            has_stages: whether the block has explicit stages.
+
+        Raises:
+            DMTError: `share` is set beside `k` or explicit stages.
+        """
+        if self.share is None:
+            return
+        if has_stages:
+            fix = "write {joint_share: s} for the domains in a stage's mix"
+            raise DMTError("replay.share", "needs a strategy that replays", fix)
+        if sets_k:
+            problem = "cannot be combined with k, which is a fraction of each specialised domain"
+            raise DMTError("replay.share", problem, "keep one of the two")
 
 
 class AutoKConfig(Block):

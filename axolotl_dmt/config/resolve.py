@@ -22,7 +22,7 @@ from axolotl_dmt.plan.amounts import Amount, parse_amount
 from axolotl_dmt.plan.inputs import Stage
 from axolotl_dmt.plan.orders import ORDERS
 from axolotl_dmt.plan.ranking import BY_LOSS, SELECTIONS
-from axolotl_dmt.strategies import Setting, Strategy, depends_on_k
+from axolotl_dmt.strategies import Setting, Strategy, depends_on_k, uses_share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +152,9 @@ def _from_strategy(config: DMTConfig, domains: Sequence[str]) -> list[_Draft]:
     if config.k == AUTO and depends_on_k(strategy, setting):
         fix = "write a fraction, such as the one that `axolotl dmt choose-k` chooses"
         raise DMTError("dmt.k", f"{AUTO} cannot be used here", fix)
+    if setting.share is not None and not uses_share(strategy, setting):
+        problem = f"strategy {strategy.name} replays no share of a stage"
+        raise DMTError("dmt.replay.share", problem, "write strategy: dmt, or remove it")
     stages = strategy_stages(strategy, setting)
     overrides = config.overrides or {}
     names = [name for name, _ in stages]
@@ -175,6 +178,7 @@ def strategy_setting(config: DMTConfig, domains: Sequence[str]) -> Setting:
         domains=tuple(domains),
         general=config.general_domains,
         k=config.k if isinstance(config.k, Fraction) else DEFAULT_K,
+        share=config.replay.share if config.replay else None,
         sequence=tuple(config.sequence or ()),
         domain=config.domain,
     )

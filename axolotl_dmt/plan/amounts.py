@@ -10,6 +10,8 @@ fraction of the domain, and every other amount names its unit:
     math: {tokens: 200000}         # as many rows as hold this many tokens, to within one row
     math: {share: 0.01}            # this share of the rows of the stage
     math: {token_share: 0.01}      # this share of the tokens of the stage
+    math: {joint_share: 0.1}       # this share of the rows of the stage, together with the other
+                                   # domains that have a joint share, in proportion to their rows
     math: {weight: 2}              # relative to the other weights of the stage
 
 Numbers are exact: 0.1 means 1/10, as typed, and not the nearest binary number.
@@ -26,11 +28,12 @@ from typing import Any, Final, cast
 from axolotl_dmt.errors import DMTError
 
 WHOLE: Final = ("rows", "tokens")
-SHARES: Final = ("share", "token_share")
+SHARES: Final = ("share", "token_share", "joint_share")
 UNITS: Final = ("fraction", *WHOLE, *SHARES, "weight")
 FORMS: Final = (
     "write all, a fraction of the domain such as 1/256, "
-    "or one of {rows: n}, {tokens: n}, {share: s}, {token_share: s}, {weight: w}"
+    "or one of {rows: n}, {tokens: n}, {share: s}, {token_share: s}, {joint_share: s}, "
+    "{weight: w}"
 )
 
 

@@ -209,6 +209,7 @@ class _Compiler:
             pools=tuple(PoolRecord.of(domain) for domain in self.domains.values()),
             order=order,
             pack_offsets=offsets if self.packing else None,
+            data=tuple(counts for domain in self.domains.values() for counts in domain.counts),
         )
 
     def _masked_for(self, stage: Stage) -> Mapping[str, Domain]:

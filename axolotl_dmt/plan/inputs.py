@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axolotl_dmt.plan.amounts import Amount, parse_amount
+from axolotl_dmt.plan.row_counts import RowCounts
 
 Rows = NDArray[np.signedinteger[Any]]
 """Row ids, in 32 bits where they fit."""
@@ -36,6 +37,7 @@ class Domain:
             needs them.
         numbers: the number of each row within its dataset, shape (rows,), if the pool leaves some
             rows out; None if it holds all rows in order.
+        counts: what became of the rows of each dataset, in pool order; empty if unknown.
 
     Raises:
         ValueError: the datasets or a column do not fit the number of rows.
@@ -50,6 +52,7 @@ class Domain:
     scores: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     losses: NDArray[np.float32] | None = None
     numbers: NDArray[np.int64] | None = None
+    counts: tuple[RowCounts, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.datasets:

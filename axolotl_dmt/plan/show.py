@@ -11,11 +11,33 @@ from rich.text import Text
 
 from axolotl_dmt.chart_style import INK, PAGE, colours_of, dress, label, new_figure, save
 from axolotl_dmt.plan.inputs import Stage
+from axolotl_dmt.plan.row_counts import counts_table
 from axolotl_dmt.plan.training_plan import TrainingPlan
+
+_DOMAIN_COLUMNS = (
+    "rows",
+    "of",
+    "taken",
+    "draws",
+    "of stage",
+    "repeats",
+    "tokens",
+    "trained",
+    "share of loss",
+)
 
 
 def plan_tables(plan: TrainingPlan) -> Iterator[Any]:
-    """Yield the parts of the terminal view: the stages, then the domains of each stage."""
+    """Yield the parts of the terminal view: datasets, stages, and the domains of each stage."""
+    if plan.data:
+        header, rows = counts_table(plan.data)
+        data = Table(title="Data", title_justify="left", box=None, pad_edge=False)
+        for index, name in enumerate(header):
+            data.add_column(name, justify="left" if index < 2 else "right", overflow="fold")
+        for row in rows:
+            data.add_row(*map(Text, row))
+        yield data
+        yield Text("")
     stages = Table(title="Plan", title_justify="left", box=None, pad_edge=False)
     stages.add_column("stage", no_wrap=True)
     for name in (
@@ -49,7 +71,7 @@ def plan_tables(plan: TrainingPlan) -> Iterator[Any]:
     domains = Table(title="Domains", title_justify="left", box=None, pad_edge=False)
     domains.add_column("stage", no_wrap=True)
     domains.add_column("domain", no_wrap=True)
-    for name in ("rows", "of", "draws", "repeats", "tokens", "trained", "share of loss"):
+    for name in _DOMAIN_COLUMNS:
         domains.add_column(name, justify="right")
     for stage in plan.stages:
         for position, (name, draw) in enumerate(stage.domains.items()):
@@ -58,7 +80,9 @@ def plan_tables(plan: TrainingPlan) -> Iterator[Any]:
                 name,
                 f"{draw.rows:,}",
                 f"{draw.available:,}",
+                f"{draw.rows / draw.available:.1%}",
                 f"{draw.draws:,}",
+                f"{draw.draws / stage.draws:.1%}",
                 f"{draw.max_repeats}",
                 _count(draw.tokens),
                 _count(draw.trained_tokens),

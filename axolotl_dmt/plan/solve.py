@@ -1,9 +1,9 @@
 """Solve the amounts of a stage for the exact number of rows of each domain.
 
 Amounts that do not depend on the other domains (all, fraction, rows, tokens) are counted first.
-The shares follow from them: with F such rows and shares that sum to S, the stage has F / (1 - S)
-rows. If shares or weights make up the whole stage, it is as large as its scarcest
-domain allows.
+Joint shares are divided into shares. The shares follow from the first amounts: with F such rows and
+shares that sum to S, the stage has F / (1 - S) rows. If shares or weights make up the whole stage,
+it is as large as its scarcest domain allows.
 
 Every count is within one row of the amount, and an amount above zero gives at least one row.
 """
@@ -108,6 +108,7 @@ def solve_counts(
                 name, f"{amount} needs the rows' lengths, which are unknown", "count in rows"
             )
     _units_to_rows(mix, units or {})
+    _divide_joint_share(mix)
     _weights_to_shares(mix, key)
     counts = {name: _fixed(mix, name) for name in mix.values_in(*FIXED)}
     _check_room(mix, counts, total=None)
@@ -131,6 +132,17 @@ def _units_to_rows(mix: _Mix, units: Mapping[str, AmountRows]) -> None:
             problem = f"the unit {amount.unit} returned {rows!r} rows"
             raise mix.error(name, problem, "return a whole number from 1 up")
         mix.amounts[name] = Amount("rows", Fraction(int(rows)))
+
+
+def _divide_joint_share(mix: _Mix) -> None:
+    """Replace a joint share by one share for each of its domains, in proportion to their rows."""
+    values = mix.values_in("joint_share")
+    if len(set(values.values())) > 1:
+        problem = f"the joint shares differ: {', '.join(_number(v) for v in values.values())}"
+        raise mix.error("", problem, "give all of them the same value, or write them as shares")
+    rows = sum(mix.rankings[name].size for name in values)
+    for name, value in values.items():
+        mix.amounts[name] = Amount("share", value * mix.rankings[name].size / rows)
 
 
 def _weights_to_shares(mix: _Mix, key: str) -> None:

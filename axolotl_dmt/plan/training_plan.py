@@ -18,6 +18,7 @@ from axolotl_dmt.errors import DMTError
 from axolotl_dmt.files import replacing, write_json
 from axolotl_dmt.plan.inputs import Domain, Rows, Stage
 from axolotl_dmt.plan.permutation import for_chunks
+from axolotl_dmt.plan.row_counts import RowCounts
 
 SCHEMA: Final = 1
 BLANK: Final = -1
@@ -127,6 +128,7 @@ class TrainingPlan:
             order[s * global_batch : (s + 1) * global_batch].
         pack_offsets: with packing, pack p is order[pack_offsets[p] : pack_offsets[p + 1]], and
             step s trains packs s * packs_per_step .. (s + 1) * packs_per_step - 1. int64.
+        data: what became of the rows of each dataset; empty if unknown.
     """
 
     stages: tuple[StagePlan, ...]
@@ -136,6 +138,7 @@ class TrainingPlan:
     pools: tuple[PoolRecord, ...]
     order: Rows
     pack_offsets: NDArray[np.int64] | None = None
+    data: tuple[RowCounts, ...] = ()
 
     @property
     def total_steps(self) -> int:
@@ -233,7 +236,7 @@ class TrainingPlan:
             "global_batch": self.global_batch,
             "total_steps": self.total_steps,
             "stages": stages,
-        }
+        } | ({"data": [asdict(counts) for counts in self.data]} if self.data else {})
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write plan.json, order.npy and, with packing, pack_offsets.npy into a folder.
@@ -287,6 +290,7 @@ class TrainingPlan:
                 pack_offsets=np.load(folder / "pack_offsets.npy", mmap_mode="r")
                 if packed
                 else None,
+                data=tuple(map(RowCounts.from_json, plain.get("data") or ())),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             if isinstance(error, DMTError):

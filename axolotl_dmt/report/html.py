@@ -12,6 +12,7 @@ from typing import Any
 
 from axolotl_dmt.chart_style import css_colours, css_variable
 from axolotl_dmt.hookspecs import Section
+from axolotl_dmt.plan.row_counts import counts_table
 from axolotl_dmt.report import charts, paper
 from axolotl_dmt.report import format as text
 from axolotl_dmt.report.view import HOW_TO_READ, AbilityLine, ReportView
@@ -87,6 +88,7 @@ def _context(view: ReportView) -> dict[str, Any]:
         "swatches": {name: css_variable(c) for name, c in view.domain_colours.items()},
         "plan": _plan(view),
         "plan_columns": _PLAN_COLUMNS if results.plan else {},
+        "data": counts_table(view.row_counts, names_only=True) if view.row_counts else None,
         "loss": charts.loss_chart(view),
         "rate": charts.rate_chart(view),
         "samples": _samples(view),

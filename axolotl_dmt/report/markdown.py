@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from axolotl_dmt.hookspecs import Section
+from axolotl_dmt.plan.row_counts import counts_table
 from axolotl_dmt.report import paper
 from axolotl_dmt.report.format import MISSING, count, percent, with_error
 from axolotl_dmt.report.tables import escaped, markdown_table
@@ -26,6 +27,9 @@ def markdown_report(
     if picture:
         parts.append(f"![Ability by stage]({picture})")
     parts += ["## Rows by stage and domain", rows_table(view)]
+    if view.row_counts:
+        header, rows = counts_table(view.row_counts, names_only=True)
+        parts += ["## Rows by dataset", markdown_table(header, rows, left=(0, 1))]
     if view.results.plan:
         parts += ["## Plan", plan_table(view)]
     parts.append(f"Plan fingerprint: `{view.results.plan_fingerprint}`")

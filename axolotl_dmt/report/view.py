@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from axolotl_dmt.chart_style import colours_of
+from axolotl_dmt.plan.row_counts import RowCounts
 from axolotl_dmt.report import paper
 from axolotl_dmt.report.format import MISSING
 from axolotl_dmt.results import metrics
@@ -156,6 +157,11 @@ class ReportView:
     def planned_stages(self) -> list[Mapping[str, Any]]:
         """Return the stages of the plan; empty where the results hold no plan."""
         return list((self.results.plan or {}).get("stages", ()))
+
+    @cached_property
+    def row_counts(self) -> tuple[RowCounts, ...]:
+        """What became of the rows of each dataset; empty where the results do not say it."""
+        return tuple(map(RowCounts.from_json, (self.results.plan or {}).get("data") or ()))
 
 
 def _ability_lines(results: Results, points: tuple[StageResult, ...]) -> tuple[AbilityLine, ...]:

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers.trainer_utils import SchedulerType
 
 from axolotl_dmt.checks.stages import AXOLOTLS_SCHEDULERS
-from axolotl_dmt.errors import DMTError
+from axolotl_dmt.errors import DMTError, first_line
 from axolotl_dmt.plan.training_plan import StagePlan, TrainingPlan
 
 
@@ -55,7 +55,7 @@ def stage_curve(stage: StagePlan, trainer: Any) -> NDArray[np.float64]:
             scheduler = trainer.create_scheduler(stage.steps, optimizer=optimizer)
     except ValueError as error:
         key = f"lr_scheduler (stage {stage.name})"
-        raise DMTError(key, str(error).splitlines()[0], "use a name that Axolotl knows") from None
+        raise DMTError(key, first_line(error), "correct it or its settings") from None
     if isinstance(scheduler, LambdaLR):
         return np.array([peak * scheduler.lr_lambdas[0](step) for step in range(stage.steps)])
     rates = []

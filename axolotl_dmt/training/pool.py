@@ -17,7 +17,6 @@ from axolotl.loaders import load_processor, load_tokenizer
 from axolotl.utils.data.shared import (
     generate_dataset_hash_from_config,
     get_prepared_dataset_path,
-    load_dataset_with_config,
 )
 from axolotl.utils.dict import DictDefault
 from datasets import Dataset, concatenate_datasets
@@ -26,13 +25,14 @@ from numpy.typing import NDArray
 from axolotl_dmt.checks.data_paths import missing_files
 from axolotl_dmt.errors import DMTError, DMTErrors, explain_load_errors
 from axolotl_dmt.plan.inputs import Domain
-from axolotl_dmt.plan.permutation import Permutation, derive_key
 from axolotl_dmt.plan.row_losses import RowLosses
 from axolotl_dmt.training.dataset_labels import dataset_labels
 from axolotl_dmt.training.held_out import rows_to_hold_out
 from axolotl_dmt.training.load_dataset import load_dataset
 from axolotl_dmt.training.pool_layout import PoolLayout
+from axolotl_dmt.training.pool_part import Part, hold_out, scores, without_copies
 from axolotl_dmt.training.row_columns import align_columns
+from axolotl_dmt.training.row_counts import counting_rows, prepared_folder, recorded_counts
 from axolotl_dmt.training.tokenised_rows import (
     IGNORED,
     arrow_column,
@@ -96,28 +96,6 @@ def layout_of(domains: Sequence[Domain]) -> PoolLayout:
     return PoolLayout(rows={domain.name: domain.rows for domain in domains})
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Part:
-    """One prepared dataset of a domain, without its held-out rows.
-
-    Attributes:
-        entry: the dataset's entry in the YAML.
-        label: its name in results.
-        rows: the rows to train on.
-        remasked: the same rows with the inputs masked differently, where a stage needs them.
-        numbers: the number of each row within the prepared dataset, shape (rows,); None if no row
-            is held out.
-        prepared: number of prepared rows, including the held-out rows.
-    """
-
-    entry: DictDefault
-    label: str
-    rows: Dataset
-    remasked: Dataset | None
-    numbers: NDArray[np.int64] | None
-    prepared: int
-
-
 def load_pool(
     cfg: DictDefault,
     dataset_domains: Sequence[str],
@@ -153,15 +131,18 @@ def load_pool(
     processor = load_processor(cfg, tokenizer=tokenizer) if cfg.processor_type else None
     prepared, tests = _load_parts(cfg, dataset_domains, remasked or {}, tokenizer, processor)
     held_out = {} if tests is None else {"test": tests}
+    if cfg.dataset_exact_deduplication:  # Axolotl deduplicates each dataset by itself
+        prepared = {name: without_copies(parts) for name, parts in prepared.items()}
     if val_set_size:
         sizes = {name: sum(len(part.rows) for part in parts) for name, parts in prepared.items()}
         val_rows = rows_to_hold_out(sizes, val_set_size)
+    if any((val_rows or {}).values()):
+        prepared, chosen = hold_out(prepared, val_rows or {}, seed)
+        held_out |= chosen
     domains, all_rows, all_remasked = [], [], []
     for name, parts in prepared.items():
-        if count := (val_rows or {}).get(name, 0):
-            parts, held_out[name] = _hold_out(name, parts, count, seed)
         all_rows += [part.rows for part in parts]
-        all_remasked += [part.remasked or part.rows for part in parts]
+        all_remasked += [part.remasked_rows for part in parts]
         domains.append(_domain(cfg, name, parts, (columns or {}).get(name, ())))
     lengths = np.concatenate([domain.lengths for domain in domains])
     rows = concatenate_datasets(all_rows)
@@ -177,38 +158,42 @@ def _load_parts(
     remasked: Mapping[str, str],
     tokenizer: Any,
     processor: Any,
-) -> tuple[dict[str, list[_Part]], Dataset | None]:
+) -> tuple[dict[str, list[Part]], Dataset | None]:
     """Return {domain: its datasets}, all with the same columns, and the rows of the test datasets.
 
     Raises:
         DMTError: a dataset cannot be prepared or masked differently, or does not fit the others.
     """
     loaded: dict[str, Dataset] = {}
+    counts: dict[str, dict[str, int]] = {}
     remasked_rows: dict[str, Dataset] = {}
     test_rows = None
     keys = [f"datasets[{index}]" for index in range(len(dataset_domains))]
     for key, entry, domain in zip(keys, cfg.datasets, dataset_domains, strict=True):
         single = _config_of_one_dataset(cfg, entry, with_test_datasets=key == keys[0])
-        loaded[key], tests = load_dataset(single, key, tokenizer, processor)
-        test_rows = tests if tests is not None else test_rows
+        with counting_rows():
+            loaded[key], tests = load_dataset(single, key, tokenizer, processor)
+        counts[key] = recorded_counts(prepared_folder(single, tokenizer.name_or_path))
+        if tests is not None:
+            test_rows = tests.select(np.flatnonzero(trained_counts(tests)))
         if stage := remasked.get(domain):
             single.test_datasets, single.train_on_inputs = None, not cfg.train_on_inputs
             remasked_rows[key], _ = load_dataset(single, key, tokenizer, processor)
             check_masking(loaded[key], remasked_rows[key], single, entry, stage)
     again = {f"{key} (masked differently)": rows for key, rows in remasked_rows.items()}
     aligned = align_columns({**loaded, **again})
-    parts: dict[str, list[_Part]] = {}
+    parts: dict[str, list[Part]] = {}
     labels = dataset_labels(cfg.datasets)
     for key, entry, label, domain in zip(keys, cfg.datasets, labels, dataset_domains, strict=True):
-        part = _Part(
-            entry=entry,
-            label=label,
+        part = Part.of(
+            entry,
+            label,
+            domain,
             rows=aligned[key],
             remasked=aligned.get(f"{key} (masked differently)"),
-            numbers=None,
-            prepared=len(aligned[key]),
+            recorded=counts[key],
         )
-        parts.setdefault(domain, []).append(part)
+        parts.setdefault(domain, []).append(part.trained_only(key))
     return parts, test_rows
 
 
@@ -258,40 +243,7 @@ def unprepared(cfg: DictDefault) -> dict[str, str]:
     return missing
 
 
-def _hold_out(
-    domain: str, parts: Sequence[_Part], count: int, seed: int
-) -> tuple[list[_Part], Dataset]:
-    """Hold out random rows of a domain, drawn from all its datasets together.
-
-    Returns:
-        The parts without the held-out rows, and the held-out rows.
-
-    Raises:
-        DMTError: the domain has no more than `count` rows.
-    """
-    sizes = [len(part.rows) for part in parts]
-    if count >= sum(sizes):
-        raise DMTError(
-            "dmt.val_rows",
-            f"{count} rows are to be held out of {domain}'s {sum(sizes)}",
-            "hold out fewer rows",
-        )
-    order = Permutation(sum(sizes), derive_key(seed, "held out", domain)).range(0, count)
-    is_held_out = np.zeros(sum(sizes), bool)
-    is_held_out[order] = True
-    remaining, held_out, start = [], [], 0
-    for part, size in zip(parts, sizes, strict=True):
-        mask = is_held_out[start : start + size]
-        start += size
-        numbers = np.flatnonzero(~mask)
-        remasked = part.remasked and part.remasked.select(numbers)
-        rows = part.rows.select(numbers)
-        remaining.append(replace(part, rows=rows, remasked=remasked, numbers=numbers))
-        held_out.append(part.rows.select(np.flatnonzero(mask)))
-    return [part for part in remaining if len(part.rows)], concatenate_datasets(held_out)
-
-
-def _domain(cfg: DictDefault, name: str, parts: Sequence[_Part], columns: Sequence[str]) -> Domain:
+def _domain(cfg: DictDefault, name: str, parts: Sequence[Part], columns: Sequence[str]) -> Domain:
     """Return what the plan needs to know about a domain, with these score columns."""
     whole = all(part.numbers is None for part in parts)
     return Domain(
@@ -300,15 +252,20 @@ def _domain(cfg: DictDefault, name: str, parts: Sequence[_Part], columns: Sequen
         lengths=np.concatenate([token_counts(part.rows) for part in parts]),
         trained=np.concatenate([trained_counts(part.rows) for part in parts]),
         trained_when_remasked=np.concatenate([trained_counts(part.remasked) for part in parts])
-        if all(part.remasked for part in parts)
+        if all(part.remasked is not None for part in parts)
         else None,
         datasets=tuple((part.label, len(part.rows)) for part in parts),
         scores={
-            column: np.concatenate([_scores(cfg, part, column) for part in parts])
+            column: np.concatenate([scores(cfg, part, column) for part in parts])
             for column in columns
         },
-        numbers=None if whole else np.concatenate([part.numbers for part in parts]),
+        numbers=None if whole else np.concatenate([_numbers(part) for part in parts]),
+        counts=tuple(part.counts for part in parts),
     )
+
+
+def _numbers(part: Part) -> NDArray[np.int64]:
+    return np.arange(len(part.rows)) if part.numbers is None else part.numbers
 
 
 def _config_of_one_dataset(
@@ -329,35 +286,6 @@ def _config_of_one_dataset(
     single.total_num_tokens = single.total_supervised_tokens = 1
     single.sample_packing_eff_est = 1.0
     return single
-
-
-def _scores(cfg: DictDefault, part: _Part, column: str) -> NDArray[Any]:
-    """Return a numeric column of a dataset's source, for `select: score:<column>`.
-
-    Tokenising drops the column, so it is read from the source again. Scores and rows can only be
-    matched if no source row was dropped.
-
-    Raises:
-        DMTError: there is no such column, it is not numeric, or source rows were dropped.
-    """
-    source = load_dataset_with_config(part.entry, cfg.hf_use_auth_token)
-    if isinstance(source, dict):
-        source = source[part.entry.split or "train"]
-    key, label = "dmt.select", part.label
-    if column not in source.column_names:
-        columns = ", ".join(source.column_names)
-        raise DMTError(key, f"{label} has no column {column!r}", f"its columns: {columns}")
-    if len(source) != part.prepared:
-        raise DMTError(
-            key,
-            f"score:{column}: {label} has {len(source)} rows, and {part.prepared} remain after "
-            "tokenising, so scores and rows cannot be matched",
-            "set excess_length_strategy: truncate, or remove rows that are too long from the file",
-        )
-    values = arrow_column(source, column).to_numpy()
-    if not np.issubdtype(values.dtype, np.number):
-        raise DMTError(key, f"column {column!r} of {label} is not numeric", "name another column")
-    return values if part.numbers is None else values[part.numbers]
 
 
 def _blank_row(rows: Dataset, shortest: int) -> Dataset:

@@ -17,6 +17,8 @@ from transformers import TrainerCallback
 
 from axolotl_dmt.config.reading import stage_defaults
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.plan.plan_warnings import plan_warnings
+from axolotl_dmt.plan.row_counts import notes_on_rows
 from axolotl_dmt.plan.training_plan import TrainingPlan
 from axolotl_dmt.ranks import Ranks
 from axolotl_dmt.results.folder import RunFolder
@@ -76,6 +78,8 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
         plan = run.compile(cfg, pool.domains)
         if run.schedule.choice is not None:
             print(f"axolotl-dmt: {run.schedule.choice[0].summary()}", file=sys.stderr)
+        for note in (*notes_on_rows(plan.data), *plan_warnings(plan)):
+            LOG.warning(note)
         _check_resume(run, cfg, plan)
         plan.save(folder)
 

@@ -21,6 +21,7 @@ from axolotl_dmt.config.run_keys import val_set_size
 from axolotl_dmt.errors import DMTErrors, Problems
 from axolotl_dmt.evaluation.tasks import Tasks
 from axolotl_dmt.plan.inputs import Domain, Stage
+from axolotl_dmt.plan.plan_warnings import check_warmup
 from axolotl_dmt.plan.row_losses import RowLosses
 from axolotl_dmt.plan.training_plan import TrainingPlan
 from axolotl_dmt.results.config_file import raw_config
@@ -120,16 +121,18 @@ class Run:
             domains: the domains of the pool.
 
         Raises:
-            DMTError: the rows reveal a mistake, such as too few of them, or k was chosen for
-                another plan.
+            DMTError: the rows reveal a mistake, such as too few of them or a warm-up longer than
+                a stage, or k was chosen for another plan.
         """
         from axolotl_dmt.training.packing import packing
 
-        return self.schedule.compile_plan(
+        plan = self.schedule.compile_plan(
             domains,
             global_batch=cfg.batch_size,
             packing=packing(cfg) if cfg.sample_packing else None,
         )
+        check_warmup(plan)
+        return plan
 
     def settings(self, cfg: Any) -> dict[str, Any]:
         """Return the settings that `results.json` and the report of the run show."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plan.ranking import Ranking
 from axolotl_dmt.plan.solve import largest_remainder, solve_counts
+from tests.mistakes import assert_mistake
 from tests.pools import domain, stage
 
 KEY = "dmt.stages[1]"
@@ -44,6 +45,14 @@ def refused(mix, **settings):
             (700, 100, 200),
         ),
         ({"general": {"rows": 100}, "math": {"share": "1/3"}}, (100, 50)),
+        (
+            {
+                "general": {"rows": 2600},
+                "math": {"joint_share": 1 / 8},
+                "code": {"joint_share": 0.125},
+            },
+            (2600, 286, 85),
+        ),
         ({"general": {"rows": 1000}, "math": {"share": 0.0001}}, (1000, 1)),
         ({"math": {"share": 0.5}, "code": {"share": 0.5}}, (300, 300)),
         ({"math": {"weight": 2}, "code": {"weight": 1}}, (600, 300)),
@@ -197,3 +206,8 @@ def test_a_hundred_domains_share_a_stage_exactly():
     counts, _ = solve({name: {"share": Fraction(1, 100)} for name in sizes}, sizes)
     assert set(counts.values()) == {1000}
     assert np.sum(list(counts.values())) == 100_000
+
+
+def test_joint_shares_are_one_number():
+    mix = {"general": "all", "math": {"joint_share": 0.1}, "code": {"joint_share": 0.2}}
+    assert_mistake(str(refused(mix)), f"{KEY}.mix", "0.1", "0.2")

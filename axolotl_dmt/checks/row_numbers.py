@@ -1,0 +1,104 @@
+"""What `axolotl dmt check` can say about the numbers of rows, without tokenising anything.
+
+These are remarks, not mistakes: the rows of each local file, and replays of a handful of rows.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from axolotl_dmt.config.reading import read_schedule
+from axolotl_dmt.config.yaml_file import YamlFile
+from axolotl_dmt.errors import DMTError
+from axolotl_dmt.plan.plan_warnings import handful, replayed_fractions
+
+MOST_BYTES = 256 * 2**20
+"""Larger files are not counted, so that the check stays quick."""
+
+
+class FileRows(NamedTuple):
+    """The number of rows in a file, and how many of them are exact copies of others."""
+
+    rows: int
+    copies: int | None
+
+
+def row_remarks(path: str | Path) -> list[str]:
+    """Return a line with the rows of each local file, and one for each handful that is replayed.
+
+    Args:
+        path: the path of the YAML.
+    """
+    try:
+        file = YamlFile.read(path)
+    except DMTError:
+        return []  # `check_file` reports it
+    entries = file.data.get("datasets")
+    entries = entries if isinstance(entries, list) else []
+    counted = [rows_of(entry) for entry in entries]
+    remarks = []
+    for index, rows in enumerate(counted):
+        if rows is not None:
+            copies = f", {rows.copies:,} of them exact copies" if rows.copies else ""
+            noun = "row" if rows.rows == 1 else "rows"
+            problem = f"{entries[index]['path']} has {rows.rows:,} {noun}{copies}"
+            remarks.append(DMTError(f"datasets[{index}]", problem, ""))
+    reading = read_schedule(file.data, files=False)
+    domains = dict(zip(reading.domains, _sums(reading.dataset_domains, counted), strict=True))
+    mixes = [(stage.name, stage.mix) for stage in reading.stages]
+    for stage, domain, fraction in replayed_fractions(mixes):
+        warning = handful(stage, domain, fraction, domains.get(domain) or 0)
+        if warning:
+            remarks.append(DMTError("dmt", warning, ""))
+    return [file.located(remark) for remark in remarks]
+
+
+def _sums(domains: tuple[str, ...], counted: list[FileRows | None]) -> Iterator[int | None]:
+    """Yield the rows of each domain; None if the rows of one of its datasets are unknown."""
+    for name in dict.fromkeys(domains):
+        rows = [count for domain, count in zip(domains, counted, strict=False) if domain == name]
+        known = [count.rows for count in rows if count is not None]
+        yield sum(known) if len(known) == len(rows) else None
+
+
+def rows_of(entry: Any) -> FileRows | None:
+    """Return the rows of an entry's local file; None where the entry reads something else.
+
+    Args:
+        entry: an entry of `datasets` in the raw YAML.
+    """
+    if not isinstance(entry, Mapping) or entry.get("shards") or "[" in str(entry.get("split")):
+        return None
+    path = entry.get("path")
+    if not isinstance(path, str):
+        return None
+    readers = {".jsonl": _json_lines, ".csv": _csv_rows, ".parquet": _parquet_rows}
+    file = Path(path)
+    reader = readers.get(file.suffix)
+    try:
+        if reader is None or not file.is_file() or file.stat().st_size > MOST_BYTES:
+            return None
+        return reader(file)
+    except (OSError, ValueError, csv.Error):
+        return None  # Axolotl reports what is wrong when it loads the file
+
+
+def _json_lines(path: Path) -> FileRows | None:
+    with path.open("rb") as stream:
+        lines = [hash(line.strip()) for line in stream if line.strip()]
+    return FileRows(len(lines), len(lines) - len(set(lines)))
+
+
+def _csv_rows(path: Path) -> FileRows | None:
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        rows = [hash(tuple(row)) for row in csv.reader(stream) if row][1:]
+    return FileRows(len(rows), len(rows) - len(set(rows)))
+
+
+def _parquet_rows(path: Path) -> FileRows | None:
+    from pyarrow import parquet
+
+    return FileRows(parquet.read_metadata(path).num_rows, None)
