@@ -155,7 +155,7 @@ def _list(names: list[str]) -> str:
 def columns_of(entry: Mapping[str, Any]) -> list[str] | None:
     """Return the columns of an entry's local file; None if they cannot be read quickly."""
     file = _read_columns(entry)
-    return file and file.columns
+    return None if file is None else file.columns
 
 
 def _read_columns(entry: Mapping[str, Any]) -> _FileColumns | None:

@@ -66,7 +66,7 @@ def explain_axolotl(error: ValidationError, cfg: Mapping[str, Any]) -> Iterator[
     """
     seen = set()
     for detail in error.errors(include_url=False):
-        key, value = "", cfg
+        key, value = _entry(detail["loc"], detail.get("input"), cfg)
         for part in detail["loc"]:
             try:
                 value = value[part]  # type: ignore[index]
@@ -80,6 +80,24 @@ def explain_axolotl(error: ValidationError, cfg: Mapping[str, Any]) -> Iterator[
             is_short = not isinstance(value, Mapping) and len(repr(value)) <= LONGEST_VALUE
             start = f"{value!r} is not accepted: " if is_short else ""
             yield DMTError(key or "Axolotl", f"{start}{message[:1].lower()}{message[1:]}", "")
+
+
+def _entry(
+    loc: tuple[int | str, ...], value: Any, cfg: Mapping[str, Any]
+) -> tuple[str, Mapping[str, Any]]:
+    """Return the key and the value of the part of a YAML that a location starts from.
+
+    Axolotl validates the entries of `datasets` one by one, so that the location of a mistake in one
+    of them starts there.
+    """
+    first = loc[0] if loc else None
+    if first in cfg:
+        return "", cfg
+    for key, listed in cfg.items():
+        for index, entry in enumerate(listed if isinstance(listed, list) else ()):
+            if isinstance(entry, Mapping) and first in entry and entry[first] == value:
+                return f"{key}[{index}]", entry
+    return "", cfg
 
 
 def _locate(

@@ -20,6 +20,9 @@ from axolotl_dmt.plan.inputs import Domain
 from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.results.secrets import without_secrets
 
+PART_KEYS = ("name", "data_files", "split")
+"""The keys of an entry that choose a part of what is at its path."""
+
 
 def raw_config(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration as the user wrote it, without secrets.
@@ -49,15 +52,16 @@ def sources(raw: Mapping[str, Any], domains: Iterable[Domain]) -> dict[str, Any]
 
     Returns:
         {"base_model": source, "datasets": [source with domain and rows, in the YAML's order]};
-        a source is {"path", "local", "revision"}, and `revision` is the commit that was read, where
-        the hub's cache holds it.
+        a source is {"path", "local", "revision"}, with `name`, `data_files` and `split` where the
+        entry sets them, and `revision` is the commit that was read, where the hub's cache holds it.
     """
     rows = {domain.name: iter(domain.datasets) for domain in domains}
     datasets = []
     for entry in raw["datasets"]:
         source = _source(str(entry["path"]), entry.get("revision"), "datasets")
         _, count = next(rows[entry["domain"]])
-        datasets.append({"domain": entry["domain"], **source, "rows": count})
+        part = {key: entry[key] for key in PART_KEYS if entry.get(key) is not None}
+        datasets.append({"domain": entry["domain"], **source, **part, "rows": count})
     base = _source(str(raw.get("base_model")), raw.get("revision_of_model"), "models")
     return {"base_model": base, "datasets": datasets}
 

@@ -17,7 +17,7 @@ from datasets import Dataset
 from axolotl_dmt.checks.data_files import MOST_NAMES, TOKENISED
 from axolotl_dmt.checks.data_paths import files_of
 from axolotl_dmt.checks.dataset_types import missing_type
-from axolotl_dmt.errors import DMTError, first_line
+from axolotl_dmt.errors import DMTError
 
 LONGEST_CAUSE = 200
 """Characters of another library's message that are shown at most."""
@@ -27,14 +27,15 @@ NOT_JSON = "is not JSON"
 
 
 def cause_of(error: BaseException) -> str:
-    """Return the name and the first line of the exception that an exception was raised from.
+    """Return the name and the message of the exception that an exception was raised from.
 
     `datasets` wraps what went wrong in an exception without details, and an exception from another
     process has that process's traceback as its cause.
     """
     while error.__cause__ is not None and type(error.__cause__).__name__ != "RemoteTraceback":
         error = error.__cause__
-    text = f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__
+    message = " ".join(str(error).split())
+    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return text if len(text) <= LONGEST_CAUSE else text[: LONGEST_CAUSE - 3] + "..."
 
 

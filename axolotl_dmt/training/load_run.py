@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from axolotl_dmt.checks.data_paths import by_products
 from axolotl_dmt.config.args import AUTO
 from axolotl_dmt.config.pydantic_errors import explain_axolotl
 from axolotl_dmt.config.yaml_file import YamlFile
@@ -76,6 +77,8 @@ def load_run(config: str, **changes: Any) -> tuple[Any, Run]:
         SystemExit: with code 2 after the mistakes in the YAML were printed.
     """
     raw = YamlFile.read(config).data  # reports a file that is not YAML in one line
+    if errors := list(by_products(raw)):  # Axolotl will see another output folder
+        raise DMTErrors(errors)
     block = changes.get("dmt", raw.get("dmt"))
     if isinstance(block, dict) and block.get("k") == AUTO:
         changes["dmt"] = {**block, "k_file": str(RunFolder.of_config(raw).k_choice)}

@@ -51,7 +51,7 @@ def check_lengths(rows: Dataset, key: str, path: str) -> None:
 def _list_lengths(rows: Dataset, column: str) -> NDArray[np.int64]:
     """Return the length of each list in a column, and -1 for null."""
     lengths = pc.list_value_length(arrow_column(rows, column))
-    return pc.fill_null(lengths.cast(pa.int64()), -1).to_numpy()
+    return np.asarray(pc.fill_null(lengths.cast(pa.int64()), -1).to_numpy())
 
 
 def align_columns(parts: Mapping[str, Dataset]) -> dict[str, Dataset]:

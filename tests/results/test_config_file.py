@@ -80,7 +80,7 @@ def test_sources_say_what_was_local_and_which_commit_was_read(
         "revision_of_model": "v1",
         "datasets": [
             {"path": "math.jsonl", "domain": "math"},
-            {"path": "org/chat", "domain": "general"},
+            {"path": "org/chat", "domain": "general", "name": "en", "split": "train[:9]"},
             {"path": "org/more", "revision": "a" * 40, "domain": "math"},
         ],
     }
@@ -97,6 +97,8 @@ def test_sources_say_what_was_local_and_which_commit_was_read(
                 "path": "org/chat",
                 "local": False,
                 "revision": "c" * 40,
+                "name": "en",
+                "split": "train[:9]",
                 "rows": 3,
             },
             {

@@ -1,0 +1,50 @@
+"""What Axolotl's own validation refuses is reported in one line when a run is loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from axolotl_dmt.training.load_run import load_run
+from tests.mistakes import expect_error
+from tests.tiny_model import make_model
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    Path("data/rows.jsonl").write_text(json.dumps({"instruction": "a", "output": "b"}) + "\n")
+    return {
+        "base_model": make_model(tmp_path / "base"),
+        "plugins": ["axolotl_dmt.DMTPlugin"],
+        "datasets": [{"path": "data/rows.jsonl", "type": "alpaca", "domain": "math"}],
+        "dmt": {"stages": [{"name": "only", "mix": {"math": "all"}}]},
+        "output_dir": "data/out",
+        "sequence_len": 128,
+        "micro_batch_size": 1,
+        "gradient_accumulation_steps": 1,
+        "learning_rate": 1e-3,
+        "bf16": False,
+    }
+
+
+def load(config: dict[str, Any]) -> None:
+    Path("dmt.yaml").write_text(yaml.safe_dump(config))
+    load_run("dmt.yaml")
+
+
+def test_a_value_that_axolotl_refuses_is_named(config: dict[str, Any]) -> None:
+    config["datasets"][0]["name"] = ["first", "second"]
+    with expect_error("datasets[0].name", "first", "string"):
+        load(config)
+
+
+def test_an_output_folder_in_the_data_is_refused(config: dict[str, Any]) -> None:
+    config["datasets"][0]["path"] = "data"
+    with expect_error("output_dir", "data/out", "datasets[0].path"):
+        load(config)
