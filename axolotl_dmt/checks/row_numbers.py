@@ -47,12 +47,18 @@ def row_remarks(path: str | Path) -> list[str]:
             problem = f"{entries[index]['path']} has {rows.rows:,} {noun}{copies}"
             remarks.append(DMTError(f"datasets[{index}]", problem, ""))
     reading = read_schedule(file.data, files=False)
-    domains = dict(zip(reading.domains, _sums(reading.dataset_domains, counted), strict=True))
+    sequences = [
+        None if rows is not None and str(entry.get("type")).startswith("completion") else rows
+        for entry, rows in zip(entries, counted, strict=True)  # long texts become several
+    ]
+    domains = dict(zip(reading.domains, _sums(reading.dataset_domains, sequences), strict=True))
+    block = file.data.get("dmt")
+    key = "dmt.k" if isinstance(block, Mapping) and "k" in block else "dmt"
     mixes = [(stage.name, stage.mix) for stage in reading.stages]
     for stage, domain, fraction in replayed_fractions(mixes):
         warning = handful(stage, domain, fraction, domains.get(domain) or 0)
         if warning:
-            remarks.append(DMTError("dmt", warning, ""))
+            remarks.append(DMTError(key, warning, ""))
     return [file.located(remark) for remark in remarks]
 
 

@@ -32,7 +32,8 @@ def unmatched_scores(
         if domain in methods:
             for key, problem in _rearranged(entry):
                 problem = f"{problem}, so {methods[domain]} cannot be matched with the rows"
-                fix = f"remove it, or select the rows of {domain} in another way"
+                fix = f"select the rows of {domain} in another way"
+                fix = fix if key == "type" else f"remove it, or {fix}"
                 yield DMTError(f"datasets[{index}].{key}", problem, fix)
 
 

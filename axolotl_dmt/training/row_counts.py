@@ -125,8 +125,8 @@ def _saving(original: Callable[..., Any], counts: dict[str, int]) -> Callable[..
         original(cfg, dataset, dataset_hash, split)
         folder = Path(get_prepared_dataset_path(cfg, dataset_hash))
         if split == "train" and "labels" in dataset.column_names and folder.is_dir():
-            digests = row_digests(dataset)
-            write_json(folder / FILE, {**counts, "copies": len(dataset) - len(np.unique(digests))})
+            digests = row_digests(dataset)[trained_counts(dataset) > 0]
+            write_json(folder / FILE, {**counts, "copies": len(digests) - len(np.unique(digests))})
         counts.clear()
 
     return save

@@ -39,6 +39,16 @@ def stage(name: str, end_step: int, error: str | None = None, **values: float) -
     return StageResult(name=name, end_step=end_step, rows={"math": 5}, scores=scores, error=error)
 
 
+def test_the_rows_of_each_dataset_are_shown_without_the_folders_of_its_file(tmp_path: Path) -> None:
+    data = {"domain": "math", "dataset": "/home/me/m.jsonl", "read": 40, "too_long": 36, "kept": 4}
+    results = run(stage("one", 4, math=0.5), plan={"stages": [], "data": [data]})
+    write_report(ReportView.of(results), tmp_path)
+    assert "| m.jsonl | math | 40 | 36 | 0 | 0 | 4 |" in (tmp_path / "report.md").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "m.jsonl" in page
+    assert "/home/me" not in page
+
+
 def run(*stages: StageResult, **more: object) -> Results:
     return Results(plan_fingerprint="feed", stages=stages, **more)  # type: ignore[arg-type]
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.training.held_out import rows_to_hold_out
-from tests.mistakes import assert_mistake
+from axolotl_dmt.plan.permutation import Permutation, derive_key
+from axolotl_dmt.training.held_out import choose_held_out, rows_to_hold_out
+from tests.mistakes import assert_mistake, expect_error
 
 
 def test_a_part_of_every_domain_is_held_out_in_proportion() -> None:
@@ -42,3 +44,44 @@ def test_not_every_row_can_be_held_out() -> None:
     with pytest.raises(DMTError) as caught:
         rows_to_hold_out({"math": 3, "code": 2}, 5)
     assert_mistake(str(caught.value), "val_set_size", "5 rows", "of 5")
+
+
+def digests(*rows: int) -> np.ndarray:
+    return np.array(rows, np.uint64)
+
+
+def test_rows_without_copies_are_drawn_by_the_seed_and_the_domains_name() -> None:
+    chosen = choose_held_out({"math": digests(*range(50))}, {"math": 7}, seed=3)["math"]
+    expected = Permutation(50, derive_key(3, "held out", "math")).range(0, 7)
+    assert sorted(expected) == np.flatnonzero(chosen.rows).tolist()
+    assert not chosen.copies.any()
+
+
+@given(
+    st.lists(st.integers(0, 30), min_size=5, max_size=60),
+    st.lists(st.integers(0, 60), min_size=1, max_size=20),
+    st.integers(1, 20),
+    st.integers(0, 5),
+)
+def test_no_row_to_train_on_is_a_copy_of_a_held_out_one(
+    math: list[int], code: list[int], count: int, seed: int
+) -> None:
+    rows = {"math": digests(*math), "code": digests(*code)}
+    try:
+        chosen = choose_held_out(rows, {"math": count}, seed)
+    except DMTError:
+        return  # no row would be left
+    held_out = set(rows["math"][chosen["math"].rows].tolist())
+    assert held_out
+    for name, masks in chosen.items():
+        assert not held_out & set(rows[name][~masks.rows & ~masks.copies].tolist())
+    if max(np.unique(math, return_counts=True)[1]) == 1:
+        assert chosen["math"].rows.sum() == count
+
+
+def test_a_domain_of_copies_cannot_be_held_out() -> None:
+    with expect_error("dmt.val_rows"):  # whichever of math's two rows is held out
+        rows = {"math": digests(1, 2), "code": digests(1), "chat": digests(2)}
+        choose_held_out(rows, {"math": 1}, seed=0)
+    with expect_error("dmt.val_rows", "math"):
+        choose_held_out({"math": digests(4, 4, 4)}, {"math": 1}, seed=0)

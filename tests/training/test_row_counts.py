@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from axolotl_dmt.plan.row_counts import RowCounts, notes_on_rows
+from axolotl_dmt.plan.training_plan import TrainingPlan
 from axolotl_dmt.results.config_file import sources
 from tests.compiled import alpaca, compiled, one_process, settings, tiny
 from tests.mistakes import expect_error
@@ -39,12 +40,26 @@ def test_the_same_rows_are_left_out_with_and_without_packing(
         run = compiled(tmp_path, content)
         math = counts(run.plan.data)["math"]
         assert (math.read, math.too_long, math.too_short) == (11, 1, 0)
-        assert (math.untrained, math.duplicates, math.kept) == (2, 2, 6)
+        assert (math.untrained, math.duplicates, math.copies, math.kept) == (2, 2, 0, 6)
         assert [domain.rows for domain in run.pool.domains] == [6, 8]
         assert all((domain.trained > 0).all() for domain in run.pool.domains)
     notes = notes_on_rows(run.plan.data)
     assert any("1 of 11 rows" in note and "sequence_len" in note for note in notes)
     assert run.plan.to_json()["data"][0]["too_long"] == 1
+
+
+def test_copies_that_remain_are_counted(tmp_path: Path, tiny: str) -> None:
+    files = {"math": [*alpaca(8), EMPTY, *alpaca(3), EMPTY], "general": alpaca(8, "general")}
+    run = compiled(tmp_path, settings(tmp_path, tiny, files))
+    math = counts(run.plan.data)["math"]
+    assert (math.untrained, math.duplicates, math.copies, math.kept) == (2, 0, 3, 11)
+
+
+def test_a_plan_that_was_saved_keeps_the_counts(tmp_path: Path, tiny: str) -> None:
+    files = {"math": [LONG, *alpaca(8)], "general": alpaca(8, "general")}
+    plan = compiled(tmp_path, settings(tmp_path, tiny, files)).plan
+    plan.save(tmp_path / "plan")
+    assert TrainingPlan.load(tmp_path / "plan").data == plan.data
 
 
 def test_clean_data_has_no_notes(tmp_path: Path, tiny: str) -> None:
