@@ -32,6 +32,7 @@ from axolotl_dmt.plan.permutation import Permutation, derive_key
 from axolotl_dmt.plan.row_losses import RowLosses
 from axolotl_dmt.training.held_out import rows_to_hold_out
 from axolotl_dmt.training.pool_layout import PoolLayout
+from axolotl_dmt.training.prepared_data import current_rows
 from axolotl_dmt.training.tokenised_rows import (
     IGNORED,
     arrow_column,
@@ -205,7 +206,10 @@ def _prepare(
     """
     path = cfg.datasets[0].path
     try:
-        rows, tests, _, _ = prepare_datasets(cfg, tokenizer, processor=processor)
+        with current_rows(cfg, tokenizer.name_or_path):
+            rows, tests, _, _ = prepare_datasets(cfg, tokenizer, processor=processor)
+    except DMTError:
+        raise
     except UNREADABLE as error:
         cause = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'empty'}"
         raise DMTError(
