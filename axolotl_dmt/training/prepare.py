@@ -15,6 +15,7 @@ from typing import Any
 from axolotl.utils.logging import get_logger
 from transformers import TrainerCallback
 
+from axolotl_dmt.checks.services import check_services
 from axolotl_dmt.config.reading import stage_defaults
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plan.training_plan import TrainingPlan
@@ -69,6 +70,8 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
     """
     _check_defaults(run, cfg)
     ranks = Ranks()
+    if not cfg.is_preprocess:
+        ranks.once_a_host(lambda: check_services(cfg))
     pool = run.load_pool(cfg)
     folder = RunFolder.of_config(cfg).next_plan
 
