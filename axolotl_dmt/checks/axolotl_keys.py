@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,5 +120,19 @@ def refuse_unsupported(cfg: Mapping[str, Any]) -> None:
         for key, advice in UNSUPPORTED.items()
         if cfg.get(key)
     ]
+    problems += _weights(cfg)
     if problems:
         raise DMTErrors(problems)
+
+
+def _weights(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
+    entries = cfg.get("datasets")
+    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        weight = entry.get("weight") if isinstance(entry, Mapping) else None
+        if weight not in (None, 1):
+            problem = (
+                f"{weight} is not supported with dmt: rows would be dropped or repeated before the "
+                "plan is made, so k and all other amounts would count what is left"
+            )
+            fix = "remove it, and write the amount of the domain in mix"
+            yield DMTError(f"datasets[{index}].weight", problem, fix)

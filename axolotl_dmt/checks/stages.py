@@ -183,3 +183,13 @@ def _saving(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
         problem = "best is not supported with dmt: the best checkpoint may lie in an earlier stage"
         fix = "write steps, epoch or no; the model at every stage's end is saved under stages/"
         yield DMTError("save_strategy", problem, fix)
+    if (
+        cfg.get("save_only_model")
+        and cfg.get("auto_resume_from_checkpoints")
+        and cfg.get("save_strategy") != "no"
+    ):
+        problem = (
+            "saves checkpoints without the optimizer state and the schedule, which "
+            "auto_resume_from_checkpoints cannot continue from"
+        )
+        yield DMTError("save_only_model", problem, "remove one of the two")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic import AliasChoices, BaseModel, ValidationError
 
 from axolotl_dmt.checks.axolotl_keys import check_output_dir
 from axolotl_dmt.checks.data_paths import missing_files
+from axolotl_dmt.checks.services import check_services
 from axolotl_dmt.config.pydantic_errors import explain_axolotl
 from axolotl_dmt.config.reading import within
 from axolotl_dmt.config.run_keys import default_order
@@ -101,6 +103,8 @@ def _our_problems(cfg: Mapping[str, Any], *, files: bool) -> list[DMTError]:
     _, mistakes = check_schedule(cfg, files=files)
     problems = Problems(mistakes)
     problems.attempt(check_output_dir, cfg, keep=False)
+    if files:
+        problems.attempt(check_services, cfg)
     return problems
 
 
@@ -148,12 +152,25 @@ def _known_keys(cfg: Mapping[str, Any], problems: list[DMTError]) -> set[str]:
 
 
 def _unknown_keys(cfg: Mapping[str, Any], known_keys: set[str]) -> dict[str, str | None]:
-    """Return the unknown keys, each with the known key that it is probably a misspelling of."""
+    """Return the unknown keys, each with the known key that it is probably a misspelling of.
+
+    The names of the trainer's own arguments, such as `report_to`, are not misspelt.
+    """
     unknown = [str(key) for key in cfg if str(key) not in known_keys]
+    arguments = _trainer_arguments() if unknown else set()
     matches = {
-        key: difflib.get_close_matches(key, known_keys, n=1, cutoff=MISSPELT) for key in unknown
+        key: difflib.get_close_matches(key, known_keys, n=1, cutoff=MISSPELT)
+        if key not in arguments
+        else []
+        for key in unknown
     }
     return {key: names[0] if names else None for key, names in matches.items()}
+
+
+def _trainer_arguments() -> set[str]:
+    from transformers import TrainingArguments
+
+    return {field.name for field in fields(TrainingArguments)}
 
 
 def names_of_fields(model: type[BaseModel]) -> Iterator[str]:
@@ -174,5 +191,5 @@ def _keys_of_plugin(name: str) -> set[str]:
     if arguments is None:
         return set()
     module, _, model = arguments.rpartition(".")
-    fields: type[BaseModel] = getattr(__import__(module, fromlist=[model]), model)
-    return set(names_of_fields(fields))
+    arguments_model: type[BaseModel] = getattr(__import__(module, fromlist=[model]), model)
+    return set(names_of_fields(arguments_model))

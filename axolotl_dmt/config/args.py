@@ -94,7 +94,7 @@ class ScheduleConfig(Block):
         None,
         description="Parameters that are frozen in this stage only, as regular expressions. Each "
         "may match anywhere in a parameter's name; where an adapter is trained, its parameters "
-        "are meant.",
+        "are meant. What Axolotl's `unfrozen_parameters` leaves frozen is frozen in every stage.",
         examples=[["embed_tokens", "layers\\.[0-3]\\."]],
     )
     train_on_inputs: bool | None = Field(

@@ -24,10 +24,11 @@ from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.plan.inputs import Domain, Lengths, Packing, Rows, Stage
 from axolotl_dmt.plan.orders import ORDERS, Epoch, Order, find_order
 from axolotl_dmt.plan.permutation import derive_key
+from axolotl_dmt.plan.pool_record import PoolRecord
 from axolotl_dmt.plan.ranking import BY_LOSS, Ranking, Selector
 from axolotl_dmt.plan.solve import AmountRows, solve_counts
 from axolotl_dmt.plan.totals import domain_draws
-from axolotl_dmt.plan.training_plan import BLANK, PoolRecord, StagePlan, TrainingPlan, row_dtype
+from axolotl_dmt.plan.training_plan import BLANK, StagePlan, TrainingPlan, row_dtype
 
 
 def compile_plan(

@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +15,8 @@ from numpy.typing import NDArray
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.files import replacing, write_json
-from axolotl_dmt.plan.inputs import Domain, Rows, Stage
-from axolotl_dmt.plan.permutation import for_chunks
+from axolotl_dmt.plan.inputs import Rows, Stage
+from axolotl_dmt.plan.pool_record import PoolRecord, digest_array, hash_parts
 from axolotl_dmt.plan.row_counts import RowCounts
 
 SCHEMA: Final = 1
@@ -85,30 +84,6 @@ class StagePlan:
     def draws(self) -> int:
         """Rows that the stage trains on, without blanks."""
         return sum(draw.draws for draw in self.domains.values())
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoolRecord:
-    """The record of a domain's pool in a plan, by which a change of the data is noticed.
-
-    Args:
-        name: name of the domain.
-        rows: number of rows.
-        datasets: (label, rows) of each dataset, in pool order.
-        digest: digest of the rows' lengths and trained lengths.
-    """
-
-    name: str
-    rows: int
-    datasets: tuple[tuple[str, int], ...]
-    digest: str
-
-    @classmethod
-    def of(cls, domain: Domain) -> PoolRecord:
-        """Return the record of a domain."""
-        columns = (domain.lengths, domain.trained, domain.trained_when_remasked)
-        digest = _hash([digest_array(column) for column in columns if column is not None])
-        return cls(name=domain.name, rows=domain.rows, datasets=domain.datasets, digest=digest)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +190,7 @@ class TrainingPlan:
         pools = [[p.rows, p.datasets, p.digest] for p in self.pools if p.name in used]
         packs = None if self.pack_offsets is None else digest_array(self.pack_offsets)
         parts = [self.seed, self.global_batch, self.packs_per_step, stages, pools]
-        return _hash([SCHEMA, *parts, self._order_digest(used), packs])
+        return hash_parts([SCHEMA, *parts, self._order_digest(used), packs])
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan's documented summary, schema 1: counts and settings, no rows."""
@@ -251,7 +226,7 @@ class TrainingPlan:
             _replace_array(folder / "pack_offsets.npy", self.pack_offsets)
         plain = self.to_json()
         plain["packs_per_step"] = self.packs_per_step
-        plain["pools"] = [asdict(pool) for pool in self.pools]
+        plain["pools"] = [pool.to_plain() for pool in self.pools]
         for summary, stage in zip(plain["stages"], self.stages, strict=True):
             summary["settings"] = stage.settings.to_plain()
             for name in ("start_step", "end_step", "warmup_steps", "epoch_draws"):
@@ -282,10 +257,7 @@ class TrainingPlan:
                 seed=plain["seed"],
                 global_batch=plain["global_batch"],
                 packs_per_step=plain["packs_per_step"],
-                pools=tuple(
-                    PoolRecord(**{**pool, "datasets": tuple(map(tuple, pool["datasets"]))})
-                    for pool in plain["pools"]
-                ),
+                pools=tuple(map(PoolRecord.from_plain, plain["pools"])),
                 order=np.load(folder / "order.npy", mmap_mode="r"),
                 pack_offsets=np.load(folder / "pack_offsets.npy", mmap_mode="r")
                 if packed
@@ -351,26 +323,6 @@ class TrainingPlan:
 def row_dtype(rows: int) -> type[np.int32] | type[np.int64]:
     """Return the integer type of row ids below `rows`: 32 bits if they fit."""
     return np.int32 if rows < 2**31 else np.int64
-
-
-def digest_array(array: NDArray[Any], change: Any = None) -> str:
-    """Return a hex digest of an array, hashed in blocks on a few threads.
-
-    Args:
-        array: one-dimensional array of integers.
-        change: function that is applied to each block before it is hashed.
-    """
-
-    def work(start: int, stop: int) -> str:
-        block = array[start:stop] if change is None else change(array[start:stop])
-        little = np.ascontiguousarray(block.astype(block.dtype.newbyteorder("<"), copy=False))
-        return blake2b(little.data, digest_size=16).hexdigest()
-
-    return _hash([len(array), *for_chunks(work, len(array), 1 << 20)])
-
-
-def _hash(parts: Sequence[Any]) -> str:
-    return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _replace_array(path: Path, array: NDArray[Any]) -> None:

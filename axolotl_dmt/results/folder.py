@@ -120,7 +120,7 @@ class RunFolder:
         steps = {
             path: int(match[1])
             for path in self.output_dir.iterdir()
-            if (match := _CHECKPOINT.fullmatch(path.name))
+            if (match := _CHECKPOINT.fullmatch(path.name)) and path.is_dir()
         }
         return sorted(steps, key=lambda path: steps[path])
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from axolotl_dmt.plan.training_plan import TrainingPlan
 from axolotl_dmt.results.folder import RunFolder
-from axolotl_dmt.training.resume import read_state
+from axolotl_dmt.training.checkpoint_files import defect, lacks_optimizer
 
 INTERRUPTED = "axolotl-dmt: interrupted by"
 
@@ -42,7 +42,14 @@ def interruption_message(trainer: Any, plan: TrainingPlan, signum: signal.Signal
         "no new checkpoint was saved, so a rerun starts where this run started; "
         "set save_strategy: steps and a small save_steps to save checkpoints"
     )
-    checkpoint = next((c for c in reversed(run.checkpoints()) if read_state(c)), None)
+    whole = [checkpoint for checkpoint in run.checkpoints() if not defect(checkpoint)]
+    checkpoint = next((c for c in reversed(whole) if not lacks_optimizer(c)), None)
+    if checkpoint is None and whole:
+        kept.insert(0, str(whole[-1]))
+        advice = (
+            "the checkpoints hold no optimizer state, so a rerun starts where this run started; "
+            "remove save_only_model to save checkpoints that a run can continue from"
+        )
     if checkpoint is not None:
         kept.insert(0, str(checkpoint))
         advice = (

@@ -10,6 +10,7 @@ from datasets import Dataset
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.training.load_errors import Loader, cause_of
+from axolotl_dmt.training.prepared_data import current_rows
 from axolotl_dmt.training.row_columns import check_lengths
 
 
@@ -28,7 +29,10 @@ def load_dataset(
         DMTError: the dataset or a test dataset cannot be read or tokenised, or has no rows.
     """
     try:
-        rows, tests, _, _ = prepare_datasets(cfg, tokenizer, processor=processor)
+        with current_rows(cfg, tokenizer.name_or_path):
+            rows, tests, _, _ = prepare_datasets(cfg, tokenizer, processor=processor)
+    except DMTError:
+        raise
     except Exception as error:  # of the reader of a file, a prompt strategy or a chat template
         if cfg.test_datasets:
             load_dataset(_with_tests(cfg, None), key, tokenizer, processor)

@@ -38,9 +38,54 @@ PROJECTORS = (
 )
 """Modules and classes of the objects that low-rank optimisers keep in their state."""
 
+IGNORE_DECAY = ("loraplus_lr_ratio", "optim_target_modules")
+"""Settings under which the run's weight decay has no effect: LoRA+ and low-rank optimisers."""
+
+OWN_GROUPS = ("embedding_lr_scale", "embedding_lr", "lr_groups")
+"""Settings under which, as with its own optimisers, Axolotl leaves embeddings without decay."""
+
+
+def groups_with_decay(trainer: Any, optimizer: Any) -> list[bool]:
+    """Return for each of an optimiser's parameter groups whether the run's weight decay reaches it.
+
+    Args:
+        trainer: the trainer that has just created the optimiser.
+        optimizer: the optimiser, whose groups still hold the model's own parameters.
+    """
+    groups = optimizer.param_groups
+    if trainer.args.weight_decay:
+        return [bool(group.get("wd", group.get("weight_decay"))) for group in groups]
+    decaying = _decaying_parameters(trainer)
+    return [any(id(parameter) in decaying for parameter in group["params"]) for group in groups]
+
+
+def _decaying_parameters(trainer: Any) -> set[int]:
+    """Return the ids of the parameters that a weight decay of the run would reach.
+
+    The rules are those of transformers and of Axolotl's `OptimizerMixin`.
+    """
+    args = trainer.args
+    if any(getattr(args, key, None) for key in IGNORE_DECAY):
+        return set()
+    embeddings_decay = trainer.optimizer_cls_and_kwargs is None and all(
+        getattr(args, key, None) is None for key in OWN_GROUPS
+    )
+    names = set(trainer.get_decay_parameter_names(trainer.model))
+    return {
+        id(parameter)
+        for name, parameter in trainer.model.named_parameters()
+        if name in names and (embeddings_decay or not _is_embedding(name))
+    }
+
+
+def _is_embedding(name: str) -> bool:
+    return name.endswith("modules_to_save.default.weight") or any(
+        part in name for part in ("embed_tokens", "lm_head")
+    )
+
 
 def set_weight_decay(trainer: Any, decay: float) -> None:
-    """Change the weight decay of the parameters that have any; biases and norms stay without."""
+    """Change the weight decay of the groups that the run's weight decay reaches."""
     groups = trainer.optimizer.param_groups
     # Under DeepSpeed with an optimiser of its own, the trainer made none: one group, all decays.
     for group, decays in zip(groups, trainer.dmt_decaying or [True] * len(groups), strict=True):

@@ -65,6 +65,17 @@ class RowPool:
         """Return the tokenised rows of a domain, in the order of the dataset."""
         return self.dataset.select(self.layout.range_of(domain))
 
+    def contents(self) -> dict[str, tuple[str, ...]]:
+        """Return {domain: the digest of the tokens and labels of each of its datasets}."""
+        digests: dict[str, tuple[str, ...]] = {}
+        start = 0
+        for domain in self.domains:
+            for _, rows in domain.datasets:
+                digest = content_digest(self.dataset.select(range(start, start + rows)))
+                digests[domain.name] = (*digests.get(domain.name, ()), digest)
+                start += rows
+        return digests
+
     def with_losses(self, recorded: RowLosses, domains: Sequence[str], path: Path) -> RowPool:
         """Return the pool with a model's loss on each row of the named domains.
 

@@ -7,7 +7,7 @@ the plan with the trainer, once Axolotl has built it.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from axolotl.utils.logging import get_logger
 from transformers import TrainerCallback
 
+from axolotl_dmt.checks.services import check_services
 from axolotl_dmt.config.reading import stage_defaults
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plan.plan_warnings import plan_warnings
@@ -71,6 +72,8 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
     """
     _check_defaults(run, cfg)
     ranks = Ranks()
+    if not cfg.is_preprocess:
+        ranks.once_a_host(lambda: check_services(cfg))
     pool = run.load_pool(cfg)
     folder = RunFolder.of_config(cfg).next_plan
 
@@ -80,10 +83,15 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
             print(f"axolotl-dmt: {run.schedule.choice[0].summary()}", file=sys.stderr)
         for note in (*notes_on_rows(plan.data), *plan_warnings(plan)):
             LOG.warning(note)
-        _check_resume(run, cfg, plan)
+        contents = pool.contents()
+        records = (replace(record, content=contents[record.name]) for record in plan.pools)
+        plan = _check_resume(run, cfg, replace(plan, pools=tuple(records)))
         plan.save(folder)
 
     ranks.once_a_host(write_plan)
+    cfg.resume_from_checkpoint = _checkpoint(cfg)
+    if cfg.resume_from_checkpoint is None:
+        cfg.auto_resume_from_checkpoints = False  # Axolotl would also take a file for a checkpoint
     # All epochs of all stages are in the plan, with their steps and their order.
     cfg.num_epochs = 1
     cfg.max_steps = cfg.group_by_length = cfg.curriculum_sampling = None
@@ -126,16 +134,28 @@ def _check_defaults(run: Run, cfg: Any) -> None:
             raise DMTError(key, problem, "list axolotl_dmt.DMTPlugin after the plugin that does it")
 
 
-def _check_resume(run: Run, cfg: Any, plan: TrainingPlan) -> None:
-    """Refuse to resume from a checkpoint of another plan; set incomplete checkpoints aside."""
-    output_dir = Path(cfg.output_dir)
-    checkpoint = cfg.resume_from_checkpoint
-    if checkpoint is None and cfg.auto_resume_from_checkpoints:
-        resume.set_aside_incomplete(output_dir)
-        checkpoint = next(reversed(RunFolder(output_dir).checkpoints()), None)
-    if checkpoint is not None:
-        replan = run.schedule.config.on_plan_change == "replan"
-        resume.check_plan(Path(checkpoint), plan, replan=replan)
+def _check_resume(run: Run, cfg: Any, plan: TrainingPlan) -> TrainingPlan:
+    """Refuse to resume from a checkpoint of another plan; set incomplete checkpoints aside.
+
+    Returns:
+        The plan to follow.
+    """
+    if cfg.resume_from_checkpoint is None and cfg.auto_resume_from_checkpoints:
+        resume.set_aside_incomplete(Path(cfg.output_dir))
+    checkpoint = _checkpoint(cfg)
+    if checkpoint is None:
+        return plan
+    replan = run.schedule.config.on_plan_change == "replan"
+    return resume.check_plan(Path(checkpoint), plan, replan=replan)
+
+
+def _checkpoint(cfg: Any) -> str | None:
+    """Return the checkpoint that the run resumes from."""
+    named: str | None = cfg.resume_from_checkpoint
+    if named is not None or not cfg.auto_resume_from_checkpoints:
+        return named
+    checkpoints = RunFolder(Path(cfg.output_dir)).checkpoints()
+    return str(checkpoints[-1]) if checkpoints else None
 
 
 def follow_plan(

@@ -1,17 +1,22 @@
-"""Checks whether a checkpoint is complete, and whether a run may resume from it under its plan."""
+"""Checks whether a run may resume from a checkpoint under its plan; sets incomplete ones aside."""
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+from axolotl.utils.logging import get_logger
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.plan.pool_record import PoolRecord
 from axolotl_dmt.plan.training_plan import TrainingPlan
 from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.training.checkpoint_files import STATE_FILE, defect, lacks_optimizer, read_state
 
-STATE_FILE = "trainer_state.json"
+LOG = get_logger("axolotl_dmt")
+
 STATE_KEY = "StageCallback"
 """The key under which the trainer's state file holds what `StageCallback.state` returns.
 
@@ -19,21 +24,11 @@ It is the name of the class, and part of the format of checkpoints.
 """
 
 
-def read_state(checkpoint: Path) -> dict[str, Any] | None:
-    """Return the trainer's state in a checkpoint, or None where the checkpoint is incomplete.
-
-    The trainer writes this file last: where the writing of a checkpoint was interrupted, the file
-    is missing or not valid JSON.
-    """
-    try:
-        state = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return state if isinstance(state, dict) else None
-
-
 def set_aside_incomplete(output_dir: Path) -> list[Path]:
     """Rename incomplete checkpoints, so that the run resumes from the last complete one.
+
+    A checkpoint without optimiser state is renamed only beside a complete one: otherwise the run
+    would start from scratch, and `check_plan` refuses it instead.
 
     Args:
         output_dir: the `output_dir` of the run.
@@ -41,11 +36,18 @@ def set_aside_incomplete(output_dir: Path) -> list[Path]:
     Returns:
         The new paths.
     """
-    run, renamed = RunFolder(output_dir), []
-    for checkpoint in run.checkpoints():
-        if read_state(checkpoint) is None:
+    run = RunFolder(output_dir)
+    defects = {checkpoint: defect(checkpoint) for checkpoint in run.checkpoints()}
+    model_only = [c for c, problem in defects.items() if not problem and lacks_optimizer(c)]
+    if any(not problem and c not in model_only for c, problem in defects.items()):
+        defects |= dict.fromkeys(model_only, "it holds no optimizer state")
+    renamed = []
+    for checkpoint, problem in defects.items():
+        if problem:
             target = run.incomplete(checkpoint)
-            os.replace(checkpoint, target)
+            with contextlib.suppress(FileNotFoundError):  # another host may have renamed it
+                os.replace(checkpoint, target)
+            LOG.warning("%s is not resumed and now called %s: %s", checkpoint, target.name, problem)
             renamed.append(target)
     return renamed
 
@@ -58,47 +60,108 @@ def fingerprint_of(checkpoint: Path) -> str | None:
     return fingerprint if isinstance(fingerprint, str) else None
 
 
-def check_plan(checkpoint: Path, plan: TrainingPlan, *, replan: bool) -> None:
-    """Refuse to resume from a checkpoint of another plan.
+def check_plan(checkpoint: Path, plan: TrainingPlan, *, replan: bool) -> TrainingPlan:
+    """Refuse to resume from a checkpoint of another plan or of other rows.
 
     Args:
         checkpoint: the folder to resume from.
         plan: the plan that the run would follow.
         replan: allow another plan (`on_plan_change: replan`).
 
+    Returns:
+        The plan to follow. Where only the paths of the same rows changed, it has the former paths,
+        so that its fingerprint stays the same.
+
     Raises:
-        DMTError: the folder is not a complete checkpoint, or another plan wrote it.
+        DMTError: the folder is not a complete checkpoint, or was written under another plan or with
+            other rows.
     """
-    if read_state(checkpoint) is None:
-        raise DMTError(
-            "resume_from_checkpoint",
-            f"{checkpoint} is not a complete checkpoint",
-            f"name a checkpoint folder that holds a readable {STATE_FILE}",
-        )
+    _check_complete(checkpoint)
     former = fingerprint_of(checkpoint)
-    if former == plan.fingerprint or replan:
-        return
+    saved = _saved_plan(checkpoint)
+    if saved is not None and saved.fingerprint == former:
+        renamed = _with_paths_of(saved, plan)
+        plan = renamed if renamed.fingerprint == former else plan
+    if replan:
+        return plan
+    fix = "start from scratch in another output_dir, or set dmt.on_plan_change: replan"
     if former is None:
+        problem = f"{checkpoint} was not written by a run with a dmt plan"
+        raise DMTError("resume_from_checkpoint", problem, fix)
+    if former != plan.fingerprint:
+        problem = f"the plan is not the one of {checkpoint}: {_changes(saved, former, plan)}"
+    elif saved is not None and (edited := _edited(saved, plan)):
+        problem = (
+            f"the rows of {', '.join(edited)} are not those that {checkpoint} was trained on: "
+            "their tokens changed, though not their number and lengths"
+        )
+    else:
+        return plan
+    raise DMTError("resume_from_checkpoint", problem, f"undo the change, {fix}")
+
+
+def _check_complete(checkpoint: Path) -> None:
+    """Refuse a folder that training cannot continue from.
+
+    Raises:
+        DMTError: files are missing or cut off.
+    """
+    if problem := defect(checkpoint):
         raise DMTError(
             "resume_from_checkpoint",
-            f"{checkpoint} was not written by a run with a dmt plan",
-            "start from scratch in another output_dir, or set dmt.on_plan_change: replan",
+            f"{checkpoint} is not a complete checkpoint: {problem}",
+            f"name a checkpoint folder that holds a readable {STATE_FILE}, the weights and the "
+            "optimizer state",
         )
-    raise DMTError(
-        "resume_from_checkpoint",
-        f"the plan is not the one of {checkpoint}: {_changes(checkpoint, former, plan)}",
-        "undo the change, start from scratch in another output_dir, or set dmt.on_plan_change: "
-        "replan",
-    )
+    if lacks_optimizer(checkpoint):
+        raise DMTError(
+            "resume_from_checkpoint",
+            f"{checkpoint} holds no optimizer state, so the learning rate would start again in the "
+            "middle of a stage",
+            "name a checkpoint that was saved without save_only_model, or start from scratch in "
+            "another output_dir",
+        )
 
 
-def _changes(checkpoint: Path, former: str, plan: TrainingPlan) -> str:
-    """Describe how a plan differs from the one with the fingerprint `former`."""
-    folder = RunFolder(checkpoint.parent).plan
+def _saved_plan(checkpoint: Path) -> TrainingPlan | None:
+    """Return the plan beside a checkpoint, or None where it cannot be read."""
     try:
-        saved = TrainingPlan.load(folder)
+        return TrainingPlan.load(RunFolder(checkpoint.parent).plan)
     except (OSError, DMTError):
+        return None
+
+
+def _with_paths_of(saved: TrainingPlan, plan: TrainingPlan) -> TrainingPlan:
+    """Return the plan with a saved plan's paths of the datasets that hold the same rows."""
+    former = {pool.name: pool for pool in saved.pools}
+    return replace(plan, pools=tuple(_renamed(pool, former.get(pool.name)) for pool in plan.pools))
+
+
+def _renamed(pool: PoolRecord, former: PoolRecord | None) -> PoolRecord:
+    if former is None or not pool.content or former.content != pool.content:
+        return pool
+    return replace(pool, datasets=former.datasets)
+
+
+def _edited(saved: TrainingPlan, plan: TrainingPlan) -> list[str]:
+    """Return the datasets whose rows differ from those of a saved plan, where both are known."""
+    former = {pool.name: pool.content for pool in saved.pools}
+    used = {name for stage in plan.stages for name in stage.domains}
+    return [
+        label
+        for pool in plan.pools
+        if pool.name in used
+        for (label, _), now, then in zip(
+            pool.datasets, pool.content, former.get(pool.name, ()), strict=False
+        )
+        if now != then
+    ]
+
+
+def _changes(saved: TrainingPlan | None, former: str, plan: TrainingPlan) -> str:
+    """Describe how a plan differs from the one with the fingerprint `former`."""
+    if saved is None:
         return "the changes are unknown, because its plan file is missing"
     if saved.fingerprint != former:
-        return f"the changes are unknown, because {folder} holds a third plan"
+        return "the changes are unknown, because the folder holds a third plan"
     return "; ".join(plan.changes(saved)) or "the order of the rows changed"

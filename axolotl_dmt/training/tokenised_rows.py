@@ -23,6 +23,7 @@ def arrow_column(rows: Dataset, name: str) -> pa.ChunkedArray:
 
 def content_digest(rows: Dataset) -> str:
     """Return a hex digest of the rows' tokens and labels, which does not depend on storage."""
+    rows = rows if rows._indices is None else rows.flatten_indices()
     digest = blake2b(token_counts(rows).astype("<i4").tobytes(), digest_size=16)
     for name in ("input_ids", "labels"):
         for chunk in arrow_column(rows, name).chunks:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils.other import is_compiled_module
 from axolotl.core.trainers import AxolotlTrainer
 from transformers import Trainer
 
@@ -19,7 +20,11 @@ from axolotl_dmt.report.model_card import update_card
 from axolotl_dmt.training.adapters import StackedAdapters, is_stacked
 from axolotl_dmt.training.blank_steps import BlankStep, steps_with_blanks
 from axolotl_dmt.training.interruption import MakeMessage, line_on_signal
-from axolotl_dmt.training.optimizer import copy_of_options, trust_projectors
+from axolotl_dmt.training.optimizer import (
+    copy_of_options,
+    groups_with_decay,
+    trust_projectors,
+)
 from axolotl_dmt.training.pool_layout import PoolLayout
 from axolotl_dmt.training.recorder import Recorder
 from axolotl_dmt.training.samplers import PlanPackSampler, PlanSampler
@@ -94,13 +99,16 @@ class StageTrainerMixin:
         optimizer = super().create_optimizer(*args, **kwargs)  # type: ignore[misc]
         self.optimizer_cls_and_kwargs = options
         trust_projectors()
-        names = set(self.get_decay_parameter_names(self.model))
-        decaying = {id(p) for name, p in self.model.named_parameters() if name in names}
-        self.dmt_decaying = [
-            any(id(parameter) in decaying for parameter in group["params"])
-            for group in optimizer.param_groups
-        ]
+        self.dmt_decaying = groups_with_decay(self, optimizer)
         return optimizer
+
+    def _save(self: Any, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Save as the base class does, under the names that the model has before it is compiled."""
+        if state_dict is None and is_compiled_module(self.model):
+            state_dict = self.model.state_dict()
+        if state_dict is not None:
+            state_dict = {name.replace("_orig_mod.", ""): t for name, t in state_dict.items()}
+        super()._save(output_dir, state_dict=state_dict)  # type: ignore[misc]
 
     def create_model_card(self: Any, *args: Any, **kwargs: Any) -> None:
         """Write the base class's model card and add a section on the stages and their scores."""

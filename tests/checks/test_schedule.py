@@ -264,3 +264,25 @@ def test_domains_are_named_in_any_language(domain: str) -> None:
 def test_a_local_model_that_is_not_there_is_refused_in_one_line(model: str) -> None:
     assert_mistake(refusal(raw(base_model=model)), "base_model", model)
     assert_mistake(refusal(raw(base_model="your-model")), "base_model", "your-model")
+
+
+@pytest.mark.parametrize("weight", [0.5, 2, 0, "0.5"])
+def test_the_weight_of_a_dataset_is_refused(weight: object) -> None:
+    datasets = copy.deepcopy(GOOD["datasets"])
+    datasets[1]["weight"] = weight
+    assert_mistake(refusal(raw(datasets=datasets)), "datasets[1].weight", weight, "mix")
+
+
+@pytest.mark.parametrize("weight", [None, 1, 1.0])
+def test_a_weight_that_changes_nothing_is_accepted(weight: object) -> None:
+    datasets = copy.deepcopy(GOOD["datasets"])
+    datasets[1]["weight"] = weight
+    assert Run.from_raw(raw(datasets=datasets)).schedule.domains
+
+
+def test_checkpoints_of_the_model_only_cannot_be_resumed_automatically() -> None:
+    both = {"save_only_model": True, "auto_resume_from_checkpoints": True}
+    assert_mistake(refusal(raw(**both)), "save_only_model", "auto_resume_from_checkpoints")
+    Run.from_raw(raw(**both, save_strategy="no"))
+    for key in both:
+        Run.from_raw(raw(**{key: True}))

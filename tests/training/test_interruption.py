@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 
 from axolotl_dmt.plan import TrainingPlan, compile_plan
 from axolotl_dmt.training.interruption import interruption_message
+from tests.checkpoints import make_checkpoint
 from tests.mistakes import assert_mistake
 from tests.pools import domain, stage
 
@@ -38,9 +38,9 @@ def message(plan: TrainingPlan, output_dir: Path, step: int = 12) -> str:
 
 def checkpoint(output_dir: Path, step: int, *, complete: bool = True) -> Path:
     folder = output_dir / f"checkpoint-{step}"
-    folder.mkdir()
     if complete:
-        (folder / "trainer_state.json").write_text(json.dumps({"global_step": step}))
+        return make_checkpoint(folder)
+    folder.mkdir()
     return folder
 
 
@@ -56,6 +56,16 @@ def test_the_last_complete_checkpoint_and_the_stages_are_named(
     assert_line(line, 12, "generalise", f"{last}, {tmp_path}/stages/01-specialise", "step 10")
     assert line.endswith(f"resume_from_checkpoint: {last}")
     assert "02-generalise" not in line
+
+
+def test_a_checkpoint_that_cannot_be_continued_is_not_named_for_it(
+    plan: TrainingPlan, tmp_path: Path
+) -> None:
+    last = checkpoint(tmp_path, 10)
+    (last / "optimizer.pt").unlink()
+    line = message(plan, tmp_path)
+    assert_line(line, 12, "generalise", last, "save_only_model")
+    assert "resume_from_checkpoint" not in line
 
 
 def test_without_a_checkpoint_the_keys_that_save_one_are_named(

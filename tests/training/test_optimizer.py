@@ -270,6 +270,52 @@ def test_a_stage_s_weight_decay_reaches_muon(tmp_path: Path) -> None:
     assert [group["wd"] for group in made.optimizer.param_groups] == [0.3]
 
 
+def decays(made: Any) -> dict[str, float]:
+    """Return the weight decay of each parameter that is in a group."""
+    names = {id(parameter): name for name, parameter in made.model.named_parameters()}
+    return {
+        names[id(parameter)]: float(group.get("wd", group.get("weight_decay", 0.0)))
+        for group in made.optimizer.param_groups
+        for parameter in group["params"]
+    }
+
+
+@pytest.mark.parametrize("name", sorted(known_optimizers() - REFUSED.keys()))
+@pytest.mark.parametrize("run", [0.0, 0.1])
+def test_a_stage_s_weight_decay_reaches_what_the_run_s_would(
+    name: str, run: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs(name, monkeypatch)
+    made = trainer(tmp_path, name, weight_decay=run)
+    set_weight_decay(made, 0.3)
+    assert decays(made) == decays(trainer(tmp_path, name, weight_decay=0.3))
+
+
+@pytest.mark.parametrize("run", [0.0, 0.1])
+@pytest.mark.parametrize(
+    ("keys", "without"),
+    [
+        ({}, ("norm",)),
+        ({"embedding_lr": 1e-4}, ("norm", "embed_tokens", "lm_head")),
+        ({"embedding_lr_scale": 0.5}, ("norm", "embed_tokens", "lm_head")),
+        (
+            {"lr_groups": [{"name": "attention", "modules": ["self_attn"], "lr": 1e-4}]},
+            ("norm", "embed_tokens", "lm_head"),
+        ),
+        ({"loraplus_lr_ratio": 4.0}, ("",)),
+    ],
+)
+def test_groups_that_axolotl_leaves_without_decay_stay_without(
+    keys: dict[str, Any], without: tuple[str, ...], run: float, tmp_path: Path
+) -> None:
+    made = trainer(tmp_path, "adamw_torch", weight_decay=run, **keys)
+    set_weight_decay(made, 0.3)
+    assert decays(made) == {
+        name: 0.0 if any(part in name for part in without) else 0.3
+        for name, _ in made.model.named_parameters()
+    }
+
+
 def test_the_weights_of_a_schedule_free_stage_are_the_averaged_ones(tmp_path: Path) -> None:
     made = trainer(tmp_path, "schedule_free_sgd")
     train(made, STEPS)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from accelerate.utils.other import is_compiled_module
 from axolotl.core.trainers.mixins import SchedulerMixin
 from axolotl.core.training_args import AxolotlTrainingArguments
+from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 from transformers.trainer_utils import SchedulerType
 
@@ -19,6 +22,7 @@ from axolotl_dmt.plan.amounts import parse_amount
 from axolotl_dmt.plan.inputs import Domain, Packing, Stage
 from axolotl_dmt.plan.training_plan import TrainingPlan
 from axolotl_dmt.training.blank_steps import steps_with_blanks
+from axolotl_dmt.training.callback import StageCallback
 from axolotl_dmt.training.learning_rate import composed_scheduler
 from axolotl_dmt.training.optimizer import set_weight_decay
 from axolotl_dmt.training.pool_layout import PoolLayout
@@ -305,3 +309,22 @@ def test_weight_decay_changes_where_there_is_decay_and_nowhere_else(tmp_path: Pa
     }
     assert {decay for name, decay in decays.items() if "norm" in name} == {0.0}
     assert {decay for name, decay in decays.items() if "norm" not in name} == {0.3}
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_compiled_model_is_saved_under_its_own_names(tmp_path: Path, whole: bool) -> None:
+    plan = plan_of(stage("one", 4), stage("two", 4))
+    compiles = {} if whole else {"torch_compile": True, "torch_compile_backend": "eager"}
+    made = trainer(tmp_path, plan, 40, **compiles)
+    if whole:  # as under FSDP, where the trainer holds the compiled model
+        made.model = torch.compile(made.model, backend="eager")
+    else:
+        made.train()
+        assert is_compiled_module(made.model_wrapped)
+    callback: Any = SimpleNamespace(trainer=made, ranks=SimpleNamespace(wait=lambda: None))
+    folder = StageCallback._save(callback, plan.stages[0], tmp_path)
+    plain = made.accelerator.unwrap_model(made.model, keep_torch_compile=False)
+    loaded = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    torch.testing.assert_close(loaded.state_dict(), plain.state_dict(), rtol=0, atol=0)
+    saved = load_file(folder / "model.safetensors")
+    assert saved.keys() == dict(plain.named_parameters()).keys()
