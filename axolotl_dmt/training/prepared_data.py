@@ -23,7 +23,7 @@ from axolotl.utils.logging import get_logger
 from filelock import FileLock
 
 from axolotl_dmt.checks.axolotl_keys import is_local
-from axolotl_dmt.checks.data_files import SUFFIXES
+from axolotl_dmt.checks.data_paths import SUFFIXES
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.files import write_json
 
