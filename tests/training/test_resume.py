@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from axolotl.utils.dict import DictDefault
 
 from axolotl_dmt.plan import TrainingPlan, compile_plan
 from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.training.checkpoint_files import defect, lacks_optimizer
+from axolotl_dmt.training.prepare import _check_resume, _checkpoint
 from axolotl_dmt.training.resume import check_plan, set_aside_incomplete
 from tests.checkpoints import make_checkpoint
 from tests.mistakes import expect_error
@@ -191,3 +195,16 @@ def test_every_shard_must_be_there(tmp_path: Path) -> None:
     index = folder / "model.safetensors.index.json"
     index.write_text('{"weight_map": {"weight": "model.safetensors", "b": "model-2.safetensors"}}')
     assert defect(folder) == "model-2.safetensors is missing"
+
+
+def test_auto_resume_takes_the_last_whole_checkpoint_for_the_plan_to_follow(tmp_path: Path) -> None:
+    checkpoint = checkpoint_of(plan_of(), tmp_path)
+    (tmp_path / "checkpoint-5").mkdir()
+    (tmp_path / "checkpoint-7").write_text("a file")
+    cfg = DictDefault({"output_dir": str(tmp_path), "auto_resume_from_checkpoints": True})
+    schedule = SimpleNamespace(config=SimpleNamespace(on_plan_change="refuse"))
+    run: Any = SimpleNamespace(schedule=schedule)
+    moved = plan_of(paths=("/moved/m.jsonl", "n.jsonl"))
+    assert _check_resume(run, cfg, moved).fingerprint == plan_of().fingerprint
+    assert _checkpoint(cfg) == str(checkpoint)
+    assert _checkpoint(DictDefault({"output_dir": str(tmp_path)})) is None
