@@ -38,7 +38,7 @@ def entries(cfg: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def missing_files(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
-    """Yield a mistake for each local file or folder that is missing or holds no data."""
+    """Yield a mistake for each local file that is missing, and each folder without data."""
     for key, entry in entries(cfg):
         path = entry.get("path")
         if not isinstance(path, str) or "://" in path:
@@ -47,8 +47,6 @@ def missing_files(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
             yield from _missing_path(key, path, entry)
         elif Path(path).is_dir():
             yield from _empty_folder(key, path, entry)
-        elif not Path(path).stat().st_size:
-            yield DMTError(f"{key}.path", f"{path} is empty", "name a file with rows")
 
 
 def misread_files(cfg: Mapping[str, Any]) -> Iterator[DMTError]:

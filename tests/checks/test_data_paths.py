@@ -57,14 +57,12 @@ def test_a_format_is_not_a_path() -> None:
     assert missing(path="json") == []  # the name of a dataset
 
 
-def test_files_and_folders_without_rows_are_named() -> None:
-    Path("none.jsonl").touch()
+def test_a_folder_without_data_is_named() -> None:
     Path("empty").mkdir()
     for name in ("README.md", ".gitattributes"):
         assert_mistake(missing(path="empty")[0], "datasets[0].path", "empty")
         Path("empty", name).write_text("x")
     assert_mistake(missing(path="empty")[0], "datasets[0].path", "empty")
-    assert_mistake(missing(path="none.jsonl")[0], "datasets[0].path", "none.jsonl")
     Path("empty/deep").mkdir()
     Path("empty/deep/a.jsonl").write_text("{}")
     assert missing(path="empty") == []
