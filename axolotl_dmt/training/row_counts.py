@@ -117,14 +117,20 @@ def _deduplicating(original: Callable[..., Any], counts: dict[str, int]) -> Call
 
 
 def _untrained(rows: Dataset) -> int:
-    return int((trained_counts(rows) == 0).sum()) if "labels" in rows.column_names else 0
+    return int((trained_counts(rows) == 0).sum()) if _has_labels(rows) else 0
+
+
+def _has_labels(rows: Dataset) -> bool:
+    """Return whether the labels are whole numbers; if not, the rows are refused later."""
+    items = getattr(rows.features.get("labels"), "feature", None)
+    return str(getattr(items, "dtype", "")).startswith("int")
 
 
 def _saving(original: Callable[..., Any], counts: dict[str, int]) -> Callable[..., Any]:
     def save(cfg: DictDefault, dataset: Dataset, dataset_hash: str, split: str) -> None:
         original(cfg, dataset, dataset_hash, split)
         folder = Path(get_prepared_dataset_path(cfg, dataset_hash))
-        if split == "train" and "labels" in dataset.column_names and folder.is_dir():
+        if split == "train" and _has_labels(dataset) and folder.is_dir():
             digests = row_digests(dataset)[trained_counts(dataset) > 0]
             write_json(folder / FILE, {**counts, "copies": len(digests) - len(np.unique(digests))})
         counts.clear()
