@@ -14,10 +14,6 @@ from typing import Any
 
 import numpy as np
 from axolotl.loaders import load_processor, load_tokenizer
-from axolotl.utils.data.shared import (
-    generate_dataset_hash_from_config,
-    get_prepared_dataset_path,
-)
 from axolotl.utils.dict import DictDefault
 from datasets import Dataset, concatenate_datasets
 from numpy.typing import NDArray
@@ -248,8 +244,7 @@ def unprepared(cfg: DictDefault) -> dict[str, str]:
     missing = {}
     for index, entry in enumerate(cfg.datasets):
         single = _config_of_one_dataset(cfg, entry, with_test_datasets=False)
-        digest = generate_dataset_hash_from_config(single, single.datasets, name)
-        if not any(get_prepared_dataset_path(single, digest).glob("*")):
+        if not any(prepared_folder(single, name).glob("*")):
             missing[f"datasets[{index}].path"] = str(entry["path"])
     return missing
 
