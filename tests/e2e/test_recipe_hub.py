@@ -13,7 +13,7 @@ from axolotl_dmt.recipes.recipe import save_files
 from tests.e2e.runs import environment
 from tests.fake_hub import FakeHub
 from tests.mistakes import assert_mistake
-from tests.recipes.test_recipe import sound
+from tests.recipes.test_recipe import valid
 
 CARD = b"---\nlicense: mit\n---\n# mine\n"
 
@@ -46,7 +46,7 @@ def recipe(hub: FakeHub, folder: Path, *arguments: str) -> subprocess.CompletedP
 
 
 def test_a_recipe_is_pushed_whole_and_used_by_another(hub: FakeHub, tmp_path: Path) -> None:
-    files = {**sound(), "README.md": CARD, "notes/more.md": b"more"}
+    files = {**valid(), "README.md": CARD, "notes/more.md": b"more"}
     save_files(files, tmp_path / "mine")
     (tmp_path / "mine/train.py").write_text("print()")
     (tmp_path / "mine/.env").write_text("KEY=1")
@@ -65,11 +65,11 @@ def test_a_recipe_is_pushed_whole_and_used_by_another(hub: FakeHub, tmp_path: Pa
 
 
 def test_what_does_not_fit_is_refused_before_it_is_fetched(hub: FakeHub, tmp_path: Path) -> None:
-    hub.repositories["evil/big"] = {**sound(), "data.jsonl": b"x"}
+    hub.repositories["evil/big"] = {**valid(), "data.jsonl": b"x"}
     hub.sizes["data.jsonl"] = 10**12
     big = recipe(hub, tmp_path, "use", "hf://evil/big")
     assert (big.returncode, "'data.jsonl'" in big.stderr) == (2, True)
-    hub.repositories["evil/up"] = {**sound(), "../up.yaml": b"x"}
+    hub.repositories["evil/up"] = {**valid(), "../up.yaml": b"x"}
     up = recipe(hub, tmp_path, "use", "hf://evil/up")
     assert (up.returncode, "'../up.yaml'" in up.stderr) == (2, True)
     none = recipe(hub, tmp_path, "use", "hf://me/none")
@@ -80,15 +80,15 @@ def test_what_does_not_fit_is_refused_before_it_is_fetched(hub: FakeHub, tmp_pat
 def test_a_recipe_with_a_secret_or_without_a_card_is_not_pushed(
     hub: FakeHub, tmp_path: Path
 ) -> None:
-    save_files({**sound(optim_args="hf_" + "a" * 34), "README.md": CARD}, tmp_path / "secret")
+    save_files({**valid(optim_args="hf_" + "a" * 34), "README.md": CARD}, tmp_path / "secret")
     secret = recipe(hub, tmp_path, "push", "secret", "me/secret")
     assert (secret.returncode, "me/secret" in hub.repositories) == (2, False)
     assert_mistake(secret.stderr.strip(), "axolotl-dmt: optim_args", "secret")
-    leaking = {**sound(), "README.md": CARD + b"curl -H 'Bearer hf_" + b"a" * 34 + b"'"}
+    leaking = {**valid(), "README.md": CARD + b"curl -H 'Bearer hf_" + b"a" * 34 + b"'"}
     save_files(leaking, tmp_path / "leaking")
     message = recipe(hub, tmp_path, "push", "leaking", "me/secret").stderr.strip()
     assert_mistake(message, "axolotl-dmt: README.md", "secret")
-    save_files(sound(), tmp_path / "bare")
+    save_files(valid(), tmp_path / "bare")
     message = recipe(hub, tmp_path, "push", "bare", "me/bare").stderr.strip()
     assert_mistake(message, "axolotl-dmt: SOURCE", "README.md")
     message = recipe(hub, tmp_path, "push", "bare", "bare").stderr.strip()
