@@ -176,7 +176,7 @@ def test_yaml_in_the_docs_has_no_mistakes(text: str, tmp_path: Path) -> None:
         block = read_config(config["dmt"])
         if "base_model" in config:
             (tmp_path / "docs.yaml").write_text(text, encoding="utf-8")
-            assert check_file(tmp_path / "docs.yaml", files=False) == []
+            assert check_file(tmp_path / "docs.yaml", files=False).mistakes == ()
         elif "datasets" in config:
             domains = dict.fromkeys(entry["domain"] for entry in config["datasets"])
             assert resolve_stages(block, tuple(domains), DEFAULTS)

@@ -8,5 +8,5 @@ it:
     schedule, mistakes = check_schedule(raw)  # schedule is None if there are mistakes
 
 It calls the checks of `axolotl_keys`, `stages`, `sharding` and `data_files`.
-`yaml_check.check_file` adds the line of each mistake, for `axolotl dmt check`.
+`yaml_check.check_file` adds the line of each mistake, and remarks, for `axolotl dmt check`.
 """

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from axolotl_dmt.config.reading import read_schedule
-from axolotl_dmt.config.yaml_file import YamlFile
+from axolotl_dmt.config.reading import Reading
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plan.plan_warnings import handful, replayed_fractions
 
@@ -26,40 +25,34 @@ class FileRows(NamedTuple):
     copies: int | None
 
 
-def row_remarks(path: str | Path) -> list[str]:
-    """Return a line with the rows of each local file, and one for each handful that is replayed.
+def row_remarks(cfg: Mapping[str, Any], reading: Reading) -> Iterator[DMTError]:
+    """Yield a remark with the rows of each local file, and one for each handful that is replayed.
 
     Args:
-        path: the path of the YAML.
+        cfg: the content of the YAML.
+        reading: the schedule that was read from it.
     """
-    try:
-        file = YamlFile.read(path)
-    except DMTError:
-        return []  # `check_file` reports it
-    entries = file.data.get("datasets")
+    entries = cfg.get("datasets")
     entries = entries if isinstance(entries, list) else []
     counted = [rows_of(entry) for entry in entries]
-    remarks = []
     for index, rows in enumerate(counted):
         if rows is not None:
             copies = f", {rows.copies:,} of them exact copies" if rows.copies else ""
             noun = "row" if rows.rows == 1 else "rows"
             problem = f"{entries[index]['path']} has {rows.rows:,} {noun}{copies}"
-            remarks.append(DMTError(f"datasets[{index}]", problem, ""))
-    reading = read_schedule(file.data, files=False)
+            yield DMTError(f"datasets[{index}]", problem, "")
     sequences = [
         None if rows is not None and str(entry.get("type")).startswith("completion") else rows
         for entry, rows in zip(entries, counted, strict=True)  # long texts become several
     ]
     domains = dict(zip(reading.domains, _sums(reading.dataset_domains, sequences), strict=True))
-    block = file.data.get("dmt")
+    block = cfg.get("dmt")
     key = "dmt.k" if isinstance(block, Mapping) and "k" in block else "dmt"
     mixes = [(stage.name, stage.mix) for stage in reading.stages]
     for stage, domain, fraction in replayed_fractions(mixes):
         warning = handful(stage, domain, fraction, domains.get(domain) or 0)
         if warning:
-            remarks.append(DMTError(key, warning, ""))
-    return [file.located(remark) for remark in remarks]
+            yield DMTError(key, warning, "")
 
 
 def _sums(domains: tuple[str, ...], counted: list[FileRows | None]) -> Iterator[int | None]:

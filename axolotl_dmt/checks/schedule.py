@@ -44,6 +44,20 @@ def check_schedule(
         The schedule, None if there is a mistake, and every mistake.
     """
     reading = read_schedule(raw, weight_decay=WEIGHT_DECAY, files=files)
+    mistakes = check_reading(raw, reading, files=files)
+    return (None, mistakes) if mistakes else (reading.schedule(), [])
+
+
+def check_reading(
+    raw: Mapping[str, Any], reading: Reading, *, files: bool = True
+) -> list[DMTError]:
+    """Check a schedule that was read from a YAML, and return every mistake.
+
+    Args:
+        raw: the YAML as a mapping; it is not changed.
+        reading: what `read_schedule` returned for it.
+        files: whether the model and the files that the YAML names must exist.
+    """
     problems = Problems()
     problems.attempt(refuse_unsupported, raw)
     problems.attempt(check_val_set_size, raw, reading.config)
@@ -59,8 +73,7 @@ def check_schedule(
             problems += check(raw)
         if not may_be_gone(raw):
             problems += missing_files(raw)
-    mistakes = reading.mistakes(problems)
-    return (None, mistakes) if mistakes else (reading.schedule(), [])
+    return reading.mistakes(problems)
 
 
 def _stage_problems(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from pydantic import AliasChoices, BaseModel, ValidationError
 
 from axolotl_dmt.checks.axolotl_keys import check_output_dir
 from axolotl_dmt.checks.data_paths import missing_files
+from axolotl_dmt.checks.row_numbers import row_remarks
+from axolotl_dmt.checks.schedule import WEIGHT_DECAY, check_reading
 from axolotl_dmt.checks.services import check_services
 from axolotl_dmt.config.pydantic_errors import explain_axolotl
-from axolotl_dmt.config.reading import within
+from axolotl_dmt.config.reading import Reading, read_schedule, within
 from axolotl_dmt.config.run_keys import default_order
 from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.console import quiet_axolotl
@@ -27,63 +29,54 @@ MISSPELT = 0.8
 """The similarity (0 to 1) from which an unknown key counts as a misspelling of a known one."""
 
 
-def check_file(path: str | Path, *, files: bool = True) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a check of a YAML reports, one line each, which begins with the file and the line.
+
+    Attributes:
+        mistakes: what keeps the YAML from training as written, in the order of the file.
+        remarks: what is worth knowing: the rows of the local files, replays of a handful of rows,
+            and keys that have no effect. Keys of other versions of Axolotl are among these, since
+            they change nothing; a key that resembles a known one counts as a mistake.
+    """
+
+    mistakes: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+
+
+def check_file(path: str | Path, *, files: bool = True) -> Findings:
     """Check a YAML as far as that is possible without a model, data or the network.
+
+    The file is read once and its stages are resolved once.
 
     Args:
         path: the path of the YAML.
-        files: whether the model and the data files that it names must exist.
-
-    Returns:
-        One line for each mistake, in the order of the file. It begins with the file and the line.
+        files: whether the model and the data files that it names must exist; without them, there
+            are no remarks about rows.
     """
     try:
         file = YamlFile.read(path)
     except DMTError as error:
-        return [str(error)]
-    problems = [*file.duplicate_keys, *_plugin_problems(file.data)]
-    problems += _our_problems(file.data, files=files)
+        return Findings(mistakes=(str(error),))
+    cfg = file.data
+    reading = read_schedule(cfg, weight_decay=WEIGHT_DECAY, files=files)
+    problems = [*file.duplicate_keys, *_plugin_problems(cfg)]
+    if "dmt" in cfg:
+        problems += _our_problems(cfg, reading, files=files)
     if files:
-        problems += missing_files(file.data)  # also those that Axolotl has a cached copy of
+        problems += missing_files(cfg)  # also those that Axolotl has a cached copy of
+    remarks = list(row_remarks(cfg, reading)) if files else []
     keys = [problem.key for problem in problems]
     with quiet_axolotl(silent=True):
-        problems += [
-            problem
-            for problem in _axolotl_problems(file.data)
-            if not any(within(problem.key, key) for key in keys)
-        ]
-    problems.sort(key=lambda problem: file.line(problem.key) or 0)
-    return list(dict.fromkeys(file.located(problem) for problem in problems))
-
-
-def remarks(path: str | Path) -> list[str]:
-    """Return a line for each key that has no effect.
-
-    Some are keys of other versions of Axolotl, which ignores the keys that it does not know. They
-    change nothing, so they are not mistakes. A key that resembles a known one is, and `check_file`
-    reports it.
-
-    Args:
-        path: the path of the YAML.
-    """
-    try:
-        file = YamlFile.read(path)
-    except DMTError:
-        return []  # `check_file` reports it
-    with quiet_axolotl(silent=True):
-        unknown = _unknown_keys(file.data, _known_keys(file.data, []))
-    lines = [
-        file.located(DMTError(key, "Axolotl does not know this key and ignores it", ""))
-        for key, close in unknown.items()
-        if close is None
+        schema_problems, without_effect = _schema_findings(cfg)
+    problems += [
+        problem for problem in schema_problems if not any(within(problem.key, key) for key in keys)
     ]
-    if file.data.get(MERGED) is False and not default_order(file.data):
-        problem = (
-            "has no effect alone: the rows are shuffled in each epoch, as Axolotl's trainer does"
-        )
-        fix = "write curriculum_sampling: true for the order of the files"
-        lines.append(file.located(DMTError(MERGED, problem, fix)))
-    return lines
+    problems.sort(key=lambda problem: file.line(problem.key) or 0)
+    return Findings(
+        mistakes=tuple(dict.fromkeys(file.located(problem) for problem in problems)),
+        remarks=tuple(file.located(remark) for remark in [*remarks, *without_effect]),
+    )
 
 
 def _plugin_problems(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
@@ -95,29 +88,37 @@ def _plugin_problems(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
         yield DMTError("plugins", problem, f"add plugins: [{PLUGIN}]")
 
 
-def _our_problems(cfg: Mapping[str, Any], *, files: bool) -> list[DMTError]:
-    from axolotl_dmt.checks.schedule import check_schedule
-
-    if "dmt" not in cfg:
-        return []
-    _, mistakes = check_schedule(cfg, files=files)
-    problems = Problems(mistakes)
+def _our_problems(cfg: Mapping[str, Any], reading: Reading, *, files: bool) -> list[DMTError]:
+    problems = Problems(check_reading(cfg, reading, files=files))
     problems.attempt(check_output_dir, cfg, keep=False)
     if files:
         problems.attempt(check_services, cfg)
     return problems
 
 
-def _axolotl_problems(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
-    """Yield the misspelt keys, which Axolotl ignores silently, and what its own checks refuse."""
+def _schema_findings(cfg: Mapping[str, Any]) -> tuple[list[DMTError], list[DMTError]]:
+    """Return what Axolotl refuses or silently ignores as a misspelling, and keys without effect."""
+    problems: list[DMTError] = []
+    without_effect: list[DMTError] = []
+    for key, close in _unknown_keys(cfg, _known_keys(cfg, problems)).items():
+        if close:
+            problems.append(DMTError(key, "unknown key", f"did you mean {close}?"))
+        else:
+            problem = "Axolotl does not know this key and ignores it"
+            without_effect.append(DMTError(key, problem, ""))
+    if cfg.get(MERGED) is False and not default_order(cfg):
+        problem = (
+            "has no effect alone: the rows are shuffled in each epoch, as Axolotl's trainer does"
+        )
+        fix = "write curriculum_sampling: true for the order of the files"
+        without_effect.append(DMTError(MERGED, problem, fix))
+    return [*problems, *_refused_by_axolotl(cfg)], without_effect
+
+
+def _refused_by_axolotl(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
+    """Yield what Axolotl's own validation of the YAML refuses."""
     from axolotl.utils.schemas.config import AxolotlInputConfig
 
-    problems = Problems()
-    known_keys = _known_keys(cfg, problems)
-    yield from problems
-    for key, close in _unknown_keys(cfg, known_keys).items():
-        if close:
-            yield DMTError(key, "unknown key", f"did you mean {close}?")
     axolotl_keys: dict[str, Any] = {
         key: copy.deepcopy(value) for key, value in cfg.items() if key != "dmt"
     }

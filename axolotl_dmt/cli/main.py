@@ -70,14 +70,12 @@ def check(config: str, no_files: bool) -> None:
 
     Works offline and requires no GPU. Exits with code 1 if there are mistakes.
     """
-    from axolotl_dmt.checks.row_numbers import row_remarks
-    from axolotl_dmt.checks.yaml_check import check_file, remarks
+    from axolotl_dmt.checks.yaml_check import check_file
 
-    mistakes = check_file(config, files=not no_files)
-    about_rows = [] if no_files else row_remarks(config)
-    for line in (*about_rows, *remarks(config), *mistakes):
+    findings = check_file(config, files=not no_files)
+    for line in (*findings.remarks, *findings.mistakes):
         click.echo(line)
-    if mistakes:
+    if findings.mistakes:
         click.get_current_context().exit(1)
     click.echo(f"{config}: no mistakes found")
 

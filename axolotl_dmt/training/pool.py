@@ -27,8 +27,9 @@ from axolotl_dmt.training.held_out import rows_to_hold_out
 from axolotl_dmt.training.load_dataset import load_dataset
 from axolotl_dmt.training.pool_layout import PoolLayout
 from axolotl_dmt.training.pool_part import Part, hold_out, scores, without_copies
+from axolotl_dmt.training.prepared_data import prepared_folder
 from axolotl_dmt.training.row_columns import align_columns
-from axolotl_dmt.training.row_counts import counting_rows, prepared_folder, recorded_counts
+from axolotl_dmt.training.row_counts import counting_rows, recorded_counts
 from axolotl_dmt.training.tokenised_rows import (
     IGNORED,
     arrow_column,
@@ -180,7 +181,9 @@ def _load_parts(
         single = _config_of_one_dataset(cfg, entry, with_test_datasets=key == keys[0])
         with counting_rows():
             loaded[key], tests = load_dataset(single, key, tokenizer, processor)
-        counts[key] = recorded_counts(prepared_folder(single, tokenizer.name_or_path))
+        counts[key] = recorded_counts(
+            prepared_folder(single, single.datasets, tokenizer.name_or_path)
+        )
         if tests is not None:
             test_rows = tests.select(np.flatnonzero(trained_counts(tests)))
         if stage := remasked.get(domain):
@@ -244,7 +247,7 @@ def unprepared(cfg: DictDefault) -> dict[str, str]:
     missing = {}
     for index, entry in enumerate(cfg.datasets):
         single = _config_of_one_dataset(cfg, entry, with_test_datasets=False)
-        if not any(prepared_folder(single, name).glob("*")):
+        if not any(prepared_folder(single, single.datasets, name).glob("*")):
             missing[f"datasets[{index}].path"] = str(entry["path"])
     return missing
 

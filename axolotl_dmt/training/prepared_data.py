@@ -121,7 +121,6 @@ class _Prepared:
 
     @classmethod
     def of(cls, cfg: DictDefault, entries: Any, tokenizer_name: str) -> _Prepared:
-        digest = generate_dataset_hash_from_config(cfg, entries, tokenizer_name)
         files: dict[str, Path] = {}
         complete = True
         for index, entry in enumerate(entries):
@@ -129,7 +128,7 @@ class _Prepared:
             files |= {f"{index}/{name}": path for name, path in found.items()}
             complete &= bool(found) or not _names_local_file(str(entry.path))
         sources = _Sources(settings=_settings(cfg, entries), files=files, complete=complete)
-        return cls(folder=get_prepared_dataset_path(cfg, digest), sources=sources)
+        return cls(folder=prepared_folder(cfg, entries, tokenizer_name), sources=sources)
 
     @property
     def holds_rows(self) -> bool:
@@ -189,6 +188,18 @@ class _Prepared:
                 newer[0],
                 self.folder,
             )
+
+
+def prepared_folder(cfg: DictDefault, entries: Any, tokenizer_name: str) -> Path:
+    """Return the folder in which Axolotl keeps the prepared rows of some datasets.
+
+    Args:
+        cfg: the configuration that the rows are prepared with.
+        entries: `cfg.datasets` or `cfg.test_datasets`.
+        tokenizer_name: the tokenizer's `name_or_path`.
+    """
+    digest = generate_dataset_hash_from_config(cfg, entries, tokenizer_name)
+    return Path(get_prepared_dataset_path(cfg, digest))
 
 
 def _settings(cfg: DictDefault, entries: Any) -> dict[str, Any]:

@@ -14,10 +14,7 @@ from typing import Any
 
 import numpy as np
 from axolotl.utils.data import sft
-from axolotl.utils.data.shared import (
-    generate_dataset_hash_from_config,
-    get_prepared_dataset_path,
-)
+from axolotl.utils.data.shared import get_prepared_dataset_path
 from axolotl.utils.dict import DictDefault
 from datasets import Dataset
 
@@ -26,12 +23,6 @@ from axolotl_dmt.training.tokenised_rows import row_digests, token_counts, train
 
 FILE = "dmt_row_counts.json"
 """The file beside the prepared rows that holds the counts."""
-
-
-def prepared_folder(cfg: DictDefault, tokenizer_name: str) -> Path:
-    """Return the folder in which Axolotl keeps the prepared rows of a configuration."""
-    digest = generate_dataset_hash_from_config(cfg, cfg.datasets, tokenizer_name)
-    return Path(get_prepared_dataset_path(cfg, digest))
 
 
 def recorded_counts(folder: Path) -> dict[str, int]:

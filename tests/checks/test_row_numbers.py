@@ -8,13 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-import yaml
 from pyarrow import parquet
 
 from axolotl_dmt.checks.row_numbers import row_remarks, rows_of
+from axolotl_dmt.config.reading import read_schedule
 
 
-def write(folder: Path, k: str, math: list[dict[str, Any]]) -> Path:
+def remarks(folder: Path, k: str, math: list[dict[str, Any]]) -> list[str]:
     entries = []
     for domain, rows in (("math", math), ("general", [{"text": i} for i in range(8)])):
         path = folder / f"{domain}.jsonl"
@@ -22,14 +22,12 @@ def write(folder: Path, k: str, math: list[dict[str, Any]]) -> Path:
         entries.append({"path": str(path), "type": "alpaca", "domain": domain})
     block = {"strategy": "dmt", "k": k}
     config = {"learning_rate": 1e-4, "datasets": entries, "dmt": block}
-    path = folder / "dmt.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return path
+    return [str(remark) for remark in row_remarks(config, read_schedule(config))]
 
 
 def test_rows_copies_and_a_handful_are_named(tmp_path: Path) -> None:
     rows = [{"text": i % 510} for i in range(512)]
-    math, general, handful = row_remarks(write(tmp_path, "1/256", rows))
+    math, general, handful = remarks(tmp_path, "1/256", rows)
     assert "math.jsonl has 512 rows, 2 of them exact copies" in math
     assert "general.jsonl has 8 rows" in general
     assert "2 rows of math" in handful
@@ -37,8 +35,7 @@ def test_rows_copies_and_a_handful_are_named(tmp_path: Path) -> None:
 
 
 def test_enough_rows_have_no_warning(tmp_path: Path) -> None:
-    remarks = row_remarks(write(tmp_path, "1/8", [{"text": i} for i in range(512)]))
-    assert len(remarks) == 2
+    assert len(remarks(tmp_path, "1/8", [{"text": i} for i in range(512)])) == 2
 
 
 def test_csv_and_parquet_are_counted(tmp_path: Path) -> None:

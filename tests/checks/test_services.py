@@ -53,5 +53,5 @@ def test_check_reports_both_unless_files_are_left_out() -> None:
         text += f"{key}: true\n"
         expected.append((f"dmt.yaml:16: {key}", package))
     Path("dmt.yaml").write_text(text)
-    assert_mistakes(check_file("dmt.yaml"), *expected)
-    assert check_file("dmt.yaml", files=False) == []
+    assert_mistakes(check_file("dmt.yaml").mistakes, *expected)
+    assert check_file("dmt.yaml", files=False).mistakes == ()

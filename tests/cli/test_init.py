@@ -55,7 +55,7 @@ def test_what_init_writes_passes_the_check_and_fits_the_memory(
     assert done.exit_code == 0, done.output
     written = yaml.safe_load(Path("dmt.yaml").read_text())
     assert (written.get("adapter"), written.get("load_in_4bit")) == (adapter, four_bit)
-    assert check_file("dmt.yaml") == []
+    assert check_file("dmt.yaml").mistakes == ()
     assert written["dmt"]["k"] == "1/256"
 
 
