@@ -17,7 +17,7 @@ from axolotl_dmt.evaluation.scores import Evaluation, with_scores
 from axolotl_dmt.results.config_file import load_config, save_config
 from axolotl_dmt.results.folder import RunFolder, load_results
 from axolotl_dmt.results.results import EVALUATE, Results
-from axolotl_dmt.results.secrets import without_secrets
+from axolotl_dmt.results.secrets import masked, without_masked
 
 
 def evaluate_run(
@@ -105,7 +105,7 @@ def evaluate_config(results: Results, config_file: Path | None) -> EvaluateConfi
             "the YAML of the run had none",
             "give --config with an evaluate block",
         )
-    return EvaluateConfig.model_validate(recorded)
+    return EvaluateConfig.model_validate(without_masked(recorded))
 
 
 def _in_one_line(evaluation: Evaluation) -> str:
@@ -117,6 +117,6 @@ def _record_evaluate_settings(run: RunFolder, results: Results, config: Evaluate
     if run.config.is_file():
         raw, block = load_config(run.output_dir), config.model_dump(exclude_unset=True)
         raw = raw | {"dmt": raw["dmt"] | {EVALUATE: block}}
-        save_config(without_secrets(raw), run.output_dir)
+        save_config(masked(raw), run.output_dir)
     extra = {**results.extra, EVALUATE: config.model_dump(exclude_none=True)}
     replace(results, extra=extra).save(run.results)

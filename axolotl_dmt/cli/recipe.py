@@ -50,6 +50,8 @@ def export(
     click.echo(f"wrote {folder}: {', '.join(files)}")
     for key in cleaned.dropped:
         click.echo(f"left out: {key}")
+    for key in cleaned.masked:
+        click.echo(f"masked: {key}, which looks like a secret")
     for placeholder, description in cleaned.needs.items():
         click.echo(f"placeholder: {placeholder} ({description})")
     _warn_of_findings(read_recipe(RecipeFiles(name=folder.name, files=files)))

@@ -10,6 +10,7 @@ from typing import Any
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.hooks.calls import adjusted_scores
 from axolotl_dmt.results.results import Sample, Score, StageResult
+from axolotl_dmt.results.secrets import masked_text
 
 COMMON_METRIC = "dmt_score"
 PREFERRED_METRICS = (COMMON_METRIC, "exact_match", "pass@1", "acc_norm", "acc")
@@ -96,8 +97,8 @@ def with_scores(result: StageResult, evaluation: Evaluation) -> StageResult:
 
 
 def error_text(error: Exception) -> str:
-    """Return the type and message of an exception, for results and logs."""
-    return f"{type(error).__name__}: {error}"
+    """Return the type and message of an exception, for results and logs, without secrets."""
+    return f"{type(error).__name__}: {masked_text(str(error))}"
 
 
 def ability_of(task: str) -> str:

@@ -29,7 +29,7 @@ from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.results.config_file import load_config
 from axolotl_dmt.results.folder import RunFolder, load_results
 from axolotl_dmt.results.results import SOURCES, Results
-from axolotl_dmt.results.secrets import without_secrets
+from axolotl_dmt.results.secrets import MASK, masked
 
 PERSONAL = re.compile(
     r"(use_)?(wandb|comet|mlflow|trackio|swanlab|gradio|otel|hub|hf|ray)(_.*)?"
@@ -55,11 +55,13 @@ class Cleaned:
         config: its content.
         needs: {placeholder: a description of what users must provide there}.
         dropped: the keys that were removed.
+        masked: the keys whose values were masked, because they look like secrets.
     """
 
     config: dict[str, Any]
     needs: dict[str, str] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
+    masked: list[str] = field(default_factory=list)
 
     def placeholder(self, stem: str, suffix: str, description: str) -> str:
         """Add a placeholder to `needs` for something local; return its path, which is unique."""
@@ -118,11 +120,12 @@ def clean(raw: Mapping[str, Any], sources: Mapping[str, Any], name: str) -> Clea
         sources: the result of `results.config_file.sources` at the start of the run.
         name: the name of the recipe, used in its output folder.
     """
-    config = {key: value for key, value in without_secrets(raw).items() if value is not None}
+    config = {key: value for key, value in masked(raw).items() if value is not None}
     cleaned = Cleaned(config)
     for key in [key for key in raw if PERSONAL.fullmatch(key) or key not in config]:
         if config.pop(key, raw[key]) not in (None, False, 0):
             cleaned.dropped.append(key)
+    cleaned.masked += _masked_keys(config, "")
     _base_model(cleaned, sources.get("base_model") or {})
     _datasets(cleaned, sources.get("datasets") or [])
     _evaluate(cleaned)
@@ -131,6 +134,18 @@ def clean(raw: Mapping[str, Any], sources: Mapping[str, Any], name: str) -> Clea
         config["dataset_prepared_path"] = "last_run_prepared"
     cleaned.config = _without_machine_paths(cleaned, config, "")
     return cleaned
+
+
+def _masked_keys(value: Any, key: str) -> Iterator[str]:
+    """Yield the keys, dotted and indexed, whose values hold `MASK`."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _masked_keys(item, f"{key}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _masked_keys(item, f"{key}[{index}]")
+    elif isinstance(value, str) and MASK in value:
+        yield key
 
 
 def _base_model(cleaned: Cleaned, source: Mapping[str, Any]) -> None:
@@ -283,6 +298,9 @@ def yaml_text(cleaned: Cleaned) -> str:
     if cleaned.needs:
         lines.append("# You must provide these, or change the paths below:")
         lines += [f"#   {path}: {description}" for path, description in cleaned.needs.items()]
+    if cleaned.masked:
+        lines.append(f"# Values that look like secrets were replaced by {MASK}; write your own:")
+        lines += [f"#   {key}" for key in cleaned.masked]
     body = yaml.safe_dump(cleaned.config, sort_keys=False, allow_unicode=True, width=100)
     return "\n".join(lines) + "\n\n" + body
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from axolotl_dmt.results.secrets import is_secret
+from axolotl_dmt.results.secrets import MASK, is_secret, masked
 
 Check: TypeAlias = Callable[[Any], str | None]
 """Returns why a value could do harm, or None if it is harmless."""
@@ -25,7 +25,7 @@ class Finding:
 
     Attributes:
         key: its key, dotted and indexed: `datasets[0].path`.
-        value: its value, or `…` for a secret.
+        value: its value, masked if it is a secret.
         reason: what it could do.
         secret: whether it looks like a password or a key.
     """
@@ -340,8 +340,11 @@ def _check_block(
 ) -> Iterable[Finding]:
     for name, value in block.items():
         key = f"{prefix}{name}"
-        if is_secret(name, value):
-            yield Finding(key=key, value="…", reason="looks like a secret", secret=True)
+        if value == MASK:
+            continue  # the author's value, without which the recipe was shared
+        if is_secret(name, value) or masked(value, str(name)) != value:
+            shown = masked(value, str(name))
+            yield Finding(key=key, value=shown, reason="looks like a secret", secret=True)
         elif name in allowed:
             if value is not None and (reason := allowed[name](value)):
                 yield Finding(key=key, value=value, reason=reason)

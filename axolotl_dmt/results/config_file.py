@@ -1,8 +1,8 @@
 """The copy of a run's YAML beside its results, and the record of where its data came from.
 
 `OUTPUT_DIR/dmt/config.yaml` holds the configuration as the plugin first received it, with the
-options of the command line. Whole model folders are often uploaded, so entries that look like a
-password, a token or a key are left out.
+options of the command line. Whole model folders are often uploaded, so values that look like a
+password, a token or a key are masked, and URLs lose their query.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from axolotl_dmt.errors import DMTError, first_line
 from axolotl_dmt.files import write_text
 from axolotl_dmt.plan.inputs import Domain
 from axolotl_dmt.results.folder import RunFolder
-from axolotl_dmt.results.secrets import without_secrets
+from axolotl_dmt.results.secrets import masked
 
 PART_KEYS = ("name", "data_files", "split")
 """The keys of an entry that choose a part of what is at its path."""
@@ -30,7 +30,7 @@ def raw_config(cfg: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         cfg: the configuration as Axolotl read it, before validation.
     """
-    raw: dict[str, Any] = without_secrets(cfg)
+    raw: dict[str, Any] = masked(cfg)
     raw.pop("axolotl_config_path", None)
     block = raw.get("dmt")
     # A configuration that was validated before (on a Ray worker) has its domains under dmt.

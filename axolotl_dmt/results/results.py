@@ -18,6 +18,7 @@ from axolotl_dmt.errors import DMTError
 from axolotl_dmt.files import write_text
 from axolotl_dmt.results import metrics
 from axolotl_dmt.results.metrics import ScoreMatrix
+from axolotl_dmt.results.secrets import masked
 
 SCHEMA = 1
 BASELINE = "baseline"
@@ -251,6 +252,7 @@ class Results:
         optional = {name: getattr(self, name) for name in _OPTIONAL}
         data |= {name: value for name, value in optional.items() if value}
         data |= {key: value for key, value in self.extra.items() if key not in data}
+        data |= {key: masked(data[key], key) for key in _SETTINGS if key in data}
         return {key: _plain(value) for key, value in data.items()}
 
     @classmethod
@@ -334,6 +336,8 @@ class Results:
         return cls.from_json(data, str(path))
 
 
+_SETTINGS = ("settings", EVALUATE, SOURCES)
+"""The parts of the file that hold a user's settings, which may name a password or a key."""
 _REQUIRED = ("schema", "plan_fingerprint", "stages", "retention", "forgetting")
 _OPTIONAL = ("abilities", "learning_curve", "timings", "versions", "settings", "plan")
 _RESULT_KEYS = (*_REQUIRED, *_OPTIONAL, "baseline")

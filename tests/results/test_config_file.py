@@ -56,6 +56,7 @@ def test_a_configuration_that_was_checked_before_keeps_its_domains() -> None:
 def test_what_looks_like_a_secret_is_not_saved(secret: dict[str, Any]) -> None:
     saved = yaml.safe_dump(raw_config({**GOOD, **secret}))
     assert "abc" not in saved and "aaa" not in saved
+    assert all(key in saved for key in secret)  # a masked value keeps its key
 
 
 def test_names_of_tokens_and_flags_are_not_secrets() -> None:
