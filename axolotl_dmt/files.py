@@ -1,19 +1,29 @@
-"""Writes files completely or not at all, and reads files of JSON rows.
+"""Writes files completely or not at all, and reads small text and JSON files with limits.
 
 A reader, or a process that starts after a crash, finds the old content or the new content of such a
-file, never a part of it.
+file, never a part of it. A file that is read must be a regular file of limited size, so that no
+device, pipe or huge file blocks the program or fills its memory.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+LARGEST: Final = 256 * 2**20
+"""The size limit of a JSON file, in bytes."""
+LARGEST_YAML: Final = 2**20
+"""The size limit of a YAML file, in bytes."""
+DEEPEST: Final = 64
+"""The limit on levels of nesting in a JSON file."""
 
 
 @contextlib.contextmanager
@@ -84,9 +94,72 @@ def read_json_rows(path: str | os.PathLike[str]) -> list[tuple[int, Any]]:
         OSError: the file cannot be read.
         ValueError: the file is not UTF-8 or not JSON.
     """
-    text = Path(path).read_text(encoding="utf-8")
+    text = read_text(path, most_bytes=LARGEST)
     if text.lstrip().startswith("["):
-        return list(enumerate(json.loads(text), 1))
+        return list(enumerate(parse_json(text), 1))
     # str.splitlines would also split at separators that a JSON string may hold, such as U+2028.
     lines = enumerate(text.split("\n"), 1)
-    return [(number, json.loads(line)) for number, line in lines if line.strip()]
+    return [(number, parse_json(line)) for number, line in lines if line.strip()]
+
+
+def read_text(path: str | os.PathLike[str], *, most_bytes: int) -> str:
+    """Read a regular UTF-8 file of limited size.
+
+    Args:
+        path: the file, or a link to one.
+        most_bytes: the largest size that is read.
+
+    Raises:
+        OSError: the file cannot be read, or is a device, a pipe or a socket.
+        ValueError: it is too large, or not UTF-8.
+    """
+    # A pipe without a writer would block when it is opened.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            kind = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+            reason = os.strerror(kind) if stat.S_ISDIR(mode) else "not a regular file"
+            raise OSError(kind, reason, str(path))
+        data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise ValueError(f"larger than {most_bytes / 2**20:g} MiB")
+    return data.decode("utf-8")
+
+
+def read_json(path: str | os.PathLike[str], *, most_bytes: int = LARGEST) -> Any:
+    """Read a JSON file of limited size and nesting.
+
+    Raises:
+        OSError: the file cannot be read, or is not a regular file.
+        ValueError: it is too large, not UTF-8, not JSON, or nested too deeply.
+    """
+    return parse_json(read_text(path, most_bytes=most_bytes))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON of limited nesting.
+
+    Raises:
+        ValueError: it is not JSON, or nested too deeply.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"nested more than {DEEPEST} levels deep") from None
+    level, depth = [value], 0
+    while level:
+        if depth > DEEPEST:
+            raise ValueError(f"nested more than {DEEPEST} levels deep")
+        level = [item for part in level for item in _items(part)]
+        depth += 1
+    return value
+
+
+def _items(value: Any) -> Iterator[Any]:
+    """Yield the lists and mappings directly within a value."""
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return
+    yield from (item for item in value if isinstance(item, (dict, list)))

@@ -29,7 +29,7 @@ LAYERS = (
     ("scoring", "toy"),
     ("sandbox",),
     ("ranks",),
-    ("errors", "console", "files", "chart_style"),
+    ("errors", "console", "files", "yaml_data", "chart_style"),
 )
 """From the commands to what every part may use: a part imports only from layers below its own."""
 

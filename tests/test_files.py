@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from axolotl_dmt.files import read_json_rows, replacing, write_json, write_text
+from axolotl_dmt.files import (
+    read_json,
+    read_json_rows,
+    read_text,
+    replacing,
+    write_json,
+    write_text,
+)
 
 
 def entries(folder: Path) -> dict[str, str]:
@@ -118,3 +125,30 @@ def test_json_rows_that_are_not_json_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "rows").write_text('{"a": 1}\n{"a"\n', encoding="utf-8")
     with pytest.raises(ValueError, match="delimiter"):
         read_json_rows(tmp_path / "rows")
+
+
+@pytest.mark.parametrize("depth", [900, 100_000])
+def test_json_nested_too_deeply_is_refused(tmp_path: Path, depth: int) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("[" * depth + "]" * depth)
+    with pytest.raises(ValueError, match="levels"):
+        read_json(path)
+    path.write_text('{"a":' * depth + "1" + "}" * depth + "\n")
+    with pytest.raises(ValueError, match="levels"):
+        read_json_rows(path)
+
+
+def test_a_large_file_a_pipe_a_device_and_a_folder_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "large.json").write_text("[1, 2]")
+    with pytest.raises(ValueError, match="larger"):
+        read_json(tmp_path / "large.json", most_bytes=3)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(OSError, match=r"regular file|directory"):
+            read_text(path, most_bytes=9)
+
+
+def test_what_was_written_is_read_through_a_link(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"a": [1]})
+    (tmp_path / "link.json").symlink_to("a.json")
+    assert read_json(tmp_path / "link.json") == {"a": [1]}

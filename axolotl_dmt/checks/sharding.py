@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.config.args import DMTConfig, EverySteps
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import read_json
 
 ADAMS = frozenset({"adam", "adamw"})
 """DeepSpeed's optimisers, in lower case, whose state can be reset."""
@@ -47,7 +47,7 @@ def _read_deepspeed(setting: Any) -> Mapping[str, Any]:
     if isinstance(setting, Mapping):
         return setting
     try:
-        content = json.loads(Path(str(setting)).read_text(encoding="utf-8"))
+        content = read_json(str(setting))
     except OSError as error:
         problem = f"{setting} cannot be read ({error.strerror})"
         fix = "run `axolotl fetch deepspeed_configs`, or give the path of your own file"

@@ -6,7 +6,6 @@ from that file, and refuses the file if stage 1 or stage 2 has changed since.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import Any, Final
 
 from axolotl_dmt.config.args import DMTConfig
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.files import write_json
+from axolotl_dmt.files import read_json, write_json
 from axolotl_dmt.plan.amounts import parse_fraction
 from axolotl_dmt.plan.inputs import Stage
 from axolotl_dmt.results.folder import RunFolder
@@ -177,7 +176,7 @@ class KChoice:
             DMTError: the file does not exist, or cannot be read.
         """
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = read_json(path)
             if data["schema"] != SCHEMA:
                 raise ValueError(f"schema {data['schema']}")
             return cls(

@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import LARGEST_YAML, read_text
+from axolotl_dmt.yaml_data import compose_yaml, construct_yaml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,16 +41,16 @@ class YamlFile:
                 line.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not UTF-8"
+            text = read_text(path, most_bytes=LARGEST_YAML)
+        except (OSError, ValueError) as error:
+            not_utf8 = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+            reason = getattr(error, "strerror", None) or not_utf8
             raise DMTError(str(path), f"cannot be read ({reason})", "name a YAML file") from None
         try:
-            loader = yaml.SafeLoader(text)
-            node = loader.get_single_node()
+            node = compose_yaml(text)
             duplicates = tuple(_duplicate_keys(node, "")) if node else ()
-            data = loader.construct_document(node) if node else None
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            data = construct_yaml(node)
+        except (yaml.YAMLError, ValueError) as error:
             mark = getattr(error, "problem_mark", None)
             where = f"{path}:{mark.line + 1}" if mark else str(path)
             reason = " ".join(str(getattr(error, "problem", None) or error).split())

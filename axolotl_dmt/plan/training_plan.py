@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.files import replacing, write_json
+from axolotl_dmt.files import read_json, replacing, write_json
 from axolotl_dmt.plan.inputs import Rows, Stage
 from axolotl_dmt.plan.pool_record import PoolRecord, digest_array, hash_parts
 from axolotl_dmt.plan.row_counts import RowCounts
@@ -246,7 +245,7 @@ class TrainingPlan:
         """
         folder, fix = Path(folder), "compile the plan again"
         try:
-            plain = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+            plain = read_json(folder / "plan.json")
             if plain.get("schema") != SCHEMA:
                 raise DMTError(str(folder), f"the plan has schema {plain.get('schema')!r}", fix)
             packed = plain["packs_per_step"] is not None

@@ -12,7 +12,6 @@ recipes by unknown authors. A recipe is data: reading it executes nothing.
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from axolotl_dmt.config.args import read_config
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import parse_json
 from axolotl_dmt.recipes.fetch import RecipeFiles
 from axolotl_dmt.recipes.safety import Finding, deepspeed_findings, findings
 from axolotl_dmt.recipes.strict_yaml import read_yaml
@@ -182,8 +182,8 @@ def _card(files: Mapping[str, bytes]) -> Card | None:
 
 def _json(data: bytes, where: str) -> dict[str, Any]:
     try:
-        value = json.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        value = parse_json(data)
+    except ValueError as error:
         raise DMTError(where, f"is not valid JSON ({error})", EXPORT_AGAIN) from None
     if not isinstance(value, dict):
         raise DMTError(where, "is not a JSON object", EXPORT_AGAIN)

@@ -15,6 +15,7 @@ from axolotl_dmt.report.plot import plot_runs
 from axolotl_dmt.report.tables import Table
 from axolotl_dmt.report.view import HOW_TO_READ as HOW_TO_READ_SCORES
 from axolotl_dmt.report.view import ReportView
+from axolotl_dmt.results.config_file import load_config
 from axolotl_dmt.results.costs import total_costs
 from axolotl_dmt.results.folder import RunFolder, load_results
 from axolotl_dmt.results.results import Results
@@ -60,14 +61,10 @@ def load_runs(folders: Sequence[Path]) -> list[ComparedRun]:
 
 
 def _settings(folder: Path, results: Results) -> dict[str, str]:
-    import yaml
-
     settings = dict(flat(results.settings))
     config = RunFolder(folder).config
     if config.is_file():
-        raw = yaml.safe_load(config.read_text(encoding="utf-8"))
-        block = raw.get("dmt") if isinstance(raw, dict) else None
-        settings |= dict(flat({"dmt": block or {}}))
+        settings |= dict(flat({"dmt": load_config(folder).get("dmt") or {}}))
     return settings
 
 

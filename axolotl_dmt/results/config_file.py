@@ -15,10 +15,11 @@ from typing import Any
 import yaml
 
 from axolotl_dmt.errors import DMTError, first_line
-from axolotl_dmt.files import write_text
+from axolotl_dmt.files import LARGEST_YAML, read_text, write_text
 from axolotl_dmt.plan.inputs import Domain
 from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.results.secrets import masked
+from axolotl_dmt.yaml_data import parse_yaml
 
 PART_KEYS = ("name", "data_files", "split")
 """The keys of an entry that choose a part of what is at its path."""
@@ -114,7 +115,7 @@ def load_config(output_dir: Path) -> dict[str, Any]:
     """
     path = RunFolder(output_dir).config
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = parse_yaml(read_text(path, most_bytes=LARGEST_YAML))
     except OSError:
         raise DMTError(
             "OUTPUT_DIR", f"no file {path}", "name the output_dir of a dmt run"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.files import write_text
+from axolotl_dmt.files import read_json, write_text
 from axolotl_dmt.results import metrics
 from axolotl_dmt.results.metrics import ScoreMatrix
 from axolotl_dmt.results.secrets import masked
@@ -327,7 +327,7 @@ class Results:
         if path.is_dir():
             path = path / RESULTS_FILE
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = read_json(path)
         except OSError as error:
             problem = f"cannot be read ({error.strerror or error})"
             raise DMTError(str(path), problem, "run a training first") from error

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ import yaml
 
 from axolotl_dmt.analysis.treatments import CellResult, CellStage
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.files import write_json, write_text
+from axolotl_dmt.files import read_json, write_json, write_text
 from axolotl_dmt.results.folder import RunFolder, load_results
 from axolotl_dmt.study.cells import Cell, StudyRun, runs_of
 
@@ -281,7 +280,7 @@ def _is_finished(folder: Path, stages: Sequence[str]) -> bool:
 def _read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file; empty if there is no readable one."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -10,9 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
-
 from axolotl_dmt.config.args import read_config
+from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.errors import one_clear_error
 from axolotl_dmt.evaluation.saved import score_saved_stage
 from axolotl_dmt.evaluation.scores import with_scores
@@ -36,7 +35,7 @@ def merge_and_score(config_file: Path) -> None:
         DMTError: the models cannot be merged, or `dmt.evaluate` has a mistake.
     """
     started = time.monotonic()
-    raw = yaml.safe_load(config_file.read_text(encoding="utf-8"))
+    raw = YamlFile.read(config_file).data
     config, merge = read_config(raw["dmt"]), raw["merge"]
     folder = RunFolder.of_config(raw)
     model = folder.stage(0, "merge")

@@ -12,7 +12,6 @@ does, can be merged by `axolotl merge-lora`, and is sufficient to continue train
 from __future__ import annotations
 
 import copy
-import json
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -24,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import read_json
 from axolotl_dmt.plan.permutation import derive_key
 from axolotl_dmt.plan.training_plan import TrainingPlan
 
@@ -174,7 +174,7 @@ def stacked_adapters(
 def is_stacked(folder: Path, model: Any) -> bool:
     """Whether the adapter in a folder has a larger rank than this model's current adapter."""
     try:
-        saved = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        saved = read_json(folder / "adapter_config.json")
     except OSError:
         return False
     return bool(saved["r"] > model.peft_config[NAME].r)

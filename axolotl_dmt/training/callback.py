@@ -22,6 +22,7 @@ from axolotl_dmt.evaluation.live import held_out_losses, score_live_model
 from axolotl_dmt.evaluation.saved import score_in_subprocess
 from axolotl_dmt.evaluation.scores import Evaluation, error_text
 from axolotl_dmt.evaluation.tasks import Tasks
+from axolotl_dmt.files import read_json
 from axolotl_dmt.hooks.calls import call_stage_hook
 from axolotl_dmt.hookspecs import StageContext
 from axolotl_dmt.plan.training_plan import StagePlan, TrainingPlan
@@ -308,7 +309,7 @@ def _name_architecture(file: Path) -> None:
     """Restore the model's class name in `config.json`: FSDP changes it, and vLLM looks it up."""
     if not file.is_file():  # an adapter
         return
-    config = json.loads(file.read_text(encoding="utf-8"))
+    config = read_json(file)
     names = config.get("architectures") or []
     if any(name.startswith("FSDP") for name in names):
         config["architectures"] = [name.removeprefix("FSDP") for name in names]

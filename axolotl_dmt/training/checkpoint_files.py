@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from axolotl_dmt.files import read_json
+
 STATE_FILE = "trainer_state.json"
 
 WEIGHTS = (
@@ -31,7 +33,7 @@ PICKLE = b"\x80"
 def read_state(checkpoint: Path) -> dict[str, Any] | None:
     """Return the trainer's state in a checkpoint, or None where it is missing or cut off."""
     try:
-        state = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
+        state = read_json(checkpoint / STATE_FILE)
     except (OSError, ValueError):
         return None
     return state if isinstance(state, dict) else None
@@ -61,7 +63,7 @@ def _defects(checkpoint: Path) -> Iterator[str]:
         if file.is_file() and _is_cut_off(file):
             yield f"{file.name} is cut off"
     for index in checkpoint.glob("*.index.json"):
-        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        names = read_json(index)["weight_map"].values()
         missing = sorted(name for name in set(names) if not (checkpoint / name).is_file())
         if missing:
             yield f"{missing[0]} is missing"

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.files import replacing
+from axolotl_dmt.files import read_json, replacing
 from axolotl_dmt.results.folder import RunFolder, load_results
 
 METHODS = ("linear", "slerp")
@@ -142,7 +142,7 @@ def _weight_map(folder: Path) -> Mapping[str, str]:
     """
     try:
         if (folder / _INDEX).is_file():
-            index: Any = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+            index: Any = read_json(folder / _INDEX)
             return dict(index["weight_map"])
         with safe_open(folder / _SINGLE, framework="pt") as weights:
             return dict.fromkeys(weights.keys(), _SINGLE)

@@ -8,7 +8,6 @@ both. Folders without this file, and rows whose local files are gone, are used a
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -25,7 +24,7 @@ from filelock import FileLock
 from axolotl_dmt.checks.axolotl_keys import is_local
 from axolotl_dmt.checks.data_paths import SUFFIXES
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.files import write_json
+from axolotl_dmt.files import read_json, write_json
 
 LOG = get_logger("axolotl_dmt")
 
@@ -172,7 +171,7 @@ class _Prepared:
         if not (self.holds_rows and self.sources.complete):
             return None
         try:
-            record = json.loads((self.folder / SOURCES_FILE).read_text(encoding="utf-8"))
+            record = read_json(self.folder / SOURCES_FILE)
             return self.sources.change(record)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             self._warn_if_older()

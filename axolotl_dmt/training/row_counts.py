@@ -7,7 +7,6 @@ prepared rows, where a later run finds them.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from axolotl.utils.data.shared import get_prepared_dataset_path
 from axolotl.utils.dict import DictDefault
 from datasets import Dataset
 
-from axolotl_dmt.files import write_json
+from axolotl_dmt.files import read_json, write_json
 from axolotl_dmt.training.tokenised_rows import row_digests, token_counts, trained_counts
 
 FILE = "dmt_row_counts.json"
@@ -28,7 +27,7 @@ FILE = "dmt_row_counts.json"
 def recorded_counts(folder: Path) -> dict[str, int]:
     """Return the counts beside prepared rows, by field of `RowCounts`; empty if there are none."""
     try:
-        counts: dict[str, int] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        counts: dict[str, int] = read_json(folder / FILE)
     except (OSError, ValueError):
         return {}
     return counts

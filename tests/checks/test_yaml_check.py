@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -271,3 +272,13 @@ def test_the_stages_are_resolved_and_adjusted_once() -> None:
     )
     assert mistakes(GOOD.replace("dmt:\n", "dmt:\n  hooks: [hooks.py]\n")) == []
     assert Path("calls").read_text().split() == ["called"]
+
+
+def test_a_file_that_would_hang_or_fill_memory_is_one_mistake() -> None:
+    lines = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}' if i else 'x'] * 9)}]" for i in range(9)]
+    (line,) = mistakes("\n".join(lines))
+    assert_mistake(line, "dmt.yaml:6", "values")
+    os.mkfifo("pipe.yaml")
+    for path in ("pipe.yaml", "/dev/zero"):
+        (line,) = check_file(path).mistakes
+        assert_mistake(line, path, "not a regular file")
