@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import itertools
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,7 +95,7 @@ def show(source: str) -> None:
 @click.option(
     "--to",
     type=click.Path(path_type=Path),
-    help="The folder to create.  [default: the recipe's name]",
+    help="The folder to create.  [default: the recipe's name, with a number where it is taken]",
 )
 @click.option("--trust", is_flag=True, help="Accept settings that could do harm.")
 def use(source: str, to: Path | None, trust: bool) -> None:
@@ -109,7 +111,7 @@ def use(source: str, to: Path | None, trust: bool) -> None:
     if not (trust or installed):
         _refuse_findings(loaded, "add --trust if you know the author, or remove it")
     files = {YAML_FILE if n == loaded.yaml_name else n: data for n, data in loaded.files.items()}
-    folder = save_files(files, to or Path(loaded.name))
+    folder = save_files(files, to or _free_folder(loaded.name))
     for finding in loaded.findings:
         click.echo(f"trusted: {finding}")
     for name in loaded.left_out:
@@ -146,6 +148,17 @@ def list_gallery() -> None:
     click.echo("copy one with: axolotl dmt recipe use NAME")
 
 
+def _free_folder(name: str) -> Path:
+    """Return a folder named after a recipe that does not exist yet, or is empty."""
+    stem = name.removesuffix("-recipe") or name
+    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    return next(
+        folder
+        for folder in map(Path, names)
+        if not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir()))
+    )
+
+
 def _load(source: str) -> tuple[Recipe, bool]:
     """Return the recipe, and whether it is part of an installed package."""
     from axolotl_dmt.recipes.fetch import load
@@ -154,7 +167,7 @@ def _load(source: str) -> tuple[Recipe, bool]:
     if "://" not in source and not Path(source).exists():
         recipes = known_recipes()
         if source in recipes:
-            return read_recipe(load(str(recipes[source]))), True
+            return read_recipe(load(str(recipes[source]), installed=True)), True
         if close := difflib.get_close_matches(source, recipes, n=1):
             problem = f"no folder, file or recipe {source}"
             raise DMTError("SOURCE", problem, f"did you mean {close[0]}?")

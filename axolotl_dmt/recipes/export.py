@@ -154,6 +154,7 @@ def _base_model(cleaned: Cleaned, source: Mapping[str, Any]) -> None:
         cleaned.config["base_model"] = NO_MODEL
         cleaned.needs[NO_MODEL] = "the base model: a folder, or a name on the Hub"
     elif source.get("revision"):
+        cleaned.config.pop("model_revision", None)  # another name of the same key
         cleaned.config["revision_of_model"] = source["revision"]
 
 

@@ -115,12 +115,14 @@ class _Basket:
         raise DMTError(self.where, problem, SMALL)
 
 
-def load(source: str) -> RecipeFiles:
+def load(source: str, *, installed: bool = False) -> RecipeFiles:
     """Return the files of a recipe from any source.
 
     Args:
         source: a folder, a zip file, a YAML file, the `https://` address of one of these files, or
             `hf://user/repository[@revision]`.
+        installed: whether it is the folder of an installed package, whose files may be hard links:
+            some installers link them to a cache.
 
     Raises:
         DMTError: the source does not exist, or is not a valid recipe.
@@ -131,7 +133,7 @@ def load(source: str) -> RecipeFiles:
         return from_bytes(download(source), source)
     path = Path(source)
     if path.is_dir():
-        return from_folder(path)
+        return from_folder(path, hard_links=installed)
     if path.is_file():
         with path.open("rb") as file:
             return from_bytes(file.read(LARGEST_DOWNLOAD + 1), source)
@@ -195,14 +197,20 @@ def from_zip(data: bytes, where: str) -> RecipeFiles:
     return _recipe_files(_without_top_folder(basket), where)
 
 
-def from_folder(folder: Path) -> RecipeFiles:
+def from_folder(folder: Path, *, hard_links: bool = False) -> RecipeFiles:
     """Return the files of a recipe from a folder, without hidden files.
+
+    Args:
+        folder: the folder.
+        hard_links: whether files may have other names, perhaps outside the folder.
 
     Raises:
         DMTError: the folder contains a link or another file that is not allowed.
     """
     basket = _Basket(str(folder))
     for path in _walk(folder, folder, basket):
+        if path.stat().st_nlink > 1 and not hard_links:
+            basket.refuse(f"{path.relative_to(folder)} is a hard link")
         name = path.relative_to(folder).as_posix()
         if basket.wants(name, path.stat().st_size):
             # O_NOFOLLOW: the file may have been replaced by a link since it was listed.

@@ -183,8 +183,8 @@ DEEPSPEED: Mapping[str, Check] = _keys(
 
 TOP: Mapping[str, Check] = {
     **_keys(
-        "base_model base_model_config tokenizer_config output_dir dataset_prepared_path "
-        "spectrum_model_name",
+        "base_model base_model_config model_config tokenizer_config output_dir "
+        "dataset_prepared_path spectrum_model_name",
         outside,
     ),
     **_keys(
@@ -251,9 +251,10 @@ TOP: Mapping[str, Check] = {
         _texts,
     ),
     **_keys(
-        "type_of_model tokenizer_type", _matches(_CLASS, "is not the name of a transformers class")
+        "type_of_model model_type tokenizer_type",
+        _matches(_CLASS, "is not the name of a transformers class"),
     ),
-    "revision_of_model": _matches(_REVISION, "is not a revision"),
+    **_keys("revision_of_model model_revision", _matches(_REVISION, "is not a revision")),
     "plugins": _each(_matches(_PLUGINS, "runs code of another package")),
     "chat_template_jinja": _jinja,
 }
@@ -311,7 +312,10 @@ def _findings(config: Mapping[str, Any]) -> Iterable[Finding]:
     yield from _check_block({k: v for k, v in config.items() if k not in blocks}, TOP, "")
     for key in ("datasets", "test_datasets"):
         entries = config.get(key) or []
-        for index, entry in enumerate(entries if isinstance(entries, list) else [entries]):
+        if not isinstance(entries, list):
+            yield Finding(key=key, value=masked(entries, key), reason="is not a list of datasets")
+            continue
+        for index, entry in enumerate(entries):
             yield from _check_dataset(entry, f"{key}[{index}]")
     block = config.get("dmt") or {}
     yield from _check_block({k: v for k, v in block.items() if k != "evaluate"}, DMT, "dmt.")
@@ -319,8 +323,13 @@ def _findings(config: Mapping[str, Any]) -> Iterable[Finding]:
     deepspeed = config.get("deepspeed")
     if isinstance(deepspeed, Mapping):
         yield from deepspeed_findings(deepspeed, "deepspeed")
-    elif deepspeed is not None and (reason := outside(deepspeed)):
+    elif deepspeed is not None and (reason := outside(deepspeed) or _not_json(deepspeed)):
         yield Finding(key="deepspeed", value=deepspeed, reason=reason)
+
+
+def _not_json(path: str) -> str | None:
+    # DeepSpeed also takes a whole configuration in base64, which nobody can look into.
+    return None if path.endswith(".json") else "is not the name of a JSON file"
 
 
 def _check_dataset(entry: Any, where: str) -> Iterable[Finding]:

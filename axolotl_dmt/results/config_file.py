@@ -63,7 +63,8 @@ def sources(raw: Mapping[str, Any], domains: Iterable[Domain]) -> dict[str, Any]
         _, count = next(rows[entry["domain"]])
         part = {key: entry[key] for key in PART_KEYS if entry.get(key) is not None}
         datasets.append({"domain": entry["domain"], **source, **part, "rows": count})
-    base = _source(str(raw.get("base_model")), raw.get("revision_of_model"), "models")
+    revision = raw.get("revision_of_model") or raw.get("model_revision")  # names of one key
+    base = _source(str(raw.get("base_model")), revision, "models")
     return {"base_model": base, "datasets": datasets}
 
 

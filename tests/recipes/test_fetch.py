@@ -180,6 +180,10 @@ def test_a_folder_is_read_and_its_links_are_refused(tmp_path: Path) -> None:
     (folder / "up").symlink_to(tmp_path)
     assert_mistake(refusal(folder), str(folder), "up", "link")
     (folder / "up").unlink()
+    os.link(tmp_path / "secret.yaml", folder / "hard.yaml")
+    assert_mistake(refusal(folder), str(folder), "hard.yaml", "link")
+    assert "hard.yaml" in from_folder(folder, hard_links=True).files
+    (folder / "hard.yaml").unlink()
     os.mkfifo(folder / "pipe.yaml")
     assert_mistake(refusal(folder), str(folder), "pipe.yaml")
 

@@ -16,7 +16,9 @@ from axolotl_dmt.recipes.fetch import RecipeFiles
 from axolotl_dmt.recipes.recipe import Card, read_recipe, save_files
 from axolotl_dmt.results import Results, Score, StageResult
 from axolotl_dmt.results.config_file import save_config
+from axolotl_dmt.results.secrets import masked
 from tests.mistakes import assert_mistake, expect_error
+from tests.results.test_secrets import SECRET_KEYS, TOKENS
 
 RAW: dict[str, Any] = {
     "base_model": "/models/secret-project/base",
@@ -331,3 +333,64 @@ def test_a_yaml_alone_is_shown_and_checked(tmp_path: Path) -> None:
     refused = command("check", str(path))
     assert refused.exit_code == 2
     assert_mistake(refused.output.strip(), "axolotl-dmt: trust_remote_code", True)
+
+
+def test_a_recipe_is_used_right_after_it_was_exported(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    harmless = {key: RAW[key] for key in ("base_model", "plugins", "datasets", "output_dir")}
+    save_config({**harmless, "dmt": {"strategy": "dmt"}}, run)
+    assert command("export", str(run), "--name", "mine").exit_code == 0
+    for folder in ("mine", "mine-2"):
+        used = command("use", "mine-recipe")
+        assert used.exit_code == 0, used.output
+        assert Path(folder, "dmt.yaml").is_file()
+    assert command("use", "mine-recipe", "--to", "mine").exit_code == 2
+
+
+def test_the_revision_of_the_model_is_kept_under_either_name() -> None:
+    sources = {"base_model": {"path": "org/base", "local": False, "revision": "b" * 40}}
+    raw = {**RAW, "base_model": "org/base", "model_revision": "main"}
+    config = clean(raw, sources, "x").config
+    assert config["revision_of_model"] == "b" * 40
+    assert "model_revision" not in config
+    config = clean(raw, {}, "x").config
+    assert config["model_revision"] == "main"
+
+
+PLANTED = "orange-river-4"
+
+
+def test_no_planted_secret_is_left_in_a_file_of_a_recipe(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tokens = [token.split("=")[-3 if "AccountKey" in token else -1] for token in TOKENS.values()]
+    planted = {
+        **{f"setting_{number}": token for number, token in enumerate(TOKENS.values())},
+        **dict.fromkeys(SECRET_KEYS, PLANTED),
+        "model_kwargs": dict.fromkeys(SECRET_KEYS, PLANTED),
+        "mlflow_uri": f"https://me:{PLANTED}@host/?token={PLANTED}",
+        "deepspeed": {"monitor": {"headers": {"x": PLANTED}}},
+        "datasets": [
+            *RAW["datasets"][:2],
+            {
+                "path": f"https://host/x.jsonl?sig={PLANTED}",
+                "domain": "general",
+                "type": "chat_template",
+                "storage_options": {"account": PLANTED},
+            },
+        ],
+    }
+    save_config(masked({**RAW, **planted}), run)
+    exported = command("export", str(run), "--name", "mine")
+    assert exported.exit_code == 0, exported.output
+    files = [path for path in Path("mine-recipe").rglob("*") if path.is_file()]
+    texts = [path.read_text(errors="replace") for path in files] + [exported.output]
+    assert len(files) >= 3
+    for secret in [PLANTED, *tokens]:
+        assert not [text for text in texts if secret in text], secret
+    shared = yaml.safe_load(Path("mine-recipe/dmt.yaml").read_text())
+    assert shared["model_kwargs"] == dict.fromkeys(SECRET_KEYS, "***")
+    assert shared["private_key"] == "***"

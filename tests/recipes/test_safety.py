@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import os
 import posixpath
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from axolotl_dmt.checks.yaml_check import names_of_fields
 from axolotl_dmt.config.args import DMTConfig, EvaluateConfig
 from axolotl_dmt.recipes import safety
 from axolotl_dmt.recipes.safety import deepspeed_findings, findings, outside
@@ -159,6 +161,31 @@ def test_a_secret_is_found_and_not_repeated() -> None:
     assert finding.secret and "aaa" not in str(finding)
 
 
+def test_a_secret_within_nested_settings_is_not_repeated() -> None:
+    settings = {"storage_options": {"account": "me", "pass": "orange"}}
+    config = changed("datasets.0", {**GOOD["datasets"][0], **settings})
+    (finding,) = findings(config)
+    assert finding.key == "datasets[0].storage_options"
+    assert finding.secret and "orange" not in str(finding)
+
+
+def test_what_was_masked_at_export_is_no_secret() -> None:
+    assert findings({**GOOD, "optim_args": "***"}) == []
+
+
+@pytest.mark.parametrize("key", ["datasets", "test_datasets"])
+def test_datasets_in_another_shape_than_a_list_are_found(key: str) -> None:
+    entry = {"path": "/etc/passwd", "type": "alpaca", "domain": "math"}
+    (finding,) = findings({**GOOD, key: {"0": entry}})
+    assert finding.key == key
+
+
+def test_a_deepspeed_configuration_in_base64_is_found() -> None:
+    encoded = base64.urlsafe_b64encode(b'{"wandb": {"enabled": true}}').decode().rstrip("=")
+    (finding,) = findings({**GOOD, "deepspeed": encoded})
+    assert finding.key == "deepspeed"
+
+
 def test_a_deepspeed_file_may_not_log_elsewhere() -> None:
     good = {"zero_optimization": {"stage": 3, "offload_param": {"device": "cpu"}}, "bf16": {}}
     assert deepspeed_findings(good, "ds.json") == []
@@ -220,7 +247,7 @@ def test_every_harmless_key_is_one_of_axolotl() -> None:
         GrokfastArgs,
         DenseMixerArgs,
     )
-    known = {name for model in models for name in model.model_fields}
+    known = {name for model in models for name in names_of_fields(model)}
     assert set(safety.TOP) - known == set()
     assert set(safety.DATASET) - set(SFTDataset.model_fields) == {"domain"}
     assert set(safety.PROMPT_TYPE) == set(UserDefinedPrompterType.model_fields)
