@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar
+
+from axolotl_dmt.terminal import echo, printable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,7 +24,8 @@ class DMTError(ValueError):
 
     def __init__(self, key: str, problem: str, fix: str) -> None:
         self.key, self.problem, self.fix = key, problem, fix
-        super().__init__(f"{key}: {problem}; {fix}" if fix else f"{key}: {problem}")
+        message = f"{key}: {problem}; {fix}" if fix else f"{key}: {problem}"
+        super().__init__(printable(message.replace("\n", " ")))
 
     def __reduce__(self) -> tuple[type[DMTError], tuple[object, ...]]:
         # Pickle would otherwise call the constructor with the message as its only argument.
@@ -79,13 +81,13 @@ def one_clear_error() -> Iterator[None]:
         yield
     except DMTError as error:
         for line in str(error).splitlines():
-            print(f"axolotl-dmt: {line}", file=sys.stderr)
+            echo(f"axolotl-dmt: {line}", err=True)
         raise SystemExit(2) from None
     except PermissionError as error:
         if error.filename is None:
             raise
         message = f"{error.filename}: {error.strerror}; change its permissions"
-        print(f"axolotl-dmt: {message}", file=sys.stderr)
+        echo(f"axolotl-dmt: {message}", err=True)
         raise SystemExit(2) from None
 
 

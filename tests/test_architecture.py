@@ -29,7 +29,8 @@ LAYERS = (
     ("scoring", "toy"),
     ("sandbox",),
     ("ranks",),
-    ("errors", "console", "files", "yaml_data", "chart_style"),
+    ("errors",),
+    ("console", "files", "yaml_data", "terminal", "chart_style"),
 )
 """From the commands to what every part may use: a part imports only from layers below its own."""
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
-from rich.console import Console
-
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.report.compare import load_runs, tables, write_html, write_markdown
+from axolotl_dmt.report.console import Console
+from axolotl_dmt.terminal import echo
 
 
 def compare_runs(folders: Sequence[Path], *, markdown: Path | None, html: Path | None) -> None:
@@ -34,4 +33,4 @@ def compare_runs(folders: Sequence[Path], *, markdown: Path | None, html: Path |
         problem = f"{error.filename} cannot be written ({error.strerror})"
         raise DMTError("--markdown or --html", problem, "name another file") from None
     for path in written:
-        click.echo(f"  {path}")
+        echo(f"  {path}")

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import click
-
 from axolotl_dmt.cli.report import load_requested_hooks, write_and_print
 from axolotl_dmt.config.args import EvaluateConfig, read_config
 from axolotl_dmt.config.yaml_file import YamlFile
@@ -18,6 +16,7 @@ from axolotl_dmt.results.config_file import load_config, save_config
 from axolotl_dmt.results.folder import RunFolder, load_results
 from axolotl_dmt.results.results import EVALUATE, Results
 from axolotl_dmt.results.secrets import masked, without_masked
+from axolotl_dmt.terminal import echo
 
 
 def evaluate_run(
@@ -36,7 +35,7 @@ def evaluate_run(
     """
     load_requested_hooks(hooks, load_results(output_dir))
     for stage, outcome in score_stages(output_dir, config_file=config, again=again):
-        click.echo(f"{stage}: {outcome}")
+        echo(f"{stage}: {outcome}")
     write_and_print(output_dir, load_results(output_dir))
 
 

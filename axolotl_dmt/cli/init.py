@@ -16,6 +16,7 @@ import yaml
 from axolotl_dmt.config.args import DEFAULT_K, read_config
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.hooks.calls import registered_strategies
+from axolotl_dmt.terminal import echo
 
 SCORED = ("math", "code", "general")
 """The domains for which dmt_suite has a task."""
@@ -102,13 +103,13 @@ def init_yaml(
     except click.Abort:
         if sys.stdin.isatty():  # the user pressed Ctrl-C
             raise
-        click.echo(err=True)
+        echo(err=True)
         fix = "pass --base-model, --data and --gpu-memory"
         problem = "standard input ended before all questions were answered"
         raise DMTError("init", problem, fix) from None
     answers = Answers(base_model=base_model, data=datasets, gpu_memory=gpu_memory or 0, **settings)
     write_yaml(path, answers)
-    click.echo(f"wrote {path}; next: axolotl dmt check {path}")
+    echo(f"wrote {path}; next: axolotl dmt check {path}")
 
 
 def _domain_and_file(entry: str) -> tuple[str, str]:

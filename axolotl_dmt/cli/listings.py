@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rich.console import Console
 from rich.table import Table
 
 from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.hooks.calls import registered_strategies
 from axolotl_dmt.hooks.loading import implementations, load_hooks
 from axolotl_dmt.recipes.recipe import headline, known_recipes
+from axolotl_dmt.report.console import Console
 
 
 def print_strategies() -> None:

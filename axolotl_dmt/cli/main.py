@@ -13,6 +13,7 @@ import click
 
 from axolotl_dmt.cli.recipe import recipe
 from axolotl_dmt.errors import one_clear_error
+from axolotl_dmt.terminal import echo
 
 
 class _Commands(click.Group):
@@ -74,10 +75,10 @@ def check(config: str, no_files: bool) -> None:
 
     findings = check_file(config, files=not no_files)
     for line in (*findings.remarks, *findings.mistakes):
-        click.echo(line)
+        echo(line)
     if findings.mistakes:
         click.get_current_context().exit(1)
-    click.echo(f"{config}: no mistakes found")
+    echo(f"{config}: no mistakes found")
 
 
 @dmt.command()
@@ -184,7 +185,7 @@ def row_losses(
 
     names = [name.strip() for name in (domains or "").split(",") if name.strip()]
     path = write_row_losses(config, model, domains=names, output=output, batch_tokens=batch_tokens)
-    click.echo(f"wrote {path}")
+    echo(f"wrote {path}")
 
 
 @dmt.command()
@@ -215,7 +216,7 @@ def merge(output_dir: Path, stages: str, method: str, weight: float, to: Path) -
     from axolotl_dmt.training.merge import merge_stages
 
     merge_stages(output_dir, stages.split(","), method=method, weight=weight, to=to)
-    click.echo(f"wrote {to}")
+    echo(f"wrote {to}")
 
 
 @dmt.command()
@@ -266,7 +267,7 @@ def filter_(source: Path, target: Path, drop: str, column: str | None, overwrite
     from axolotl_dmt.cli.filter import filter_rows
 
     rows, kept = filter_rows(source, target, drop=drop, column=column, overwrite=overwrite)
-    click.echo(f"{target}: {kept:,} of {rows:,} rows")
+    echo(f"{target}: {kept:,} of {rows:,} rows")
 
 
 @dmt.command()
@@ -308,8 +309,8 @@ def visualise(output_dir: Path, config: Path | None, to: Path | None, **settings
         panels = draw(output_dir, config_file=config, to=to, **settings)
     for panel in panels:
         if panel.silhouette is not None:
-            click.echo(f"{panel.title}: silhouette of the domains {panel.silhouette:.3f}")
-    click.echo(f"wrote {to}")
+            echo(f"{panel.title}: silhouette of the domains {panel.silhouette:.3f}")
+    echo(f"wrote {to}")
 
 
 @dmt.command()
@@ -339,7 +340,7 @@ def schema() -> None:
 
     from axolotl_dmt.config.json_schema import yaml_schema
 
-    click.echo(json.dumps(yaml_schema(), indent=2))
+    echo(json.dumps(yaml_schema(), indent=2))
 
 
 @dmt.command()

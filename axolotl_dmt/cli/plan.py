@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from axolotl_dmt.console import quiet_axolotl
 from axolotl_dmt.errors import DMTError, first_line
 from axolotl_dmt.plan.plan_warnings import plan_warnings
 from axolotl_dmt.plan.row_counts import notes_on_rows
+from axolotl_dmt.terminal import echo
 from axolotl_dmt.training.load_run import compile_from_yaml
 
 
@@ -41,13 +41,12 @@ def show_plan(config: str, *, as_json: bool, plot: str | None, rows: str | None)
         with _writing("--plot", plot):
             plot_plan(plan, Path(plot))
     for warning in (*notes_on_rows(plan.data), *plan_warnings(plan)):
-        print(f"warning: {warning}", file=sys.stderr)
+        echo(f"warning: {warning}", err=True)
     if as_json:
-        print(json.dumps(plan.to_json(), indent=2))
+        echo(json.dumps(plan.to_json(), indent=2))
         return
-    from rich.console import Console
-
     from axolotl_dmt.plan.show import plan_tables
+    from axolotl_dmt.report.console import Console
 
     # Numbers must not be cut, even if the terminal is narrower.
     console = Console()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from axolotl_dmt.errors import DMTError, DMTErrors
+from axolotl_dmt.terminal import echo
 
 if TYPE_CHECKING:
     from axolotl_dmt.recipes.recipe import Recipe
@@ -49,16 +50,16 @@ def export(
         check_card_text(value, option)
     files, cleaned = export_files(output_dir, name=name, author=author, licence=licence)
     folder = save_files(files, to or Path(f"{name or output_dir.resolve().name}-recipe"))
-    click.echo(f"wrote {folder}: {', '.join(files)}")
+    echo(f"wrote {folder}: {', '.join(files)}")
     for key in cleaned.dropped:
-        click.echo(f"left out: {key}")
+        echo(f"left out: {key}")
     for key in cleaned.masked:
-        click.echo(f"masked: {key}, which looks like a secret")
+        echo(f"masked: {key}, which looks like a secret")
     for placeholder, description in cleaned.needs.items():
-        click.echo(f"placeholder: {placeholder} ({description})")
+        echo(f"placeholder: {placeholder} ({description})")
     _warn_of_findings(read_recipe(RecipeFiles(name=folder.name, files=files)))
     if licence is None:
-        click.echo("no licence: others cannot tell what they may do with it; add --licence")
+        echo("no licence: others cannot tell what they may do with it; add --licence")
 
 
 @recipe.command()
@@ -70,7 +71,7 @@ def check(source: str) -> None:
     """
     loaded, _ = _load(source)
     _refuse_findings(loaded, "remove it, or users of the recipe need --trust")
-    click.echo(f"{loaded.name}: valid, and nothing in it needs --trust")
+    echo(f"{loaded.name}: valid, and nothing in it needs --trust")
 
 
 @recipe.command()
@@ -80,9 +81,8 @@ def show(source: str) -> None:
 
     For SOURCE, see `recipe use`.
     """
-    from rich.console import Console
-
     from axolotl_dmt.recipes.show import recipe_parts
+    from axolotl_dmt.report.console import Console
 
     loaded, _ = _load(source)
     console = Console()
@@ -105,7 +105,6 @@ def use(source: str, to: Path | None, trust: bool) -> None:
     hf://user/repository[@revision], or a name from `axolotl dmt recipe list`.
     """
     from axolotl_dmt.recipes.recipe import YAML_FILE, save_files
-    from axolotl_dmt.recipes.show import printable
 
     loaded, installed = _load(source)
     if not (trust or installed):
@@ -113,12 +112,12 @@ def use(source: str, to: Path | None, trust: bool) -> None:
     files = {YAML_FILE if n == loaded.yaml_name else n: data for n, data in loaded.files.items()}
     folder = save_files(files, to or _free_folder(loaded.name))
     for finding in loaded.findings:
-        click.echo(f"trusted: {finding}")
+        echo(f"trusted: {finding}")
     for name in loaded.left_out:
-        click.echo(f"left out: {name!r} (not a kind of file that recipes contain)")
+        echo(f"left out: {name!r} (not a kind of file that recipes contain)")
     for placeholder, description in loaded.card.needs.items() if loaded.card else ():
-        click.echo(f"provide {printable(placeholder)}: {printable(description)}")
-    click.echo(f"wrote {folder}; next: cd {folder} && axolotl dmt check {YAML_FILE}")
+        echo(f"provide {placeholder}: {description}")
+    echo(f"wrote {folder}; next: cd {folder} && axolotl dmt check {YAML_FILE}")
 
 
 @recipe.command()
@@ -135,8 +134,8 @@ def push(source: str, repository: str, private: bool) -> None:
 
     loaded, _ = _load(source)
     _warn_of_findings(loaded)
-    click.echo(upload(loaded, repository, private=private))
-    click.echo(f"to use it: axolotl dmt recipe use hf://{repository}")
+    echo(upload(loaded, repository, private=private))
+    echo(f"to use it: axolotl dmt recipe use hf://{repository}")
 
 
 @recipe.command(name="list")
@@ -145,7 +144,7 @@ def list_gallery() -> None:
     from axolotl_dmt.cli.listings import print_recipes
 
     print_recipes()
-    click.echo("copy one with: axolotl dmt recipe use NAME")
+    echo("copy one with: axolotl dmt recipe use NAME")
 
 
 def _free_folder(name: str) -> Path:
@@ -176,7 +175,7 @@ def _load(source: str) -> tuple[Recipe, bool]:
 
 def _warn_of_findings(loaded: Recipe) -> None:
     for finding in loaded.findings:
-        click.echo(f"users will need --trust: {finding}")
+        echo(f"users will need --trust: {finding}")
 
 
 def _refuse_findings(loaded: Recipe, fix: str) -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
-from rich.console import Console
-
 from axolotl_dmt.hooks.loading import load_hooks
+from axolotl_dmt.report.console import Console
 from axolotl_dmt.report.model_card import update_card
 from axolotl_dmt.report.terminal import terminal_table
 from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.report.write import write_report
 from axolotl_dmt.results.folder import RunFolder, load_results
 from axolotl_dmt.results.results import HOOKS, Results
+from axolotl_dmt.terminal import echo
 
 
 def rewrite_report(output_dir: Path, *, hooks: Sequence[str]) -> None:
@@ -47,7 +46,7 @@ def load_requested_hooks(names: Sequence[str], results: Results) -> None:
     load_hooks(names)
     used = results.extra.get(HOOKS)
     if used and not names:
-        click.echo(f"the run used hooks ({', '.join(used)}); load them with --hooks", err=True)
+        echo(f"the run used hooks ({', '.join(used)}); load them with --hooks", err=True)
 
 
 def write_and_print(output_dir: Path, results: Results) -> None:
@@ -56,4 +55,4 @@ def write_and_print(output_dir: Path, results: Results) -> None:
     write_report(view, folder.dmt)
     update_card(view, output_dir)
     Console().print(terminal_table(view))
-    click.echo(f"  {folder.report_html}")
+    echo(f"  {folder.report_html}")

@@ -208,8 +208,9 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
     Yields:
         A function that advances the bar by a number of rows.
     """
-    from rich.console import Console
     from rich.progress import Progress
+
+    from axolotl_dmt.report.console import Console
 
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as progress:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from axolotl_dmt.config.args import read_config
+from axolotl_dmt.report.console import Console
 from axolotl_dmt.study.cells import Cell, expand, runs_of
 from axolotl_dmt.study.config import Study, read_study
 from axolotl_dmt.study.folder import (
@@ -21,6 +19,7 @@ from axolotl_dmt.study.folder import (
     read_missing,
 )
 from axolotl_dmt.study.runner import StudyRunner, emit
+from axolotl_dmt.terminal import echo
 
 
 def run_study(
@@ -67,8 +66,8 @@ def run_study(
         folder.write_cells(cells)
         if emit_commands:
             for line in emit(folder, runs, launcher_args):
-                print(line)
-            print(f"# then\naxolotl dmt study {path} --report-only")
+                echo(line)
+            echo(f"# then\naxolotl dmt study {path} --report-only")
             return
         runner = StudyRunner(
             folder, jobs=jobs, launcher_args=launcher_args, console=console, lock=lock
@@ -92,7 +91,7 @@ def _print_estimate(
     for line in totals(cells, folder, works, len(study.seeds)):
         console.print(line, highlight=False)
     for problem in problems:
-        print(problem, file=sys.stderr)
+        echo(problem, err=True)
 
 
 def _write_report(study: Study, base: Mapping[str, Any], root: Path, console: Console) -> None:

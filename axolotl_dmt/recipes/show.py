@@ -10,6 +10,7 @@ from rich.text import Text
 
 from axolotl_dmt.recipes.recipe import Card, Recipe
 from axolotl_dmt.report.format import with_error
+from axolotl_dmt.terminal import printable
 
 
 def recipe_parts(recipe: Recipe) -> Iterator[RenderableType]:
@@ -67,11 +68,6 @@ def _card_parts(card: Card) -> Iterator[RenderableType]:
         yield scores
     yield plain(f"\nplan fingerprint {card.plan_fingerprint}")
     yield plain(", ".join(f"{name} {version}" for name, version in card.versions.items()))
-
-
-def printable(text: str, keep: str = "") -> str:
-    """Return a text with each control character replaced, except those in `keep`."""
-    return "".join(c if c.isprintable() or c in keep else "�" for c in text)
 
 
 def plain(text: str) -> Text:

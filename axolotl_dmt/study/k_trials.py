@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
 from rich.table import Table
 
 from axolotl_dmt.checks.axolotl_keys import check_output_dir
@@ -29,6 +28,7 @@ from axolotl_dmt.config.replay_args import AutoKConfig
 from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.errors import DMTError, DMTErrors, Problems
 from axolotl_dmt.plan.training_plan import TrainingPlan
+from axolotl_dmt.report.console import Console
 from axolotl_dmt.results.folder import RunFolder, load_results
 from axolotl_dmt.study.cells import Cell, StudyRun, expand
 from axolotl_dmt.study.config import Study

@@ -14,9 +14,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from axolotl_dmt.report.console import Console
 from axolotl_dmt.results.folder import load_results
 from axolotl_dmt.study.cells import StudyRun
 from axolotl_dmt.study.folder import LOG_FILE, StudyFolder

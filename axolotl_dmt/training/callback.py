@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from axolotl.utils.logging import get_logger
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import SaveStrategy
@@ -31,6 +30,7 @@ from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.training.disk import DiskUse, disk_use
 from axolotl_dmt.training.earlier_run import take_next_plan
 from axolotl_dmt.training.freezing import Freezer
+from axolotl_dmt.training.log import LOG
 from axolotl_dmt.training.optimizer import (
     reset_optimizer,
     set_stage_constants,
@@ -38,8 +38,6 @@ from axolotl_dmt.training.optimizer import (
     use_averaged_weights,
 )
 from axolotl_dmt.training.recorder import Recorder
-
-LOG = get_logger("axolotl_dmt")
 
 
 class StageCallback(TrainerCallback, ExportableState):

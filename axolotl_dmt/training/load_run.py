@@ -6,7 +6,6 @@ rows and compiles the plan.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from axolotl_dmt.config.pydantic_errors import explain_axolotl
 from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.errors import DMTError, DMTErrors, explain_load_errors
 from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.terminal import echo
 
 if TYPE_CHECKING:
     from axolotl_dmt.plan.training_plan import TrainingPlan
@@ -56,7 +56,7 @@ def compile_from_yaml(config: str) -> CompiledRun:
     from axolotl_dmt.training.pool import unprepared
 
     if missing := unprepared(cfg):
-        print(f"tokenising, not prepared yet: {', '.join(missing.values())}", file=sys.stderr)
+        echo(f"tokenising, not prepared yet: {', '.join(missing.values())}", err=True)
     pool = run.load_pool(cfg)
     return CompiledRun(run=run, pool=pool, plan=run.compile(cfg, pool.domains))
 

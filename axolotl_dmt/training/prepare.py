@@ -6,13 +6,11 @@ the plan with the trainer, once Axolotl has built it.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from axolotl.utils.logging import get_logger
 from transformers import TrainerCallback
 
 from axolotl_dmt.checks.services import check_services
@@ -23,19 +21,19 @@ from axolotl_dmt.plan.row_counts import notes_on_rows
 from axolotl_dmt.plan.training_plan import TrainingPlan
 from axolotl_dmt.ranks import Ranks
 from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.terminal import echo
 from axolotl_dmt.training import resume
 from axolotl_dmt.training.adapters import StackedAdapters, stacked_adapters
 from axolotl_dmt.training.callback import StageCallback
 from axolotl_dmt.training.environment import hardware, installed_versions
 from axolotl_dmt.training.interruption import interruption_message
+from axolotl_dmt.training.log import LOG
 from axolotl_dmt.training.pool import RowPool
 from axolotl_dmt.training.progress import StageProgress
 from axolotl_dmt.training.recorder import Recorder
 from axolotl_dmt.training.run import Run
 from axolotl_dmt.training.tokenised_rows import token_counts
 from axolotl_dmt.training.trainer import StageTrainerMixin
-
-LOG = get_logger("axolotl_dmt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +78,7 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
     def write_plan() -> None:
         plan = run.compile(cfg, pool.domains)
         if run.schedule.choice is not None:
-            print(f"axolotl-dmt: {run.schedule.choice[0].summary()}", file=sys.stderr)
+            echo(f"axolotl-dmt: {run.schedule.choice[0].summary()}", err=True)
         for note in (*notes_on_rows(plan.data), *plan_warnings(plan)):
             LOG.warning(note)
         contents = pool.contents()

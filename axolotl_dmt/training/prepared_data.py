@@ -18,15 +18,13 @@ from typing import Any
 
 from axolotl.utils.data.shared import generate_dataset_hash_from_config, get_prepared_dataset_path
 from axolotl.utils.dict import DictDefault
-from axolotl.utils.logging import get_logger
 from filelock import FileLock
 
 from axolotl_dmt.checks.axolotl_keys import is_local
 from axolotl_dmt.checks.data_paths import SUFFIXES
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.files import read_json, write_json
-
-LOG = get_logger("axolotl_dmt")
+from axolotl_dmt.training.log import LOG
 
 SOURCES_FILE = "dmt_sources.json"
 LOCK_FILE = "dmt_sources.lock"

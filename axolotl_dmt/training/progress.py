@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from axolotl.utils.logging import get_logger
 from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState
 from transformers import TrainingArguments as Arguments
 
 from axolotl_dmt.console import is_quiet
 from axolotl_dmt.plan.training_plan import StagePlan, TrainingPlan
 from axolotl_dmt.report.format import duration
-
-LOG = get_logger("axolotl_dmt")
+from axolotl_dmt.training.log import LOG
 
 SHORTEST_ESTIMATE = 30.0
 """The shortest estimate that is logged, in seconds."""

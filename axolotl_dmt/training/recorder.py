@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -28,8 +27,7 @@ from axolotl_dmt.results.results import (
     StageResult,
 )
 from axolotl_dmt.training.earlier_run import set_aside
-
-LOG = logging.getLogger("axolotl_dmt")
+from axolotl_dmt.training.log import LOG
 
 
 class Recorder:
@@ -198,8 +196,7 @@ class Recorder:
         """Print the table of abilities by stage and the paths of the report's files."""
         if not self.writes or not self.reports:
             return
-        from rich.console import Console
-
+        from axolotl_dmt.report.console import Console
         from axolotl_dmt.report.terminal import terminal_table
 
         console = Console()

@@ -7,15 +7,12 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from axolotl.utils.logging import get_logger
-
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plan.pool_record import PoolRecord
 from axolotl_dmt.plan.training_plan import TrainingPlan
 from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.training.checkpoint_files import STATE_FILE, defect, lacks_optimizer, read_state
-
-LOG = get_logger("axolotl_dmt")
+from axolotl_dmt.training.log import LOG
 
 STATE_KEY = "StageCallback"
 """The key under which the trainer's state file holds what `StageCallback.state` returns.

@@ -77,7 +77,7 @@ def test_questions_that_no_option_answers_are_asked() -> None:
 def test_without_answers_the_error_names_the_options() -> None:
     done = init(input="")
     assert done.exit_code == 2
-    message = done.output.partition("axolotl-dmt: ")[2].strip()
+    message = done.stderr.partition("axolotl-dmt: ")[2].strip()
     assert_mistake(message, "init", "--base-model", "--data", "--gpu-memory")
 
 
