@@ -102,15 +102,27 @@ class Link:
         self._remotes: dict[codec.Key, Remote] = {}
 
     def send(self, data: bytes) -> None:
-        """Send a message to the other end."""
+        """Send a message to the other end.
+
+        Raises:
+            NotImplementedError: If the class does not define the method.
+        """
         raise NotImplementedError
 
     def receive(self) -> bytes:
-        """Wait for a message from the other end."""
+        """Wait for a message from the other end.
+
+        Raises:
+            NotImplementedError: If the class does not define the method.
+        """
         raise NotImplementedError
 
     def named(self, name: str) -> object:
-        """Return the object that the other end knows by a name."""
+        """Return the object that the other end knows by a name.
+
+        Raises:
+            NameError: If there is no such object.
+        """
         raise NameError(f"name {name!r} is not defined")
 
     def permit(self, operation: str, target: object, args: "list[Any]") -> None:
