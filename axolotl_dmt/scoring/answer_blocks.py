@@ -36,8 +36,10 @@ _STRINGS = re.compile(
     r"|\"(?:\\.|[^\"\\\n])*\"?|'(?:\\.|[^'\\\n])*'?|\#[^\n]*",
     re.DOTALL,
 )
-_TAG = re.compile(r"^[ \t]*(?:\[/?[A-Za-z]+\]|</?[A-Za-z]+>)[ \t]*$")
+_TAG = re.compile(r"^(?:\[/?[A-Z]{2,}\]|</?[a-z]+>)[ \t]*$")
+_LABEL = re.compile(r"^[\w *#]{1,40}: *(?=(?:async )?def |class |import |from |@)")
 _INLINE = re.compile(r"(?P<fence>`+)(?P<code>[^`\n]+)(?P=fence)")
+_INLINE_LANGUAGE = re.compile(r"^(?:python\d?|py) +", re.IGNORECASE)
 _MAX_FENCES_IN_A_STRING = 8
 
 
@@ -63,7 +65,9 @@ def blocks_of(answer: str) -> list[Block]:
     found: list[Block] = []
     for piece in _pieces(answer.split("\n")):
         if piece.language is None:
-            found += _bare_blocks(piece.lines)
+            found += _bare_blocks([_LABEL.sub("", line) for line in piece.lines])
+        elif piece.language.lower() in ("markdown", "md"):
+            found += blocks_of("\n".join(piece.lines))
         else:
             found.append(_fenced_block(piece))
     return found
@@ -71,7 +75,7 @@ def blocks_of(answer: str) -> list[Block]:
 
 def inline_blocks(answer: str) -> list[Block]:
     """Return the code that stands between backticks inside a line."""
-    spans = [match["code"].strip() for match in _INLINE.finditer(answer)]
+    spans = [_INLINE_LANGUAGE.sub("", match["code"].strip()) for match in _INLINE.finditer(answer)]
     return [Block(code=code, fenced=True, tree=parse(code)) for code in spans]
 
 

@@ -25,6 +25,7 @@ from axolotl_dmt.scoring import python_source as python
 from axolotl_dmt.scoring.answer_blocks import Block, blocks_of, inline_blocks
 
 _THINKING = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
+_LEADING_TABS = re.compile(r"^\t+")
 _END = re.compile(r"(?:\s*(?:<\|[^|<>\s]*\|>|</s>))+\s*\Z")
 
 
@@ -38,13 +39,13 @@ def program_of(answer: str, names: Sequence[str], prompt: str = "") -> str:
             its docstring. Empty if the task has no such text.
     """
     answer = answer.replace("\r\n", "\n").replace("\r", "\n")
-    answer = _END.sub("\n", _THINKING.sub("", answer))
+    answer = _END.sub("\n", _THINKING.sub("", answer)).removeprefix("\ufeff")
     preamble = _preamble(prompt, names)
-    if prompt and (body := _continuation(prompt, names, answer)):
-        rest = answer[len(body) :] if answer.startswith(body) else ""
-        return _complete(_join(prompt, body), blocks_of(rest), names)
     blocks = [block for block in blocks_of(answer) if block.python]
     program = _definition(blocks, names)
+    body = _continuation(prompt, names, answer)
+    if body and (program is None or python.returns(_at_least_indented(body))):
+        return _complete(_join(prompt, body), blocks, names)
     if program is not None:
         return _complete(program.code, _others(blocks, program), names, preamble)
     if prompt and (body := _fenced_body(blocks) or _bare_body(prompt, answer)):
@@ -119,6 +120,8 @@ def _preamble(prompt: str, names: Sequence[str]) -> str:
 
 def _continuation(prompt: str, names: Sequence[str], answer: str) -> str:
     """Return the body with which an answer continues its prompt; empty if it does not."""
+    if not prompt:
+        return ""
     text = answer[1:] if answer[:1] == " " and not answer[1:2].isspace() else answer
     first = next((line for line in text.split("\n") if line.strip()), "")
     if first[:1] not in (" ", "\t"):
@@ -169,7 +172,13 @@ def _bare_body(prompt: str, answer: str) -> str:
         text = text[1:]  # the space between "ASSISTANT:" and the answer
     lines = text.split("\n")
     fence = next((i for i, line in enumerate(lines) if line.lstrip()[:3] in ("```", "~~~")), None)
-    return _as_body(prompt, "\n".join(lines[:fence]))
+    lines = lines[:fence]
+    starts = [i for i, line in enumerate(lines) if line.strip() and line[0] in (" ", "\t")]
+    for start in starts[:1]:  # a body that is indented in the text, after prose
+        body = _as_body(prompt, _indented("\n".join(lines[start:])))
+        if start and not lines[start - 1].strip() and python.returns(_at_least_indented(body)):
+            return body
+    return _as_body(prompt, "\n".join(lines))
 
 
 def _join(prompt: str, body: str) -> str:
@@ -185,11 +194,13 @@ def _join(prompt: str, body: str) -> str:
     indent = _indent(last) or 4
     if last.rstrip().endswith(":"):
         indent += 4 if _indent(last) else 0
-    lines = body.split("\n")
+    lines = [_LEADING_TABS.sub(_spaces, line) for line in body.split("\n")]
     filled = [i for i, line in enumerate(lines) if line.strip()]
     if not filled:
         return prompt + body
     missing = indent - _indent(lines[filled[0]])
+    if missing < 0 and all(_indent(lines[i]) >= -missing for i in filled):
+        lines = [line[-missing:] for line in lines]
     if missing > 0:
         opens = lines[filled[0]].rstrip().endswith(":")
         second = _indent(lines[filled[1]]) if len(filled) > 1 else indent + opens
@@ -197,6 +208,10 @@ def _join(prompt: str, body: str) -> str:
         for i in filled[:1] if only_first else filled:
             lines[i] = " " * missing + lines[i]
     return prompt + "\n".join(lines)
+
+
+def _spaces(tabs: re.Match[str]) -> str:
+    return "    " * len(tabs[0])
 
 
 def _indent(line: str) -> int:
