@@ -36,6 +36,14 @@ _STRINGS = re.compile(
     r"|\"(?:\\.|[^\"\\\n])*\"?|'(?:\\.|[^'\\\n])*'?|\#[^\n]*",
     re.DOTALL,
 )
+# After prose in its line, a fence opens a block if it names a language or follows a colon.
+_OPENING_IN_LINE = re.compile(
+    r"^(?P<prose>[^`]*(?:[^`\s](?=[ \t]*`{3,}[A-Za-z])|:))[ \t]*"
+    r"(?P<fence>`{3,})(?P<info>\w*)[ \t]*$"
+)
+_MARKS = re.compile(
+    r"\[/?(?:PYTHON|CODE|ANSWER|BEGIN|INST)\]|</?(?:python|code|pre|answer|solution)\b[^<>\n]*>"
+)
 _TAG = re.compile(r"^(?:\[/?[A-Z]{2,}\]|</?[a-z]+>)[ \t]*$")
 _LABEL = re.compile(r"^[\w *#]{1,40}: *(?=(?:async )?def |class |import |from |@)")
 _INLINE = re.compile(r"(?P<fence>`+)(?P<code>[^`\n]+)(?P=fence)")
@@ -65,7 +73,8 @@ def blocks_of(answer: str) -> list[Block]:
     found: list[Block] = []
     for piece in _pieces(answer.split("\n")):
         if piece.language is None:
-            found += _bare_blocks([_LABEL.sub("", line) for line in piece.lines])
+            text = without_marks("\n".join(piece.lines))
+            found += _bare_blocks([_LABEL.sub("", line) for line in text.split("\n")])
         elif piece.language.lower() in ("markdown", "md"):
             found += blocks_of("\n".join(piece.lines))
         else:
@@ -97,9 +106,13 @@ def _pieces(lines: list[str]) -> Iterator[_Piece]:
     at = 0
     while at < len(lines):
         opening = _OPENING.match(lines[at])
+        if (in_line := _OPENING_IN_LINE.match(lines[at])) and not opening:
+            bare.append(in_line["prose"])
+            lines = [*lines[:at], in_line["fence"] + in_line["info"], *lines[at + 1 :]]
+            opening = _OPENING.match(lines[at])
         if not opening or _is_inline(opening):
-            text, done, _ = lines[at].replace("[BEGIN]", "").partition("[DONE]")
-            bare.append(text)
+            text, done, _ = lines[at].partition("[DONE]")
+            bare.append(_without_closing(text))
             if done and any(line.strip() for line in bare):
                 break
             at += 1
@@ -115,6 +128,17 @@ def _pieces(lines: list[str]) -> Iterator[_Piece]:
         yield _Piece(lines=inner, language=language, closed=closed)
         at = after
     yield _Piece(lines=bare)
+
+
+def without_marks(text: str) -> str:
+    """Return a text without the tags that models put around code, such as [PYTHON]."""
+    return _MARKS.sub("", text)
+
+
+def _without_closing(line: str) -> str:
+    """Return a line of bare text without a fence at its end that nothing has opened."""
+    code = line.rstrip()
+    return code[:-3] if code.endswith("```") and code.count("```") == 1 else line
 
 
 def _is_inline(opening: re.Match[str]) -> bool:

@@ -8,8 +8,8 @@
 3. Code without a fence that defines the function is the program, without the prose around it.
 4. A block that has the function's `def` line and docstring only, and a block with a body after it,
    are one function.
-5. A fenced body, or one without a fence whose indentation was lost, continues the prompt.
-6. Code between backticks in a line is the program if it defines the function.
+5. Code between backticks in a line is the program if it defines the function.
+6. A fenced body, or one without a fence whose indentation was lost, continues the prompt.
 
 A program gets what it uses and does not define from the other blocks (imports, functions, classes
 and constants), and everything that the prompt has before its function. A leading `<think>` section
@@ -22,7 +22,7 @@ import re
 from collections.abc import Sequence
 
 from axolotl_dmt.scoring import python_source as python
-from axolotl_dmt.scoring.answer_blocks import Block, blocks_of, inline_blocks
+from axolotl_dmt.scoring.answer_blocks import Block, blocks_of, inline_blocks, without_marks
 
 _THINKING = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
 _LEADING_TABS = re.compile(r"^\t+")
@@ -46,13 +46,11 @@ def program_of(answer: str, names: Sequence[str], prompt: str = "") -> str:
     body = _continuation(prompt, names, answer)
     if body and (program is None or python.returns(_at_least_indented(body))):
         return _complete(_join(prompt, body), blocks, names)
+    program = program or _last_definition(inline_blocks(answer), names)
     if program is not None:
         return _complete(program.code, _others(blocks, program), names, preamble)
     if prompt and (body := _fenced_body(blocks) or _bare_body(prompt, answer)):
         return _complete(_join(prompt, body), blocks, names)
-    program = _last_definition(inline_blocks(answer), names)
-    if program is not None:
-        return _complete(program.code, blocks, names, preamble)
     return next((block.code for block in blocks if block.fenced), answer)
 
 
@@ -122,11 +120,13 @@ def _continuation(prompt: str, names: Sequence[str], answer: str) -> str:
     """Return the body with which an answer continues its prompt; empty if it does not."""
     if not prompt:
         return ""
-    text = answer[1:] if answer[:1] == " " and not answer[1:2].isspace() else answer
+    text = without_marks(answer).removeprefix("\n")
+    text = text[1:] if text[:1] == " " and not text[1:2].isspace() else text
     first = next((line for line in text.split("\n") if line.strip()), "")
     if first[:1] not in (" ", "\t"):
         return ""
-    body = _as_body(prompt, _indented(text))
+    before_fence = text.partition("```")[0]
+    body = _as_body(prompt, _indented(before_fence)) or _as_body(prompt, _indented(text))
     return "" if any(_def_line(name).search(body) for name in names) else body
 
 
@@ -167,12 +167,10 @@ def _at_least_indented(text: str) -> str:
 
 
 def _bare_body(prompt: str, answer: str) -> str:
-    text = answer.lstrip("\n")
+    text = without_marks(answer).lstrip("\n")
     if text[:1] == " " and not text[1:2].isspace():
         text = text[1:]  # the space between "ASSISTANT:" and the answer
-    lines = text.split("\n")
-    fence = next((i for i, line in enumerate(lines) if line.lstrip()[:3] in ("```", "~~~")), None)
-    lines = lines[:fence]
+    lines = text.partition("```")[0].partition("\n~~~")[0].split("\n")
     starts = [i for i, line in enumerate(lines) if line.strip() and line[0] in (" ", "\t")]
     for start in starts[:1]:  # a body that is indented in the text, after prose
         body = _as_body(prompt, _indented("\n".join(lines[start:])))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import symtable
+import sys
 import warnings
 from collections.abc import Iterator
 
@@ -106,6 +107,10 @@ def _is_callable(statement: ast.stmt, name: str) -> bool:
         if isinstance(value, (ast.Name, ast.Attribute, ast.Call, ast.IfExp)):
             return all(node.id != name for node in ast.walk(value) if isinstance(node, ast.Name))
         return isinstance(value, ast.Lambda)
+    if isinstance(statement, (ast.Import, ast.ImportFrom)):
+        # `from solution import total` stands in a program that uses the answer.
+        modules = getattr(statement, "module", None) or statement.names[0].name
+        return modules.partition(".")[0] in sys.stdlib_module_names
     return not is_stub(statement)
 
 
