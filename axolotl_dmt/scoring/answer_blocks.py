@@ -27,6 +27,7 @@ _OTHER_LANGUAGES = frozenset(
     scala r perl lua haskell julia matlab diff markdown md latex
     """.split()  # noqa: SIM905
 )
+_TEXT = frozenset({"text", "txt", "plaintext"})
 _CODE = re.compile(
     r"(?:async |def |class |@|import |from |if |for |while |try:|with )"
     r"|[A-Za-z_][\w.]* *(?:: *\w+ *)?="
@@ -204,7 +205,9 @@ def _fenced_block(piece: _Piece) -> Block:
         attempts += [_cut(code) for code in attempts]
     code = next((code for code in attempts if parse(code) is not None), text)
     named = (piece.language or "").strip("{}.").lower()
-    return Block(code=code, fenced=True, python=named not in _OTHER_LANGUAGES, tree=parse(code))
+    tree = parse(code)
+    python = named not in _OTHER_LANGUAGES or (named in _TEXT and tree is not None)
+    return Block(code=code, fenced=True, python=python, tree=tree)
 
 
 def _cut(code: str) -> str:

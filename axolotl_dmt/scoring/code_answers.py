@@ -3,7 +3,8 @@
 `program_of` reads the answers of all code tasks. The first of these rules that fits applies:
 
 1. An answer that begins with an indented line continues the prompt, if that line starts the body of
-   a function. The body ends at the first line that starts at the left margin.
+   a function. The body ends at the first line that starts at the left margin. If it returns
+   nothing, a block that defines the function comes before it.
 2. The last fenced block that defines the function is the program, and runs whole.
 3. Code without a fence that defines the function is the program, without the prose around it.
 4. A block that has the function's `def` line and docstring only, and a block with a body after it,
@@ -12,8 +13,8 @@
 6. A fenced body, or one without a fence whose indentation was lost, continues the prompt.
 
 A program gets what it uses and does not define from the other blocks (imports, functions, classes
-and constants), and everything that the prompt has before its function. A leading `<think>` section
-is not part of the answer.
+and constants), and everything that the prompt has before its function. What comes before `</think>`
+is not part of the answer; neither is reasoning that was cut off.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from collections.abc import Sequence
 from axolotl_dmt.scoring import python_source as python
 from axolotl_dmt.scoring.answer_blocks import Block, blocks_of, inline_blocks, without_marks
 
-_THINKING = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
+_THINKING = re.compile(r"\A(?:.*</think>|\s*<think>.*)", re.DOTALL)
 _LEADING_TABS = re.compile(r"^\t+")
 _END = re.compile(r"(?:\s*(?:<\|[^|<>\s]*\|>|</s>))+\s*\Z")
 
