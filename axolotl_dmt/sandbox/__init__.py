@@ -12,9 +12,12 @@
 whose result would have to be run.
 
 Each program gets two new processes, both inside the sandbox: one runs its code, the other runs its
-tests. When a test calls a function of the program, the call and its result are sent over a pipe
-that carries plain values only. A program therefore passes by what its functions return and by
-nothing else: it cannot see its tests, and it cannot reach the channel that carries the verdict.
+tests. When a test calls a function of the program, the call and its result are sent over a pipe, as
+plain values or as references to objects that stay where they are. A program therefore passes by
+what its functions return, and by what they do to their arguments, and by nothing else: it cannot
+see its tests, and it cannot reach the channel that carries the verdict.
+
+A program may import the standard library and nothing else. Its time limit counts processor time.
 
 There are three levels of isolation. The strongest one that works on the machine is used:
 
@@ -32,6 +35,7 @@ passed on, the working directory is new and empty, and no further process can be
     inside    the two processes inside a sandbox
     seccomp   the filter of system calls that a confined process installs
     confine   what a process does to confine itself: namespaces, file access, privileges, limits
+    remote    calls between the two processes, and references to each other's objects
     codec     encodes plain values for a pipe
 """
 

@@ -1,16 +1,23 @@
-"""Encode plain values as bytes, and decode bytes without trusting their sender.
+"""Encode values as bytes, and decode bytes without trusting their sender.
 
 Arguments travel to a candidate's functions in this form, and results travel back to its tests.
-Unlike `pickle` and `marshal`, `decode` creates plain values only, whatever the bytes are.
+Unlike `pickle` and `marshal`, `decode` creates plain values only, whatever the bytes are. An object
+that is not plain stays in its process; a reference to it travels instead (see `remote`).
 
 The module is also loaded inside the sandbox, so it imports almost nothing.
 """
 
+import builtins
 import struct
 
 TYPE_CHECKING = False  # typing takes 5 ms to import
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+    Key = int | str
+    Refer = Callable[[object], tuple[bool, Key]]
+    Resolve = Callable[[bool, Key], object]
 
 MAX_BYTES = 16 * 2**20
 """The longest encoding, in bytes, that is sent or accepted."""
@@ -19,37 +26,46 @@ _FLOAT = struct.Struct("<d")
 _SIZE = struct.Struct("<I")
 _KEYS: "Any" = type({}.keys())
 _VALUES: "Any" = type({}.values())
+_TYPES = {
+    name: item
+    for name, item in vars(builtins).items()
+    if isinstance(item, type) and name == item.__name__ and name not in ("type", "super")
+} | {"NoneType": type(None)}
+"""The built-in classes, which travel by name."""
 
 
-class Opaque:
-    """Placeholder for a value that is not plain: it is true, and equal only to itself."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-
-    def __repr__(self) -> str:
-        return f"<{self.kind} object>"
-
-
-def encode(value: object) -> bytes:
+def encode(value: object, refer: "Refer | None" = None, *, iterators: bool = True) -> bytes:
     """Encode a value as bytes.
 
-    None, bool, int, float, complex, str, bytes, range, the built-in containers, Decimal, Fraction
-    and deque keep their value. An instance of a subclass of them is encoded as the base type, an
-    iterator as an iterator over the same items, and any other value as an `Opaque`.
+    None, bool, int, float, complex, str, bytes, range, the built-in containers, Decimal, Fraction,
+    deque and the built-in classes keep their value. An instance of a subclass of them is encoded as
+    the base type, and an iterator as an iterator over the same items.
+
+    Args:
+        value: The value.
+        refer: Returns, for a value that is not plain, whether it belongs to the sender, and the key
+            under which its owner finds it. If None, such values are refused.
+        iterators: Whether iterators may be encoded, which exhausts them.
 
     Raises:
-        ValueError: If the encoding exceeds `MAX_BYTES`, or containers nest too deeply.
+        ValueError: If the encoding exceeds `MAX_BYTES`, containers nest too deeply, or a value is
+            refused.
     """
     parts: list[bytes] = []
     try:
-        _encode(value, parts, [MAX_BYTES])
+        _encode(value, parts, [MAX_BYTES], refer, iterators)
     except RecursionError:
         raise ValueError("a value nests too deeply") from None
     return b"".join(parts)
 
 
-def _encode(value: "Any", parts: list[bytes], bytes_left: list[int]) -> None:
+def _encode(
+    value: "Any",
+    parts: list[bytes],
+    bytes_left: list[int],
+    refer: "Refer | None",
+    iterators: bool,
+) -> None:
     def put(tag: bytes, payload: bytes = b"", size: int | None = None) -> None:
         part = tag if size is None else tag + _SIZE.pack(size)
         bytes_left[0] -= len(part) + len(payload)
@@ -60,7 +76,7 @@ def _encode(value: "Any", parts: list[bytes], bytes_left: list[int]) -> None:
     def put_all(tag: bytes, items: list[object]) -> None:
         put(tag, size=len(items))
         for item in items:
-            _encode(item, parts, bytes_left)
+            _encode(item, parts, bytes_left, refer, iterators)
 
     if value is None:
         put(b"N")
@@ -92,7 +108,7 @@ def _encode(value: "Any", parts: list[bytes], bytes_left: list[int]) -> None:
         put_all(b"S", list(value))
     elif _full_name(value) == "decimal.Decimal":
         put(b"D")
-        _encode(str(value), parts, bytes_left)
+        _encode(str(value), parts, bytes_left, refer, iterators)
     elif _full_name(value) == "fractions.Fraction":
         put_all(b"Q", [value.numerator, value.denominator])
     elif _full_name(value) == "collections.deque":
@@ -101,16 +117,24 @@ def _encode(value: "Any", parts: list[bytes], bytes_left: list[int]) -> None:
         put_all(b"k", list(value))
     elif isinstance(value, _VALUES):
         put_all(b"v", list(value))
+    elif type(value) is type and _TYPES.get(value.__name__) is value:
+        text = value.__name__.encode()
+        put(b"Y", text, len(text))
     elif hasattr(type(value), "__next__"):
+        if not iterators:
+            raise ValueError("an iterator is refused")
         items = []
         for item in value:
             items.append(item)
             if len(items) > MAX_BYTES // 4:
                 raise ValueError("an iterator yields too many items")
         put_all(b"I", items)
+    elif refer is None:
+        raise ValueError(f"a value of type {type(value).__name__[:80]} is not plain")
     else:
-        kind = type(value).__name__.encode("utf-8", "replace")[:80]
-        put(b"O", kind, len(kind))
+        is_senders, key = refer(value)
+        put(b"m" if is_senders else b"y")
+        _encode(key, parts, bytes_left, None, False)
 
 
 def _full_name(value: object) -> str:
@@ -118,14 +142,19 @@ def _full_name(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
-def decode(data: bytes) -> "Any":
+def decode(data: bytes, resolve: "Resolve | None" = None) -> "Any":
     """Decode a value from the bytes that `encode` made.
+
+    Args:
+        data: The bytes.
+        resolve: Returns the object of a reference: it takes whether the object belongs to the
+            sender, and its key. If None, references are malformed.
 
     Raises:
         ValueError: If the bytes are not a valid encoding.
     """
     try:
-        value, end = _decode(data, 0)
+        value, end = _decode(data, 0, resolve)
     except (struct.error, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
         raise ValueError(f"a malformed value ({type(error).__name__})") from None
     if end != len(data):
@@ -166,7 +195,7 @@ _BUILDERS: "dict[bytes, Any]" = {
 }
 
 
-def _decode(data: bytes, at: int) -> tuple[object, int]:
+def _decode(data: bytes, at: int, resolve: "Resolve | None") -> tuple[object, int]:
     tag, at = data[at : at + 1], at + 1
     if tag == b"N":
         return None, at
@@ -177,15 +206,20 @@ def _decode(data: bytes, at: int) -> tuple[object, int]:
     if tag == b"c":
         return complex(*struct.unpack_from("<dd", data, at)), at + 16
     if tag == b"D":
-        text, at = _decode(data, at)
+        text, at = _decode(data, at, None)
         return _decimal(text), at
+    if tag in (b"m", b"y") and resolve is not None:
+        key, at = _decode(data, at, None)
+        if not isinstance(key, (int, str)):
+            raise ValueError("a malformed value (a key)")
+        return resolve(tag == b"m", key), at
     (size,) = _SIZE.unpack_from(data, at)
     at += 4
     build = _BUILDERS.get(tag)
     if build is not None:
         items = []
         for _ in range(size):
-            item, at = _decode(data, at)
+            item, at = _decode(data, at, resolve)
             items.append(item)
         return build(items), at
     payload, at = data[at : at + size], at + size
@@ -197,8 +231,8 @@ def _decode(data: bytes, at: int) -> tuple[object, int]:
         return payload.decode("utf-8", "surrogatepass"), at
     if tag == b"b":
         return payload, at
-    if tag == b"O":
-        return Opaque(payload.decode("utf-8", "replace")), at
+    if tag == b"Y" and payload.decode("utf-8", "replace") in _TYPES:
+        return _TYPES[payload.decode()], at
     raise ValueError("a malformed value (unknown tag)")
 
 

@@ -9,6 +9,7 @@ import os
 import resource
 import struct
 import sys
+import time
 
 LINUX = sys.platform == "linux"
 
@@ -267,7 +268,8 @@ def set_limits(
 
     Args:
         memory_bytes: Address space in bytes.
-        cpu_seconds: Processor time in seconds.
+        cpu_seconds: Processor time in seconds. A process that ignores the signal is killed one
+            second later.
         file_bytes: The longest file that the process may write, in bytes.
         processes: The number of processes that the user may have; with 0 no process can be started.
 
@@ -288,13 +290,22 @@ def set_limits(
         if kind is None or value is None:
             continue
         _, hard = resource.getrlimit(kind)
+        highest = value + (name == "RLIMIT_CPU")
         if hard != resource.RLIM_INFINITY:
-            value = min(value, hard)
+            value, highest = min(value, hard), min(highest, hard)
         try:
-            resource.setrlimit(kind, (value, value))
+            resource.setrlimit(kind, (value, highest))
         except (ValueError, OSError):  # macOS defines RLIMIT_AS but refuses to set it
             if LINUX:
                 raise
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has used, in seconds; 0 if it cannot be read."""
+    try:
+        return time.clock_gettime((~pid << 3) | 2)  # what clock_getcpuclockid(3) returns on Linux
+    except OSError:
+        return 0.0
 
 
 def close_files_except(descriptors: set[int]) -> None:

@@ -29,8 +29,10 @@ _TIMED_OUT: tuple[Status, str] = ("timed out", "the tests ran out of time")
 _TOKEN_BYTES = 16
 _MAX_OUTPUT_BYTES = 65536
 _FILE_MB = 4
-_START_SECONDS = 10.0
+_START_SECONDS = 60.0
 """How long a sandbox may take to start and to end, in addition to the program's own time limit."""
+_WALL = 6
+"""How many times the limit on processor time the limit on wall time is, if it is not given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +43,9 @@ class Program:
         code: Python source. It runs first, and must run without an exception.
         tests: Python source. It runs in another process, and must run without an exception. If
             empty, the program passes once its code has run; such a program can fake a pass.
-        names: The functions of `code` that the tests call. Arguments and results are passed as
-            plain values (see `codec.encode`).
+        names: The functions and classes of `code` that the tests use. Arguments and results are
+            passed as plain values where they can be (see `codec.encode`), else as references (see
+            `remote`).
         setup: Python source that runs before the tests, such as helpers and imports.
     """
 
@@ -76,7 +79,8 @@ class Outcome:
 def run_programs(
     programs: Sequence[Program | str],
     *,
-    timeout: float = 5.0,
+    timeout: float = 20.0,
+    wall_timeout: float | None = None,
     memory_mb: int = 512,
     workers: int | None = None,
     level: Level | None = None,
@@ -86,7 +90,9 @@ def run_programs(
 
     Args:
         programs: The programs; a bare string is a `Program` without separate tests.
-        timeout: Wall-clock seconds from the start of a program's code to the end of its tests.
+        timeout: Seconds of processor time that a program may use, and that its tests may use.
+        wall_timeout: Wall-clock seconds from the start of a program's code to the end of its tests;
+            by default six times `timeout`, so that other work on the machine changes no verdict.
         memory_mb: Address space of each of a program's two processes, in MiB.
         workers: How many programs run at once; by default one per core, where the ranks on a
             machine share its cores.
@@ -104,8 +110,9 @@ def run_programs(
     if not queue:
         return []
     count = max(1, min(workers or default_workers(), len(queue)))
+    wall = _WALL * timeout if wall_timeout is None else wall_timeout
     with ThreadPoolExecutor(count, thread_name_prefix="sandbox") as pool:
-        return list(pool.map(lambda item: _run(item, chosen, timeout, memory_mb), queue))
+        return list(pool.map(lambda item: _run(item, chosen, timeout, wall, memory_mb), queue))
 
 
 def default_workers() -> int:
@@ -171,7 +178,7 @@ def why_not(level: Level) -> str:
             names=("sees",),
         )
         try:
-            outcome = _run(program, level, 20.0, 512)
+            outcome = _run(program, level, 20.0, 60.0, 512)
         except OSError as error:
             return str(error)
     return "" if outcome.passed else outcome.reason.removeprefix(_SANDBOX_FAILED)
@@ -189,7 +196,9 @@ def _reasons(levels: Sequence[Level]) -> str:
     return "; ".join(f"{level.value}: {why_not(level)}" for level in levels)
 
 
-def _run(program: Program, level: Level, timeout: float, memory_mb: int) -> Outcome:
+def _run(
+    program: Program, level: Level, timeout: float, wall_timeout: float, memory_mb: int
+) -> Outcome:
     """Run one program in a new sandbox and remove the sandbox afterwards."""
     started = time.perf_counter()
     token = secrets.token_bytes(_TOKEN_BYTES)
@@ -201,7 +210,12 @@ def _run(program: Program, level: Level, timeout: float, memory_mb: int) -> Outc
     }
     with tempfile.TemporaryDirectory(prefix="sandbox-", ignore_cleanup_errors=True) as folder:
         limits = settings(
-            level, timeout=timeout, memory_mb=memory_mb, file_mb=_FILE_MB, mount_point=folder
+            level,
+            timeout=timeout,
+            wall_timeout=wall_timeout,
+            memory_mb=memory_mb,
+            file_mb=_FILE_MB,
+            mount_point=folder,
         )
         if level is Level.RLIMITS and limits["uid"] is not None:
             os.chown(folder, limits["uid"], limits["uid"])
@@ -219,7 +233,7 @@ def _run(program: Program, level: Level, timeout: float, memory_mb: int) -> Outc
         output = None
         try:
             payload = b"".join(frame(message) for message in messages)
-            output = _communicate(process, payload, timeout + _START_SECONDS)
+            output = _communicate(process, payload, wall_timeout + _START_SECONDS)
         finally:
             _end(process, kill=output is None)
     status, reason = _read_verdict(*output, token) if output else _TIMED_OUT

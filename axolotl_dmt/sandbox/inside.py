@@ -6,27 +6,33 @@
 
 The candidate is forked before the checker reads the tests and the token, and it does not keep the
 pipes that carry them. So nothing that its code prints, patches, exits with or finds in its memory
-can be mistaken for a pass: a test passes only if the values that the functions return satisfy it.
+can be mistaken for a pass: a test passes only if what the functions return, and what they do to
+their arguments, satisfies it.
+
+Limits count processor time, so that the verdict does not depend on what else the machine does; a
+wider limit on wall time ends programs that wait. A sandbox whose harness has ended ends too.
 
 The module is loaded inside the sandbox, so it imports almost nothing.
 """
 
-import builtins
 import marshal
 import os
 import select
 import sys
 import time
 
-from axolotl_dmt.sandbox import codec, confine, seccomp
+from axolotl_dmt.sandbox import codec, confine, remote, seccomp
 
 TYPE_CHECKING = False  # typing takes 5 ms to import
 if TYPE_CHECKING:
+    import signal as _signal
     from typing import Any
+else:
+    import _signal  # what signal.py wraps; it imports enum, which takes long
 
-READY = b"ready"
+READY, DONE = b"ready", b"done"
 _MAX_REASON = 200
-_CANDIDATE_MODULE = "candidate"
+_CANDIDATE_MODULE, _TESTS_MODULE = "candidate", "tests"
 
 
 class _Lost(BaseException):
@@ -38,10 +44,6 @@ class _Lost(BaseException):
     def __init__(self, status: str, reason: str) -> None:
         self.status, self.reason = status, reason
         super().__init__(reason)
-
-
-class _Raised(Exception):
-    """Stands for an exception of the candidate that is not one of Python's built-in exceptions."""
 
 
 def main() -> None:
@@ -66,7 +68,7 @@ def main() -> None:
     )
     code = marshal.loads(_read_message(0))
     calls, answers = os.pipe(), os.pipe()
-    deadline = time.monotonic() + settings["timeout"]
+    deadline = time.monotonic() + settings["wall_timeout"]
     child = os.fork()
     if child == 0:
         try:
@@ -81,12 +83,26 @@ def main() -> None:
     os.dup2(null, 2)
     confine.set_limits(processes=0)
     tests = marshal.loads(_read_message(0))
-    candidate = _Candidate(child, calls[1], answers[0], deadline)
-    status, reason = _check(candidate, tests)
-    candidate.end()
-    text = " ".join(reason.split())[:_MAX_REASON]
-    _write_all(verdict, tests["token"] + marshal.dumps((status, text)))
-    os._exit(0)
+    candidate = _Candidate(
+        child, calls[1], answers[0], harness=verdict, cpu=settings["timeout"], deadline=deadline
+    )
+
+    def finish(status: str, reason: str) -> None:
+        candidate.end()
+        text = " ".join(reason.split())[:_MAX_REASON]
+        _write_all(verdict, tests["token"] + marshal.dumps((status, text)))
+        os._exit(0)
+
+    def out_of_time(*_: object) -> None:
+        finish("timed out", "the tests ran out of time")
+
+    for timer, number, seconds in (
+        (_signal.ITIMER_PROF, _signal.SIGPROF, settings["timeout"]),
+        (_signal.ITIMER_REAL, _signal.SIGALRM, settings["wall_timeout"] + 1.0),
+    ):
+        _signal.signal(number, out_of_time)
+        _signal.setitimer(timer, seconds)
+    finish(*_check(candidate, tests))
 
 
 # The candidate's side
@@ -104,63 +120,106 @@ def _run_candidate(code: str, calls: int, answers: int, rules: int) -> None:
     seccomp.deny_system_calls()
     module = type(sys)(_CANDIDATE_MODULE)
     sys.modules[_CANDIDATE_MODULE] = module
+    checker = _Checker(calls, answers, module.__dict__)
     try:
-        exec(compile(code, "<candidate>", "exec"), module.__dict__)
-        answer = b"v" + codec.encode(None)
+        exec(compile(code, "<candidate>", "exec", dont_inherit=True), module.__dict__)
+        outcome = DONE
     except BaseException as error:
-        answer = _encode_exception(error)
-    _write_all(answers, codec.frame(READY))
-    _write_all(answers, codec.frame(answer))
+        outcome = remote.describe(error)
+    checker.send(READY)
+    checker.send(outcome)
     while True:
-        name, args, kwargs = codec.decode(_read_message(calls))
-        try:
-            if name not in module.__dict__:
-                raise NameError(f"name {name!r} is not defined")
-            answer = b"v" + codec.encode(module.__dict__[name](*args, **kwargs))
-        except BaseException as error:
-            answer = _encode_exception(error)
-        _write_all(answers, codec.frame(answer))
+        checker.send(checker.serve(checker.receive()))
 
 
-def _encode_exception(error: BaseException) -> bytes:
-    """Encode the name of an exception's class and its text."""
-    try:
-        text = str(error)
-    except BaseException:
-        text = ""
-    return b"e" + codec.encode((type(error).__name__[:80], text[:_MAX_REASON]))
+class _Checker(remote.Link):
+    """The checker, as the candidate sees it."""
+
+    def __init__(self, calls: int, answers: int, names: "dict[str, Any]") -> None:
+        super().__init__()
+        self._calls, self._answers, self._names = calls, answers, names
+
+    def send(self, data: bytes) -> None:
+        _write_all(self._answers, codec.frame(data))
+
+    def receive(self) -> bytes:
+        return _read_message(self._calls)
+
+    def named(self, name: str) -> object:
+        return self._names[name] if name in self._names else super().named(name)
 
 
 # The checker's side
 
 
-class _Candidate:
+class _Candidate(remote.Link):
     """The candidate process, as the checker sees it.
 
     Attributes:
         lost: Why the candidate cannot answer any more calls; None while it can.
     """
 
-    def __init__(self, pid: int, calls: int, answers: int, deadline: float) -> None:
-        self._pid, self._calls, self._answers, self._deadline = pid, calls, answers, deadline
+    caught = Exception
+
+    def __init__(
+        self, pid: int, calls: int, answers: int, *, harness: int, cpu: float, deadline: float
+    ) -> None:
+        super().__init__()
+        self._pid, self._calls, self._answers = pid, calls, answers
+        self._harness, self._cpu, self._deadline = harness, cpu, deadline
+        self._events = select.poll()
+        self._events.register(answers, select.POLLIN)
+        self._events.register(harness, 0)
         self.lost: _Lost | None = None
 
     def start(self) -> None:
         """Wait until the candidate's code has run; raise the exception that the code raised."""
-        if self._receive() != READY:
+        if self.receive() != READY:
             raise self._lose("failed", "the program wrote an unexpected message")
-        self._result()
+        outcome = self.receive()
+        if outcome != DONE:
+            self.result(outcome)
 
-    def call(self, name: str, args: object, kwargs: object) -> object:
-        """Call one of the candidate's functions."""
+    def request(self, *args: "Any", **kwargs: "Any") -> "Any":
         if self.lost:
             raise self.lost
-        message = codec.encode((name, args, kwargs))
+        return super().request(*args, **kwargs)
+
+    def result(self, message: bytes, values: "list[object] | None" = None) -> "Any":
         try:
-            _write_all(self._calls, codec.frame(message))
+            return super().result(message, values)
+        except remote.Unusable:
+            raise self._lose("failed", "a function returned a malformed value") from None
+
+    def failure(self, kind: str, base: str, text: str, args: "tuple[object, ...]") -> BaseException:
+        if base == "SystemExit":
+            return self._lose("failed", "the program raised SystemExit")
+        return super().failure(kind, base, text, args)
+
+    def permit(self, operation: str, target: object, args: "list[Any]") -> None:
+        """Let the program call what a test passed to it, and use its public attributes."""
+        if operation in ("getattr", "setattr") and args[0].startswith("_"):
+            raise AttributeError(f"{args[0]} is private")
+        if operation == "setattr" and (
+            isinstance(target, type) or type(target).__module__ != _TESTS_MODULE
+        ):
+            raise AttributeError(f"{args[0]} cannot be set")
+
+    def export(self, value: object) -> None:
+        if isinstance(value, type(sys)):
+            raise TypeError("a module cannot be passed to a program")
+
+    def send(self, data: bytes) -> None:
+        try:
+            _write_all(self._calls, codec.frame(data))
         except OSError:
             raise self._ended() from None
-        return self._result()
+
+    def receive(self) -> bytes:
+        size = int.from_bytes(self._read(4), "little")
+        if size > codec.MAX_BYTES + 1:
+            raise self._lose("failed", "a function returned a value that is too long")
+        return self._read(size)
 
     def end(self) -> None:
         """Kill the candidate if it is still running, and wait until it has ended."""
@@ -169,53 +228,38 @@ class _Candidate:
             os.waitpid(self._pid, 0)
             self._pid = 0
 
-    def _result(self) -> object:
-        message = self._receive()
-        try:
-            value = codec.decode(message[1:])
-            if message[:1] == b"v":
-                return value
-            kind, text = value
-            built_in = getattr(builtins, kind, None)
-        except (ValueError, TypeError):
-            raise self._lose("failed", "a function returned a malformed value") from None
-        if kind == "SystemExit":
-            raise self._lose("failed", "the program raised SystemExit")
-        raised: Exception = _Raised(f"{kind}: {text}")
-        if isinstance(built_in, type) and issubclass(built_in, Exception):
-            try:  # noqa: SIM105  (contextlib takes 3 ms to import)
-                raised = built_in(text)
-            except TypeError:  # UnicodeDecodeError, for one, takes more arguments
-                pass
-        raise raised
-
-    def _receive(self) -> bytes:
-        size = int.from_bytes(self._read(4), "little")
-        if size > codec.MAX_BYTES + 1:
-            raise self._lose("failed", "a function returned a value that is too long")
-        return self._read(size)
-
     def _read(self, size: int) -> bytes:
         data = bytearray()
         while len(data) < size:
-            left = self._deadline - time.monotonic()
-            if left <= 0 or not select.select([self._answers], [], [], left)[0]:
-                raise self._lose("timed out", "the program ran out of time")
+            self._wait()
             part = os.read(self._answers, min(size - len(data), 2**20))
             if not part:
                 raise self._ended()
             data += part
         return bytes(data)
 
+    def _wait(self) -> None:
+        """Wait until the candidate has written something, for as long as it has time left."""
+        while True:
+            left = min(
+                self._deadline - time.monotonic(), self._cpu - confine.cpu_seconds(self._pid)
+            )
+            if left <= 0:
+                raise self._lose("timed out", "the program ran out of time")
+            for descriptor, _ in self._events.poll(1000 * left + 1):
+                if descriptor == self._harness:  # nobody reads the verdict any more
+                    os._exit(1)
+                return
+
     def _ended(self) -> _Lost:
         """Return how the candidate ended, after it closed its pipe."""
         os.kill(self._pid, 9)
-        _, status = os.waitpid(self._pid, 0)
+        _, status, usage = os.wait4(self._pid, 0)
         self._pid = 0
         code = os.waitstatus_to_exitcode(status)
         if code >= 0:
             return self._lose("failed", f"the program exited early (exit code {code})")
-        if -code == 24:
+        if -code == _signal.SIGXCPU or usage.ru_utime + usage.ru_stime >= self._cpu:
             return self._lose("timed out", "the program ran out of processor time")
         return self._lose("killed", f"the program was killed by signal {-code}")
 
@@ -231,23 +275,20 @@ def _check(candidate: _Candidate, tests: "dict[str, Any]") -> tuple[str, str]:
         The status and a short reason; the reason is empty if every test passed.
     """
 
-    def remote(name: str) -> object:
-        return lambda *args, **kwargs: candidate.call(name, args, kwargs)
-
     try:
         candidate.start()
-        module = type(sys)("tests")
-        sys.modules["tests"] = module
+        module = type(sys)(_TESTS_MODULE)
+        sys.modules[_TESTS_MODULE] = module
         namespace = module.__dict__
-        exec(compile(tests["setup"], "<setup>", "exec"), namespace)
+        exec(compile(tests["setup"], "<setup>", "exec", dont_inherit=True), namespace)
         for name in tests["names"]:
-            namespace[name] = remote(name)
-        exec(compile(tests["tests"], "<tests>", "exec"), namespace)
+            namespace[name] = candidate.remote(name)
+        exec(compile(tests["tests"], "<tests>", "exec", dont_inherit=True), namespace)
     except _Lost as lost:
         return lost.status, lost.reason
     except BaseException as error:
         if candidate.lost is None:
-            kind = "" if isinstance(error, _Raised) else type(error).__name__
+            kind = "" if isinstance(error, remote.Raised) else type(error).__name__
             return "failed", ": ".join(part for part in (kind, str(error)) if part)
     if candidate.lost is not None:  # a test caught the exception
         return candidate.lost.status, candidate.lost.reason

@@ -18,7 +18,7 @@ WORK = "/work"
 WORK_BYTES = 16 * 2**20
 _NOBODY = 65534
 _PACKAGE = "axolotl_dmt.sandbox"
-_MODULES = ("codec", "confine", "seccomp", "inside")
+_MODULES = ("codec", "confine", "remote", "seccomp", "inside")
 
 # Loads the modules in the first message on stdin and runs `main` of the last one, so that no file
 # of this package has to be visible inside the sandbox.
@@ -61,10 +61,13 @@ class Level(enum.Enum):
 @cache
 def boot_message() -> bytes:
     """Return the compiled modules that run inside a sandbox, which uses this same Python."""
-    code: list[tuple[str, Any]] = [(_PACKAGE, compile("", _PACKAGE, "exec"))]
+    # Without `dont_inherit` the modules, and then the programs, would inherit this file's
+    # `from __future__ import annotations`.
+    code: list[tuple[str, Any]] = [(_PACKAGE, compile("", _PACKAGE, "exec", dont_inherit=True))]
     for name in _MODULES:
         source = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
-        code.append((f"{_PACKAGE}.{name}", compile(source, f"<{name}>", "exec")))
+        compiled = compile(source, f"<{name}>", "exec", dont_inherit=True)
+        code.append((f"{_PACKAGE}.{name}", compiled))
     return marshal.dumps(code)
 
 
@@ -155,7 +158,13 @@ def environment() -> dict[str, str]:
 
 
 def settings(
-    level: Level, *, timeout: float, memory_mb: int, file_mb: int, mount_point: str
+    level: Level,
+    *,
+    timeout: float,
+    wall_timeout: float,
+    memory_mb: int,
+    file_mb: int,
+    mount_point: str,
 ) -> dict[str, Any]:
     """Return the settings that `inside.main` reads as its first message."""
     return {
@@ -166,6 +175,7 @@ def settings(
         "work_bytes": WORK_BYTES,
         "uid": unprivileged_uid(),
         "timeout": float(timeout),
+        "wall_timeout": float(wall_timeout),
         "memory_bytes": memory_mb * 2**20,
         "file_bytes": file_mb * 2**20,
         "cpu_seconds": int(timeout) + 2,

@@ -16,7 +16,10 @@ every reference.
     math, math_hard         dmt_math (GSM8K) and dmt_math_hard (MATH)
     math_answers, latex     read the final answer of a text; compare two expressions
     code                    dmt_code (HumanEval) and dmt_code_mbpp (MBPP)
-    code_answers            cut the program out of an answer
+    code_rows               check the rows of the code tasks
+    code_answers            read the program out of an answer
+    answer_blocks           split an answer into blocks of code
+    python_source           answer questions about Python source
     instructions            dmt_general (IFEval and instructions of this package)
     mtbench_task, mtbench   dmt_general_mtbench (MT-Bench): the task, and its data and metrics
     judge                   an OpenAI-compatible judge with retries and a disk cache

@@ -1,29 +1,33 @@
 """The tasks `dmt_code` (HumanEval) and `dmt_code_mbpp` (MBPP): run answers and count the passes.
 
-`code_answers` cuts the program out of each answer. Here it is joined with the row's tests, run in a
-sandbox, and the verdicts become pass@k.
+`code_answers` reads the program out of each answer. Here it is joined with the row's tests, run in
+a sandbox, and the verdicts become pass@k. `code_rows` refuses rows that cannot be scored.
 """
 
 from __future__ import annotations
 
-import ast
 import builtins
 import logging
+import re
 import sys
+from collections import Counter
 from collections.abc import Mapping, MutableMapping, Sequence
 from math import prod
 from typing import Any
 
 from axolotl_dmt import sandbox
-from axolotl_dmt.scoring import sources
-from axolotl_dmt.scoring.code_answers import candidate_code, first_block
+from axolotl_dmt.scoring import code_rows, sources
+from axolotl_dmt.scoring import python_source as python
+from axolotl_dmt.scoring.code_answers import program_of
 
 log = logging.getLogger(__name__)
 
 FIELDS = {"prompt": str, "test": str, "entry_point": str}
 HUMANEVAL = sources.Hub(path="openai/openai_humaneval")
-MBPP_FIELDS = {"text": str, "test_list": list}
+MBPP_FIELDS = {"test_list": list}
 MBPP = sources.Hub(path="google-research-datasets/mbpp", configs=("full",))
+
+_MISSING = re.compile(r"ModuleNotFoundError: No module named '([^']+)'")
 
 PASS_AT = (10, 100)
 """The values of k above 1 for which pass@k is reported, given that many answers per row."""
@@ -36,7 +40,7 @@ def humaneval_program(row: Mapping[str, Any], answer: str) -> sandbox.Program:
     """Return the program of an answer to a HumanEval row, with the row's tests."""
     prompt, name = row["prompt"], row["entry_point"]
     return sandbox.Program(
-        code=candidate_code(prompt, name, answer),
+        code=program_of(answer, (name,), prompt),
         tests=f"{row['test']}\ncheck({name})\n",
         names=(name,),
         setup=_helpers(prompt),
@@ -45,43 +49,26 @@ def humaneval_program(row: Mapping[str, Any], answer: str) -> sandbox.Program:
 
 def _helpers(prompt: str) -> str:
     """Return the prompt as code that runs on its own: some tests call helpers that it defines."""
-    for text in (prompt, f"{prompt}\n    pass\n"):
-        try:
-            ast.parse(text)
-        except SyntaxError:
-            continue
-        return text
-    return ""
+    texts = (prompt, f"{prompt}\n    pass\n")
+    return next((text for text in texts if python.parse(text)), "")
 
 
 def mbpp_program(row: Mapping[str, Any], answer: str) -> sandbox.Program:
-    """Return the program of an answer to an MBPP row, with the row's tests.
-
-    The few rows whose set-up creates objects of the answer's classes have to run in one process,
-    where the answer could tamper with its tests.
-    """
-    fenced = first_block(answer)
-    code = answer.split("[DONE]")[0].replace("[BEGIN]", "") if fenced is None else fenced
-    tests = "\n".join(row["test_list"]) + "\n"
-    row_setup = row.get("test_setup_code") or ""
-    if row_setup.strip():
-        return sandbox.Program(code=f"{code}\n{row_setup}\n{tests}")
-    names, modules = _functions_and_modules(tests)
+    """Return the program of an answer to an MBPP row, with the row's tests."""
+    row = dict(row)
+    names = code_rows.mbpp_names(row)
+    program = program_of(answer, names)
+    tree = python.parse(program)
+    imports = "".join(f"import {name}\n" for name in code_rows.mbpp_modules(row))
     return sandbox.Program(
-        code=code, tests=tests, names=names, setup="".join(f"import {name}\n" for name in modules)
+        code=program,
+        tests=f"{row.get('test_setup_code') or ''}\n{code_rows.mbpp_tests(row)}",
+        # A built-in name that the answer does not define stays the built-in.
+        names=tuple(
+            n for n in names if not hasattr(builtins, n) or (tree and python.defines(tree, n))
+        ),
+        setup=imports,
     )
-
-
-def _functions_and_modules(tests: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the functions that tests expect an answer to define, and the modules they use."""
-    tree = ast.parse(tests)
-    nodes = list(ast.walk(tree))
-    called = {n.func.id for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
-    used = {
-        n.value.id for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)
-    }
-    functions = sorted(name for name in called if not hasattr(builtins, name))
-    return tuple(functions), tuple(sorted(used & sys.stdlib_module_names))
 
 
 # Metrics
@@ -108,13 +95,19 @@ def pass_at_k(n: int, passed: int, k: int) -> float:
 
 
 def scores(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return a row's metrics from the verdicts on its answers: pass@1, and larger k if possible."""
+    """Return a row's metrics from the verdicts on its answers.
+
+    Returns:
+        `dmt_score` is pass@1; pass@k for larger k if there are enough answers; `missing_module` is
+        the share of answers that failed because a module is not available in the sandbox.
+    """
     n = len(verdicts)
     passed = sum(bool(verdict["passed"]) for verdict in verdicts)
     larger_k = sorted({k for k in (*PASS_AT, n) if 1 < k <= n})
     return {
         "dmt_score": pass_at_k(n, passed, 1),
         **{f"pass@{k}": pass_at_k(n, passed, k) for k in larger_k},
+        "missing_module": sum(bool(verdict.get("missing_module")) for verdict in verdicts) / n,
     }
 
 
@@ -158,6 +151,7 @@ def dataset(
     """
     _prepare(generation, record, metadata)
     rows = sources.load_rows("dmt_code_data", metadata, fields=FIELDS, hub=HUMANEVAL)
+    code_rows.check_humaneval(rows, "dmt_code_data")
     template = sources.prompt_template(metadata)
     return sources.splits(test=sources.with_prompts(rows, "prompt", template))
 
@@ -176,6 +170,8 @@ def mbpp_dataset(
     """
     _prepare(generation, record, metadata)
     rows = sources.load_rows("dmt_code_mbpp_data", metadata, fields=MBPP_FIELDS, hub=MBPP)
+    rows = [code_rows.normalised_mbpp(row) for row in rows]
+    code_rows.check_mbpp(rows, "dmt_code_mbpp_data")
     questions = [{**row, "prompt": mbpp_question(row)} for row in rows]
     template = sources.prompt_template(metadata)
     return sources.splits(test=sources.with_prompts(questions, "prompt", template))
@@ -203,7 +199,8 @@ def run_answers(
     """Run all answers to all rows at once; lm-eval calls this as a filter.
 
     Returns:
-        For each row the verdicts on its answers: `passed`, `status` and `reason`.
+        For each row the verdicts on its answers: `passed`, `status`, `reason`, and
+        `missing_module`, the module that the program imports and the sandbox does not have.
     """
     make_program = mbpp_program if docs and "test_list" in docs[0] else humaneval_program
     programs = [
@@ -212,14 +209,36 @@ def run_answers(
         for answer in answers
     ]
     # `dataset` has already refused to run unsafe code that is not allowed.
-    outcomes = iter(sandbox.run_programs(programs, allow_unsafe_code=True))
-    return [
-        [
-            {"passed": outcome.passed, "status": outcome.status, "reason": outcome.reason}
-            for outcome in (next(outcomes) for _ in answers)
-        ]
-        for answers in resps
-    ]
+    outcomes = sandbox.run_programs(programs, allow_unsafe_code=True)
+    _log_missing_modules(outcomes)
+    verdicts = iter(outcomes)
+    return [[_verdict(next(verdicts)) for _ in answers] for answers in resps]
+
+
+def _verdict(outcome: sandbox.Outcome) -> dict[str, Any]:
+    return {
+        "passed": outcome.passed,
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "missing_module": _missing_module(outcome),
+    }
+
+
+def _missing_module(outcome: sandbox.Outcome) -> str:
+    match = _MISSING.match(outcome.reason)
+    return match[1].partition(".")[0] if match else ""
+
+
+def _log_missing_modules(outcomes: Sequence[sandbox.Outcome]) -> None:
+    missing = Counter(name for outcome in outcomes if (name := _missing_module(outcome)))
+    if missing:
+        log.warning(
+            "%d of %d answers failed because they import a module that is not in Python's standard "
+            "library: %s",
+            missing.total(),
+            len(outcomes),
+            ", ".join(f"{name} ({count})" for name, count in missing.most_common()),
+        )
 
 
 def process_results(doc: sources.Row, results: Sequence[Any]) -> dict[str, float]:

@@ -134,6 +134,18 @@ def test_any_bytes_are_a_value_or_a_value_error(data: bytes) -> None:
         codec.decode(data)
 
 
+def test_built_in_classes_travel_by_name_and_other_objects_by_reference() -> None:
+    for kind in (int, dict, ValueError, type(None)):
+        assert codec.decode(codec.encode([kind])) == [kind]
+    thing = object()
+    with pytest.raises(ValueError, match="not plain"):
+        codec.encode(thing)
+    data = codec.encode({"a": thing}, lambda value: (value is thing, 7))
+    with pytest.raises(ValueError, match="malformed"):
+        codec.decode(data)
+    assert codec.decode(data, lambda is_senders, key: (is_senders, key)) == {"a": (True, 7)}
+
+
 def test_a_value_that_nests_too_deeply_is_a_value_error() -> None:
     nested: list[object] = []
     for _ in range(100_000):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from axolotl_dmt import sandbox
-from axolotl_dmt.scoring import code, code_answers, sources
+from axolotl_dmt.scoring import code, sources
 from tests.mistakes import expect_error
 from tests.public_data import public_file
 
@@ -205,13 +205,6 @@ def test_an_answer_that_replaces_the_check_function_fails() -> None:
     assert not passes(f"```python\ndef total(xs):\n{cheat}```")
 
 
-def test_a_body_keeps_indented_functions_and_conditions() -> None:
-    body = (
-        "    def add(x):\n        return x\n    if xs:\n        return add(sum(xs))\n    return 0\n"
-    )
-    assert code_answers.candidate_code(PROMPT, "total", body) == PROMPT + body
-
-
 # MBPP
 
 MBPP = {
@@ -246,6 +239,38 @@ def test_correct_mbpp_answers_of_every_shape_pass_and_wrong_ones_fail() -> None:
         assert [verdict["passed"] for (verdict,) in judged] == [expected] * 3
 
 
+def test_a_missing_module_is_reported_apart_from_wrong_answers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    answers = ["import numpy.linalg\ndef rad(x): return x", "def rad(x): return 0"]
+    ((absent, wrong),) = code.run_answers([answers], [MBPP_MODULE])
+    assert not absent["passed"] and absent["missing_module"] == "numpy"
+    assert not wrong["passed"] and wrong["missing_module"] == ""
+    assert "1 of 2" in caplog.text and "numpy (1)" in caplog.text
+    assert code.scores([absent, wrong])["missing_module"] == 0.5
+
+
+def test_mbpp_solutions_pass() -> None:
+    rows = [json.loads(line) for line in public_file("mbpp.jsonl").read_text().splitlines()]
+    assert len(rows) == 974
+    special = {126, 367, 533, 596, 601, 927}  # all but these call one function with plain values
+    rows = [row for row in rows if row["task_id"] in special or row["task_id"] % 25 == 0]
+    judged = code.run_answers([[row["code"]] for row in rows], rows)
+    failed = [
+        row["task_id"]
+        for row, (verdict,) in zip(rows, judged, strict=True)
+        if not verdict["passed"]
+    ]
+    assert failed == []
+
+
+@pytest.mark.slow
+def test_every_mbpp_solution_of_the_whole_file_passes() -> None:
+    rows = [json.loads(line) for line in public_file("mbpp.jsonl").read_text().splitlines()]
+    judged = code.run_answers([[row["code"]] for row in rows], rows)
+    assert sum(verdict["passed"] for (verdict,) in judged) == 974
+
+
 def test_an_mbpp_question_contains_its_tests() -> None:
     question = code.mbpp_question(MBPP)
     assert question.startswith("Write a function") and all(t in question for t in MBPP["test_list"])
@@ -270,9 +295,10 @@ def test_pass_at_k_with_impossible_counts_is_a_value_error(n: int, passed: int, 
 
 
 def test_pass_at_larger_k_is_reported_with_enough_answers() -> None:
-    assert code.scores([{"passed": True}]) == {"dmt_score": 1.0}
+    assert code.scores([{"passed": True}]) == {"dmt_score": 1.0, "missing_module": 0.0}
     metrics = code.scores([{"passed": i == 0} for i in range(20)])
-    assert metrics == pytest.approx({"dmt_score": 0.05, "pass@10": 0.5, "pass@20": 1.0})
+    expected = {"dmt_score": 0.05, "pass@10": 0.5, "pass@20": 1.0, "missing_module": 0.0}
+    assert metrics == pytest.approx(expected)
 
 
 # Settings
