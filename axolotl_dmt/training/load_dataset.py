@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from axolotl.utils.data import prepare_datasets
 from axolotl.utils.dict import DictDefault
 from datasets import Dataset
 
+from axolotl_dmt.checks.collated_rows import message_columns, not_tokenised
+from axolotl_dmt.config.run_keys import tokenised_in_collator
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.training import raw_rows
 from axolotl_dmt.training.load_errors import Loader, cause_of
 from axolotl_dmt.training.prepared_data import current_rows
 from axolotl_dmt.training.row_columns import check_lengths
+from axolotl_dmt.training.tokenised_rows import is_tokenised
 
 
 def load_dataset(
@@ -29,7 +34,9 @@ def load_dataset(
         DMTError: the dataset or a test dataset cannot be read or tokenised, or has no rows.
     """
     try:
-        with current_rows(cfg, tokenizer.name_or_path):
+        # With `skip_prepare_dataset`, no rows are prepared and none are saved.
+        fresh = nullcontext() if cfg.skip_prepare_dataset else current_rows(cfg, tokenizer.name_or_path)
+        with fresh:
             rows, tests, _, _ = prepare_datasets(cfg, tokenizer, processor=processor)
     except DMTError:
         raise
@@ -39,15 +46,24 @@ def load_dataset(
             raise _test_error(cfg, error, key, tokenizer, processor) from error
         loader = Loader(cfg=cfg, tokenizer=tokenizer, processor=processor)
         raise loader.explain(cfg.datasets[0], key, error) from error
-    _check_rows(rows, cfg.datasets[0], key, cfg.sequence_len)
+    _check_rows(rows, cfg, cfg.datasets[0], key, cfg.sequence_len)
     if tests is not None and cfg.test_datasets:
         one = len(cfg.test_datasets) == 1
         length = cfg.eval_sequence_len or cfg.sequence_len
-        _check_rows(tests, cfg.test_datasets[0], f"test_datasets{'[0]' if one else ''}", length)
+        _check_rows(tests, cfg, cfg.test_datasets[0], f"test_datasets{'[0]' if one else ''}", length)
     return rows, tests
 
 
-def _check_rows(rows: Dataset, entry: DictDefault, key: str, sequence_len: int) -> None:
+def _check_rows(
+    rows: Dataset, cfg: DictDefault, entry: DictDefault, key: str, sequence_len: int
+) -> None:
+    if len(rows) == 0 and cfg.skip_prepare_dataset:
+        raise DMTError(key, f"{entry.path} has no rows", "add rows, or remove the entry")
+    if tokenised_in_collator(cfg):
+        raw_rows.check_rows(rows, key, entry.path, message_columns(cfg))
+        return
+    if cfg.skip_prepare_dataset and not is_tokenised(rows):
+        raise not_tokenised(key, entry.path)
     if len(rows) == 0:
         problem = f"{entry.path} has no rows of at most sequence_len {sequence_len} tokens"
         raise DMTError(key, problem, "check the file, its type and sequence_len")

@@ -26,6 +26,7 @@ from axolotl_dmt.training.optimizer import (
     trust_projectors,
 )
 from axolotl_dmt.training.pool_layout import PoolLayout
+from axolotl_dmt.training.raw_rows import BLANK, RawRowCollator
 from axolotl_dmt.training.recorder import Recorder
 from axolotl_dmt.training.samplers import PlanPackSampler, PlanSampler
 from axolotl_dmt.training.tokenised_rows import IGNORED
@@ -63,6 +64,9 @@ class StageTrainerMixin:
             adapters: the adapters of earlier stages, where a stage starts a fresh one.
         """
         self.dmt_plan, self.dmt_layout, self.dmt_adapters = plan, layout, adapters
+        if BLANK in (self.train_dataset.column_names or ()):
+            self.data_collator = RawRowCollator(self.data_collator)
+            self.eval_data_collator = RawRowCollator(self.eval_data_collator)
         self.dmt_blank_steps = steps_with_blanks(
             plan, self.args.gradient_accumulation_steps, self.args.world_size
         )
