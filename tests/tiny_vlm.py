@@ -21,11 +21,6 @@ TEMPLATE = (
     "{% endfor %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-ROLES = [
-    {"role": "user", "start": "<|im_start|>user\n", "end": "<|im_end|>"},
-    {"role": "assistant", "start": "<|im_start|>assistant\n", "end": "<|im_end|>"},
-]
-"""`role_boundaries` with which Axolotl trains only the answers."""
 
 
 def make_vlm(folder: str | Path, seed: int = 0) -> str:
