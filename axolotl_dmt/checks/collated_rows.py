@@ -1,7 +1,7 @@
 """Checks of a YAML whose rows are tokenised in the collator, batch by batch, during training.
 
-These are Axolotl's multimodal datasets: `skip_prepare_dataset: true` with a `processor_type`. A plan
-knows only the number of their rows, so everything that needs their tokens or labels is refused.
+These are Axolotl's multimodal datasets: `skip_prepare_dataset: true` with a `processor_type`. A
+plan knows only the number of their rows, so everything that needs tokens or labels is refused.
 """
 
 from __future__ import annotations

@@ -253,7 +253,7 @@ TOP: Mapping[str, Check] = {
     ),
     **_keys(
         "type_of_model tokenizer_type processor_type",
-        _matches(_CLASS, "is not the name of a transformers class")
+        _matches(_CLASS, "is not the name of a transformers class"),
     ),
     "revision_of_model": _matches(_REVISION, "is not a revision"),
     "plugins": _each(_matches(_PLUGINS, "runs code of another package")),

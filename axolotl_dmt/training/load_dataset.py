@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from axolotl.utils.data import prepare_datasets
@@ -34,9 +34,7 @@ def load_dataset(
         DMTError: the dataset or a test dataset cannot be read or tokenised, or has no rows.
     """
     try:
-        # With `skip_prepare_dataset`, no rows are prepared and none are saved.
-        fresh = nullcontext() if cfg.skip_prepare_dataset else current_rows(cfg, tokenizer.name_or_path)
-        with fresh:
+        with _current_rows(cfg, tokenizer):
             rows, tests, _, _ = prepare_datasets(cfg, tokenizer, processor=processor)
     except DMTError:
         raise
@@ -46,28 +44,41 @@ def load_dataset(
             raise _test_error(cfg, error, key, tokenizer, processor) from error
         loader = Loader(cfg=cfg, tokenizer=tokenizer, processor=processor)
         raise loader.explain(cfg.datasets[0], key, error) from error
-    _check_rows(rows, cfg, cfg.datasets[0], key, cfg.sequence_len)
+    _check_rows(rows, cfg, cfg.datasets[0], key)
     if tests is not None and cfg.test_datasets:
         one = len(cfg.test_datasets) == 1
-        length = cfg.eval_sequence_len or cfg.sequence_len
-        _check_rows(tests, cfg, cfg.test_datasets[0], f"test_datasets{'[0]' if one else ''}", length)
+        test_key = f"test_datasets{'[0]' if one else ''}"
+        _check_rows(tests, _for_tests(cfg), cfg.test_datasets[0], test_key)
     return rows, tests
 
 
-def _check_rows(
-    rows: Dataset, cfg: DictDefault, entry: DictDefault, key: str, sequence_len: int
-) -> None:
-    if len(rows) == 0 and cfg.skip_prepare_dataset:
-        raise DMTError(key, f"{entry.path} has no rows", "add rows, or remove the entry")
+def _current_rows(cfg: DictDefault, tokenizer: Any) -> AbstractContextManager[None]:
+    """Return the context in which prepared rows fit their sources."""
+    if cfg.skip_prepare_dataset:  # no rows are prepared, and none are saved
+        return nullcontext()
+    return current_rows(cfg, tokenizer.name_or_path)
+
+
+def _for_tests(cfg: DictDefault) -> DictDefault:
+    return DictDefault({**cfg, "sequence_len": cfg.eval_sequence_len or cfg.sequence_len})
+
+
+def _check_rows(rows: Dataset, cfg: DictDefault, entry: DictDefault, key: str) -> None:
+    if len(rows) == 0:
+        raise _no_rows(cfg, entry, key)
     if tokenised_in_collator(cfg):
         raw_rows.check_rows(rows, key, entry.path, message_columns(cfg))
         return
     if cfg.skip_prepare_dataset and not is_tokenised(rows):
         raise not_tokenised(key, entry.path)
-    if len(rows) == 0:
-        problem = f"{entry.path} has no rows of at most sequence_len {sequence_len} tokens"
-        raise DMTError(key, problem, "check the file, its type and sequence_len")
     check_lengths(rows, key, entry.path)
+
+
+def _no_rows(cfg: DictDefault, entry: DictDefault, key: str) -> DMTError:
+    if cfg.skip_prepare_dataset:
+        return DMTError(key, f"{entry.path} has no rows", "add rows, or remove the entry")
+    problem = f"{entry.path} has no rows of at most sequence_len {cfg.sequence_len} tokens"
+    return DMTError(key, problem, "check the file, its type and sequence_len")
 
 
 def _test_error(

@@ -120,7 +120,12 @@ def test_the_columns_of_local_files_are_checked() -> None:
         ("datasets[1]", "odd.jsonl", "role", "who"),
     )
     named = [{**entries[0], "field_messages": "chat"}]
-    assert refusals(settings(base_model=".", datasets=named, dmt={"strategy": "single", "domain": "math"})) == []
+    assert (
+        refusals(
+            settings(base_model=".", datasets=named, dmt={"strategy": "single", "domain": "math"})
+        )
+        == []
+    )
 
 
 def test_without_a_processor_a_file_of_texts_is_refused() -> None:
