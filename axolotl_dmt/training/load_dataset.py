@@ -9,12 +9,12 @@ from axolotl.utils.data import prepare_datasets
 from axolotl.utils.dict import DictDefault
 from datasets import Dataset
 
-from axolotl_dmt.checks.collated_rows import message_columns, not_tokenised
+from axolotl_dmt.checks.collated_rows import not_tokenised
 from axolotl_dmt.config.run_keys import tokenised_in_collator
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.training import raw_rows
 from axolotl_dmt.training.load_errors import Loader, cause_of
 from axolotl_dmt.training.prepared_data import current_rows
+from axolotl_dmt.training.raw_row_check import check_rows as check_raw_rows
 from axolotl_dmt.training.row_columns import check_lengths
 from axolotl_dmt.training.tokenised_rows import is_tokenised
 
@@ -44,11 +44,11 @@ def load_dataset(
             raise _test_error(cfg, error, key, tokenizer, processor) from error
         loader = Loader(cfg=cfg, tokenizer=tokenizer, processor=processor)
         raise loader.explain(cfg.datasets[0], key, error) from error
-    _check_rows(rows, cfg, cfg.datasets[0], key)
+    _check_rows(rows, cfg, cfg.datasets[0], key, tokenizer, processor)
     if tests is not None and cfg.test_datasets:
         one = len(cfg.test_datasets) == 1
         test_key = f"test_datasets{'[0]' if one else ''}"
-        _check_rows(tests, _for_tests(cfg), cfg.test_datasets[0], test_key)
+        _check_rows(tests, _for_tests(cfg), cfg.test_datasets[0], test_key, tokenizer, processor)
     return rows, tests
 
 
@@ -63,11 +63,13 @@ def _for_tests(cfg: DictDefault) -> DictDefault:
     return DictDefault({**cfg, "sequence_len": cfg.eval_sequence_len or cfg.sequence_len})
 
 
-def _check_rows(rows: Dataset, cfg: DictDefault, entry: DictDefault, key: str) -> None:
+def _check_rows(
+    rows: Dataset, cfg: DictDefault, entry: DictDefault, key: str, tokenizer: Any, processor: Any
+) -> None:
     if len(rows) == 0:
         raise _no_rows(cfg, entry, key)
     if tokenised_in_collator(cfg):
-        raw_rows.check_rows(rows, key, entry.path, message_columns(cfg))
+        check_raw_rows(rows, key, cfg, tokenizer, processor)
         return
     if cfg.skip_prepare_dataset and not is_tokenised(rows):
         raise not_tokenised(key, entry.path)

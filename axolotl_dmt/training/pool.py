@@ -27,6 +27,7 @@ from axolotl_dmt.plan.row_losses import RowLosses
 from axolotl_dmt.training.dataset_labels import dataset_labels
 from axolotl_dmt.training.held_out import rows_to_hold_out
 from axolotl_dmt.training.load_dataset import load_dataset
+from axolotl_dmt.training.load_errors import cause_of
 from axolotl_dmt.training.pool_layout import PoolLayout
 from axolotl_dmt.training.pool_part import Part, hold_out, scores, without_copies
 from axolotl_dmt.training.raw_rows import align_columns as align_raw_columns
@@ -142,7 +143,7 @@ def load_pool(
         raise DMTErrors(errors)
     with explain_load_errors(cfg):
         tokenizer = load_tokenizer(cfg)
-    processor = load_processor(cfg, tokenizer=tokenizer) if cfg.processor_type else None
+    processor = _processor(cfg, tokenizer)
     prepared, tests = _load_parts(cfg, dataset_domains, remasked or {}, tokenizer, processor)
     held_out = {} if tests is None else {"test": tests}
     if cfg.dataset_exact_deduplication:  # Axolotl deduplicates each dataset by itself
@@ -163,6 +164,22 @@ def load_pool(
     arranged = layout_of(domains).arrange([rows], blank, all_remasked if remasked else ())
     dataset = concatenate_datasets(arranged)
     return RowPool(dataset=dataset, domains=tuple(domains), held_out=held_out)
+
+
+def _processor(cfg: DictDefault, tokenizer: Any) -> Any:
+    """Return the processor of the base model, or None if the YAML names none.
+
+    Raises:
+        DMTError: it cannot be loaded.
+    """
+    if not cfg.processor_type:
+        return None
+    try:
+        return load_processor(cfg, tokenizer=tokenizer)
+    except Exception as error:  # transformers raises errors of many types
+        problem = f"{cfg.processor_type} cannot be loaded ({cause_of(error)})"
+        fix = "write processor_type: AutoProcessor, or install what the message names"
+        raise DMTError("processor_type", problem, fix) from error
 
 
 def _load_parts(

@@ -1,7 +1,7 @@
 """Rows that the collator tokenises during training: messages, with images beside or within them.
 
-Nothing here decodes an image. The columns are brought to the same types, checked as far as that is
-possible without a processor, and digested as Arrow stores them.
+Nothing here decodes an image: the columns are brought to the same types, and the rows are digested
+as Arrow stores them.
 """
 
 from __future__ import annotations
@@ -25,62 +25,14 @@ from datasets import (
 )
 from numpy.typing import NDArray
 
-from axolotl_dmt.checks.collated_rows import unreadable_columns
 from axolotl_dmt.errors import DMTError
 
 BLANK = "dmt_blank"
 """The column that is true in the blank row, and null in all others."""
 IMAGES = ("images", "image")
 """The columns in which the collator looks for a row's images; it reads the first that exists."""
-IMAGE_KEYS = ("path", "image", "url")
-"""The keys of a part of a message that may hold the path of an image."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _BATCH = 256
-
-
-def check_rows(rows: Dataset, key: str, path: str, names: Sequence[str]) -> None:
-    """Check the rows of a dataset as far as that is possible without a processor.
-
-    Args:
-        rows: the rows as they are in the file.
-        key: the dataset's key in the YAML.
-        path: its path.
-        names: the columns in which the collator looks for messages, the first one first.
-
-    Raises:
-        DMTError: the rows are tokenised or have no messages, or the file of an image is missing.
-    """
-    if error := unreadable_columns(key, path, rows.column_names, names):
-        raise error
-    column = next((name for name in IMAGES if name in rows.column_names), None)
-    if column and not isinstance(rows.features[column], (List, LargeList)):
-        problem = f"{path}: its column {column} holds single images, and the collator reads lists"
-        raise DMTError(key, problem, f"write a list in every row, such as {column}: [a.png]")
-    names = [name for name in names if name in rows.column_names]
-    for number, row in enumerate(_plain(rows)):
-        messages = next((row[name] for name in names if row[name] is not None), None)
-        if not messages:
-            problem = f"{path}: row {number} has no messages"
-            raise DMTError(key, problem, "add some, or remove the row (the first is row 0)")
-        for image in _image_paths(messages, row.get(column) if column else None):
-            if not Path(image).is_file():
-                problem = f"{path}: row {number} names the image {image}, which does not exist"
-                raise DMTError(key, problem, "correct the path; it is relative to where you start")
-
-
-def _image_paths(messages: Any, images: Any) -> Iterator[str]:
-    """Yield the paths of images in a row."""
-    values = list(images or ())
-    for message in messages if isinstance(messages, list) else ():
-        content = message.get("content") if isinstance(message, dict) else None
-        for part in content if isinstance(content, list) else ():
-            values += [part.get(name) for name in IMAGE_KEYS] if isinstance(part, dict) else []
-    for value in values:
-        if isinstance(value, dict):  # as `datasets` stores an image
-            value = None if value.get("bytes") else value.get("path")
-        # Other texts may be an image in base64.
-        if isinstance(value, str) and value.lower().endswith(SUFFIXES) and "://" not in value:
-            yield value
 
 
 def align_columns(parts: Mapping[str, Dataset], names: Sequence[str]) -> dict[str, Dataset]:
@@ -208,7 +160,7 @@ def row_digests(rows: Dataset) -> NDArray[np.uint64]:
     An image that is a file of its own counts by its name and size, so that the files may move.
     """
     digests = []
-    for row in _plain(rows):
+    for row in plain_rows(rows):
         digest = blake2b(digest_size=8)
         _feed(digest, row)
         digests.append(digest.digest())
@@ -249,7 +201,7 @@ def _file_identity(text: str) -> str:
         return text
 
 
-def _plain(rows: Dataset) -> Iterator[dict[str, Any]]:
+def plain_rows(rows: Dataset) -> Iterator[dict[str, Any]]:
     """Yield the rows with images that are not decoded."""
     features = rows.features
     for batch in rows.with_format("arrow").iter(batch_size=_BATCH):

@@ -12,11 +12,11 @@ from axolotl_dmt.training.tokenised_rows import is_tokenised
 
 def content_digest(rows: Dataset) -> str:
     """Return a hex digest of the rows' content, which does not depend on storage."""
-    kind = tokenised_rows if is_tokenised(rows) else raw_rows
-    return kind.content_digest(rows)
+    if is_tokenised(rows):
+        return tokenised_rows.content_digest(rows)
+    return raw_rows.content_digest(rows)
 
 
 def row_digests(rows: Dataset) -> NDArray[np.uint64]:
     """Return a digest of each row's content, shape (rows,), equal for equal rows."""
-    kind = tokenised_rows if is_tokenised(rows) else raw_rows
-    return kind.row_digests(rows)
+    return tokenised_rows.row_digests(rows) if is_tokenised(rows) else raw_rows.row_digests(rows)

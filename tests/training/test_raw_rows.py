@@ -19,7 +19,6 @@ from axolotl_dmt.training.raw_rows import (
     RawRowCollator,
     align_columns,
     blank_row,
-    check_rows,
     row_digests,
 )
 from tests.mistakes import expect_error
@@ -49,7 +48,11 @@ def entry(name: str, rows: list[dict[str, Any]], **settings: Any) -> dict[str, A
 
 
 def load(
-    model: str, *entries: dict[str, Any], val_rows: dict[str, int] | None = None, **settings: Any
+    model: str,
+    *entries: dict[str, Any],
+    val_rows: dict[str, int] | None = None,
+    columns: dict[str, list[str]] | None = None,
+    **settings: Any,
 ) -> RowPool:
     """Return the pool of these entries; the first is of domain d0, and so on."""
     cfg = DictDefault(
@@ -74,7 +77,7 @@ def load(
         }
     )
     domains = [f"d{index}" for index in range(len(entries))]
-    return load_pool(cfg, domains, val_rows=val_rows)
+    return load_pool(cfg, domains, val_rows=val_rows, columns=columns)
 
 
 def dataset(rows: list[dict[str, Any]]) -> Dataset:
@@ -156,6 +159,28 @@ def test_rows_without_messages_are_refused(model: str, empty: dict[str, Any]) ->
         load(model, entry("good", texts(3)), entry("bad", [*texts(2), empty]))
 
 
+def test_rows_that_the_chat_template_refuses_are_named(model: str) -> None:
+    template = "{{ raise_exception('roles must alternate') }}"
+    strict = "{% if messages[0]['role'] != 'user' %}" + template + "{% endif %}"
+    answer_first = {"messages": texts(1)[0]["messages"][::-1]}
+    settings = {"chat_template": "jinja", "chat_template_jinja": strict}
+    with expect_error("datasets[0]", "bad.jsonl", "row 1", "roles must alternate"):
+        load(model, entry("bad", [*texts(1), answer_first]), **settings)
+    with expect_error("datasets[0]", "odd.jsonl", "row 0", "role"):
+        load(model, entry("odd", [{"messages": [{"who": "user", "content": "a"}]}]))
+
+
+def test_a_processor_that_cannot_be_loaded_is_reported(model: str) -> None:
+    with expect_error("processor_type", "AutoProcesor"):
+        load(model, entry("a", texts(2)), processor_type="AutoProcesor")
+
+
+def test_rows_are_selected_by_a_column_of_their_file(model: str) -> None:
+    scored = [{"quality": float(n), **question} for n, question in enumerate(texts(4))]
+    pool = load(model, entry("a", scored), columns={"d0": ["quality"]})
+    assert pool.domains[0].scores["quality"].tolist() == [0, 1, 2, 3]
+
+
 def test_missing_images_are_refused(model: str) -> None:
     with expect_error("datasets[0]", "row 1", "gone.png"):
         load(model, entry("a", [*texts(1), row("what?", "red", "gone.png")]))
@@ -199,7 +224,9 @@ def test_a_file_that_is_missing_is_reported_although_rows_are_prepared(model: st
         load(model, missing)
 
 
-def test_legacy_conversations_and_named_columns_are_read() -> None:
-    shared = [{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}]
-    check_rows(dataset(shared), "datasets[0]", "a", NAMES)
-    check_rows(dataset([{"chat": texts(1)[0]["messages"]}]), "datasets[0]", "a", ["chat", *NAMES])
+def test_older_messages_and_named_columns_are_read(model: str) -> None:
+    older = [{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}]
+    named = [{"chat": texts(1)[0]["messages"]}]
+    pool = load(model, entry("older", older), entry("named", named, field_messages="chat"))
+    assert pool.rows_of("d0")[0]["conversations"] == older[0]["conversations"]
+    assert pool.rows_of("d1")[0]["chat"] == named[0]["chat"]
