@@ -12,7 +12,7 @@ import yaml
 from axolotl_dmt.checks.yaml_check import check_file
 from axolotl_dmt.cli.plan import show_plan
 from tests.e2e import spy
-from tests.e2e.runs import Finished, axolotl, train, write
+from tests.e2e.runs import Finished, axolotl, config, train, write
 from tests.mistakes import assert_mistake
 from tests.tiny_vlm import make_vlm, picture_rows, row, write_rows
 
@@ -99,9 +99,14 @@ def test_every_row_of_a_stage_is_trained_once(vlm: Path, finished: Finished) -> 
 
 
 def test_blank_micro_batches_add_nothing(finished: Finished) -> None:
+    losses: dict[int, float] = {}
     for seen in spy.read(finished.folder.parent / "spy"):
         assert (seen["loss"] > 0) == bool(spy.trained_rows(seen))
-    assert finished.history
+        losses[seen["step"]] = losses.get(seen["step"], 0) + seen["loss"]
+    logged = [point["loss"] for point in finished.results["learning_curve"]]
+    assert [*losses.values()] == pytest.approx(logged)
+    # The loss of a half-blank step is the mean over its real rows, not half of it.
+    assert 0.8 < logged[1] / logged[0] < 1.2
 
 
 def test_each_stage_is_scored_and_has_a_loss_by_domain(finished: Finished) -> None:
@@ -132,6 +137,20 @@ def test_check_and_plan_count_rows(
     rows, pictures = str(TEXTS - HELD_OUT), str(PICTURES - HELD_OUT)
     assert line.split() == f"generalise math 3 {rows} 25.0% 3 11.1% 1 ? ? 11.1%".split()
     assert pictures in shown.out
+
+
+@pytest.mark.slow
+def test_tokenised_rows_are_trained_without_preparing_them(toy: Path, tmp_path: Path) -> None:
+    tokens = {"input_ids": [5, 6, 7, 8], "labels": [-100, 6, 7, 8], "attention_mask": [1] * 4}
+    entries = []
+    for name in ("math", "general"):
+        path = write_rows(tmp_path / f"{name}.jsonl", [tokens] * 20)
+        entries.append({"path": path, "ds_type": "json", "type": "", "domain": name})
+    dmt = {"strategy": "dmt", "k": "1/4"}
+    made = config(toy, tmp_path / "out", datasets=entries, dmt=dmt, skip_prepare_dataset=True)
+    done = train(tmp_path, made)
+    assert done.code == 0, done.output[-4000:]
+    assert [stage["end_step"] for stage in done.results["stages"]] == [3, 7]
 
 
 @pytest.mark.slow
