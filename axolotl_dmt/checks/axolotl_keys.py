@@ -18,7 +18,6 @@ UNSUPPORTED = {
     "rl": "dmt schedules supervised fine-tuning; remove rl, or run it as a second YAML",
     "reward_model": "dmt schedules supervised fine-tuning",
     "process_reward_model": "dmt schedules supervised fine-tuning",
-    "skip_prepare_dataset": "a plan needs tokenised rows; remove it",
     "auto_find_batch_size": "the plan is made for one batch size; set micro_batch_size",
     "relora": "it merges the adapter and resets the optimiser on a schedule of its own; remove it, "
     "and write adapter: new on the stages that are to start a fresh adapter",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.checks.data_paths import entries
+from axolotl_dmt.config.run_keys import tokenised_in_collator
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.results.folder import RunFolder
 
@@ -69,8 +70,10 @@ def wrong_columns(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
 
     Args:
         cfg: the raw configuration. Folders, datasets on the hub, compressed files and files that
-            cannot be read are skipped.
+            cannot be read are skipped, and so is a YAML whose collator reads the columns itself.
     """
+    if tokenised_in_collator(cfg):
+        return
     for key, entry in entries(cfg):
         file = _read_columns(entry)
         if file is None or set(file.columns) >= TOKENISED:
@@ -156,6 +159,12 @@ def columns_of(entry: Mapping[str, Any]) -> list[str] | None:
     """Return the columns of an entry's local file; None if they cannot be read quickly."""
     file = _read_columns(entry)
     return None if file is None else file.columns
+
+
+def keys_of(entry: Mapping[str, Any], column: str) -> list[str]:
+    """Return the keys of the objects in a column of an entry's file; empty if they are unknown."""
+    file = _read_columns(entry)
+    return [] if file is None else file.keys.get(column, [])
 
 
 def _read_columns(entry: Mapping[str, Any]) -> _FileColumns | None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from axolotl_dmt.checks.data_files import TOKENISED, columns_of
 from axolotl_dmt.checks.data_paths import entries
+from axolotl_dmt.config.run_keys import tokenised_in_collator
 from axolotl_dmt.errors import DMTError
 
 HANDLED = (
@@ -44,7 +45,7 @@ def wrong_types(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
     for key, entry in entries(cfg):
         kind = entry.get("type")
         if not kind:
-            columns = columns_of(entry)
+            columns = None if tokenised_in_collator(cfg) else columns_of(entry)
             if columns and not set(columns) >= TOKENISED:
                 yield missing_type(key, entry, columns)
         elif isinstance(kind, str) and not _is_known(kind):

@@ -14,6 +14,7 @@ from axolotl_dmt.checks.axolotl_keys import (
     check_val_set_size,
     refuse_unsupported,
 )
+from axolotl_dmt.checks.collated_rows import uncollatable
 from axolotl_dmt.checks.data_files import may_be_gone, wrong_columns
 from axolotl_dmt.checks.data_paths import by_products, misread_files, missing_files
 from axolotl_dmt.checks.dataset_types import wrong_types
@@ -83,6 +84,7 @@ def _stage_problems(
     problems, stages = Problems(), reading.stages
     resets = any(stage.reset_optimizer for stage in stages[1:])
     problems.attempt(check_stages, raw, stages)
+    problems += uncollatable(raw, stages)
     problems += unmatched_scores(raw, reading.dataset_domains, stages)
     problems.attempt(check_losses, config, stages, files=files)
     problems.attempt(check_optimizer, raw, stages, files=files)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from axolotl_dmt.checks.collated_rows import need_tokens
 from axolotl_dmt.config.args import DEFAULT_K, DMTConfig, read_config
 from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.console import quiet_axolotl
@@ -46,6 +47,7 @@ def write_row_losses(
 
     raw = YamlFile.read(config).data
     dmt_config = read_config(raw.get("dmt"))
+    need_tokens(raw, "row-losses")
     path = output or _default_path(raw, dmt_config)
     if path.exists():
         raise DMTError("--output", f"{path} exists", "name another file, or move this one")

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from axolotl_dmt.chart_style import FAINT, INK, MARKERS, PAGE, colours_of, label, panels, save
+from axolotl_dmt.checks.collated_rows import need_tokens
 from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.results.folder import RunFolder, load_results
@@ -81,6 +82,7 @@ def visualise(
             raise DMTError("OUTPUT_DIR", f"no folder {folder}", "the stage's model is needed")
     config_file = config_file or _saved_config(output_dir)
     raw = YamlFile.read(config_file).data
+    need_tokens(raw, "visualise")
     base = str(raw.get("base_model"))
     if not raw.get("reinit_weights"):  # otherwise the starting weights were random and not saved
         folders.insert(0, ("before training", Path(base)))

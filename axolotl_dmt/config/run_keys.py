@@ -59,6 +59,15 @@ def val_set_size(raw: Mapping[str, Any]) -> Fraction | int:
     return int(size) if size > 1 or not size else size
 
 
+def tokenised_in_collator(raw: Mapping[str, Any]) -> bool:
+    """Return whether rows are tokenised by a processor, when a batch is put together.
+
+    Axolotl does so for images and sounds. Without a processor, `skip_prepare_dataset` is for rows
+    that are tokenised already.
+    """
+    return bool(flag(raw.get("skip_prepare_dataset")) and raw.get("processor_type"))
+
+
 def flag(value: Any) -> bool:
     """Return a truth value as Axolotl's validation reads it, where "no" and "false" are false."""
     try:

@@ -221,7 +221,8 @@ TOP: Mapping[str, Check] = {
         "shuffle_merged_datasets shuffle_before_merging_datasets dataset_num_proc "
         "dataset_processes dataset_exact_deduplication dataset_keep_in_memory "
         "dataloader_num_workers dataloader_pin_memory dataloader_prefetch_factor "
-        "dataloader_drop_last "
+        "dataloader_drop_last skip_prepare_dataset remove_unused_columns image_size "
+        "image_resize_algorithm "
         # several GPUs
         "fsdp_version fsdp_final_state_dict_type dp_shard_size dp_replicate_size "
         "context_parallel_size tensor_parallel_size heads_k_stride ring_attn_func ddp_timeout "
@@ -251,7 +252,7 @@ TOP: Mapping[str, Check] = {
         _texts,
     ),
     **_keys(
-        "type_of_model model_type tokenizer_type",
+        "type_of_model model_type tokenizer_type processor_type",
         _matches(_CLASS, "is not the name of a transformers class"),
     ),
     **_keys("revision_of_model model_revision", _matches(_REVISION, "is not a revision")),

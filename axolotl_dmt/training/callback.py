@@ -37,6 +37,7 @@ from axolotl_dmt.training.optimizer import (
     set_weight_decay,
     use_averaged_weights,
 )
+from axolotl_dmt.training.raw_rows import RawRowCollator
 from axolotl_dmt.training.recorder import Recorder
 
 
@@ -216,6 +217,8 @@ class StageCallback(TrainerCallback, ExportableState):
         self.ranks.wait()
         if self.trainer.args.should_save:
             _name_architecture(partial / "config.json")
+            if isinstance(collator := self.trainer.data_collator, RawRowCollator):
+                collator.processor.save_pretrained(partial)  # the trainer saves its tokenizer only
             shutil.rmtree(final, ignore_errors=True)
             os.replace(partial, final)
         self.ranks.wait()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from axolotl.utils.data import prepare_datasets
 from axolotl.utils.dict import DictDefault
 from datasets import Dataset
 
+from axolotl_dmt.checks.collated_rows import not_tokenised
+from axolotl_dmt.config.run_keys import tokenised_in_collator
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.training.load_errors import Loader, cause_of
 from axolotl_dmt.training.prepared_data import current_rows
+from axolotl_dmt.training.raw_row_check import check_rows as check_raw_rows
 from axolotl_dmt.training.row_columns import check_lengths
+from axolotl_dmt.training.tokenised_rows import is_tokenised
 
 
 def load_dataset(
@@ -29,7 +34,7 @@ def load_dataset(
         DMTError: the dataset or a test dataset cannot be read or tokenised, or has no rows.
     """
     try:
-        with current_rows(cfg, tokenizer.name_or_path):
+        with _current_rows(cfg, tokenizer):
             rows, tests, _, _ = prepare_datasets(cfg, tokenizer, processor=processor)
     except DMTError:
         raise
@@ -39,19 +44,43 @@ def load_dataset(
             raise _test_error(cfg, error, key, tokenizer, processor) from error
         loader = Loader(cfg=cfg, tokenizer=tokenizer, processor=processor)
         raise loader.explain(cfg.datasets[0], key, error) from error
-    _check_rows(rows, cfg.datasets[0], key, cfg.sequence_len)
+    _check_rows(rows, cfg, cfg.datasets[0], key, tokenizer, processor)
     if tests is not None and cfg.test_datasets:
         one = len(cfg.test_datasets) == 1
-        length = cfg.eval_sequence_len or cfg.sequence_len
-        _check_rows(tests, cfg.test_datasets[0], f"test_datasets{'[0]' if one else ''}", length)
+        test_key = f"test_datasets{'[0]' if one else ''}"
+        _check_rows(tests, _for_tests(cfg), cfg.test_datasets[0], test_key, tokenizer, processor)
     return rows, tests
 
 
-def _check_rows(rows: Dataset, entry: DictDefault, key: str, sequence_len: int) -> None:
+def _current_rows(cfg: DictDefault, tokenizer: Any) -> AbstractContextManager[None]:
+    """Return the context in which prepared rows fit their sources."""
+    if cfg.skip_prepare_dataset:  # no rows are prepared, and none are saved
+        return nullcontext()
+    return current_rows(cfg, tokenizer.name_or_path)
+
+
+def _for_tests(cfg: DictDefault) -> DictDefault:
+    return DictDefault({**cfg, "sequence_len": cfg.eval_sequence_len or cfg.sequence_len})
+
+
+def _check_rows(
+    rows: Dataset, cfg: DictDefault, entry: DictDefault, key: str, tokenizer: Any, processor: Any
+) -> None:
     if len(rows) == 0:
-        problem = f"{entry.path} has no rows of at most sequence_len {sequence_len} tokens"
-        raise DMTError(key, problem, "check the file, its type and sequence_len")
+        raise _no_rows(cfg, entry, key)
+    if tokenised_in_collator(cfg):
+        check_raw_rows(rows, key, cfg, tokenizer, processor)
+        return
+    if cfg.skip_prepare_dataset and not is_tokenised(rows):
+        raise not_tokenised(key, entry.path)
     check_lengths(rows, key, entry.path)
+
+
+def _no_rows(cfg: DictDefault, entry: DictDefault, key: str) -> DMTError:
+    if cfg.skip_prepare_dataset:
+        return DMTError(key, f"{entry.path} has no rows", "add rows, or remove the entry")
+    problem = f"{entry.path} has no rows of at most sequence_len {cfg.sequence_len} tokens"
+    return DMTError(key, problem, "check the file, its type and sequence_len")
 
 
 def _test_error(

@@ -55,7 +55,7 @@ def compile_from_yaml(config: str) -> CompiledRun:
     cfg, run = load_run(config)
     from axolotl_dmt.training.pool import unprepared
 
-    if missing := unprepared(cfg):
+    if (missing := unprepared(cfg)) and not cfg.skip_prepare_dataset:
         echo(f"tokenising, not prepared yet: {', '.join(missing.values())}", err=True)
     pool = run.load_pool(cfg)
     return CompiledRun(run=run, pool=pool, plan=run.compile(cfg, pool.domains))

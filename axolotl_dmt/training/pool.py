@@ -18,22 +18,28 @@ from axolotl.utils.dict import DictDefault
 from datasets import Dataset, concatenate_datasets
 from numpy.typing import NDArray
 
+from axolotl_dmt.checks.collated_rows import message_columns
 from axolotl_dmt.checks.data_paths import missing_files
+from axolotl_dmt.config.run_keys import tokenised_in_collator
 from axolotl_dmt.errors import DMTError, DMTErrors, explain_load_errors
 from axolotl_dmt.plan.inputs import Domain
 from axolotl_dmt.plan.row_losses import RowLosses
 from axolotl_dmt.training.dataset_labels import dataset_labels
 from axolotl_dmt.training.held_out import rows_to_hold_out
 from axolotl_dmt.training.load_dataset import load_dataset
+from axolotl_dmt.training.load_errors import cause_of
 from axolotl_dmt.training.pool_layout import PoolLayout
 from axolotl_dmt.training.pool_part import Part, hold_out, scores, without_copies
 from axolotl_dmt.training.prepared_data import prepared_folder
+from axolotl_dmt.training.raw_rows import align_columns as align_raw_columns
+from axolotl_dmt.training.raw_rows import blank_row
 from axolotl_dmt.training.row_columns import align_columns
 from axolotl_dmt.training.row_counts import counting_rows, recorded_counts
+from axolotl_dmt.training.row_digests import content_digest
 from axolotl_dmt.training.tokenised_rows import (
     IGNORED,
     arrow_column,
-    content_digest,
+    is_tokenised,
     token_counts,
     trained_counts,
 )
@@ -41,7 +47,9 @@ from axolotl_dmt.training.tokenised_rows import (
 
 @dataclass(frozen=True, kw_only=True)
 class RowPool:
-    """All tokenised rows that a run may train on.
+    """All rows that a run may train on.
+
+    They are tokenised, or hold messages that the collator tokenises.
 
     Attributes:
         dataset: the rows, as `layout` describes.
@@ -59,11 +67,11 @@ class RowPool:
         return layout_of(self.domains)
 
     def rows_of(self, domain: str) -> Dataset:
-        """Return the tokenised rows of a domain, in the order of the dataset."""
+        """Return the rows of a domain, in the order of the dataset."""
         return self.dataset.select(self.layout.range_of(domain))
 
     def contents(self) -> dict[str, tuple[str, ...]]:
-        """Return {domain: the digest of the tokens and labels of each of its datasets}."""
+        """Return {domain: the digest of the content of each of its datasets}."""
         digests: dict[str, tuple[str, ...]] = {}
         start = 0
         for domain in self.domains:
@@ -136,7 +144,7 @@ def load_pool(
         raise DMTErrors(errors)
     with explain_load_errors(cfg):
         tokenizer = load_tokenizer(cfg)
-    processor = load_processor(cfg, tokenizer=tokenizer) if cfg.processor_type else None
+    processor = _processor(cfg, tokenizer)
     prepared, tests = _load_parts(cfg, dataset_domains, remasked or {}, tokenizer, processor)
     held_out = {} if tests is None else {"test": tests}
     if cfg.dataset_exact_deduplication:  # Axolotl deduplicates each dataset by itself
@@ -152,12 +160,27 @@ def load_pool(
         all_rows += [part.rows for part in parts]
         all_remasked += [part.remasked_rows for part in parts]
         domains.append(_domain(cfg, name, parts, (columns or {}).get(name, ())))
-    lengths = np.concatenate([domain.lengths for domain in domains])
     rows = concatenate_datasets(all_rows)
-    blank = _blank_row(rows, int(lengths.argmin()))
+    blank = _blank_row(rows) if is_tokenised(rows) else blank_row(rows)
     arranged = layout_of(domains).arrange([rows], blank, all_remasked if remasked else ())
     dataset = concatenate_datasets(arranged)
     return RowPool(dataset=dataset, domains=tuple(domains), held_out=held_out)
+
+
+def _processor(cfg: DictDefault, tokenizer: Any) -> Any:
+    """Return the processor of the base model, or None if the YAML names none.
+
+    Raises:
+        DMTError: it cannot be loaded.
+    """
+    if not cfg.processor_type:
+        return None
+    try:
+        return load_processor(cfg, tokenizer=tokenizer)
+    except Exception as error:  # transformers raises errors of many types
+        problem = f"{cfg.processor_type} cannot be loaded ({cause_of(error)})"
+        fix = "write processor_type: AutoProcessor, or install what the message names"
+        raise DMTError("processor_type", problem, fix) from error
 
 
 def _load_parts(
@@ -181,17 +204,20 @@ def _load_parts(
         single = _config_of_one_dataset(cfg, entry, with_test_datasets=key == keys[0])
         with counting_rows():
             loaded[key], tests = load_dataset(single, key, tokenizer, processor)
-        counts[key] = recorded_counts(
-            prepared_folder(single, single.datasets, tokenizer.name_or_path)
-        )
+        counts[key] = _counts(single, loaded[key], tokenizer)
         if tests is not None:
+            test_rows = tests
+        if tests is not None and is_tokenised(tests):
             test_rows = tests.select(np.flatnonzero(trained_counts(tests)))
         if stage := remasked.get(domain):
             single.test_datasets, single.train_on_inputs = None, not cfg.train_on_inputs
             remasked_rows[key], _ = load_dataset(single, key, tokenizer, processor)
             check_masking(loaded[key], remasked_rows[key], single, entry, stage)
     again = {f"{key} (masked differently)": rows for key, rows in remasked_rows.items()}
-    aligned = align_columns({**loaded, **again})
+    if tokenised_in_collator(cfg):
+        aligned = align_raw_columns(loaded, message_columns(cfg))
+    else:
+        aligned = align_columns({**loaded, **again})
     parts: dict[str, list[Part]] = {}
     labels = dataset_labels(cfg.datasets)
     for key, entry, label, domain in zip(keys, cfg.datasets, labels, dataset_domains, strict=True):
@@ -205,6 +231,16 @@ def _load_parts(
         )
         parts.setdefault(domain, []).append(part.trained_only(key))
     return parts, test_rows
+
+
+def _counts(cfg: DictDefault, rows: Dataset, tokenizer: Any) -> dict[str, int]:
+    """Return what is known of the rows of a configuration's only dataset, by field of `RowCounts`.
+
+    With `skip_prepare_dataset` Axolotl leaves no row out and saves none.
+    """
+    if cfg.skip_prepare_dataset:
+        return {"read": len(rows), "too_long": 0, "too_short": 0}
+    return recorded_counts(prepared_folder(cfg, cfg.datasets, tokenizer.name_or_path))
 
 
 def check_masking(
@@ -247,7 +283,8 @@ def unprepared(cfg: DictDefault) -> dict[str, str]:
     missing = {}
     for index, entry in enumerate(cfg.datasets):
         single = _config_of_one_dataset(cfg, entry, with_test_datasets=False)
-        if not any(prepared_folder(single, single.datasets, name).glob("*")):
+        prepared = prepared_folder(single, single.datasets, name)
+        if cfg.skip_prepare_dataset or not any(prepared.glob("*")):
             missing[f"datasets[{index}].path"] = str(entry["path"])
     return missing
 
@@ -255,11 +292,12 @@ def unprepared(cfg: DictDefault) -> dict[str, str]:
 def _domain(cfg: DictDefault, name: str, parts: Sequence[Part], columns: Sequence[str]) -> Domain:
     """Return what the plan needs to know about a domain, with these score columns."""
     whole = all(part.numbers is None for part in parts)
+    tokenised = all(is_tokenised(part.rows) for part in parts)
     return Domain(
         name=name,
         rows=sum(len(part.rows) for part in parts),
-        lengths=np.concatenate([token_counts(part.rows) for part in parts]),
-        trained=np.concatenate([trained_counts(part.rows) for part in parts]),
+        lengths=np.concatenate([token_counts(p.rows) for p in parts]) if tokenised else None,
+        trained=np.concatenate([trained_counts(p.rows) for p in parts]) if tokenised else None,
         trained_when_remasked=np.concatenate([trained_counts(part.remasked) for part in parts])
         if all(part.remasked is not None for part in parts)
         else None,
@@ -297,8 +335,8 @@ def _config_of_one_dataset(
     return single
 
 
-def _blank_row(rows: Dataset, shortest: int) -> Dataset:
+def _blank_row(rows: Dataset) -> Dataset:
     """Return a dataset of one row: the shortest one, with every label masked."""
-    row = rows[shortest]
+    row = rows[int(token_counts(rows).argmin())]
     row["labels"] = [IGNORED] * len(row["labels"])
     return Dataset.from_dict({name: [value] for name, value in row.items()}, rows.features)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plan.row_counts import RowCounts
 from axolotl_dmt.training.held_out import choose_held_out
-from axolotl_dmt.training.tokenised_rows import arrow_column, row_digests, trained_counts
+from axolotl_dmt.training.row_digests import row_digests
+from axolotl_dmt.training.tokenised_rows import arrow_column, is_tokenised, trained_counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,7 @@ class Part:
         )
 
     def trained_only(self, key: str) -> Part:
-        """Return the part without the rows that have no trained token.
+        """Return the part without the rows that have no trained token, where rows are tokenised.
 
         Axolotl drops them itself, but only with `sample_packing`. Their loss is 0 or not a number,
         and they would lower the loss of a step.
@@ -111,6 +112,8 @@ class Part:
         Raises:
             DMTError: no row has a trained token.
         """
+        if not is_tokenised(self.rows):
+            return self
         masks = [rows for rows in (self.rows, self.remasked) if rows is not None]
         untrained = np.logical_or.reduce([trained_counts(rows) == 0 for rows in masks])
         if untrained.all():

@@ -21,6 +21,11 @@ def arrow_column(rows: Dataset, name: str) -> pa.ChunkedArray:
     return plain.data.column(name)
 
 
+def is_tokenised(rows: Dataset) -> bool:
+    """Return whether the rows hold tokens, and not messages that the collator tokenises."""
+    return "input_ids" in rows.column_names
+
+
 def content_digest(rows: Dataset) -> str:
     """Return a hex digest of the rows' tokens and labels, which does not depend on storage."""
     rows = rows if rows._indices is None else rows.flatten_indices()

@@ -13,7 +13,7 @@ from typing import Any
 
 from accelerate.utils.other import is_compiled_module
 from axolotl.core.trainers import AxolotlTrainer
-from transformers import Trainer
+from transformers import PreTrainedModel, Trainer
 
 from axolotl_dmt.plan.training_plan import TrainingPlan
 from axolotl_dmt.report.model_card import update_card
@@ -26,7 +26,9 @@ from axolotl_dmt.training.optimizer import (
     trust_projectors,
 )
 from axolotl_dmt.training.pool_layout import PoolLayout
+from axolotl_dmt.training.raw_rows import BLANK, RawRowCollator
 from axolotl_dmt.training.recorder import Recorder
+from axolotl_dmt.training.renamed_weights import has_renamed_weights, load_renamed_weights
 from axolotl_dmt.training.samplers import PlanPackSampler, PlanSampler
 from axolotl_dmt.training.tokenised_rows import IGNORED
 
@@ -63,6 +65,9 @@ class StageTrainerMixin:
             adapters: the adapters of earlier stages, where a stage starts a fresh one.
         """
         self.dmt_plan, self.dmt_layout, self.dmt_adapters = plan, layout, adapters
+        if BLANK in (self.train_dataset.column_names or ()):
+            self.data_collator = RawRowCollator(self.data_collator)
+            self.eval_data_collator = RawRowCollator(self.eval_data_collator)
         self.dmt_blank_steps = steps_with_blanks(
             plan, self.args.gradient_accumulation_steps, self.args.world_size
         )
@@ -75,7 +80,10 @@ class StageTrainerMixin:
 
     def _load_from_checkpoint(self: Any, resume_from_checkpoint: str, model: Any = None) -> None:
         folder = Path(resume_from_checkpoint)
-        if self.dmt_adapters is None or not is_stacked(folder, self.model):
+        plain = self.model if model is None else model
+        if isinstance(plain, PreTrainedModel) and has_renamed_weights(folder, plain):
+            load_renamed_weights(folder, plain)
+        elif self.dmt_adapters is None or not is_stacked(folder, self.model):
             super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
         else:
             self.dmt_adapters.load(folder)
