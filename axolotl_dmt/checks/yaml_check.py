@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import difflib
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from pydantic import AliasChoices, BaseModel, ValidationError
 
 from axolotl_dmt.checks.axolotl_keys import check_output_dir
 from axolotl_dmt.checks.data_paths import missing_files
+from axolotl_dmt.checks.plugins import PLUGIN, loaded_plugin, plugin_names, scored_twice
 from axolotl_dmt.checks.services import check_services
 from axolotl_dmt.config.pydantic_errors import explain_axolotl
 from axolotl_dmt.config.reading import within
@@ -21,7 +23,6 @@ from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.console import quiet_axolotl
 from axolotl_dmt.errors import DMTError, Problems
 
-PLUGIN = "axolotl_dmt.DMTPlugin"
 MERGED = "shuffle_merged_datasets"
 MISSPELT = 0.8
 """The similarity (0 to 1) from which an unknown key counts as a misspelling of a known one."""
@@ -71,7 +72,7 @@ def remarks(path: str | Path) -> list[str]:
     except DMTError:
         return []  # `check_file` reports it
     with quiet_axolotl(silent=True):
-        unknown = _unknown_keys(file.data, _known_keys(file.data, []))
+        unknown = _unknown_keys(file.data, _known_keys(file.data))
     lines = [
         file.located(DMTError(key, "Axolotl does not know this key and ignores it", ""))
         for key, close in unknown.items()
@@ -83,14 +84,17 @@ def remarks(path: str | Path) -> list[str]:
         )
         fix = "write curriculum_sampling: true for the order of the files"
         lines.append(file.located(DMTError(MERGED, problem, fix)))
+    if scored_twice(file.data):
+        problem = "the lm_eval plugin scores the last stage again after training, in 16-bit weights"
+        fix = "remove it if the scores of dmt.evaluate are enough"
+        lines.append(file.located(DMTError("lm_eval_tasks", problem, fix)))
     return lines
 
 
 def _plugin_problems(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
     if "dmt" not in cfg:
         yield DMTError("dmt", "there is no dmt block", "write dmt: {strategy: dmt}")
-    plugins = cfg.get("plugins")
-    if not isinstance(plugins, list) or PLUGIN not in plugins:
+    if PLUGIN not in plugin_names(cfg):
         problem = f"{PLUGIN} is missing, so Axolotl would ignore the dmt block"
         yield DMTError("plugins", problem, f"add plugins: [{PLUGIN}]")
 
@@ -112,10 +116,7 @@ def _axolotl_problems(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
     """Yield the misspelt keys, which Axolotl ignores silently, and what its own checks refuse."""
     from axolotl.utils.schemas.config import AxolotlInputConfig
 
-    problems = Problems()
-    known_keys = _known_keys(cfg, problems)
-    yield from problems
-    for key, close in _unknown_keys(cfg, known_keys).items():
+    for key, close in _unknown_keys(cfg, _known_keys(cfg)).items():
         if close:
             yield DMTError(key, "unknown key", f"did you mean {close}?")
     axolotl_keys: dict[str, Any] = {
@@ -134,20 +135,15 @@ def _axolotl_problems(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
         yield DMTError("", f"Axolotl cannot read it ({type(error).__name__}: {error})", "")
 
 
-def _known_keys(cfg: Mapping[str, Any], problems: list[DMTError]) -> set[str]:
-    """Return the keys of Axolotl and of the plugins; add the plugins that do not load to a list."""
+def _known_keys(cfg: Mapping[str, Any]) -> set[str]:
+    """Return the keys of Axolotl and of the plugins that can be loaded."""
     from axolotl.utils.schemas.config import AxolotlInputConfig
 
     keys = {"dmt", *names_of_fields(AxolotlInputConfig)}
-    for index, name in enumerate(cfg.get("plugins") or ()):
+    for name in plugin_names(cfg):
         if name != PLUGIN:
-            try:
-                keys |= _keys_of_plugin(str(name))
-            except Exception as error:
-                problem = f"{name} cannot be loaded ({type(error).__name__}: {error})"
-                problems.append(
-                    DMTError(f"plugins[{index}]", problem, "install it, or take it out")
-                )
+            with contextlib.suppress(Exception):  # `check_plugins` reports it
+                keys |= _keys_of_plugin(name)
     return keys
 
 
@@ -185,9 +181,7 @@ def names_of_fields(model: type[BaseModel]) -> Iterator[str]:
 
 def _keys_of_plugin(name: str) -> set[str]:
     """Return the keys that another plugin adds to the YAML."""
-    from axolotl.integrations.base import load_plugin
-
-    arguments = load_plugin(name).get_input_args()
+    arguments = loaded_plugin(name).get_input_args()
     if arguments is None:
         return set()
     module, _, model = arguments.rpartition(".")
