@@ -72,14 +72,19 @@ class DMTPlugin(BasePlugin):
             set_seed(DEFAULT_SEED if cfg.seed is None else cfg.seed)
 
     def get_trainer_cls(self, cfg: Any) -> Any:
-        """Return a trainer class that follows a plan: Axolotl's, or another plugin's, extended."""
+        """Return a trainer class that follows a plan.
+
+        It extends the class of another plugin, or else the one that Axolotl would take.
+        """
         if self.run is None:
             return None
-        from axolotl_dmt.training.trainer import stage_trainer
+        from axolotl_dmt.training.trainer import axolotls_trainer, stage_trainer
 
         plugins = list(PluginManager.get_instance().plugins.values())
         answers = (plugin.get_trainer_cls(cfg) for plugin in plugins if plugin is not self)
-        return stage_trainer(next((answer for answer in answers if answer), None))
+        with one_clear_error():
+            base = next((answer for answer in answers if answer), None) or axolotls_trainer(cfg)
+        return stage_trainer(base)
 
     def create_lr_scheduler(
         self, cfg: Any, trainer: Any, optimizer: Any, num_training_steps: int
