@@ -27,12 +27,12 @@ from axolotl_dmt.training import resume
 from axolotl_dmt.training.adapters import StackedAdapters, stacked_adapters
 from axolotl_dmt.training.callback import StageCallback
 from axolotl_dmt.training.environment import hardware, installed_versions
+from axolotl_dmt.training.eval_packing import choose_eval_packing
 from axolotl_dmt.training.interruption import interruption_message
 from axolotl_dmt.training.pool import RowPool
 from axolotl_dmt.training.progress import StageProgress
 from axolotl_dmt.training.recorder import Recorder
 from axolotl_dmt.training.run import Run
-from axolotl_dmt.training.tokenised_rows import token_counts
 from axolotl_dmt.training.trainer import StageTrainerMixin
 
 LOG = get_logger("axolotl_dmt")
@@ -81,7 +81,8 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
         plan = run.compile(cfg, pool.domains)
         if run.schedule.choice is not None:
             print(f"axolotl-dmt: {run.schedule.choice[0].summary()}", file=sys.stderr)
-        for note in (*notes_on_rows(plan.data), *plan_warnings(plan)):
+        notes = [*notes_on_rows(plan.data), *run.notes(cfg, pool), *plan_warnings(plan)]
+        for note in notes:
             LOG.warning(note)
         contents = pool.contents()
         records = (replace(record, content=contents[record.name]) for record in plan.pools)
@@ -95,30 +96,8 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
     # All epochs of all stages are in the plan, with their steps and their order.
     cfg.num_epochs = 1
     cfg.max_steps = cfg.group_by_length = cfg.curriculum_sampling = None
-    if cfg.sample_packing and (run.schedule.config.val_rows or cfg.val_set_size):
-        _choose_eval_packing(cfg, pool)
+    choose_eval_packing(cfg, pool, run.raw)
     return PreparedRun(run=run, pool=pool, plan=TrainingPlan.load(folder), ranks=ranks)
-
-
-def _choose_eval_packing(cfg: Any, pool: RowPool) -> None:
-    """Turn off the packing of held-out rows by default, and where a domain has too few of them.
-
-    The trainer evaluates only whole batches of packs, so few rows would have no loss. Packs are at
-    least half full on average. Without packing, every row is evaluated.
-    """
-    batch = cfg.sequence_len * (cfg.eval_batch_size or cfg.micro_batch_size) * (cfg.world_size or 1)
-    few = [name for name, rows in pool.held_out.items() if token_counts(rows).sum() < 2 * batch]
-    if few and cfg.eval_sample_packing:
-        LOG.warning(
-            "eval_sample_packing: true is not used: the held-out rows of %s may not fill one batch "
-            "of packs",
-            ", ".join(few),
-        )
-    if few or cfg.eval_sample_packing is None:
-        cfg.eval_sample_packing = False
-    if cfg.eval_sample_packing is False and cfg.dataloader_drop_last is None:
-        # Axolotl would drop the last batch, which is the only one of few rows.
-        cfg.dataloader_drop_last = False
 
 
 def _check_defaults(run: Run, cfg: Any) -> None:
