@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from axolotl.common.datasets import TrainDatasetMeta
 from axolotl.integrations.base import BasePlugin, PluginManager
+from pydantic import ValidationError
 
 from axolotl_dmt.config.args import DEFAULT_SEED
-from axolotl_dmt.errors import one_clear_error
+from axolotl_dmt.config.pydantic_errors import explain_axolotl
+from axolotl_dmt.errors import DMTErrors, one_clear_error
 from axolotl_dmt.training.run import Run
 
 if TYPE_CHECKING:
@@ -43,6 +46,19 @@ class DMTPlugin(BasePlugin):
             return
         with one_clear_error():
             self.run = Run.from_raw(cfg)
+
+    def on_config_validation_error(self, cfg: Any) -> None:
+        """Print each mistake that Axolotl's own validation finds in one line.
+
+        Axolotl calls this while it handles the error, and would print a traceback.
+
+        Raises:
+            SystemExit: the error is one of validation.
+        """
+        error = sys.exc_info()[1]
+        if self.run is not None and isinstance(error, ValidationError):
+            with one_clear_error():
+                raise DMTErrors(explain_axolotl(error, cfg.to_dict()))
 
     def get_input_args(self) -> str:
         """Return the path of the pydantic model that holds the `dmt` key."""

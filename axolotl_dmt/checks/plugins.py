@@ -92,9 +92,7 @@ def _must_come_later(plugin: BasePlugin, cfg: Mapping[str, Any]) -> str | None:
 
     kind = type(plugin)
     if kind.create_lr_scheduler is not BasePlugin.create_lr_scheduler:
-        return (
-            "creates the learning-rate scheduler, so the stages would have no own curves"
-        )
+        return "creates the learning-rate scheduler, so the stages would have no own curves"
     if kind.get_trainer_cls is BasePlugin.get_trainer_cls:
         return None
     from axolotl.utils.dict import DictDefault

@@ -24,6 +24,7 @@ from axolotl_dmt.console import quiet_axolotl
 from axolotl_dmt.errors import DMTError, Problems
 
 MERGED = "shuffle_merged_datasets"
+BEFORE_MERGING = "shuffle_before_merging_datasets"
 MISSPELT = 0.8
 """The similarity (0 to 1) from which an unknown key counts as a misspelling of a known one."""
 
@@ -84,6 +85,9 @@ def remarks(path: str | Path) -> list[str]:
         )
         fix = "write curriculum_sampling: true for the order of the files"
         lines.append(file.located(DMTError(MERGED, problem, fix)))
+    if file.data.get(BEFORE_MERGING):
+        problem = "has no effect: dmt.order orders the rows of all datasets of a stage"
+        lines.append(file.located(DMTError(BEFORE_MERGING, problem, "remove it")))
     if scored_twice(file.data):
         problem = "the lm_eval plugin scores the last stage again after training, in 16-bit weights"
         fix = "remove it if the scores of dmt.evaluate are enough"

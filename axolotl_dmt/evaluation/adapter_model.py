@@ -21,6 +21,8 @@ class AdapterModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
     `resize_token_embeddings_to_32x`, and could then not be loaded.
     """
 
+    _model: Any
+
     def _create_model(self, *args: Any, peft: str, **kwargs: Any) -> None:
         super()._create_model(*args, **kwargs)
         rows = embedding_rows(self._model, Path(peft) / SAFETENSORS_WEIGHTS_NAME)

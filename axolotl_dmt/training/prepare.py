@@ -26,7 +26,7 @@ from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.training import resume
 from axolotl_dmt.training.adapters import StackedAdapters, stacked_adapters
 from axolotl_dmt.training.callback import StageCallback
-from axolotl_dmt.training.environment import hardware, installed_versions
+from axolotl_dmt.training.environment import check_offloading, hardware, installed_versions
 from axolotl_dmt.training.eval_packing import choose_eval_packing
 from axolotl_dmt.training.interruption import interruption_message
 from axolotl_dmt.training.pool import RowPool
@@ -67,12 +67,13 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
         cfg: Axolotl's validated configuration; changed in place.
 
     Raises:
-        DMTError: the rows reveal a mistake, or the run would resume from a checkpoint of another
-            plan.
+        DMTError: the rows reveal a mistake, a setting needs a GPU, or the run would resume from a
+            checkpoint of another plan.
     """
     _check_defaults(run, cfg)
     ranks = Ranks()
     if not cfg.is_preprocess:
+        check_offloading(cfg)
         ranks.once_a_host(lambda: check_services(cfg))
     pool = run.load_pool(cfg)
     folder = RunFolder.of_config(cfg).next_plan

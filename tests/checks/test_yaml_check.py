@@ -201,6 +201,12 @@ def test_a_key_that_keeps_no_order_alone_is_a_remark() -> None:
     assert remarks("dmt.yaml") == []
 
 
+def test_a_shuffle_before_merging_is_a_remark() -> None:
+    assert mistakes(GOOD + "shuffle_before_merging_datasets: true\n") == []
+    key = "dmt.yaml:15: shuffle_before_merging_datasets"
+    assert_mistakes(remarks("dmt.yaml"), (key, "dmt.order"))
+
+
 def test_anchors_and_merges_are_no_duplicate_keys() -> None:
     text = GOOD.replace(
         "  - {path: org/math, type: alpaca, domain: math}\n"
