@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from axolotl.common.datasets import TrainDatasetMeta
 from axolotl.integrations.base import BasePlugin, PluginManager
+from pydantic import ValidationError
 
 from axolotl_dmt.config.args import DEFAULT_SEED
-from axolotl_dmt.errors import one_clear_error
+from axolotl_dmt.config.pydantic_errors import explain_axolotl
+from axolotl_dmt.errors import DMTErrors, one_clear_error
 from axolotl_dmt.training.run import Run
 
 if TYPE_CHECKING:
@@ -44,6 +47,19 @@ class DMTPlugin(BasePlugin):
         with one_clear_error():
             self.run = Run.from_raw(cfg)
 
+    def on_config_validation_error(self, cfg: Any) -> None:
+        """Print each mistake that Axolotl's own validation finds in one line.
+
+        Axolotl calls this while it handles the error, and would print a traceback.
+
+        Raises:
+            SystemExit: the error is one of validation.
+        """
+        error = sys.exc_info()[1]
+        if self.run is not None and isinstance(error, ValidationError):
+            with one_clear_error():
+                raise DMTErrors(explain_axolotl(error, cfg.to_dict()))
+
     def get_input_args(self) -> str:
         """Return the path of the pydantic model that holds the `dmt` key."""
         return "axolotl_dmt.config.args.DMTArgs"
@@ -72,14 +88,19 @@ class DMTPlugin(BasePlugin):
             set_seed(DEFAULT_SEED if cfg.seed is None else cfg.seed)
 
     def get_trainer_cls(self, cfg: Any) -> Any:
-        """Return a trainer class that follows a plan: Axolotl's, or another plugin's, extended."""
+        """Return a trainer class that follows a plan.
+
+        It extends the class of another plugin, or else the one that Axolotl would take.
+        """
         if self.run is None:
             return None
-        from axolotl_dmt.training.trainer import stage_trainer
+        from axolotl_dmt.training.trainer import axolotls_trainer, stage_trainer
 
         plugins = list(PluginManager.get_instance().plugins.values())
         answers = (plugin.get_trainer_cls(cfg) for plugin in plugins if plugin is not self)
-        return stage_trainer(next((answer for answer in answers if answer), None))
+        with one_clear_error():
+            base = next((answer for answer in answers if answer), None) or axolotls_trainer(cfg)
+        return stage_trainer(base)
 
     def create_lr_scheduler(
         self, cfg: Any, trainer: Any, optimizer: Any, num_training_steps: int

@@ -106,13 +106,13 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
-def _too_deep(mark: yaml.Mark | None) -> yaml.MarkedYAMLError:
+def _too_deep(mark: Any) -> yaml.MarkedYAMLError:
     return _error(f"is nested more than {DEEPEST} levels deep", mark)
 
 
-def _too_many(mark: yaml.Mark | None) -> yaml.MarkedYAMLError:
+def _too_many(mark: Any) -> yaml.MarkedYAMLError:
     return _error(f"holds more than {MOST_VALUES:,} values, with its aliases written out", mark)
 
 
-def _error(problem: str, mark: yaml.Mark | None) -> yaml.MarkedYAMLError:
+def _error(problem: str, mark: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)

@@ -112,14 +112,14 @@ def refuse_unsupported(cfg: Mapping[str, Any]) -> None:
     """Check that the YAML sets no key of Axolotl that is not supported with `dmt:`.
 
     Raises:
-        DMTError: it sets some; the error lists all of them.
+        DMTError: it sets some, or an adapter would lack new tokens; the error lists all of them.
     """
     problems = [
         DMTError(key, "is not supported with dmt", advice)
         for key, advice in UNSUPPORTED.items()
         if cfg.get(key)
     ]
-    problems += _weights(cfg)
+    problems += [*_weights(cfg), *_new_tokens(cfg)]
     if problems:
         raise DMTErrors(problems)
 
@@ -135,3 +135,11 @@ def _weights(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
             )
             fix = "remove it, and write the amount of the domain in mix"
             yield DMTError(f"datasets[{index}].weight", problem, fix)
+
+
+def _new_tokens(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
+    """Yield a mistake if an adapter would lack new tokens, for which Axolotl raises an error."""
+    if cfg.get("adapter") and cfg.get("tokens") and not cfg.get("lora_modules_to_save"):
+        problem = "is missing: the embeddings of the new tokens would not be saved"
+        fix = "write [embed_tokens, lm_head], or the names that the base model has for them"
+        yield DMTError("lora_modules_to_save", problem, fix)

@@ -1,4 +1,4 @@
-"""Checks that every dataset has a `type` that Axolotl knows.
+"""Checks that every dataset has a `type` that Axolotl knows, and one `name`.
 
 Axolotl takes a dataset without a type for tokenised rows, and looks for an unknown type only after
 the rows are loaded.
@@ -50,6 +50,15 @@ def wrong_types(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
                 yield missing_type(key, entry, columns)
         elif isinstance(kind, str) and not _is_known(kind):
             yield DMTError(f"{key}.type", f"Axolotl has no type {kind!r}", _advice(kind))
+
+
+def listed_names(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
+    """Yield a mistake for each entry whose `name` is a list: Axolotl's validation refuses it."""
+    for key, entry in entries(cfg):
+        names = entry.get("name")
+        if isinstance(names, list):
+            problem = f"{names!r} is a list, and Axolotl loads one configuration for each entry"
+            yield DMTError(f"{key}.name", problem, "write an entry of its own for each of them")
 
 
 def missing_type(key: str, entry: Mapping[str, Any], columns: list[str]) -> DMTError:

@@ -17,8 +17,9 @@ from axolotl_dmt.checks.axolotl_keys import (
 from axolotl_dmt.checks.collated_rows import uncollatable
 from axolotl_dmt.checks.data_files import may_be_gone, wrong_columns
 from axolotl_dmt.checks.data_paths import by_products, misread_files, missing_files
-from axolotl_dmt.checks.dataset_types import wrong_types
+from axolotl_dmt.checks.dataset_types import listed_names, wrong_types
 from axolotl_dmt.checks.optimizers import check_optimizer
+from axolotl_dmt.checks.plugins import check_plugins
 from axolotl_dmt.checks.score_columns import unmatched_scores
 from axolotl_dmt.checks.sharding import check_sharding
 from axolotl_dmt.checks.stages import check_stages
@@ -61,6 +62,7 @@ def check_reading(
     """
     problems = Problems()
     problems.attempt(refuse_unsupported, raw)
+    problems.attempt(check_plugins, raw, files=files)
     problems.attempt(check_val_set_size, raw, reading.config)
     if files:
         problems.attempt(check_base_model, raw)
@@ -69,6 +71,7 @@ def check_reading(
         problems.attempt(check_evaluate, config.evaluate, files=files)
     if config and reading.dataset_domains:
         problems += _stage_problems(raw, config, reading, files=files)
+    problems += listed_names(raw)
     if files:
         for check in (wrong_types, misread_files, by_products, wrong_columns):
             problems += check(raw)

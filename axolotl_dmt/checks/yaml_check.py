@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import difflib
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from pydantic import AliasChoices, BaseModel, ValidationError
 
 from axolotl_dmt.checks.axolotl_keys import check_output_dir
 from axolotl_dmt.checks.data_paths import missing_files
+from axolotl_dmt.checks.plugins import PLUGIN, loaded_plugin, plugin_names, scored_twice
 from axolotl_dmt.checks.row_numbers import row_remarks
 from axolotl_dmt.checks.schedule import WEIGHT_DECAY, check_reading
 from axolotl_dmt.checks.services import check_services
@@ -23,8 +25,8 @@ from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.console import quiet_axolotl
 from axolotl_dmt.errors import DMTError, Problems
 
-PLUGIN = "axolotl_dmt.DMTPlugin"
 MERGED = "shuffle_merged_datasets"
+BEFORE_MERGING = "shuffle_before_merging_datasets"
 MISSPELT = 0.8
 """The similarity (0 to 1) from which an unknown key counts as a misspelling of a known one."""
 
@@ -82,8 +84,7 @@ def check_file(path: str | Path, *, files: bool = True) -> Findings:
 def _plugin_problems(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
     if "dmt" not in cfg:
         yield DMTError("dmt", "there is no dmt block", "write dmt: {strategy: dmt}")
-    plugins = cfg.get("plugins")
-    if not isinstance(plugins, list) or PLUGIN not in plugins:
+    if PLUGIN not in plugin_names(cfg):
         problem = f"{PLUGIN} is missing, so Axolotl would ignore the dmt block"
         yield DMTError("plugins", problem, f"add plugins: [{PLUGIN}]")
 
@@ -100,19 +101,29 @@ def _schema_findings(cfg: Mapping[str, Any]) -> tuple[list[DMTError], list[DMTEr
     """Return what Axolotl refuses or silently ignores as a misspelling, and keys without effect."""
     problems: list[DMTError] = []
     without_effect: list[DMTError] = []
-    for key, close in _unknown_keys(cfg, _known_keys(cfg, problems)).items():
+    for key, close in _unknown_keys(cfg, _known_keys(cfg)).items():
         if close:
             problems.append(DMTError(key, "unknown key", f"did you mean {close}?"))
         else:
             problem = "Axolotl does not know this key and ignores it"
             without_effect.append(DMTError(key, problem, ""))
+    return [*problems, *_refused_by_axolotl(cfg)], [*without_effect, *_known_without_effect(cfg)]
+
+
+def _known_without_effect(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
+    """Yield the keys of Axolotl that change nothing or do something twice beside stages."""
     if cfg.get(MERGED) is False and not default_order(cfg):
         problem = (
             "has no effect alone: the rows are shuffled in each epoch, as Axolotl's trainer does"
         )
         fix = "write curriculum_sampling: true for the order of the files"
-        without_effect.append(DMTError(MERGED, problem, fix))
-    return [*problems, *_refused_by_axolotl(cfg)], without_effect
+        yield DMTError(MERGED, problem, fix)
+    if cfg.get(BEFORE_MERGING):
+        problem = "has no effect: dmt.order orders the rows of all datasets of a stage"
+        yield DMTError(BEFORE_MERGING, problem, "remove it")
+    if scored_twice(cfg):
+        problem = "the lm_eval plugin scores the last stage again after training, in 16-bit weights"
+        yield DMTError("lm_eval_tasks", problem, "remove it if dmt.evaluate is enough")
 
 
 def _refused_by_axolotl(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
@@ -135,20 +146,15 @@ def _refused_by_axolotl(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
         yield DMTError("", f"Axolotl cannot read it ({type(error).__name__}: {error})", "")
 
 
-def _known_keys(cfg: Mapping[str, Any], problems: list[DMTError]) -> set[str]:
-    """Return the keys of Axolotl and of the plugins; add the plugins that do not load to a list."""
+def _known_keys(cfg: Mapping[str, Any]) -> set[str]:
+    """Return the keys of Axolotl and of the plugins that can be loaded."""
     from axolotl.utils.schemas.config import AxolotlInputConfig
 
     keys = {"dmt", *names_of_fields(AxolotlInputConfig)}
-    for index, name in enumerate(cfg.get("plugins") or ()):
+    for name in plugin_names(cfg):
         if name != PLUGIN:
-            try:
-                keys |= _keys_of_plugin(str(name))
-            except Exception as error:
-                problem = f"{name} cannot be loaded ({type(error).__name__}: {error})"
-                problems.append(
-                    DMTError(f"plugins[{index}]", problem, "install it, or take it out")
-                )
+            with contextlib.suppress(Exception):  # `check_plugins` reports it
+                keys |= _keys_of_plugin(name)
     return keys
 
 
@@ -186,9 +192,7 @@ def names_of_fields(model: type[BaseModel]) -> Iterator[str]:
 
 def _keys_of_plugin(name: str) -> set[str]:
     """Return the keys that another plugin adds to the YAML."""
-    from axolotl.integrations.base import load_plugin
-
-    arguments = load_plugin(name).get_input_args()
+    arguments = loaded_plugin(name).get_input_args()
     if arguments is None:
         return set()
     module, _, model = arguments.rpartition(".")

@@ -40,7 +40,7 @@ def show_plan(config: str, *, as_json: bool, plot: str | None, rows: str | None)
 
         with _writing("--plot", plot):
             plot_plan(plan, Path(plot))
-    for warning in (*notes_on_rows(plan.data), *plan_warnings(plan)):
+    for warning in (*notes_on_rows(plan.data), *compiled.notes, *plan_warnings(plan)):
         echo(f"warning: {warning}", err=True)
     if as_json:
         echo(json.dumps(plan.to_json(), indent=2))

@@ -39,17 +39,35 @@ def score_saved_stage(folder: Path, config: EvaluateConfig) -> Evaluation:
     tasks = Tasks(config)
     started = time.monotonic()
     try:
-        output = tasks.evaluate(
-            config.model,
-            model_args=_model_arguments(folder, config),
-            # vLLM forms batches itself; a number would only limit it.
-            batch_size="auto" if config.model == "vllm" else config.batch_size,
-            device=_device() if config.model == "hf" else None,
-        )
+        output = _evaluate(tasks, folder, config)
     except Exception as error:
         return Evaluation(error=error_text(error), seconds=time.monotonic() - started)
     assert output is not None
     return Evaluation.of(output, samples=config.samples, seconds=time.monotonic() - started)
+
+
+def _evaluate(tasks: Tasks, folder: Path, config: EvaluateConfig) -> dict[str, Any] | None:
+    """Return lm-eval's output for the model in a folder."""
+    arguments = _model_arguments(folder, config)
+    if config.model == "hf" and _has_modules(folder):
+        from axolotl_dmt.evaluation.adapter_model import AdapterModel
+
+        return tasks.evaluate(
+            AdapterModel(**arguments, batch_size=config.batch_size, device=_device())
+        )
+    return tasks.evaluate(
+        config.model,
+        model_args=arguments,
+        # vLLM forms batches itself; a number would only limit it.
+        batch_size="auto" if config.model == "vllm" else config.batch_size,
+        device=_device() if config.model == "hf" else None,
+    )
+
+
+def _has_modules(folder: Path) -> bool:
+    """Return whether a folder holds an adapter with whole modules, such as the embeddings."""
+    file = folder / "adapter_config.json"
+    return file.is_file() and bool(json.loads(file.read_text("utf-8")).get("modules_to_save"))
 
 
 def _model_arguments(folder: Path, config: EvaluateConfig) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from packaging.specifiers import SpecifierSet
 
@@ -31,6 +32,25 @@ def check_axolotl() -> None:
             f"axolotl-dmt {__version__} works with axolotl {AXOLOTL}, not {installed}",
             f"pip install 'axolotl{AXOLOTL}'",
         )
+
+
+def check_offloading(cfg: Any) -> None:
+    """Refuse activation offloading where there is no GPU; the trainer fails to start with it.
+
+    Args:
+        cfg: Axolotl's validated configuration, where `gradient_checkpointing: offload` is
+            `activation_offloading: true`.
+
+    Raises:
+        DMTError: activations are to be offloaded, and there is no GPU.
+    """
+    import torch
+
+    offloading = cfg.activation_offloading
+    if offloading and offloading != "hidden_states" and not torch.accelerator.is_available():
+        problem = f"{offloading} moves activations off a GPU, and there is none here"
+        fix = "remove it, or write activation_offloading: hidden_states"
+        raise DMTError("activation_offloading", problem, fix)
 
 
 def installed_versions() -> dict[str, str]:

@@ -10,6 +10,9 @@ from torch import nn
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plan.training_plan import StagePlan
 
+WRAPPERS = re.compile(r"_checkpoint_wrapped_module\.|_orig_mod\.")
+"""Parts of parameter names that activation offloading and torch.compile add."""
+
 
 class Freezer:
     """Freezes and unfreezes the trainable parameters of a model.
@@ -26,7 +29,7 @@ class Freezer:
             model: the unwrapped model, before the first step.
         """
         self.trainable = {
-            name: parameter
+            WRAPPERS.sub("", name): parameter
             for name, parameter in model.named_parameters()
             if parameter.requires_grad
         }

@@ -7,6 +7,7 @@ rows and compiles the plan.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +35,13 @@ class CompiledRun:
         run: the checked run.
         pool: the tokenised rows.
         plan: the plan that `axolotl train` would follow.
+        notes: a sentence for each thing about the rows to evaluate that is probably not meant.
     """
 
     run: Run
     pool: RowPool
     plan: TrainingPlan
+    notes: Sequence[str] = ()
 
 
 def compile_from_yaml(config: str) -> CompiledRun:
@@ -58,7 +61,8 @@ def compile_from_yaml(config: str) -> CompiledRun:
     if (missing := unprepared(cfg)) and not cfg.skip_prepare_dataset:
         echo(f"tokenising, not prepared yet: {', '.join(missing.values())}", err=True)
     pool = run.load_pool(cfg)
-    return CompiledRun(run=run, pool=pool, plan=run.compile(cfg, pool.domains))
+    plan = run.compile(cfg, pool.domains)
+    return CompiledRun(run=run, pool=pool, plan=plan, notes=run.notes(cfg, pool))
 
 
 def load_run(config: str, **changes: Any) -> tuple[Any, Run]:

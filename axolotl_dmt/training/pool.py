@@ -6,7 +6,7 @@ after `axolotl preprocess`, a run with another k, strategy or seed tokenises not
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -35,7 +35,7 @@ from axolotl_dmt.training.raw_rows import align_columns as align_raw_columns
 from axolotl_dmt.training.raw_rows import blank_row
 from axolotl_dmt.training.row_columns import align_columns
 from axolotl_dmt.training.row_counts import counting_rows, recorded_counts
-from axolotl_dmt.training.row_digests import content_digest
+from axolotl_dmt.training.row_digests import content_digest, row_digests
 from axolotl_dmt.training.tokenised_rows import (
     IGNORED,
     arrow_column,
@@ -55,11 +55,13 @@ class RowPool:
         dataset: the rows, as `layout` describes.
         domains: what the plan needs to know about each domain, in the order of the dataset.
         held_out: {domain: its held-out rows}, and Axolotl's `test_datasets` under "test".
+        notes: a sentence for each thing about `held_out` that is probably not meant.
     """
 
     dataset: Dataset
     domains: tuple[Domain, ...]
     held_out: Mapping[str, Dataset]
+    notes: tuple[str, ...] = ()
 
     @property
     def layout(self) -> PoolLayout:
@@ -164,7 +166,24 @@ def load_pool(
     blank = _blank_row(rows) if is_tokenised(rows) else blank_row(rows)
     arranged = layout_of(domains).arrange([rows], blank, all_remasked if remasked else ())
     dataset = concatenate_datasets(arranged)
-    return RowPool(dataset=dataset, domains=tuple(domains), held_out=held_out)
+    return RowPool(
+        dataset=dataset,
+        domains=tuple(domains),
+        held_out=held_out,
+        notes=tuple(_notes_on_tests(rows, tests)),
+    )
+
+
+def _notes_on_tests(rows: Dataset, tests: Dataset | None) -> Iterator[str]:
+    """Yield a sentence if test rows are copies of rows that are trained on."""
+    if tests is None:
+        return
+    copies = int(np.isin(row_digests(tests), row_digests(rows)).sum())
+    if copies:
+        yield (
+            f"{copies} of the {len(tests)} rows of test_datasets are exact copies of rows that are "
+            "trained on, so their loss does not show what the model learned to generalise"
+        )
 
 
 def _processor(cfg: DictDefault, tokenizer: Any) -> Any:

@@ -25,14 +25,14 @@ from axolotl_dmt.terminal import echo
 from axolotl_dmt.training import resume
 from axolotl_dmt.training.adapters import StackedAdapters, stacked_adapters
 from axolotl_dmt.training.callback import StageCallback
-from axolotl_dmt.training.environment import hardware, installed_versions
+from axolotl_dmt.training.environment import check_offloading, hardware, installed_versions
+from axolotl_dmt.training.eval_packing import choose_eval_packing
 from axolotl_dmt.training.interruption import interruption_message
 from axolotl_dmt.training.log import LOG
 from axolotl_dmt.training.pool import RowPool
 from axolotl_dmt.training.progress import StageProgress
 from axolotl_dmt.training.recorder import Recorder
 from axolotl_dmt.training.run import Run
-from axolotl_dmt.training.tokenised_rows import token_counts
 from axolotl_dmt.training.trainer import StageTrainerMixin
 
 
@@ -65,12 +65,13 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
         cfg: Axolotl's validated configuration; changed in place.
 
     Raises:
-        DMTError: the rows reveal a mistake, or the run would resume from a checkpoint of another
-            plan.
+        DMTError: the rows reveal a mistake, a setting needs a GPU, or the run would resume from a
+            checkpoint of another plan.
     """
     _check_defaults(run, cfg)
     ranks = Ranks()
     if not cfg.is_preprocess:
+        check_offloading(cfg)
         ranks.once_a_host(lambda: check_services(cfg))
     pool = run.load_pool(cfg)
     folder = RunFolder.of_config(cfg).next_plan
@@ -79,7 +80,8 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
         plan = run.compile(cfg, pool.domains)
         if run.schedule.choice is not None:
             echo(f"axolotl-dmt: {run.schedule.choice[0].summary()}", err=True)
-        for note in (*notes_on_rows(plan.data), *plan_warnings(plan)):
+        notes = [*notes_on_rows(plan.data), *run.notes(cfg, pool), *plan_warnings(plan)]
+        for note in notes:
             LOG.warning(note)
         contents = pool.contents()
         records = (replace(record, content=contents[record.name]) for record in plan.pools)
@@ -93,30 +95,8 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
     # All epochs of all stages are in the plan, with their steps and their order.
     cfg.num_epochs = 1
     cfg.max_steps = cfg.group_by_length = cfg.curriculum_sampling = None
-    if cfg.sample_packing and (run.schedule.config.val_rows or cfg.val_set_size):
-        _choose_eval_packing(cfg, pool)
+    choose_eval_packing(cfg, pool, run.raw)
     return PreparedRun(run=run, pool=pool, plan=TrainingPlan.load(folder), ranks=ranks)
-
-
-def _choose_eval_packing(cfg: Any, pool: RowPool) -> None:
-    """Turn off the packing of held-out rows by default, and where a domain has too few of them.
-
-    The trainer evaluates only whole batches of packs, so few rows would have no loss. Packs are at
-    least half full on average. Without packing, every row is evaluated.
-    """
-    batch = cfg.sequence_len * (cfg.eval_batch_size or cfg.micro_batch_size) * (cfg.world_size or 1)
-    few = [name for name, rows in pool.held_out.items() if token_counts(rows).sum() < 2 * batch]
-    if few and cfg.eval_sample_packing:
-        LOG.warning(
-            "eval_sample_packing: true is not used: the held-out rows of %s may not fill one batch "
-            "of packs",
-            ", ".join(few),
-        )
-    if few or cfg.eval_sample_packing is None:
-        cfg.eval_sample_packing = False
-    if cfg.eval_sample_packing is False and cfg.dataloader_drop_last is None:
-        # Axolotl would drop the last batch, which is the only one of few rows.
-        cfg.dataloader_drop_last = False
 
 
 def _check_defaults(run: Run, cfg: Any) -> None:

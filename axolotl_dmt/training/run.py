@@ -134,6 +134,18 @@ class Run:
         check_warmup(plan)
         return plan
 
+    def notes(self, cfg: Any, pool: RowPool) -> list[str]:
+        """Return a sentence for each thing about the rows to evaluate that is probably not meant.
+
+        Args:
+            cfg: Axolotl's validated configuration.
+            pool: the rows, with those to evaluate.
+        """
+        from axolotl_dmt.training.eval_packing import eval_packing_note
+
+        note = eval_packing_note(cfg, pool, self.raw)
+        return [*pool.notes, *filter(None, [note])]
+
     def settings(self, cfg: Any) -> dict[str, Any]:
         """Return the settings that `results.json` and the report of the run show."""
         settings = {

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from accelerate.utils.other import is_compiled_module
-from axolotl.core.trainers import AxolotlTrainer
+from axolotl.utils.dict import DictDefault
 from transformers import PreTrainedModel, Trainer
 
+from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plan.training_plan import TrainingPlan
 from axolotl_dmt.report.model_card import update_card
 from axolotl_dmt.training.adapters import StackedAdapters, is_stacked
@@ -152,11 +154,30 @@ class StageTrainerMixin:
         return (loss * weight, outputs) if return_outputs else loss * weight
 
 
-def stage_trainer(base: type[Trainer] | None) -> type[Trainer]:
+def axolotls_trainer(cfg: Any) -> type[Trainer]:
+    """Return the trainer class that Axolotl would take without plugins, such as `trainer_cls`.
+
+    Args:
+        cfg: Axolotl's validated configuration.
+
+    Raises:
+        DMTError: `trainer_cls` cannot be imported.
+    """
+    from axolotl.core.builders import HFCausalTrainerBuilder
+
+    # The method reads only the configuration, and there is no public way to ask.
+    builder: Any = SimpleNamespace(cfg=DictDefault({**cfg, "plugins": None}))
+    try:
+        return HFCausalTrainerBuilder._get_trainer_cls(builder)
+    except ValueError as error:
+        fix = "write the module and the class, as in my_package.my_module.MyTrainer"
+        raise DMTError("trainer_cls", str(error), fix) from error
+
+
+def stage_trainer(base: type[Trainer]) -> type[Trainer]:
     """Return a trainer class that can follow a plan.
 
     Args:
-        base: the class to extend, such as another plugin's; None for Axolotl's.
+        base: the class to extend, such as Axolotl's or another plugin's.
     """
-    base = base or AxolotlTrainer
     return type(f"Stage{base.__name__}", (StageTrainerMixin, base), {})

@@ -18,7 +18,8 @@ import pytest
 import yaml
 from axolotl.utils.schemas.config import AxolotlInputConfig
 
-from axolotl_dmt.checks.yaml_check import PLUGIN, check_file
+from axolotl_dmt.checks.plugins import PLUGIN
+from axolotl_dmt.checks.yaml_check import check_file
 from axolotl_dmt.console import quiet_axolotl
 
 FOLDER = Path(

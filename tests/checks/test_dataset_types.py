@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from axolotl_dmt.checks.dataset_types import HANDLED, strategies, wrong_types
+from axolotl_dmt.checks.dataset_types import HANDLED, listed_names, strategies, wrong_types
 from tests.mistakes import assert_mistake
 
 CHAT = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
@@ -83,3 +83,10 @@ def test_the_known_types_are_those_of_axolotl() -> None:
 
     assert set(HANDLED) == set(DATASET_HANDLERS)
     assert {"chat_template", "alpaca_w_system.load_open_orca", "messages"} <= strategies()
+
+
+def test_a_list_of_names_is_reported_with_its_entry() -> None:
+    assert not list(listed_names({"datasets": [{"path": "org/a", "name": "main"}]}))
+    entries = [{"path": "org/a"}, {"path": "org/b", "name": ["easy", "hard"]}]
+    (error,) = listed_names({"datasets": entries})
+    assert_mistake(str(error), "datasets[1].name", "easy", "hard", "an entry of its own")

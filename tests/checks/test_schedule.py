@@ -286,3 +286,11 @@ def test_checkpoints_of_the_model_only_cannot_be_resumed_automatically() -> None
     Run.from_raw(raw(**both, save_strategy="no"))
     for key in both:
         Run.from_raw(raw(**{key: True}))
+
+
+def test_new_tokens_of_an_adapter_need_their_embeddings() -> None:
+    keys = {"adapter": "lora", "tokens": ["<calc>"]}
+    message = refusal(raw(**keys))
+    assert_mistake(message, "lora_modules_to_save", "new tokens", "[embed_tokens, lm_head]")
+    for accepted in (raw(tokens=["<calc>"]), raw(**keys, lora_modules_to_save=["embed_tokens"])):
+        assert Run.from_raw(accepted).schedule.domains

@@ -207,6 +207,11 @@ def test_a_key_that_keeps_no_order_alone_is_a_remark() -> None:
     assert remarks(GOOD + "shuffle_merged_datasets: false\ncurriculum_sampling: true\n") == []
 
 
+def test_a_shuffle_before_merging_is_a_remark() -> None:
+    (line,) = remarks(GOOD + "shuffle_before_merging_datasets: true\n")
+    assert_mistake(line, "dmt.yaml:15: shuffle_before_merging_datasets", "dmt.order")
+
+
 def test_anchors_and_merges_are_no_duplicate_keys() -> None:
     text = GOOD.replace(
         "  - {path: org/math, type: alpaca, domain: math}\n"

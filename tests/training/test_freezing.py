@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from axolotl.core.trainers.mixins.activation_checkpointing import ac_wrap_hf_model
+from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from axolotl_dmt.training.freezing import Freezer
@@ -76,3 +78,19 @@ def test_a_parameter_that_was_not_trained_before_is_never_unfrozen() -> None:
     freezer.apply(())
     assert not network.get_parameter(EMBEDDING).requires_grad
     assert network.get_parameter("lm_head.weight").requires_grad
+
+
+def test_names_of_parameters_are_the_same_when_activations_are_offloaded(tmp_path: Path) -> None:
+    """`activation_offloading` wraps each layer, and `torch_compile` the whole model."""
+    plain = Freezer(model()).trainable.keys()
+    wrapped = model()
+    ac_wrap_hf_model(wrapped)
+    freezer = Freezer(wrapped)
+    assert freezer.trainable.keys() == plain
+    freezer.apply([r"layers\.0\.mlp"])
+    frozen = {name for name, p in freezer.trainable.items() if not p.requires_grad}
+    assert frozen == {name for name in plain if "layers.0.mlp" in name}
+    compiled: Any = torch.compile(wrapped, backend="eager")
+    assert Freezer(compiled).trainable.keys() == plain - frozen
+    wrapped.save_pretrained(tmp_path)
+    assert load_file(tmp_path / "model.safetensors").keys() == plain

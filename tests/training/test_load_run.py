@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from axolotl_dmt.training.load_run import load_run
-from tests.mistakes import expect_error
+from tests.mistakes import assert_mistake, expect_error
 from tests.tiny_model import make_model
 
 
@@ -38,10 +38,17 @@ def load(config: dict[str, Any]) -> None:
     load_run("dmt.yaml")
 
 
-def test_a_value_that_axolotl_refuses_is_named(config: dict[str, Any]) -> None:
-    config["datasets"][0]["name"] = ["first", "second"]
-    with expect_error("datasets[0].name", "first", "string"):
-        load(config)
+@pytest.mark.parametrize(
+    ("key", "value"), [("gradient_checkpointing", "unsloth"), ("sequence_len", "long")]
+)
+def test_a_value_that_axolotl_refuses_is_named(
+    config: dict[str, Any], capsys: pytest.CaptureFixture[str], key: str, value: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        load({**config, key: value})
+    assert caught.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "axolotl-dmt: " in line]
+    assert_mistake(line, f"axolotl-dmt: {key}", value)
 
 
 def test_an_output_folder_in_the_data_is_refused(config: dict[str, Any]) -> None:

@@ -10,11 +10,15 @@ import numpy as np
 import pytest
 import torch
 from accelerate.utils.other import is_compiled_module
+from axolotl.core.trainers import AxolotlMambaTrainer, AxolotlTrainer
 from axolotl.core.trainers.mixins import SchedulerMixin
 from axolotl.core.training_args import AxolotlTrainingArguments
+from axolotl.monkeypatch.loss.eaft import eaft_loss
+from axolotl.utils.dict import DictDefault
 from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 from transformers.trainer_utils import SchedulerType
+from trl import SFTTrainer
 
 from axolotl_dmt.checks.stages import AXOLOTLS_SCHEDULERS, CURVELESS_SCHEDULERS
 from axolotl_dmt.plan import compile_plan
@@ -27,7 +31,8 @@ from axolotl_dmt.training.learning_rate import composed_scheduler
 from axolotl_dmt.training.optimizer import set_weight_decay
 from axolotl_dmt.training.pool_layout import PoolLayout
 from axolotl_dmt.training.samplers import PlanPackSampler, PlanSampler
-from axolotl_dmt.training.trainer import StageTrainerMixin
+from axolotl_dmt.training.trainer import StageTrainerMixin, axolotls_trainer, stage_trainer
+from tests.mistakes import expect_error
 
 LENGTH = 6
 VOCABULARY = 32
@@ -167,13 +172,18 @@ def test_the_layout_says_where_each_domain_and_the_blank_row_lie() -> None:
 
 
 @pytest.mark.parametrize("by_tokens", [True, False])
-def test_a_blank_micro_batch_changes_nothing(tmp_path: Path, by_tokens: bool) -> None:
+@pytest.mark.parametrize("own_loss", [None, eaft_loss])
+def test_a_blank_micro_batch_changes_nothing(
+    tmp_path: Path, by_tokens: bool, own_loss: Any
+) -> None:
     """10 rows at 4 a step: the last step has one real and one blank micro batch."""
     rows = 10
     plan = plan_of(stage("one", rows), rows=rows)
     made = trainer(tmp_path, plan, rows)
     made.model_accepts_loss_kwargs = by_tokens
+    made.compute_loss_func = own_loss
     made.train()
+    by_tokens = by_tokens or own_loss is not None
 
     expected, data = model(), Rows(rows)
     order = [row for row in plan.order.tolist() if row >= 0]
@@ -183,7 +193,8 @@ def test_a_blank_micro_batch_changes_nothing(tmp_path: Path, by_tokens: bool) ->
         expected.zero_grad()
         counts = [int((data.labels[part][:, 1:] != -100).sum()) for part in micro]
         for part, count in zip(micro, counts, strict=True):
-            loss = expected(input_ids=data.tokens[part], labels=data.labels[part]).loss
+            output = expected(input_ids=data.tokens[part], labels=data.labels[part])
+            loss = own_loss(output, data.labels[part]) if own_loss else output.loss
             weight = count / sum(counts) if by_tokens else 1 / len(micro)
             (loss * weight).backward()
         with torch.no_grad():
@@ -328,3 +339,14 @@ def test_a_compiled_model_is_saved_under_its_own_names(tmp_path: Path, whole: bo
     torch.testing.assert_close(loaded.state_dict(), plain.state_dict(), rtol=0, atol=0)
     saved = load_file(folder / "model.safetensors")
     assert saved.keys() == dict(plain.named_parameters()).keys()
+
+
+def test_the_trainer_that_the_yaml_names_is_extended() -> None:
+    named = axolotls_trainer(DictDefault({"trainer_cls": "trl.SFTTrainer", "plugins": ["a.B"]}))
+    assert named is SFTTrainer
+    assert issubclass(stage_trainer(named), (SFTTrainer, StageTrainerMixin))
+    assert axolotls_trainer(DictDefault({})) is AxolotlTrainer
+    mamba = axolotls_trainer(DictDefault({"model_config_type": "mamba"}))
+    assert mamba is AxolotlMambaTrainer
+    with expect_error("trainer_cls", "no_such.Trainer"):
+        axolotls_trainer(DictDefault({"trainer_cls": "no_such.Trainer"}))
