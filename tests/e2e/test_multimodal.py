@@ -129,7 +129,7 @@ def test_check_and_plan_count_rows(
     vlm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = str(write(tmp_path / "dmt.yaml", settings(vlm, tmp_path / "out")))
-    assert check_file(path) == []
+    assert check_file(path).mistakes == ()
     show_plan(path, as_json=False, plot=None, rows=None)
     shown = capsys.readouterr()
     assert "tokenising" not in shown.err
