@@ -51,8 +51,9 @@ class JudgeConfig(Block):
     )
     request: dict[str, Any] | None = Field(
         None,
-        description="Fields of each request, for a server that refuses the usual `temperature: 0` or "
-        "`max_tokens: 2048`: null leaves a field out, and other fields are added.",
+        description="Fields of each request, for a server that refuses the usual "
+        "`temperature: 0` or `max_tokens: 2048`: null leaves a field out, and other fields are "
+        "added.",
         examples=[{"temperature": None, "max_tokens": None, "max_completion_tokens": 2048}],
     )
 

@@ -18,7 +18,8 @@ every reference.
     expression_answers      read the expression that a text gives as its answer
     expressions, notation   compare two expressions, with math-verify in a process of its own
                             (expression_worker, expression_comparison)
-    boxes, reasoning        find boxes; remove a model's reasoning
+    boxes, answer_text      find boxes; find the part of a text that answers the question
+    thinking                removes the reasoning before an answer
     code                    dmt_code (HumanEval) and dmt_code_mbpp (MBPP)
     code_answers            cut the program out of an answer
     instructions            dmt_general (IFEval and instructions of this package)

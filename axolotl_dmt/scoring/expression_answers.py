@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 
+from axolotl_dmt.scoring.answer_text import answer_part
 from axolotl_dmt.scoring.boxes import last_boxed
-from axolotl_dmt.scoring.reasoning import answer_part
 
 LONGEST = 4_000
 """Characters at the end of a text in which an answer without a box is looked for."""
@@ -111,7 +111,9 @@ def _with_joined(text: str, first: re.Match[str]) -> str:
 
 def _first_sentence(text: str) -> str:
     line = text.strip().split("\n", 1)[0]
-    return re.split(r"(?<=[^.\s])[.!?](?=\s+[A-Z(*]|\s*$)|(?<=\w\.)\s(?=[A-Z][a-z])", line)[0].strip()
+    return re.split(r"(?<=[^.\s])[.!?](?=\s+[A-Z(*]|\s*$)|(?<=\w\.)\s(?=[A-Z][a-z])", line)[
+        0
+    ].strip()
 
 
 def _after_verb(sentence: str) -> str:
@@ -149,9 +151,7 @@ def _last_expression(text: str) -> str:
     return _after_verb(lines[-1]).strip(" .")
 
 
-def _of_line(
-    text: str, masked: str, start: int, end: int, formulas: list[re.Match[str]]
-) -> str:
+def _of_line(text: str, masked: str, start: int, end: int, formulas: list[re.Match[str]]) -> str:
     """Return the last expression of one line, which is `text[start:end]`."""
     line = masked[start:end]
     last_formula, last_number = line.rfind("\x00"), -1
@@ -161,7 +161,9 @@ def _of_line(
         position = start + last_formula
         last = next(index for index, f in enumerate(formulas) if f.start() <= position < f.end())
         first = last
-        while first and _JOINED.fullmatch(text[formulas[first - 1].end() : formulas[first].start()]):
+        while first and _JOINED.fullmatch(
+            text[formulas[first - 1].end() : formulas[first].start()]
+        ):
             first -= 1
         if not re.search(r"\brather\b", text[formulas[first].end() : formulas[last].start()]):
             return _with_joined(text, formulas[first])

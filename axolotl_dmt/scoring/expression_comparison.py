@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import random
 from typing import Any
 
+import sympy
 from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
 
@@ -27,6 +29,9 @@ def equal(answer: str, gold: str) -> bool:
         parsed, gold_parsed = _parse(answer), _parse(gold)
         if parsed is None or gold_parsed is None:
             return False
+        # math-verify rounds differences of tiny numbers to 0.
+        if _differ(gold_parsed, parsed):
+            return False
         return _verified(gold_parsed, parsed) or _same_value(gold_parsed, parsed)
     except (Exception, MemoryError):
         return False
@@ -45,8 +50,6 @@ def _parse(text: str) -> Any:
 
 def _with_imaginary_unit(expression: Any) -> Any:
     """Replace the letter i, which math-verify reads as a variable, by the imaginary unit."""
-    import sympy
-
     letters = [s for s in getattr(expression, "free_symbols", ()) if s.name == "i"]
     return expression.subs(dict.fromkeys(letters, sympy.I)) if letters else expression
 
@@ -63,22 +66,36 @@ def _verified(gold: Any, answer: Any) -> bool:
     )
 
 
+def _differ(gold: Any, answer: Any) -> bool:
+    """Return whether two numbers differ by more than a billionth of the larger one."""
+    if not all(isinstance(e, sympy.Expr) and not e.free_symbols for e in (gold, answer)):
+        return False
+    if any(e.has(sympy.Rational(1, 100)) for e in (gold, answer)):
+        return False  # a percentage, which may equal its number without the sign
+    distance = _distance(gold.doit().evalf(30), answer.doit().evalf(30))
+    return distance is not None and distance > 1e-9
+
+
+def _distance(left: Any, right: Any) -> Any:
+    """Return the relative distance of two numbers; None where it cannot be computed."""
+    if not (left.is_finite and right.is_finite):
+        return None
+    size = max(abs(left), abs(right))
+    return sympy.Integer(0) if size == 0 else abs(left - right) / size
+
+
 def _same_value(gold: Any, answer: Any) -> bool:
     """Return whether two expressions have the same value at several points."""
-    import sympy
-
     if not (isinstance(gold, sympy.Expr) and isinstance(answer, sympy.Expr)):
         return False
     symbols = sorted(gold.free_symbols | answer.free_symbols, key=str)
     if gold.free_symbols != answer.free_symbols:
         return False
-    for point in ("0.7310585", "-1.3178249", "2.2360731", "-0.2689414")[: 4 if symbols else 1]:
-        values = {
-            symbol: sympy.Float(point, 40) * (index + 1) for index, symbol in enumerate(symbols)
-        }
+    draw = random.Random(0)  # of both signs and several sizes, so that |x + 2| is not x + 2
+    for _ in range(8 if symbols else 1):
+        values = {symbol: sympy.Float(str(draw.uniform(-9, 9)), 40) for symbol in symbols}
         left, right = (side.doit().subs(values).evalf(30) for side in (gold, answer))
-        if not (left.is_number and right.is_number) or left.has(sympy.nan, sympy.zoo):
-            return False
-        if abs(left - right) > sympy.Float("1e-20") * max(1, abs(right)):
+        distance = _distance(left, right)
+        if distance is None or distance > 1e-20:
             return False
     return True

@@ -9,6 +9,7 @@ verdict. `WALL_SECONDS` is the limit for a process that waits for something.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import select
@@ -20,7 +21,7 @@ from pathlib import Path
 from axolotl_dmt.errors import DMTError
 
 CPU_SECONDS = 5
-WALL_SECONDS = 60.0
+WALL_SECONDS = 300.0
 START_SECONDS = 300.0
 """How long a process may take to import math-verify on a busy machine."""
 MEMORY_BYTES = 4 << 30
@@ -105,10 +106,8 @@ class Worker:
             process.wait()
             for stream in (process.stdin, process.stdout):
                 assert stream is not None
-                try:
+                with contextlib.suppress(OSError):
                     stream.close()
-                except OSError:
-                    pass
 
 
 # The process

@@ -5,9 +5,9 @@ r"""Decide whether two mathematical answers, in LaTeX or plain text, are equal.
     equivalent("3,-1", "-1, 3")                     # True: a bare list is a set of solutions
     equivalent("5xyz", "5")                         # False
 
-What is the same text in plain notation (`notation.plain_latex`) is equal. Everything else is decided
-by the library math-verify, in a process of its own (`expression_worker`), because it can take
-forever, or all memory, for an answer such as `9^{9^{9^{9}}}`; such an answer is wrong.
+What is the same text in plain notation (`notation.plain_latex`) is equal. Everything else is
+decided by the library math-verify, in a process of its own (`expression_worker`), because it can
+take forever, or all memory, for an answer such as `9^{9^{9^{9}}}`; such an answer is wrong.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ LONGEST = 600
 _LETTER_OF_CHOICE = re.compile(r"^\(?\s*([A-J])\s*\)?\.?$")
 _CHOICE = re.compile(r"^(?:\(([A-J])\)|([A-J])[).:])\s*(?=\S)")
 _BASED = re.compile(r"^([0-9A-F]+)\s*_\s*\{?\s*(\d+)\s*\}?$")
+_LETTER = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z](?![a-zA-Z])")
 _PERCENT = re.compile(r"\s*\\?%")
 
 _worker = Worker()
@@ -59,8 +60,8 @@ def equivalent(answer: str, gold: str) -> bool:
     based, gold_based = _BASED.match(answer), _BASED.match(gold)
     if gold_based or based:
         # A number may leave out its base, as the question names it; another base is another number.
-        return (based or gold_based) is not None and _digits(answer, gold)
-    if _is_words(answer) or _is_words(gold):
+        return (based or gold_based) is not None and _same_digits(answer, gold)
+    if _is_words(answer) or _is_words(gold) or _differ_in_case(answer, gold):
         return False
     if max(len(answer), len(gold)) > LONGEST:
         return False
@@ -68,11 +69,15 @@ def equivalent(answer: str, gold: str) -> bool:
 
 
 def _squeezed(text: str) -> str:
-    text = re.sub(r"[{}\s]+", "", text) if not re.search(r"\\frac|[\^_]\{..", text) else re.sub(r"\s+", "", text)
-    return text.replace(".", "").casefold() if re.fullmatch(r"[\d:]*[a-zA-Z][a-zA-Z .:\d]{2,}", text) else text
+    """Return a text without spaces; of words and times of day, also without dots and case."""
+    text = re.sub(r"\s+", "", text)
+    if re.fullmatch(r"[\d:]*[a-zA-Z][a-zA-Z.:\d]{2,}", text):
+        return text.replace(".", "").casefold()
+    return text
 
 
-def _digits(answer: str, gold: str) -> bool:
+def _same_digits(answer: str, gold: str) -> bool:
+    """Return whether two numbers have the same digits, and no different bases."""
     pairs = []
     for text in (answer, gold):
         based = _BASED.match(text)
@@ -83,13 +88,21 @@ def _digits(answer: str, gold: str) -> bool:
 
 def _is_words(text: str) -> bool:
     """Return whether a text is a name or a phrase, and not an expression."""
-    return re.fullmatch(r"[a-zA-Z]{4,}|[a-zA-Z]+(?: [a-zA-Z]+)+", text) is not None and not re.search(
-        r"\b(?:sqrt|pi|infinity|inf)\b", text
-    )
+    return re.fullmatch(
+        r"[a-zA-Z]{4,}|[a-zA-Z]+(?: [a-zA-Z]+)+", text
+    ) is not None and not re.search(r"\b(?:sqrt|pi|infinity|inf)\b", text)
+
+
+def _differ_in_case(answer: str, gold: str) -> bool:
+    """Return whether the variables differ in case only; math-verify would read R and r as one."""
+    letters, gold_letters = (set(_LETTER.findall(text)) for text in (answer, gold))
+    return letters != gold_letters and {letter.lower() for letter in letters} == {
+        letter.lower() for letter in gold_letters
+    }
 
 
 def _forms(answer: str, gold: str) -> list[tuple[str, str]]:
-    """Return the pairs of which one must be equal: a percentage may be written with its sign or not."""
+    """Return the pairs of which one must be equal: a percentage may leave out its sign."""
     bare, gold_bare = _PERCENT.sub("", answer), _PERCENT.sub("", gold)
     forms = [(bare, gold_bare)]
     if (bare != answer) != (gold_bare != gold):

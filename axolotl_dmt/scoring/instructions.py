@@ -27,7 +27,6 @@ from typing import Any
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.scoring.pooled_mean import pooled_mean, pooled_stderr
 from axolotl_dmt.scoring.punkt import PUNKT_HINT, fetch_punkt
-from axolotl_dmt.scoring.reasoning import without_reasoning
 from axolotl_dmt.scoring.sources import (
     Hub,
     Prompt,
@@ -40,6 +39,7 @@ from axolotl_dmt.scoring.sources import (
     splits,
     with_prompts,
 )
+from axolotl_dmt.scoring.thinking import after_thinking
 
 SETTING = "dmt_general_data"
 FIELDS = {"prompt": str, "instruction_id_list": list, "kwargs": list}
@@ -268,7 +268,9 @@ def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Any:
     checkable = []
     for row in rows:
         try:
-            checkable.append({"prompt": row["prompt"], "checks": _instructions_json(row, has_punkt)})
+            checkable.append(
+                {"prompt": row["prompt"], "checks": _instructions_json(row, has_punkt)}
+            )
         except _Uncheckable as error:
             log.debug("dmt_general: prompt %r: %s", row["prompt"][:60], error)
         except DMTError:
@@ -314,7 +316,7 @@ def process_results(doc: Row, results: list[str]) -> dict[str, Any]:
 
     `loose_score` and `loose_instruction_accuracy` are IFEval's loose accuracies.
     """
-    checks, answer = json.loads(doc["checks"]), without_reasoning(results[0])
+    checks, answer = json.loads(doc["checks"]), after_thinking(results[0])
     passed = instructions_followed(checks, answer)
     loosely_passed = instructions_followed(checks, answer, loose=True)
     return {

@@ -184,7 +184,9 @@ class JudgeSettings:
 
 def _request_fields(value: Any) -> dict[str, Any]:
     """Return the fields of `dmt_judge_request`, which is a mapping or JSON."""
-    fix = 'use JSON such as {"temperature": null, "max_tokens": null, "max_completion_tokens": 2048}'
+    fix = (
+        'use JSON such as {"temperature": null, "max_tokens": null, "max_completion_tokens": 2048}'
+    )
     try:
         fields = json.loads(value) if isinstance(value, str) else dict(value or {})
     except (ValueError, TypeError) as error:

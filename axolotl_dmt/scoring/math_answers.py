@@ -3,8 +3,8 @@ r"""Read the number that a mathematical text gives as its answer.
 There are two readings, as in lm-eval's gsm8k, but both give exact values, not strings:
 
 - *strict* (`marked_number`): only a number after `####`, as in GSM8K's own answers;
-- *flexible* (`flexible_number`): the number of the last box, else that after `####`, else that after
-  `answer is`, else the last number of the answer.
+- *flexible* (`flexible_number`): the number of the last box, else that after `####`, else that
+  after `answer is`, else the last number of the answer.
 
 `docs/scoring.md` lists the rules with an example each, and `tests/scoring/test_math.py` compares
 both readings with lm-eval's two filters.
@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from axolotl_dmt.scoring.answer_text import answer_part
 from axolotl_dmt.scoring.boxes import last_boxed
 from axolotl_dmt.scoring.numbers import (
     Number,
@@ -23,14 +24,14 @@ from axolotl_dmt.scoring.numbers import (
     numbers_in,
     plain_text,
 )
-from axolotl_dmt.scoring.reasoning import answer_part
 
 _CODE = re.compile(r"^[ \t]*(```|~~~).*?(?:^[ \t]*\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 _EMPHASIS = re.compile(r"\*\*|__|(?<![\w*\\\s])\*(?=\s|$)|(?<=[\s^])\*(?=[^\s*])", re.MULTILINE)
 _MARK = re.compile(r"#{4,}[ \t]*")
 _LABEL = re.compile(r"(?:(?:the|final)\s+)*answer\s*(?:is\b\s*)?[:=]?\s*", re.IGNORECASE)
 _STATED = re.compile(
-    r"\banswers?\b(?:[^.:=\n\d]{0,60}?(?:\bis\b|\bare\b|[:=])|[ \t]*(?=\n))[ \t]*:?\s*", re.IGNORECASE
+    r"\banswers?\b(?:[^.:=\n\d]{0,60}?(?:\bis\b|\bare\b|[:=])|[ \t]*(?=\n))[ \t]*:?\s*",
+    re.IGNORECASE,
 )
 _NOTE = re.compile(
     r"[*_>(\[ ]*(?:note|notes|p\.?s\.?|disclaimer|word count|remark|tip|source)\b|\([^()]*\)\s*\Z",
@@ -38,13 +39,13 @@ _NOTE = re.compile(
 )
 _RULE = re.compile(r"\s*(?:-{3,}|\*{3,}|_{3,})\s*")
 _CORRECTION = re.compile(
-    r"\b(?:wait|mistake|correct(?:ion|ed|ing)?|re-?do|re-?check|actually|oops|sorry|hmm|hold on|instead"
-    r"|should be|error|wrong|let me)\b",
+    r"\b(?:wait|mistake|correct(?:ion|ed|ing)?|re-?do|re-?check|actually|oops|sorry|hmm|hold on"
+    r"|instead|should be|error|wrong|let me)\b",
     re.IGNORECASE,
 )
 _BEFORE_VALUE = re.compile(
-    r"(?:[\s:\[({|]|\\[(\[]|about|approximately|approx\.?|roughly|exactly|only|just|around|also|equal to|="
-    r"|[A-Za-z]\s*=|\(?[A-Ja-j][).:])*",
+    r"(?:[\s:\[({|]|\\[(\[]|about|approximately|approx\.?|roughly|exactly|only|just|around|also"
+    r"|equal to|=|[A-Za-z]\s*=|\(?[A-Ja-j][).:])*",
 )
 _WORD = re.compile(r"(?<!\\)\b[a-zA-Z]{2,}")
 _REASON = re.compile(r"\b(?:because|since)\b", re.IGNORECASE)
@@ -248,7 +249,8 @@ def _answers_in(plain: str) -> list[Number]:
     masked = plain
     for pattern in (
         r"(?<=\S)\s\([^()]*\)",
-        r"\b(?:out of|not|instead of|rather than)\s+[\d,.]*\d|(?<=\d)\s?:\s?\d+(?:\s?:\s?\d+)*|\d+(?=\s?:\s?\d)",
+        r"\b(?:out of|not|instead of|rather than)\s+[\d,.]*\d"
+        r"|(?<=\d)\s?:\s?\d+(?:\s?:\s?\d+)*|\d+(?=\s?:\s?\d)",
     ):
         candidate = re.sub(pattern, lambda match: " " * len(match[0]), masked)
         if numbers_in(candidate):

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
 _CHARACTERS = {
-    "−": "-", "–": "-", "‐": "-", "‑": "-", "﹣": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ",
+    "−": "-", "–": "-", "‐": "-", "‑": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ",
     "÷": r"\div ", "π": r"\pi ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ",
     "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "∪": r"\cup ",
     "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}", "°": r"^\circ ",
@@ -27,7 +27,7 @@ _ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|\{([^{}]*)\}|(\w+))")
 _SPACE = r"(?:\\[,;:! ]|~|\\thinspace\b|\s)"
 _GROUPED = re.compile(
     rf"(?<![\d.,])\d{{1,3}}(?:{_SPACE}\d{{3}})+(?![\d,])"
-    rf"|(?<![\d.,])\d{{1,3}}(?:(?:,|\{{,\}}){_SPACE}*(?:\\!\s*)?\d{{3}})+(?![\d,])"
+    rf"|(?<![\d.,])\d{{1,3}}(?:(?:,|\{{,\}})(?:\s*\\!\s*)?\d{{3}})+(?![\d,])"
 )
 _BARE_FRACTION = re.compile(r"\\frac\s*(\\[a-zA-Z]+|\w)\s*(\\[a-zA-Z]+|\w)(?![{\[])")
 _TEXT = re.compile(
@@ -35,22 +35,26 @@ _TEXT = re.compile(
     r"|boldsymbol|bm|rm|bf)\b\s*\{([^{}]*)\}"
 )
 _DROPPED = re.compile(
-    r"\\(?:displaystyle|textstyle|limits|quad|qquad|large|Large|bf|rm|it|thinspace)\b|(?<!\\)\\[,;:! ]"
-    r"|~|(?<!\\)\$|\\\$|[€£¥₹]"
+    r"\\(?:displaystyle|textstyle|limits|quad|qquad|large|Large|bf|rm|it|thinspace)\b"
+    r"|(?<!\\)\\[,;:! ]|~|(?<!\\)\$|\\\$|[€£¥₹]"
 )
 _DEGREES = re.compile(r"\^\s*(?:\\circ\b|\{\s*\\circ\s*\})|\\degrees?\b")
+_ANGLE = re.compile(
+    r"(\\(?:sin|cos|tan|cot|sec|csc))\s*[({]?\s*(\d+(?:\.\d+)?)\s*"
+    r"(?:\^\s*(?:\\circ\b|\{\s*\\circ\s*\}))\s*[)}]?"
+)
 _REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar|dot)\s*\{?\s*(\d+)\s*\}?")
 _SCIENTIFIC = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)[eE]([+-]?\d{1,3})(?![\w.])")
 _NOT_A_UNIT = re.compile(r"^[ap]\.?\s*m\.?$|^i$|^e$|^\W*$", re.IGNORECASE)
-_FUNCTION_NAMES = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp det gcd lcm max min".split()
+_FUNCTION_NAME = re.compile(
+    "(?:arc)?(?:sin|cos|tan)|(?:sin|cos|tan)h|cot|sec|csc|log|ln|exp|det|gcd|lcm|max|min"
 )
 _SHORT_UNITS = (
-    "cm mm km dm nm ft in yd mi kg mg lb lbs oz ml mL cc hr hrs min mins sec secs ms mph kph kmh rad "
-    "deg rpm Hz kHz kPa Pa kJ cal kcal mol sq cu dollars cents units ways"
-).split()
+    "cm|mm|km|dm|nm|ft|in|yd|mi|kg|mg|lbs?|oz|ml|mL|cc|hrs?|mins?|secs?|ms|mph|kph|kmh|rad|deg|rpm"
+    "|Hz|kHz|kPa|Pa|kJ|cal|kcal|mol|sq|cu"
+)
 _BARE_UNIT = re.compile(
-    r"(?<=[\d}%)])(?:\s*(?:" + "|".join(_SHORT_UNITS) + r")\b|\s+[mgshLNJWVKC]\b(?!\s*[({^]\s*[a-z])"
+    r"(?<=[\d}%)])(?:\s*(?:" + _SHORT_UNITS + r")\b|\s+[mgshLNJWVKC]\b(?!\s*[({^]\s*[a-z])"
     r"|\s+(?=[a-zA-Z]*[aeiouy])[a-zA-Z]{4,}(?:\s+[a-zA-Z]+)*)"
     r"(?:\s*(?:/|per)\s*[a-zA-Z]+)?\.?(?:\s*\^\s*\{?\d\}?)?\s*$"
 )
@@ -70,13 +74,19 @@ def plain_latex(text: str) -> str:
     text = re.sub(r"\{,\}|\{\s*,\s*\}", ",", text)
     text = re.sub(r"\\!", "", text)
     text = re.sub(r"\\varnothing\b|\\\{\s*\\\}|\\empty\b", r"\\emptyset ", text)
-    text = re.sub(r"\\(?:geq|geqslant)\b", r"\\ge ", re.sub(r"\\(?:leq|leqslant)\b", r"\\le ", text))
+    text = re.sub(
+        r"\\(?:geq|geqslant)\b", r"\\ge ", re.sub(r"\\(?:leq|leqslant)\b", r"\\le ", text)
+    )
     text = re.sub(r"^\s*\\(?:approx|sim|therefore|implies|Rightarrow)\b\s*", "", text)
+    text = _ANGLE.sub(r"\1(\\frac{\2 \\pi}{180})", text)
     text = _DEGREES.sub("", text)
     text = _REPEATING.sub(lambda match: _as_fraction(*match.groups()), text)
     text = _SCIENTIFIC.sub(r"\1 \\times 10^{\2}", text)
     text = re.sub(r"\\(?:overline|overrightarrow|vec|hat)\s*\{\s*([A-Za-z]+)\s*\}", r"\1", text)
     text = _DROPPED.sub(" ", text)
+    text = re.sub(
+        r"\\text\s*\{\s*all real(?: number)?s\s*\}|^all real(?: number)?s$", r"\\mathbb{R}", text
+    )
     text = _NAMED_IN_WORDS.sub("", text)
     text = _without_text(text)
     text = _without_bare_unit(text)
@@ -133,7 +143,7 @@ def _without_text(text: str) -> str:
 
 def _kept_text(match: re.Match[str]) -> str:
     words = match[1].strip()
-    if words in _FUNCTION_NAMES:
+    if _FUNCTION_NAME.fullmatch(words):
         return rf"\{words} "
     if len(words) == 1 or _NOT_A_UNIT.match(words) or not re.search(r"[a-zA-Z]", words):
         return f" {match[1]} " + (match[2] or "")

@@ -57,11 +57,11 @@ _NUMBER = re.compile(
 )
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_ONES = [
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+]  # fmt: skip
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _WORD_VALUES = {
     **{word: value for value, word in enumerate(_ONES)},
     **{word: 10 * value for value, word in enumerate(_TENS, 2)},
@@ -87,7 +87,7 @@ class Number:
 
 
 def plain_text(text: str) -> str:
-    """Return a text in ASCII digits, without currency signs and LaTeX that leave numbers unchanged."""
+    """Return a text in ASCII digits, without signs and LaTeX that leave numbers unchanged."""
     text = "".join(map(_ascii_digit, text))
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
@@ -107,9 +107,7 @@ def _ascii_digit(character: str) -> str:
 
 def numbers_in(text: str) -> list[Number]:
     """Return the numbers of a text that `plain_text` returned, in order."""
-    return [
-        Number(_value(match), match.start(), match.end()) for match in _NUMBER.finditer(text)
-    ]
+    return [Number(_value(match), match.start(), match.end()) for match in _NUMBER.finditer(text)]
 
 
 def number_at(text: str, position: int) -> Number | None:
@@ -130,7 +128,7 @@ def _value(number: re.Match[str]) -> Fraction:
 
 
 def number_in_words(text: str) -> Fraction | None:
-    """Return the last number that a text spells in words, such as `twenty-one`; None without one."""
+    """Return the last number that a text spells, such as `twenty-one`; None without one."""
     matches = list(_WORDS.finditer(text))
     if not matches:
         return None

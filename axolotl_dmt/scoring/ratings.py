@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from axolotl_dmt.scoring.reasoning import without_reasoning
+from axolotl_dmt.scoring.thinking import after_thinking
 
 _NUMBER = r"\W{0,4}?(?<![-\d.])(\d+(?:\.\d+)?)\.?\s*(?:\*+\s*)?(?:(?:/|out\s+of)\s*10\s*)?"
 _FORMS = tuple(
@@ -30,7 +30,9 @@ _QUOTES = re.compile(
     r"|\"[^\"\n]*\"|“[^”\n]*”|«[^»\n]*»|`[^`\n]*`|(?<!\w)'[^'\n]*\[\[[^'\n]*'(?!\w)",
     re.MULTILINE | re.DOTALL,
 )
-_WHOLE_VERDICT = re.compile(r"[\W_]*(?:(?:final\s+)?(?:rating|score)\W*)?\[\[[^\[\]]*\]\][\W_]*", re.I)
+_WHOLE_VERDICT = re.compile(
+    r"[\W_]*(?:(?:final\s+)?(?:rating|score)\W*)?\[\[[^\[\]]*\]\][\W_]*", re.I
+)
 
 
 def read_rating(text: str) -> float | None:
@@ -39,7 +41,7 @@ def read_rating(text: str) -> float | None:
     Reasoning and quotes do not count, except that the last line may be the verdict in quotation
     marks and nothing else.
     """
-    text = without_reasoning(text).replace("\\[", "[").replace("\\]", "]")
+    text = after_thinking(text).replace("\\[", "[").replace("\\]", "]")
     unquoted = _QUOTES.sub(" ", text)
     lines = text.strip().splitlines()
     for form in _FORMS:

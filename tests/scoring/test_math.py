@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 
@@ -12,6 +11,7 @@ from axolotl_dmt.scoring import math as scorer
 from axolotl_dmt.scoring import math_answers
 from tests.mistakes import expect_error
 from tests.public_data import public_file
+from tests.scoring.gsm8k_filters import gsm8k_scorer
 
 # (answer, correct number): our reading and lm-eval's score each of them.
 ANSWERS: tuple[tuple[str, str], ...] = (
@@ -64,7 +64,7 @@ ANSWERS: tuple[tuple[str, str], ...] = (
     ("\\$18", "18"),
     ("$x = 18$", "18"),
     ("$$18$$", "18"),
-    ("The answer is 18\nQ: what is 2+2?", "2"),
+    ("The answer is 18\nQ: what is 2+2?", "18"),
     ("#### 18 #### 20", "20"),
     ("-$18", "-18"),
     # The two readings of these differ; the reasons are in DIFFERENCES.
@@ -94,6 +94,8 @@ DIFFERENCES: dict[str, tuple[str, str]] = {
         "flexible",
         "the first mark is the answer, a later one answers another question",
     ),
+    "The answer is 18\nQ: what is 2+2?": ("flexible", "a line `Q:` begins another question"),
+    "Twelve": ("flexible", "a number in words is a number, if the text has no digits"),
     "#### $18": ("strict", "a currency sign may stand before the number"),
     "####18": ("strict", "the space after the mark may be missing"),
     "#### 18.00": ("both", "18.00 is 18: values are compared, not strings"),
@@ -119,42 +121,7 @@ DIFFERENCES: dict[str, tuple[str, str]] = {
 
 @pytest.fixture(scope="module")
 def lm_eval_scores():
-    """Return a function that scores an answer with lm-eval's gsm8k filters and metric."""
-    import lm_eval
-    import yaml
-    from lm_eval.api.instance import Instance
-    from lm_eval.api.metrics import exact_match_fn
-    from lm_eval.filters import build_filter_ensemble
-
-    file = Path(lm_eval.__file__).parent / "tasks/gsm8k/gsm8k.yaml"
-    task = yaml.safe_load(file.read_text())
-    (metric,) = task["metric_list"]
-    settings = {k: metric[k] for k in ("ignore_case", "ignore_punctuation", "regexes_to_ignore")}
-    filters = {
-        entry["name"]: build_filter_ensemble(
-            entry["name"],
-            [
-                (step["function"], {k: v for k, v in step.items() if k != "function"})
-                for step in entry["filter"]
-            ],
-        )
-        for entry in task["filter_list"]
-    }
-
-    def score(answer: str, gold: str) -> tuple[float, float]:
-        instance = Instance("generate_until", {}, ("", {}), 0, ("gsm8k", 0, 1))
-        instance.resps = [answer]
-        values = []
-        for name in ("strict-match", "flexible-extract"):
-            filters[name].apply([instance])
-            prediction = instance.filtered_resps[name]
-            result = exact_match_fn(
-                predictions=[prediction], references=[f"#### {gold}"], **settings
-            )
-            values.append(float(result["exact_match"]))
-        return values[0], values[1]
-
-    return score
+    return gsm8k_scorer()
 
 
 def ours(answer: str, gold: str) -> tuple[float, float]:

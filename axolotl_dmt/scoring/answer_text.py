@@ -1,11 +1,11 @@
-"""Separate a model's answer from what surrounds it: its reasoning, and turns that it invents."""
+"""Find the part of a model's text that answers the question."""
 
 from __future__ import annotations
 
 import re
 
-_OPENING = re.compile(r"\s*<think(?:ing)?>", re.IGNORECASE)
-_CLOSING = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
+from axolotl_dmt.scoring.thinking import after_thinking
+
 _NEXT_TURN = re.compile(
     r"\n[ \t]*(?:[#*>]+[ \t]*)?(?:Question|Problem|Human|User|Instruction|Q)(?:[ \t]*\d+)?[ \t]*:",
     re.IGNORECASE,
@@ -19,18 +19,6 @@ LONGEST_LINE = 3_000
 
 Models repeat themselves without end; an answer to a question stands near one of the ends.
 """
-
-
-def without_reasoning(text: str) -> str:
-    """Return what a model wrote after its reasoning, which stands between `<think>` and `</think>`.
-
-    The opening tag may be missing, because some chat templates write it into the prompt. Reasoning
-    that was cut off contains no answer, so the result is empty.
-    """
-    closings = list(_CLOSING.finditer(text))
-    if closings:
-        return text[closings[-1].end() :].strip()
-    return "" if _OPENING.match(text) else text
 
 
 def without_next_turn(text: str) -> str:
@@ -50,7 +38,7 @@ def answer_part(text: str) -> str:
     That is the text after the reasoning and before the next turn, without the middle of what is
     longer than `LONGEST_TEXT`, and with at most one empty line or two spaces in a row.
     """
-    text = re.sub(r"[ \t]{3,}", "  ", without_reasoning(text).replace("\r\n", "\n"))
+    text = re.sub(r"[ \t]{3,}", "  ", after_thinking(text).replace("\r\n", "\n"))
     text = re.sub(r"\n(?:[ \t]*\n)+", "\n\n", text)
     lines = _shortened(text, LONGEST_TEXT).split("\n")
     return without_next_turn("\n".join(_shortened(line, LONGEST_LINE) for line in lines)).strip()
