@@ -10,6 +10,7 @@ _NEXT_TURN = re.compile(
     r"\n[ \t]*(?:[#*>]+[ \t]*)?(?:Question|Problem|Human|User|Instruction|Q)(?:[ \t]*\d+)?[ \t]*:",
     re.IGNORECASE,
 )
+_TAG = re.compile(r"</?(?:final[_ ]?)?(?:answer|solution|result|output)>", re.IGNORECASE)
 _SOME_ANSWER = re.compile(r"\d|\\boxed|\banswer\b", re.IGNORECASE)
 
 
@@ -39,6 +40,7 @@ def answer_part(text: str) -> str:
     longer than `LONGEST_TEXT`, and with at most one empty line or two spaces in a row.
     """
     text = re.sub(r"[ \t]{3,}", "  ", after_thinking(text).replace("\r\n", "\n"))
+    text = _TAG.sub("", text)
     text = re.sub(r"\n(?:[ \t]*\n)+", "\n\n", text)
     lines = _shortened(text, LONGEST_TEXT).split("\n")
     return without_next_turn("\n".join(_shortened(line, LONGEST_LINE) for line in lines)).strip()

@@ -30,8 +30,14 @@ _FORMULA = re.compile(
     re.DOTALL,
 )
 _JOINED = re.compile(r"\s*(?:,?\s*\b(?:and|or)\b|,|;)\s*(?:[a-zA-Z]\s*=\s*)?$")
-_ENOUGH = re.compile(r"(?:,|;)?\s*\b(?:since|because|so|which|where|as|for|if|when|i\.e\.)\b", re.I)
+_ENOUGH = re.compile(
+    r"(?:,|;)?\s*\b(?:since|because|so|which|where|as|at|for|if|when|i\.e\.)\b", re.I
+)
 _VERB = re.compile(r"(?:\b(?:is|are|equals?|get|be|gives?|obtain|have)\b:?|:|≈)\s+(?=\S)")
+_ROUNDED = re.compile(r"[\s,(]*(?:or|which is)?\s*(?:about|approximately|roughly|≈|\\approx)\s*")
+_VAGUE = re.compile(r"^(?:approximately|about|roughly|exactly|simply|just|only|also)\s+", re.I)
+_IS_THE_ANSWER = re.compile(r"\s+is\s+(?:the\s+)?(?:final\s+|correct\s+)?(?:answer|correct)$", re.I)
+_LAST_NUMBER = re.compile(r"(?<![\w.^\\])-?\d+(?:[.,/]\d+)*$")
 _VALUE = re.compile(r"\d|\\[a-zA-Z]|[=^√π∞∅]")
 
 
@@ -129,10 +135,16 @@ def _plain_expression(sentence: str) -> str:
     cut = _ENOUGH.search(sentence)
     if cut and _VALUE.search(sentence[: cut.start()]):
         sentence = sentence[: cut.start()]
+    sentence = _VAGUE.sub("", sentence.strip())
     sides = sentence.split("=")
     if len(sides) > 1 and re.search(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}", sides[0]):
         sentence = sides[-1]
-    return sentence.strip(" .,;:!")
+    sentence = sentence.strip(' .,;:!"“”')
+    while sentence.endswith((")", "]")) and not re.search(r"[(\[]", sentence):
+        sentence = sentence[:-1]
+    words = re.findall(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}", sentence)
+    number = _LAST_NUMBER.search(sentence)
+    return number[0] if len(words) > 1 and number else sentence
 
 
 def _last_expression(text: str) -> str:
@@ -160,6 +172,8 @@ def _of_line(text: str, masked: str, start: int, end: int, formulas: list[re.Mat
     if last_formula > last_number:
         position = start + last_formula
         last = next(index for index, f in enumerate(formulas) if f.start() <= position < f.end())
+        while last and _ROUNDED.fullmatch(text[formulas[last - 1].end() : formulas[last].start()]):
+            last -= 1  # `$1/3$ or about $33\\%$`
         first = last
         while first and _JOINED.fullmatch(
             text[formulas[first - 1].end() : formulas[first].start()]
@@ -170,4 +184,6 @@ def _of_line(text: str, masked: str, start: int, end: int, formulas: list[re.Mat
         return _content(formulas[last])
     sentences = re.split(r"(?<=[^.\s])[.!?]\s+(?=[A-Z(*\x00])", text[start:end].strip())
     sentence = next((s for s in reversed(sentences) if _VALUE.search(s)), sentences[-1])
+    if statement := _IS_THE_ANSWER.search(sentence.rstrip(" .!")):
+        return _plain_expression(sentence[: statement.start()])
     return _plain_expression(_after_verb(sentence))

@@ -69,10 +69,8 @@ class Worker:
         """Return the process; a forked child of this process gets one of its own."""
         if self._process and self._owner == os.getpid() and self._process.poll() is None:
             return self._process
-        environment = dict(os.environ)
-        environment["PYTHONPATH"] = os.pathsep.join(
-            [str(Path(__file__).parents[2]), *filter(None, sys.path)]
-        )
+        root = Path(__file__).parents[2]
+        paths = [str(root), *(str(Path(path).resolve()) for path in sys.path if path)]
         self._process = subprocess.Popen(
             [sys.executable, "-m", __spec__.name],
             stdin=subprocess.PIPE,
@@ -80,7 +78,8 @@ class Worker:
             stderr=subprocess.DEVNULL,
             text=True,
             encoding="utf-8",
-            env=environment,
+            cwd=root,  # not the user's folder, whose files could hide modules of Python
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )
         self._owner = os.getpid()
         atexit.register(self._stop)

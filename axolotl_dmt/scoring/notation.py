@@ -90,7 +90,8 @@ def plain_latex(text: str) -> str:
     text = _NAMED_IN_WORDS.sub("", text)
     text = _without_text(text)
     text = _without_bare_unit(text)
-    return re.sub(r"\s+", " ", text).strip().rstrip(".,;: ")
+    text = re.sub(r"\s+", " ", text).strip().rstrip(".,;: ")
+    return re.sub(r"^\[\s*([^,;()\[\]]+)\s*\]$", r"\1", text)
 
 
 def _ascii(text: str) -> str:

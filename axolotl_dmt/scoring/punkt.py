@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import socket
 import tempfile
+from contextlib import redirect_stdout
 from pathlib import Path
 
 PUNKT_HINT = (
@@ -52,7 +54,8 @@ def fetch_punkt() -> bool:
             return True
         try:
             socket.setdefaulttimeout(SECONDS)
-            nltk.download("punkt_tab", quiet=True)
+            with redirect_stdout(io.StringIO()):  # nltk prints errors in any case
+                nltk.download("punkt_tab", quiet=True)
         except Exception as error:  # such as a full disk, or a server's reply that is no index
             log.debug("punkt_tab: %s", error)
         finally:

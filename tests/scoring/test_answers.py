@@ -7,6 +7,7 @@ lies beside the repository.
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,11 @@ import pytest
 
 from axolotl_dmt.scoring import instructions, math, math_hard
 from axolotl_dmt.scoring.ratings import read_rating
-from tests.public_data import FOLDER
+from tests.public_data import FOLDER, VARIABLE
 from tests.scoring.gsm8k_filters import gsm8k_scorer
 
 OWN = Path(__file__).parents[1] / "fixtures/answers.jsonl"
-SHARED = FOLDER.parent / "answers.jsonl"
+SHARED = Path(os.environ.get(VARIABLE) or FOLDER).parent / "answers.jsonl"
 FILES = [
     OWN,
     pytest.param(
