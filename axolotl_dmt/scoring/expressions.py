@@ -23,7 +23,7 @@ LONGEST = 600
 
 _LETTER_OF_CHOICE = re.compile(r"^\(?\s*([A-J])\s*\)?\.?$")
 _CHOICE = re.compile(r"^(?:\(([A-J])\)|([A-J])[).:])\s*(?=\S)")
-_BASED = re.compile(r"^([0-9A-F]+)\s*_\s*\{?\s*(\d+)\s*\}?$")
+_BASED = re.compile(r"^([-+]?[0-9A-F.]+)\s*_\s*\{?\s*(\d+)\s*\}?$")
 _LETTER = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z](?![a-zA-Z])")
 _PERCENT = re.compile(r"\s*\\?%")
 
