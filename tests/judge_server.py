@@ -23,12 +23,14 @@ class JudgeServer:
         reply: Returns the reply to a request, given the request's number and the request.
         requests: The requests received so far.
         keys: Their API keys.
+        changes: Fields of a reply with status 200 to change: `content` of its message, or others.
     """
 
     url: str
     reply: Callable[[int, dict[str, Any]], Reply]
     requests: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
+    changes: dict[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
@@ -48,7 +50,8 @@ def judge_server(reply: Callable[[int, dict[str, Any]], Reply]) -> Iterator[Judg
                 stopped.wait(30)
                 return
             if status == 200:
-                message = {"role": "assistant", "content": text}
+                changes = dict(state.changes)
+                message = {"role": "assistant", "content": changes.pop("content", text)}
                 choice = {"index": 0, "message": message, "finish_reason": "stop"}
                 usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
                 body = {
@@ -58,6 +61,7 @@ def judge_server(reply: Callable[[int, dict[str, Any]], Reply]) -> Iterator[Judg
                     "model": request["model"],
                     "choices": [choice],
                     "usage": usage,
+                    **changes,
                 }
             else:
                 body = {"error": {"message": text, "type": "fault"}}

@@ -49,6 +49,13 @@ class JudgeConfig(Block):
         "OpenAI's server.",
         examples=["http://localhost:8000/v1"],
     )
+    request: dict[str, Any] | None = Field(
+        None,
+        description="Fields of each request, for a server that refuses the usual "
+        "`temperature: 0` or `max_tokens: 2048`: null leaves a field out, and other fields are "
+        "added.",
+        examples=[{"temperature": None, "max_tokens": None, "max_completion_tokens": 2048}],
+    )
 
 
 class EvaluateConfig(Block):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -147,6 +148,8 @@ def task_settings(config: EvaluateConfig) -> dict[str, Any]:
         settings["dmt_judge_model"] = config.judge.model
         if config.judge.base_url is not None:
             settings["dmt_judge_base_url"] = config.judge.base_url
+        if config.judge.request is not None:
+            settings["dmt_judge_request"] = json.dumps(config.judge.request)
     if config.allow_unsafe_code:
         settings["allow_unsafe_code"] = True
     return settings

@@ -14,7 +14,12 @@ prompts, `doc_to_text` the prompt of a row, and `process_results` the metrics of
 every reference.
 
     math, math_hard         dmt_math (GSM8K) and dmt_math_hard (MATH)
-    math_answers, latex     read the final answer of a text; compare two expressions
+    math_answers, numbers   read the number that a text gives as its answer
+    expression_answers      read the expression that a text gives as its answer
+    expressions, notation   compare two expressions, with math-verify in a process of its own
+                            (expression_worker, expression_comparison)
+    boxes, answer_text      find boxes; find the part of a text that answers the question
+    thinking                removes the reasoning before an answer
     code                    dmt_code (HumanEval) and dmt_code_mbpp (MBPP)
     code_rows               check the rows of the code tasks
     code_answers            read the program out of an answer

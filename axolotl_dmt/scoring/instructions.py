@@ -5,8 +5,9 @@ The checkers are those of IFEval, as lm-eval ships them, and a few simple ones o
 `{"key", "prompt", "instruction_id_list", "kwargs"}`, with one mapping of arguments for each
 instruction.
 
-Two of IFEval's checkers count sentences or words with nltk's `punkt_tab` data, which is never
-downloaded here. If it is missing, prompts that need it are left out and counted in `skipped`.
+Two of IFEval's checkers count sentences or words with nltk's `punkt_tab` data. If it is missing, it
+is downloaded (see `punkt`); where that is impossible, prompts that need it are left out and counted
+in `skipped`.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ import json
 import logging
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.scoring.pooled_mean import pooled_mean, pooled_stderr
+from axolotl_dmt.scoring.punkt import PUNKT_HINT, fetch_punkt
 from axolotl_dmt.scoring.sources import (
     Hub,
     Prompt,
@@ -36,6 +39,7 @@ from axolotl_dmt.scoring.sources import (
     splits,
     with_prompts,
 )
+from axolotl_dmt.scoring.thinking import after_thinking
 
 SETTING = "dmt_general_data"
 FIELDS = {"prompt": str, "instruction_id_list": list, "kwargs": list}
@@ -43,7 +47,6 @@ IFEVAL = Hub(path="google/IFEval", split="train")  # its only split; it is made 
 NEEDS_PUNKT = frozenset(
     {"length_constraints:number_sentences", "change_case:capital_word_frequency"}
 )
-PUNKT_HINT = "nltk's punkt_tab is missing, install it with `python -m nltk.downloader punkt_tab`"
 
 Check = Callable[[str], bool]
 
@@ -54,6 +57,7 @@ log = logging.getLogger(__name__)
 
 
 def _folded(text: str, ignore_case: bool) -> str:
+    text = unicodedata.normalize("NFC", text)
     return text.strip().casefold() if ignore_case else text.strip()
 
 
@@ -146,18 +150,6 @@ def ifeval() -> Mapping[str, Any]:
     return dict(instructions_registry.INSTRUCTION_DICT)
 
 
-@functools.cache
-def has_punkt() -> bool:
-    """Return whether nltk's `punkt_tab` data is installed."""
-    import nltk
-
-    try:
-        nltk.data.find("tokenizers/punkt_tab")
-    except LookupError:
-        return False
-    return True
-
-
 def _ifeval_check(instruction: str, arguments: Mapping[str, Any]) -> Check:
     """Return the check of one of IFEval's instructions, with exactly the given arguments.
 
@@ -219,23 +211,31 @@ def make_check(instruction: str, arguments: Mapping[str, Any]) -> Check:
 
 
 def instructions_followed(
-    instructions: Sequence[tuple[str, Mapping[str, Any]]], answer: str
+    instructions: Sequence[tuple[str, Mapping[str, Any]]], answer: str, *, loose: bool = False
 ) -> list[bool]:
     """Return for each instruction whether the answer follows it.
-
-    The answer is checked unchanged, as in IFEval's strict accuracy.
 
     Args:
         instructions: Instruction ids with their arguments.
         answer: The model's answer.
+        loose: Check the answer as IFEval's loose accuracy does: an instruction counts as followed
+            if the answer follows it without its first line, its last line, both, or the asterisks
+            of Markdown. Otherwise the answer is checked unchanged.
 
     Raises:
         DMTError: If an id is unknown or its arguments are wrong.
     """
-    return [
-        _follows(make_check(instruction, arguments), answer)
-        for instruction, arguments in instructions
-    ]
+    answers = _variants(answer) if loose else [answer]
+    checks = [make_check(instruction, arguments) for instruction, arguments in instructions]
+    return [any(_follows(check, variant) for variant in answers) for check in checks]
+
+
+def _variants(answer: str) -> list[str]:
+    """Return the eight texts of which one must follow an instruction, as in IFEval."""
+    lines = answer.split("\n")
+    parts = [lines, lines[1:], lines[:-1], lines[1:-1]]
+    texts = [answer, *("\n".join(part).strip() for part in parts[1:])]
+    return [*texts, *(text.replace("*", "") for text in texts)]
 
 
 def _follows(check: Check, answer: str) -> bool:
@@ -263,10 +263,14 @@ def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Any:
     """
     set_generation(generation, metadata)
     rows = load_rows(SETTING, metadata, fields=FIELDS, hub=IFEVAL)
+    needs_punkt = any(NEEDS_PUNKT.intersection(row["instruction_id_list"]) for row in rows)
+    has_punkt = not needs_punkt or fetch_punkt()
     checkable = []
     for row in rows:
         try:
-            checkable.append({"prompt": row["prompt"], "checks": _instructions_json(row)})
+            checkable.append(
+                {"prompt": row["prompt"], "checks": _instructions_json(row, has_punkt)}
+            )
         except _Uncheckable as error:
             log.debug("dmt_general: prompt %r: %s", row["prompt"][:60], error)
         except DMTError:
@@ -285,7 +289,7 @@ class _Uncheckable(Exception):
     """Raised for a prompt whose checker lacks its data on this machine."""
 
 
-def _instructions_json(row: Row) -> str:
+def _instructions_json(row: Row, has_punkt: bool) -> str:
     """Return a row's instructions with their arguments as JSON, after a check of each of them.
 
     JSON, because Arrow would give every row the arguments of all rows.
@@ -297,7 +301,7 @@ def _instructions_json(row: Row) -> str:
     instructions = list(zip(ids, kwargs, strict=True))
     for instruction, arguments in instructions:
         make_check(instruction, arguments)
-    if NEEDS_PUNKT.intersection(ids) and not has_punkt():
+    if NEEDS_PUNKT.intersection(ids) and not has_punkt:
         raise _Uncheckable(PUNKT_HINT)
     return json.dumps(instructions)
 
@@ -308,12 +312,19 @@ def doc_to_text(doc: Row) -> Prompt:
 
 
 def process_results(doc: Row, results: list[str]) -> dict[str, Any]:
-    """Score one answer: `dmt_score` is 1 if it follows every instruction of its prompt."""
-    passed = instructions_followed(json.loads(doc["checks"]), results[0])
+    """Score one answer: `dmt_score` is 1 if it follows every instruction of its prompt.
+
+    `loose_score` and `loose_instruction_accuracy` are IFEval's loose accuracies.
+    """
+    checks, answer = json.loads(doc["checks"]), after_thinking(results[0])
+    passed = instructions_followed(checks, answer)
+    loosely_passed = instructions_followed(checks, answer, loose=True)
     return {
         "dmt_score": float(all(passed)),
         "instruction_accuracy": passed,
         "instruction_accuracy_stderr": passed,
+        "loose_score": float(all(loosely_passed)),
+        "loose_instruction_accuracy": loosely_passed,
         "skipped": doc["skipped"],
     }
 

@@ -1,7 +1,11 @@
 """Grade answers with a judge model on any OpenAI-compatible server, with retries and a disk cache.
 
 The API key is read from the environment only (DMT_JUDGE_API_KEY, else OPENAI_API_KEY). It is never
-written to the cache, the log, an error or the task's metadata, which lm-eval saves.
+written to the cache, the log, an error or the task's metadata, which lm-eval saves, even if the
+server repeats it.
+
+A request that fails gives a judgment without a rating; no error of a server or of the disk ends the
+evaluation. After `MOST_FAILURES` failures in a row no further request is sent.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ import hashlib
 import json
 import logging
 import os
-import re
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,11 +24,15 @@ from typing import Any
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.files import write_text
+from axolotl_dmt.scoring.ratings import read_rating
 from axolotl_dmt.scoring.sources import Metadata, integer, setting
 
 KEY_VARIABLES = ("DMT_JUDGE_API_KEY", "OPENAI_API_KEY")
-# The judge's verdict: `[[7]]`, as the prompt asks for, else `[7]`.
-_RATINGS = (re.compile(r"\[\[(\d+(?:\.\d+)?)\]\]"), re.compile(r"\[(\d+(?:\.\d+)?)\]"))
+MOST_FAILURES = 5
+"""After so many failed requests in a row, the judge counts as unavailable."""
+_NO_SECRETS = frozenset({"", "none", "empty", "dummy", "null", "-", "x", "token-abc123"})
+"""What is written instead of a key where a local server needs none."""
+_OWN_FIELDS = ("model", "messages", "stream", "n")
 
 log = logging.getLogger(__name__)
 
@@ -50,15 +58,6 @@ class Judgment:
     cached: bool = False
 
 
-def read_rating(text: str) -> float | None:
-    """Return the rating in a judge's text; None if it contains no rating from 1 to 10."""
-    for pattern in _RATINGS:
-        if match := pattern.search(text):
-            rating = float(match[1])
-            return rating if 1 <= rating <= 10 else None
-    return None
-
-
 class DiskCache:
     """A folder of small JSON values, each stored under the hash of its key.
 
@@ -67,11 +66,13 @@ class DiskCache:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
+        self._failed = False
 
     def file(self, key: Any) -> Path:
         """Return the path at which the value of a key is stored, whether or not it exists."""
         text = json.dumps(key, sort_keys=True, ensure_ascii=False)
-        name = hashlib.sha256(text.encode()).hexdigest()
+        # A model may write half a surrogate pair, which UTF-8 cannot represent.
+        name = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
         return self.folder / name[:2] / f"{name}.json"
 
     def get(self, key: Any) -> Any | None:
@@ -82,14 +83,35 @@ class DiskCache:
             return None
 
     def put(self, key: Any, value: Any) -> None:
-        """Store a value atomically.
+        """Store a value atomically; if that fails, log a warning once.
 
-        Raises:
-            OSError: If the folder cannot be written.
+        What was paid for is not lost because a disk is full: the value is only not stored.
         """
         file = self.file(key)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(file, json.dumps(value, ensure_ascii=False))
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_text(file, json.dumps(value))
+        except OSError as error:
+            if not self._failed:
+                log.warning("%s cannot be written, so nothing is stored: %s", self.folder, error)
+            self._failed = True
+
+    def check(self, name: str) -> None:
+        """Raise DMTError if the folder cannot be written.
+
+        Args:
+            name: The setting that names the folder.
+
+        Raises:
+            DMTError: If the folder cannot be created, or a file in it.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            problem = f"{self.folder} cannot be written ({error})"
+            raise DMTError(name, problem, "name a folder that can be written") from error
 
 
 def cache_folder(metadata: Metadata) -> Path:
@@ -113,6 +135,8 @@ class JudgeSettings:
             time-out or a lost connection.
         attempts: How often one judgment is requested if its rating cannot be read.
         max_tokens: The longest judgment, in tokens.
+        request: Fields of each request that replace or extend the usual ones, which are
+            `temperature` and `max_tokens`; None leaves a field out.
     """
 
     model: str
@@ -123,13 +147,15 @@ class JudgeSettings:
     retries: int = 5
     attempts: int = 2
     max_tokens: int = 2048
+    request: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, metadata: Metadata) -> JudgeSettings:
         """Read the settings from the metadata or the environment.
 
         Raises:
-            DMTError: If no model is named, a number is invalid, or the metadata holds an API key.
+            DMTError: If no model is named, a number or `dmt_judge_request` is invalid, or the
+                metadata holds an API key.
         """
         for name in metadata:
             if "api_key" in str(name).lower():
@@ -152,14 +178,32 @@ class JudgeSettings:
             retries=number("retries", defaults.retries),
             attempts=number("attempts", defaults.attempts),
             max_tokens=number("max_tokens", defaults.max_tokens),
+            request=_request_fields(setting("dmt_judge_request", metadata)),
         )
+
+
+def _request_fields(value: Any) -> dict[str, Any]:
+    """Return the fields of `dmt_judge_request`, which is a mapping or JSON."""
+    fix = (
+        'use JSON such as {"temperature": null, "max_tokens": null, "max_completion_tokens": 2048}'
+    )
+    try:
+        fields = json.loads(value) if isinstance(value, str) else dict(value or {})
+    except (ValueError, TypeError) as error:
+        raise DMTError("dmt_judge_request", f"{value!r} is not JSON", fix) from error
+    if not isinstance(fields, dict):
+        raise DMTError("dmt_judge_request", f"{value!r} is not an object", fix)
+    for name in fields:
+        if name in _OWN_FIELDS or "api_key" in name.lower():
+            raise DMTError("dmt_judge_request", f"{name!r} cannot be set here", "leave it out")
+    return fields
 
 
 class Judge:
     """Grades answers through a chat API, many at once.
 
     Raises:
-        DMTError: If the `openai` package is not installed.
+        DMTError: If the `openai` package is not installed, or the cache cannot be written.
     """
 
     def __init__(self, settings: JudgeSettings) -> None:
@@ -169,7 +213,8 @@ class Judge:
             fix = "pip install 'axolotl-dmt[judge]'"
             raise DMTError("dmt_general_mtbench", "needs the openai package", fix) from error
         self.settings = settings
-        self._key = next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), "")
+        keys = (os.environ.get(name, "").strip() for name in KEY_VARIABLES)
+        self._key = next(filter(None, keys), "")
         self._client = openai.OpenAI(
             # A local server often needs no key, but the client requires one.
             api_key=self._key or "none",
@@ -178,63 +223,111 @@ class Judge:
             max_retries=settings.retries,
         )
         self._cache = DiskCache(settings.cache / "judgments")
+        self._cache.check("dmt_judge_cache")
+        self._failures = _Failures()
 
     def grade_all(self, prompts: Sequence[Sequence[Mapping[str, str]]]) -> list[Judgment]:
         """Grade several chats and return the judgments in order.
 
         A request that fails is not raised: its judgment has an `error` and no rating.
-
-        Raises:
-            OSError: If the cache folder cannot be written.
         """
         progress = _Progress(len(prompts))
         with ThreadPoolExecutor(max_workers=self.settings.workers) as pool:
             return list(pool.map(lambda prompt: progress.count(self.grade(prompt)), prompts))
 
     def grade(self, messages: Sequence[Mapping[str, str]]) -> Judgment:
-        """Grade one chat, from the cache if possible; only judgments with a rating are stored.
-
-        Raises:
-            OSError: If the cache folder cannot be written.
-        """
+        """Grade one chat, from the cache if possible; only judgments with a rating are stored."""
+        usual = {"temperature": 0, "max_tokens": self.settings.max_tokens}
         request = {
             "model": self.settings.model,
             "messages": [dict(message) for message in messages],
-            "temperature": 0,
-            "max_tokens": self.settings.max_tokens,
+            **{k: v for k, v in {**usual, **self.settings.request}.items() if v is not None},
         }
         cache_key = {**request, "base_url": self.settings.base_url}
         stored = self._cache.get(cache_key)
         if isinstance(stored, dict) and isinstance(stored.get("rating"), (int, float)):
             return Judgment(rating=stored["rating"], text=stored.get("text", ""), cached=True)
-        judgment = Judgment(rating=None, error="not requested")
+        judgment = Judgment(rating=None)
         for _ in range(self.settings.attempts):
-            judgment = self._ask(request, judgment)
+            if reason := self._failures.reason():
+                return replace(judgment, error=judgment.error or reason)
+            judgment, answered = self._ask(request, judgment)
             if judgment.rating is not None:
                 self._cache.put(cache_key, asdict(judgment))
+            if judgment.rating is not None or not answered:
                 break
         return judgment
 
-    def _ask(self, request: Mapping[str, Any], before: Judgment) -> Judgment:
-        """Request a judgment; its token counts include those of the attempt before."""
+    def _ask(self, request: Mapping[str, Any], before: Judgment) -> tuple[Judgment, bool]:
+        """Request a judgment.
+
+        Returns:
+            The judgment, whose token counts include those of the attempt before, and whether the
+            server answered.
+        """
+        fields = {name: request[name] for name in ("model", "messages")}
+        others = {name: value for name, value in request.items() if name not in fields}
         try:
-            answer = self._client.chat.completions.create(**request)
-            text = answer.choices[0].message.content or ""
+            answer = self._client.chat.completions.create(**fields, extra_body=others)
+            text = _text(answer.choices[0].message.content)
         except Exception as error:
             # The client has already retried. A server may repeat a key that it refuses.
-            return replace(before, error=self._without_key(f"{type(error).__name__}: {error}"))
+            reason = self._without_key(f"{type(error).__name__}: {error}")[:500]
+            self._failures.count(reason)
+            return replace(before, error=reason), False
+        self._failures.reset()
+        text = self._without_key(text)
         rating = read_rating(text)
-        return Judgment(
+        usage = getattr(answer, "usage", None)
+        judgment = Judgment(
             rating=rating,
             text=text,
             error=f"no rating in {text[-80:]!r}" if rating is None else None,
-            prompt_tokens=before.prompt_tokens + getattr(answer.usage, "prompt_tokens", 0),
-            completion_tokens=before.completion_tokens
-            + getattr(answer.usage, "completion_tokens", 0),
+            prompt_tokens=before.prompt_tokens + _tokens(usage, "prompt_tokens"),
+            completion_tokens=before.completion_tokens + _tokens(usage, "completion_tokens"),
         )
+        return judgment, True
 
     def _without_key(self, text: str) -> str:
-        return (text.replace(self._key, "[key]") if self._key else text)[:500]
+        return text if self._key.lower() in _NO_SECRETS else text.replace(self._key, "[key]")
+
+
+def _text(content: Any) -> str:
+    """Return the text of a message, which some servers send as a list of parts."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _tokens(usage: Any, name: str) -> int:
+    """Return a count of tokens, which some servers leave out; 0 if there is none."""
+    count = usage.get(name) if isinstance(usage, dict) else getattr(usage, name, None)
+    return count if isinstance(count, int) else 0
+
+
+class _Failures:
+    """Counts failed requests in a row, over all threads."""
+
+    def __init__(self) -> None:
+        self._count, self._last, self._lock = 0, "", threading.Lock()
+
+    def count(self, reason: str) -> None:
+        """Count a failed request."""
+        with self._lock:
+            self._count, self._last = self._count + 1, reason
+
+    def reset(self) -> None:
+        """Note that a request was answered."""
+        with self._lock:
+            self._count = 0
+
+    def reason(self) -> str | None:
+        """Return why no further request should be sent; None while requests may be answered."""
+        if self._count < MOST_FAILURES:
+            return None
+        return f"not requested: the last {self._count} requests failed ({self._last})"
 
 
 class _Progress:

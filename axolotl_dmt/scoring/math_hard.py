@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.scoring.latex import equivalent
-from axolotl_dmt.scoring.math_answers import final_answer, last_boxed
+from axolotl_dmt.scoring.boxes import last_boxed
+from axolotl_dmt.scoring.expression_answers import boxed_expression, final_expression
+from axolotl_dmt.scoring.expressions import equivalent, load_math_verify
 from axolotl_dmt.scoring.sources import (
     Hub,
     Row,
@@ -62,8 +63,9 @@ def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Any:
         metadata: The task's metadata.
 
     Raises:
-        DMTError: If a setting or a row is wrong.
+        DMTError: If a setting or a row is wrong, or math-verify cannot be loaded.
     """
+    load_math_verify()
     set_generation(generation, metadata)
     name, examples_name = "dmt_math_hard_data", "dmt_math_hard_fewshot"
     rows = [_with_gold(row, name) for row in load_rows(name, metadata, fields={}, hub=MATH)]
@@ -78,8 +80,8 @@ def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Any:
 
 def process_results(doc: Row, results: list[str]) -> dict[str, float]:
     """Score one answer: `dmt_score` reads any final answer, `strict_match` requires a box."""
-    boxed = last_boxed(results[0])
+    boxed = boxed_expression(results[0])
     return {
-        "dmt_score": float(equivalent(final_answer(results[0]), doc["gold"])),
+        "dmt_score": float(equivalent(final_expression(results[0]), doc["gold"])),
         "strict_match": float(boxed is not None and equivalent(boxed, doc["gold"])),
     }

@@ -18,6 +18,7 @@ from axolotl_dmt.files import replacing
 from axolotl_dmt.scoring.judge import Judgment, cache_folder
 from axolotl_dmt.scoring.pooled_mean import pooled_mean, pooled_stderr
 from axolotl_dmt.scoring.sources import Metadata, Row, env_name, read_rows, setting
+from axolotl_dmt.scoring.thinking import after_thinking
 
 SETTING = "dmt_mtbench_data"
 SOURCE = "https://raw.githubusercontent.com/lm-sys/FastChat/main/fastchat/llm_judge/data/"
@@ -161,6 +162,7 @@ def judge_messages(
     kind = "single-math-v1" if question["category"] in WITH_REFERENCE else "single-v1"
     system, template = prompts[f"{kind}-multi-turn" if turn else kind]
     references = question["reference"] or ["", ""]
+    answers = [after_thinking(answer) for answer in answers]
     text = template.format(
         question=question["turns"][0],
         answer=answers[0],

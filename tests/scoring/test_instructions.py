@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import math
 import subprocess
 import sys
+import threading
+import zipfile
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from axolotl_dmt.scoring import instructions
+from axolotl_dmt.scoring import instructions, punkt
 from tests.mistakes import expect_error
+from tests.public_data import public_file
 
 FOLLOWED = [
     ("dmt:equals", {"text": "a b"}, " a b\n"),
@@ -83,6 +89,41 @@ def test_our_verdicts_are_those_of_lm_evals_strict_scoring():
         )
 
 
+LOOSELY_FOLLOWED = [
+    ("startend:quotation", {}, 'Sure!\n"quoted"'),
+    ("punctuation:no_comma", {}, "Well, here it is:\nno comma\nDone, bye"),
+    ("dmt:equals", {"text": "Rome"}, "**Rome**"),
+    ("detectable_format:json_format", {}, 'Here:\n{"a": 1}'),
+]
+
+
+@pytest.mark.parametrize(("instruction", "arguments", "answer"), LOOSELY_FOLLOWED)
+def test_the_loose_accuracy_forgives_an_introduction_an_ending_and_asterisks(
+    instruction, arguments, answer
+):
+    check = [(instruction, arguments)]
+    assert instructions.instructions_followed(check, answer) == [False]
+    assert instructions.instructions_followed(check, answer, loose=True) == [True]
+
+
+def test_both_accuracies_of_ifevals_prompts_are_those_of_lm_eval():
+    file = public_file("ifeval_input_data.jsonl")
+    docs = instructions.dataset(dmt_general_data=str(file))["test"]
+    rows = {row["prompt"]: row for row in map(json.loads, file.read_text().splitlines())}
+    from lm_eval.tasks.ifeval.utils import process_results
+
+    answer = "Sure, here it is:\n\n**<<A title>>**\n* one\n* two\n\nP.S. THE END of it"
+    for doc in list(docs)[::4]:
+        row = rows[doc["prompt"]]
+        if any(kwargs.get("letter") in ("!", "#") for kwargs in row["kwargs"]):
+            continue  # lm-eval replaces them by random letters
+        ours, theirs = instructions.process_results(doc, [answer]), process_results(row, [answer])
+        assert ours["instruction_accuracy"] == theirs["inst_level_strict_acc"]
+        assert ours["loose_instruction_accuracy"] == theirs["inst_level_loose_acc"]
+        assert ours["dmt_score"] == theirs["prompt_level_strict_acc"]
+        assert ours["loose_score"] == theirs["prompt_level_loose_acc"]
+
+
 def test_every_checker_of_ifeval_can_be_imported():
     assert len(instructions.ifeval()) >= 25
     assert set(instructions.ifeval()) > instructions.NEEDS_PUNKT
@@ -121,7 +162,7 @@ def row(*checks, prompt="p"):
 
 
 def test_prompts_that_need_missing_data_are_left_out_and_counted(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(instructions, "has_punkt", lambda: False)
+    monkeypatch.setattr(instructions, "fetch_punkt", lambda: False)
     sentences = (
         "length_constraints:number_sentences",
         {"num_sentences": 2, "relation": "at least"},
@@ -135,7 +176,7 @@ def test_prompts_that_need_missing_data_are_left_out_and_counted(tmp_path, monke
 
 
 def test_a_file_without_a_checkable_prompt_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(instructions, "has_punkt", lambda: False)
+    monkeypatch.setattr(instructions, "fetch_punkt", lambda: False)
     capitals = (
         "change_case:capital_word_frequency",
         {"capital_frequency": 2, "capital_relation": "at least"},
@@ -197,3 +238,65 @@ def test_the_checkers_load_without_a_download():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Downloaded" not in done.stdout
+
+
+# nltk's data
+
+
+@pytest.fixture
+def nltk_server(tmp_path, monkeypatch):
+    """Serve an index with a small `punkt_tab`, from which an empty folder can be filled."""
+    import nltk
+
+    site, folder = tmp_path / "site", tmp_path / "nltk_data"
+    site.mkdir()
+    folder.mkdir(mode=0o700)
+    with zipfile.ZipFile(site / "punkt_tab.zip", "w") as archive:
+        archive.writestr("punkt_tab/english/abbrev_types.txt", "dr\n")
+    content = (site / "punkt_tab.zip").read_bytes()
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(site))
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    package = (
+        f'<package id="punkt_tab" name="p" subdir="tokenizers" unzip="1" size="{len(content)}" '
+        f'unzipped_size="3" checksum="{hashlib.md5(content).hexdigest()}" '
+        f'sha256_checksum="{hashlib.sha256(content).hexdigest()}" url="{url}/punkt_tab.zip"/>'
+    )
+    (site / "index.xml").write_text(f"<nltk_data><packages>{package}</packages></nltk_data>")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    downloader = nltk.downloader.Downloader(f"{url}/index.xml", str(folder))
+    monkeypatch.setattr(nltk, "download", downloader.download)
+    monkeypatch.setattr(nltk.data, "path", [str(folder)])
+    with contextlib.suppress(ImportError):
+        from nltk import pathsec  # refuses to connect to this machine
+
+        monkeypatch.setattr(pathsec, "ENFORCE", False)
+    for name in punkt.OFFLINE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_missing_data_of_nltk_is_downloaded(nltk_server):
+    assert not punkt.has_punkt()
+    assert punkt.fetch_punkt()
+    assert punkt.has_punkt()
+
+
+def test_nothing_is_downloaded_offline(nltk_server, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert not punkt.fetch_punkt()
+
+
+def test_a_server_that_does_not_answer_leaves_the_data_missing(nltk_server):
+    nltk_server.shutdown()
+    nltk_server.server_close()
+    assert not punkt.fetch_punkt()

@@ -9,7 +9,8 @@ import pytest
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.scoring import mtbench
-from axolotl_dmt.scoring.judge import DiskCache, Judge, JudgeSettings, Judgment, read_rating
+from axolotl_dmt.scoring.judge import MOST_FAILURES, DiskCache, Judge, JudgeSettings, Judgment
+from axolotl_dmt.scoring.ratings import read_rating
 from tests.judge_server import judge_server
 from tests.mistakes import expect_error
 from tests.public_data import public_file
@@ -43,7 +44,10 @@ def ask(text: str) -> list[dict[str, str]]:
         ("Good. Rating: [[7]]", 7.0),
         ("Rating: [[7.5]] out of 10", 7.5),
         ("Rating: [8]", 8.0),
-        ("[[3]] and later [[9]]", 3.0),
+        ("[[3]] and later [[9]]", 9.0),
+        ("[[ 8 ]] or [[8/10]]", 8.0),
+        ('Rating: [[3]]. It had claimed "Rating: [[10]]".', 3.0),
+        ("Rating: [[-3]]", None),
         ("See [1]. Rating: [[6]]", 6.0),
         ("Rating: [[11]]", None),
         ("Rating: [[0]]", None),
@@ -66,6 +70,86 @@ def test_a_judgment_is_counted_stored_and_not_requested_twice(make_judge):
     assert not other.cached  # other settings make another request
     assert len(server.requests) == 2
     assert server.requests[0]["temperature"] == 0
+
+
+def test_fields_of_a_request_can_be_left_out_and_renamed(make_judge):
+    fields = {"temperature": None, "max_tokens": None, "max_completion_tokens": 99}
+    with judge_server(lambda *_: (200, "[[8]]")) as server:
+        assert make_judge(server.url, request=fields).grade(ask("a")).rating == 8.0
+    (request,) = server.requests
+    assert set(request) == {"model", "messages", "max_completion_tokens"}
+    assert request["max_completion_tokens"] == 99
+
+
+@pytest.mark.parametrize("value", ["{", "3", '{"messages": []}', '{"api_key": "x"}'])
+def test_wrong_fields_of_a_request_are_refused(value):
+    with expect_error("dmt_judge_request"):
+        JudgeSettings.read({"dmt_judge_model": "m", "dmt_judge_request": value})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"usage": None},
+        {"usage": {"prompt_tokens": None, "total_tokens": 3}},
+        {"usage": {}},
+        {"content": [{"type": "text", "text": "Fine. "}, {"type": "text", "text": "[[8]]"}]},
+    ],
+)
+def test_replies_without_counts_or_in_parts_are_read(make_judge, body):
+    with judge_server(lambda *_: (200, "Fine. [[8]]")) as server:
+        server.changes = body
+        judgment = make_judge(server.url).grade(ask("a"))
+    assert judgment.rating == 8.0
+    assert judgment.prompt_tokens == (100 if "content" in body else 0)
+
+
+@pytest.mark.parametrize("body", [{"choices": []}, {"choices": None}, {"content": None}])
+def test_a_reply_without_an_answer_is_a_failed_judgment(make_judge, body):
+    with judge_server(lambda *_: (200, "[[8]]")) as server:
+        server.changes = body
+        judgment = make_judge(server.url).grade(ask("a"))
+    assert judgment.rating is None
+    assert judgment.error
+
+
+def test_a_dead_judge_is_not_asked_for_every_judgment(make_judge, caplog):
+    with judge_server(lambda *_: (500, "down")) as server:
+        judge = make_judge(server.url, retries=0, workers=2)
+        judgments = judge.grade_all([ask(str(number)) for number in range(100)])
+    assert MOST_FAILURES <= len(server.requests) <= MOST_FAILURES + 2
+    assert [judgment.rating for judgment in judgments] == [None] * 100
+    assert all("down" in judgment.error for judgment in judgments)
+    assert "down" in caplog.text
+
+
+def test_failures_between_answers_do_not_stop_the_judge(make_judge):
+    with judge_server(lambda n, _: (200, "[[5]]") if n % 2 else (400, "no")) as server:
+        judge = make_judge(server.url, retries=0, workers=1)
+        judgments = judge.grade_all([ask(str(number)) for number in range(20)])
+    assert [judgment.rating for judgment in judgments] == [None, 5.0] * 10
+
+
+def test_a_judgment_is_not_lost_when_the_cache_becomes_unwritable(make_judge, tmp_path, caplog):
+    with judge_server(lambda *_: (200, "[[8]]")) as server:
+        judge = make_judge(server.url)
+        (tmp_path / "cache/judgments").rmdir()
+        (tmp_path / "cache/judgments").write_text("a file in place of the folder")
+        ratings = [judgment.rating for judgment in judge.grade_all([ask("a"), ask("b")])]
+    assert ratings == [8.0, 8.0]
+    assert caplog.text.count("cannot be written") == 1
+
+
+def test_a_cache_that_cannot_be_written_is_refused_before_any_request(make_judge, tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    with expect_error("dmt_judge_cache", tmp_path / "cache"):
+        make_judge("http://127.0.0.1:9")
+
+
+def test_a_text_with_half_a_surrogate_pair_is_stored(make_judge):
+    with judge_server(lambda *_: (200, "\ud83d [[8]]")) as server:
+        assert make_judge(server.url).grade(ask("a")).rating == 8.0
+        assert make_judge(server.url).grade(ask("a")).cached
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -145,7 +229,8 @@ def test_the_key_is_sent_and_never_written(make_judge, tmp_path, caplog, capfd):
     caplog.set_level(logging.DEBUG)
 
     def reply(number, _):
-        return (200, "[[5]]") if number == 0 else (401, f"Incorrect API key provided: {KEY}")
+        answer = f"You sent {KEY}. [[5]]"
+        return (200, answer) if number == 0 else (401, f"Incorrect API key provided: {KEY}")
 
     with judge_server(reply) as server:
         judge = make_judge(server.url, attempts=1)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import random
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 
 from axolotl_dmt.scoring import math as scorer
 from axolotl_dmt.scoring import math_answers
-from axolotl_dmt.scoring.latex import equivalent
-from axolotl_dmt.scoring.math_hard import process_results as score_hard
 from tests.mistakes import expect_error
 from tests.public_data import public_file
+from tests.scoring.gsm8k_filters import gsm8k_scorer
 
 # (answer, correct number): our reading and lm-eval's score each of them.
 ANSWERS: tuple[tuple[str, str], ...] = (
@@ -66,7 +64,7 @@ ANSWERS: tuple[tuple[str, str], ...] = (
     ("\\$18", "18"),
     ("$x = 18$", "18"),
     ("$$18$$", "18"),
-    ("The answer is 18\nQ: what is 2+2?", "2"),
+    ("The answer is 18\nQ: what is 2+2?", "18"),
     ("#### 18 #### 20", "20"),
     ("-$18", "-18"),
     # The two readings of these differ; the reasons are in DIFFERENCES.
@@ -96,6 +94,8 @@ DIFFERENCES: dict[str, tuple[str, str]] = {
         "flexible",
         "the first mark is the answer, a later one answers another question",
     ),
+    "The answer is 18\nQ: what is 2+2?": ("flexible", "a line `Q:` begins another question"),
+    "Twelve": ("flexible", "a number in words is a number, if the text has no digits"),
     "#### $18": ("strict", "a currency sign may stand before the number"),
     "####18": ("strict", "the space after the mark may be missing"),
     "#### 18.00": ("both", "18.00 is 18: values are compared, not strings"),
@@ -121,42 +121,7 @@ DIFFERENCES: dict[str, tuple[str, str]] = {
 
 @pytest.fixture(scope="module")
 def lm_eval_scores():
-    """Return a function that scores an answer with lm-eval's gsm8k filters and metric."""
-    import lm_eval
-    import yaml
-    from lm_eval.api.instance import Instance
-    from lm_eval.api.metrics import exact_match_fn
-    from lm_eval.filters import build_filter_ensemble
-
-    file = Path(lm_eval.__file__).parent / "tasks/gsm8k/gsm8k.yaml"
-    task = yaml.safe_load(file.read_text())
-    (metric,) = task["metric_list"]
-    settings = {k: metric[k] for k in ("ignore_case", "ignore_punctuation", "regexes_to_ignore")}
-    filters = {
-        entry["name"]: build_filter_ensemble(
-            entry["name"],
-            [
-                (step["function"], {k: v for k, v in step.items() if k != "function"})
-                for step in entry["filter"]
-            ],
-        )
-        for entry in task["filter_list"]
-    }
-
-    def score(answer: str, gold: str) -> tuple[float, float]:
-        instance = Instance("generate_until", {}, ("", {}), 0, ("gsm8k", 0, 1))
-        instance.resps = [answer]
-        values = []
-        for name in ("strict-match", "flexible-extract"):
-            filters[name].apply([instance])
-            prediction = instance.filtered_resps[name]
-            result = exact_match_fn(
-                predictions=[prediction], references=[f"#### {gold}"], **settings
-            )
-            values.append(float(result["exact_match"]))
-        return values[0], values[1]
-
-    return score
+    return gsm8k_scorer()
 
 
 def ours(answer: str, gold: str) -> tuple[float, float]:
@@ -222,11 +187,6 @@ def test_a_written_number_is_read_back_in_every_notation():
             assert math_answers.flexible_number(f"So it is {text}") == value
 
 
-def test_the_last_complete_box_is_read():
-    assert math_answers.last_boxed("\\boxed{1} then \\boxed{2^{3}} and \\boxed{4") == "2^{3}"
-    assert math_answers.last_boxed("none") is None
-
-
 @pytest.mark.parametrize("piece", ["9", "1,", "#### ", "1/", "\\boxed{", "\\text{", "$", "-", "."])
 def test_endless_repetition_is_scored_without_an_error(piece):
     scorer.process_results({"answer": "#### 1"}, [piece * 20_000])
@@ -251,99 +211,3 @@ def test_a_row_without_a_number_is_refused_by_its_number(tmp_path):
     file.write_text('{"question": "q", "answer": "none"}\n')
     with expect_error("dmt_math_data", "row 1"):
         scorer.dataset(dmt_math_data=str(file))
-
-
-# dmt_math_hard
-
-EQUAL = [
-    (r"\frac{\sqrt{2}}{2}", "1/sqrt(2)"),
-    ("(1, 2]", r"\left(1,2\right]"),
-    ("3,-1", "-1, 3"),
-    (r"\dfrac12", "0.5"),
-    (r"1\frac{1}{2}", "3/2"),
-    ("x=5", "5"),
-    ("1,000", "1000"),
-    (r"5\text{ cm}", "5"),
-    (r"\text{Monday}", "monday"),
-    (r"\text{(A)}", "(A)"),
-    (r"3\pm\sqrt{2}", r"3-\sqrt2, 3+\sqrt2"),
-    ("x^2+2x+1", "(x+1)^2"),
-    (r"\{1,2\}", r"\{2,1\}"),
-    (r"90^\circ", "90"),
-    (r"\sqrt[3]{8}", "2"),
-    (r"\log_2 8", "3"),
-    (r"\sin^2 x+\cos^2 x", "1"),
-    (r"e^{i\pi}", "-1"),
-    (r"x \in [1,2]", "[1,2]"),
-    (r"1\text{ and }2", "2,1"),
-    (r"\sqrt{12}", r"2\sqrt{3}"),
-    (r"\frac{3}{4}\pi", r"\frac{3\pi}{4}"),
-    ("-2^2", "-4"),
-    ("5!", "120"),
-]
-UNEQUAL = [
-    ("1", "2"),
-    ("(1,2)", "(2,1)"),
-    ("[1,2]", "(1,2)"),
-    ("0.333", "1/3"),
-    ("x", "y"),
-    ("", "1"),
-    (r"\infty", "5"),
-    ("1,2", "1,2,3"),
-    ("1/0", "1"),
-]
-
-
-@pytest.mark.parametrize(("answer", "gold"), EQUAL)
-def test_equal_expressions_are_equivalent_in_either_order(answer, gold):
-    assert equivalent(answer, gold)
-    assert equivalent(gold, answer)
-
-
-@pytest.mark.parametrize(("answer", "gold"), UNEQUAL)
-def test_unequal_expressions_are_not_equivalent(answer, gold):
-    assert not equivalent(answer, gold)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "9^{9^{9^{9}}}",
-        "(x+1000)^{(x+1000)^{(x+1000)}}",
-        "200!!!",
-        "0^{-1}",
-        "10^{999}",
-        "(((2^{999})^{999})^{999})",
-        "(" * 250,
-        "*".join(["99999999^{900}"] * 12),
-    ],
-)
-def test_an_answer_too_large_to_compute_is_wrong(text):
-    assert not equivalent(text, "1")
-
-
-def test_an_answer_is_never_executed_as_python(tmp_path):
-    mark = tmp_path / "ran"
-    assert not equivalent(f"__import__('pathlib').Path('{mark}').touch()", "1")
-    assert not mark.exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "answer"),
-    [
-        (r"so \boxed{\frac{1}{2}} it is, not $3$", r"\frac{1}{2}"),
-        ("Work\n#### 5", "5"),
-        ("The final answer is $x+1$. I hope it is correct.", "x+1"),
-        ("The answer is 5.", "5"),
-        ("Thus $2x$ or rather $3x$", "3x"),
-        ("Hm\n12", "12"),
-        ("", ""),
-    ],
-)
-def test_the_final_answer_is_read_from_every_notation(text, answer):
-    assert math_answers.final_answer(text) == answer
-
-
-def test_hard_strict_match_requires_a_box():
-    assert score_hard({"gold": "1/2"}, [r"\boxed{0.5}"]) == {"dmt_score": 1.0, "strict_match": 1.0}
-    assert score_hard({"gold": "1/2"}, ["It is $0.5$"]) == {"dmt_score": 1.0, "strict_match": 0.0}
