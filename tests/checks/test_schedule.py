@@ -10,6 +10,7 @@ import pytest
 from axolotl.utils.dict import DictDefault
 
 from axolotl_dmt.checks.axolotl_keys import UNSUPPORTED
+from axolotl_dmt.checks.stages import UNSTACKABLE
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plugin import DMTPlugin
 from axolotl_dmt.training.run import Run
@@ -89,6 +90,12 @@ def test_a_yaml_without_datasets_is_refused() -> None:
 def test_what_cannot_stand_beside_dmt_is_refused_with_advice(key: str) -> None:
     said = refusal(raw(**{key: "dpo" if key == "rl" else True}))
     assert_mistake(said, key, UNSUPPORTED[key])
+
+
+@pytest.mark.parametrize("key", sorted(UNSTACKABLE))
+def test_what_cannot_be_stacked_is_refused_beside_a_new_adapter(key: str) -> None:
+    said = refusal(raw(**overrides(adapter="new"), adapter="lora", **{key: "x"}))
+    assert key in {line.split(":")[0] for line in said.splitlines()}
 
 
 def test_what_stages_need_of_axolotl_is_set_where_the_yaml_leaves_it_open() -> None:
