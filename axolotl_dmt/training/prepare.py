@@ -96,25 +96,31 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
     cfg.num_epochs = 1
     cfg.max_steps = cfg.group_by_length = cfg.curriculum_sampling = None
     if cfg.sample_packing and (run.schedule.config.val_rows or cfg.val_set_size):
-        _choose_eval_packing(cfg, pool)
+        _choose_eval_packing(cfg, pool, asked=bool(run.raw.get("eval_sample_packing")))
     return PreparedRun(run=run, pool=pool, plan=TrainingPlan.load(folder), ranks=ranks)
 
 
-def _choose_eval_packing(cfg: Any, pool: RowPool) -> None:
+def _choose_eval_packing(cfg: Any, pool: RowPool, *, asked: bool) -> None:
     """Turn off the packing of held-out rows by default, and where a domain has too few of them.
 
     The trainer evaluates only whole batches of packs, so few rows would have no loss. Packs are at
     least half full on average. Without packing, every row is evaluated.
+
+    Args:
+        cfg: Axolotl's validated configuration; changed in place. Its validation has turned on
+            `eval_sample_packing` where the YAML leaves it open.
+        pool: the rows.
+        asked: whether the YAML turns on `eval_sample_packing`.
     """
     batch = cfg.sequence_len * (cfg.eval_batch_size or cfg.micro_batch_size) * (cfg.world_size or 1)
     few = [name for name, rows in pool.held_out.items() if token_counts(rows).sum() < 2 * batch]
-    if few and cfg.eval_sample_packing:
+    if few and asked:
         LOG.warning(
             "eval_sample_packing: true is not used: the held-out rows of %s may not fill one batch "
             "of packs",
             ", ".join(few),
         )
-    if few or cfg.eval_sample_packing is None:
+    if few or not asked:
         cfg.eval_sample_packing = False
     if cfg.eval_sample_packing is False and cfg.dataloader_drop_last is None:
         # Axolotl would drop the last batch, which is the only one of few rows.

@@ -109,6 +109,21 @@ def test_what_stages_need_of_axolotl_is_set_where_the_yaml_leaves_it_open() -> N
     assert cfg.ddp_find_unused_parameters is None
 
 
+@pytest.mark.parametrize("has_gpu", [False, True])
+def test_lora_kernels_are_off_by_default_where_no_gpu_can_run_them(
+    has_gpu: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: has_gpu)
+    cfg = raw(adapter="lora")
+    Run.from_raw(cfg)
+    assert cfg.lora_mlp_kernel is (None if has_gpu else False)
+    for kept in (raw(adapter="lora", lora_mlp_kernel=True), raw(adapter="lora", use_ray=True)):
+        before = kept.lora_mlp_kernel
+        Run.from_raw(kept)
+        assert kept.lora_mlp_kernel is before
+        assert kept.lora_qkv_kernel is None
+
+
 def test_frozen_parameters_that_several_processes_would_wait_for_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
