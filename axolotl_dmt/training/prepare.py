@@ -122,9 +122,13 @@ def _choose_eval_packing(cfg: Any, pool: RowPool, *, asked: bool) -> None:
         )
     if few or not asked:
         cfg.eval_sample_packing = False
-    if cfg.eval_sample_packing is False and cfg.dataloader_drop_last is None:
-        # Axolotl would drop the last batch, which is the only one of few rows.
-        cfg.dataloader_drop_last = False
+    if cfg.eval_sample_packing is False:
+        if cfg.dataloader_drop_last is None:
+            # Axolotl would drop the last batch, which is the only one of few rows.
+            cfg.dataloader_drop_last = False
+        if cfg.remove_unused_columns is None:
+            # As Axolotl's validation does; otherwise its trainer fails at the second evaluation.
+            cfg.remove_unused_columns = False
 
 
 def _check_defaults(run: Run, cfg: Any) -> None:

@@ -25,5 +25,5 @@ def test_held_out_rows_are_packed_only_where_the_yaml_asks_and_they_fill_a_batch
     pool: Any = SimpleNamespace(held_out={"math": Dataset.from_dict(columns)})
     _choose_eval_packing(cfg, pool, asked=asked)
     assert cfg.eval_sample_packing is packed
-    assert cfg.dataloader_drop_last is (None if packed else False)
+    assert cfg.dataloader_drop_last is cfg.remove_unused_columns is (None if packed else False)
     assert len(caplog.records) == warnings
