@@ -20,6 +20,7 @@ from reference_hooks import hook_reference
 ROOT = Path(__file__).parents[1]
 REPOSITORY = "https://github.com/axolotl-dmt/axolotl-dmt"
 _FROM_README = re.compile(r"<!-- README: (.+) -->")
+_TEST = re.compile(r"`((?:\w+/)*test_\w+\.py)::(test_\w+)`")
 _BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -62,6 +63,11 @@ def with_readme_blocks(markdown: str) -> str:
     return _FROM_README.sub(block, markdown)
 
 
+def with_linked_tests(markdown: str) -> str:
+    """Replace `file.py::test` by a link to the file, with the test's name as its tooltip."""
+    return _TEST.sub(rf'[\1]({REPOSITORY}/blob/main/tests/\1 "\2")', markdown)
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages to the files that mkdocs found (an mkdocs event)."""
     for path, text in generated().items():
@@ -70,5 +76,5 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **event: Any) -> str:
-    """Insert the blocks that a page takes from README.md (an mkdocs event)."""
-    return with_readme_blocks(markdown)
+    """Insert the blocks that a page takes from README.md, and link tests (an mkdocs event)."""
+    return with_linked_tests(with_readme_blocks(markdown))

@@ -173,9 +173,20 @@ def set_required_keys(cfg: dict[str, Any], stages: Sequence[Stage]) -> None:
         if cfg.get("gradient_checkpointing") and not cfg.get("gradient_checkpointing_kwargs"):
             # Axolotl's default, reentrant, is not supported with unused parameters
             cfg["gradient_checkpointing_kwargs"] = {"use_reentrant": False}
-    if any(stage.new_adapter for stage in stages):
+    is_stacked = any(stage.new_adapter for stage in stages)
+    if is_stacked or _kernels_would_fail(cfg):
         for key in LORA_KERNELS:  # Axolotl turns them on by default
             cfg[key] = False
+
+
+def _kernels_would_fail(cfg: Mapping[str, Any]) -> bool:
+    """Return whether Axolotl would use its LoRA kernels by default where no GPU can run them."""
+    if cfg.get("adapter") not in ("lora", "qlora") or cfg.get("use_ray"):
+        return False  # under Ray, the workers may have GPUs that the driver does not have
+    import torch
+
+    is_default = all(cfg.get(key) is None for key in LORA_KERNELS)
+    return is_default and not torch.cuda.is_available()
 
 
 def _saving(cfg: Mapping[str, Any]) -> Iterator[DMTError]:

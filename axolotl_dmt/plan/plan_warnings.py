@@ -18,12 +18,23 @@ ENDS_IN_STAGE = ("one_cycle", "rex")
 
 
 def plan_warnings(plan: TrainingPlan) -> list[str]:
-    """Return a sentence for each replay of a handful of rows and each warm-up that is too long."""
-    warnings = []
+    """Return a sentence for each probable mistake.
+
+    These are stages that `max_steps` ends within their first epoch, replays of a handful of rows,
+    and warm-ups that are too long.
+    """
+    cut_short = [stage for stage in plan.stages if _ends_within_first_epoch(stage)]
+    warnings = [
+        f"stage {stage.name} ends at max_steps {stage.settings.max_steps}: it trains on "
+        f"{stage.draws:,} of the {_number(stage.epoch_draws, 'row')} of its mix"
+        for stage in cut_short
+    ]
+    names = {stage.name for stage in cut_short}
     available = {pool.name: pool.rows for pool in plan.pools}
     mixes = [(stage.name, stage.settings.mix) for stage in plan.stages]
     for name, domain, fraction in replayed_fractions(mixes):
-        if warning := handful(name, domain, fraction, available[domain]):
+        warning = handful(name, domain, fraction, available[domain])
+        if warning and name not in names:  # a stage cut short replays fewer rows than its fraction
             warnings.append(warning)
     return warnings + [
         f"stage {stage.name} has {_number(stage.steps, 'step')}, warm-up {stage.warmup_steps}: its "
@@ -54,6 +65,11 @@ def check_warmup(plan: TrainingPlan) -> None:
         raise DMTErrors(errors)
 
 
+def _ends_within_first_epoch(stage: StagePlan) -> bool:
+    epochs = min(1, stage.settings.epochs)
+    return stage.steps == stage.settings.max_steps and stage.draws < int(stage.epoch_draws * epochs)
+
+
 def _warmup_is_too_long(stage: StagePlan) -> bool:
     extra = int(stage.settings.lr_scheduler in PEAK_AT_LAST_STEP)
     return stage.warmup_steps >= stage.steps + extra
@@ -74,7 +90,8 @@ def handful(stage: str, domain: str, k: Fraction, rows: int) -> str | None:
     start = f"stage {stage} replays {_number(replayed, 'row')} of {domain}: {Amount('fraction', k)}"
     if rows <= FEWEST_REPLAYED:
         return f"{start} of its {rows}"
-    return f"{start} of its {rows:,}; 1/{rows // FEWEST_REPLAYED} gives {FEWEST_REPLAYED} or more"
+    enough = Fraction(1, rows // FEWEST_REPLAYED)
+    return f"{start} of its {rows:,}; write {enough} to replay {FEWEST_REPLAYED} or more"
 
 
 def replayed_fractions(

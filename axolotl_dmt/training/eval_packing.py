@@ -27,6 +27,9 @@ def choose_eval_packing(cfg: Any, pool: RowPool, raw: Any) -> None:
         if cfg.dataloader_drop_last is None:
             # Axolotl would drop the last batch, which is the only one of few rows.
             cfg.dataloader_drop_last = False
+        if cfg.remove_unused_columns is None:
+            # As Axolotl's validation does; otherwise its trainer fails at the second evaluation.
+            cfg.remove_unused_columns = False
 
 
 def eval_packing_note(cfg: Any, pool: RowPool, raw: Any) -> str | None:

@@ -118,7 +118,8 @@ def _has_labels(rows: Dataset) -> bool:
 
 def _saving(original: Callable[..., Any], counts: dict[str, int]) -> Callable[..., Any]:
     def save(cfg: DictDefault, dataset: Dataset, dataset_hash: str, split: str) -> None:
-        original(cfg, dataset, dataset_hash, split)
+        with _saved_by_this_process(dataset):
+            original(cfg, dataset, dataset_hash, split)
         folder = Path(get_prepared_dataset_path(cfg, dataset_hash))
         if split == "train" and _has_labels(dataset) and folder.is_dir():
             digests = row_digests(dataset)[trained_counts(dataset) > 0]
@@ -126,3 +127,22 @@ def _saving(original: Callable[..., Any], counts: dict[str, int]) -> Callable[..
         counts.clear()
 
     return save
+
+
+@contextlib.contextmanager
+def _saved_by_this_process(dataset: Dataset) -> Iterator[None]:
+    """On entry, let the dataset be saved without a worker if one is enough; on exit, undo that.
+
+    `datasets` starts a process even for one worker. It imports Axolotl first, which takes longer
+    than to tokenise a small dataset, and each dataset of a YAML is saved on its own.
+    """
+    original = dataset.save_to_disk
+
+    def save(*args: Any, num_proc: int | None = None, **kwargs: Any) -> None:
+        original(*args, num_proc=None if num_proc == 1 else num_proc, **kwargs)
+
+    dataset.save_to_disk = save
+    try:
+        yield
+    finally:
+        del dataset.save_to_disk

@@ -31,7 +31,7 @@ def test_rows_copies_and_a_handful_are_named(tmp_path: Path) -> None:
     assert "math.jsonl has 512 rows, 2 of them exact copies" in math
     assert "general.jsonl has 8 rows" in general
     assert "2 rows of math" in handful
-    assert "1/8 gives 64" in handful
+    assert "write 1/8 to replay 64" in handful
 
 
 def test_enough_rows_have_no_warning(tmp_path: Path) -> None:

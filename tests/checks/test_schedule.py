@@ -10,6 +10,7 @@ import pytest
 from axolotl.utils.dict import DictDefault
 
 from axolotl_dmt.checks.axolotl_keys import UNSUPPORTED
+from axolotl_dmt.checks.stages import UNSTACKABLE
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plugin import DMTPlugin
 from axolotl_dmt.training.run import Run
@@ -91,6 +92,12 @@ def test_what_cannot_stand_beside_dmt_is_refused_with_advice(key: str) -> None:
     assert_mistake(said, key, UNSUPPORTED[key])
 
 
+@pytest.mark.parametrize("key", sorted(UNSTACKABLE))
+def test_what_cannot_be_stacked_is_refused_beside_a_new_adapter(key: str) -> None:
+    said = refusal(raw(**overrides(adapter="new"), adapter="lora", **{key: "x"}))
+    assert key in {line.split(":")[0] for line in said.splitlines()}
+
+
 def test_what_stages_need_of_axolotl_is_set_where_the_yaml_leaves_it_open() -> None:
     cfg = raw(**overrides(freeze=["embed_tokens"]), gradient_checkpointing=True)
     Run.from_raw(cfg)
@@ -100,6 +107,21 @@ def test_what_stages_need_of_axolotl_is_set_where_the_yaml_leaves_it_open() -> N
     Run.from_raw(cfg)
     assert cfg.lora_mlp_kernel is False
     assert cfg.ddp_find_unused_parameters is None
+
+
+@pytest.mark.parametrize("has_gpu", [False, True])
+def test_lora_kernels_are_off_by_default_where_no_gpu_can_run_them(
+    has_gpu: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: has_gpu)
+    cfg = raw(adapter="lora")
+    Run.from_raw(cfg)
+    assert cfg.lora_mlp_kernel is (None if has_gpu else False)
+    for kept in (raw(adapter="lora", lora_mlp_kernel=True), raw(adapter="lora", use_ray=True)):
+        before = kept.lora_mlp_kernel
+        Run.from_raw(kept)
+        assert kept.lora_mlp_kernel is before
+        assert kept.lora_qkv_kernel is None
 
 
 def test_frozen_parameters_that_several_processes_would_wait_for_are_refused(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from axolotl_dmt.plan.training_plan import TrainingPlan
+from tests.conftest import ROWS
 from tests.e2e import spy
 from tests.e2e.runs import axolotl, config, train, write
 
@@ -59,6 +60,7 @@ def test_no_pack_holds_rows_of_two_stages(toy: Path, tmp_path: Path, accumulatio
         micro_batch_size=2,
         gradient_accumulation_steps=accumulation,
         attn_implementation="sdpa",
+        val_set_size=5,
     )
     settings["plugins"] += ["tests.e2e.spy.SpyPlugin"]
     done = train(tmp_path, settings, SPY_FILE=str(tmp_path / "spy/seen"))
@@ -73,5 +75,8 @@ def test_no_pack_holds_rows_of_two_stages(toy: Path, tmp_path: Path, accumulatio
     # Every row starts with the beginning-of-text token, so counting it counts the rows.
     starts = [sum(row.count(1) for row in part["rows"]) for part in seen if part["step"] < ends[0]]
     blanks = int((plan.order[: plan.pack_offsets[ends[0] * plan.packs_per_step]] < 0).sum())
-    assert sum(starts) == 120 + 60 + blanks
+    assert sum(starts) == (120 - 2) + (60 - 1) + blanks
     assert all(point["loss"] < 20 for point in done.results["learning_curve"])
+    # The held-out rows do not fill a batch of packs, but each has a loss.
+    for stage in done.results["stages"]:
+        assert stage["held_out_loss"].keys() == ROWS.keys()

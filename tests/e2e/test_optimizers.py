@@ -10,14 +10,12 @@ from safetensors.torch import load_file
 
 from tests.e2e.runs import Finished, config, train
 
-BOUNDARY = 23
-OPTIMIZERS = [
-    "adamw_bnb_8bit",
-    pytest.param("paged_adamw_8bit", marks=pytest.mark.slow),
-    pytest.param("muon", marks=pytest.mark.slow),
-    pytest.param("adafactor", marks=pytest.mark.slow),
-    "schedule_free_adamw",
-]
+OPTIMIZERS = ("adamw_bnb_8bit", "paged_adamw_8bit", "muon", "adafactor", "schedule_free_adamw")
+KILLS = ("checkpoint:23", "step:24", "step:32")
+"""Stage 1 ends at step 23, and every sixth step is saved.
+
+The run is resumed at step 18 in stage 1, at the boundary just after the reset, and at step 30.
+"""
 
 
 def settings(toy: Path, output: Path, optimizer: str) -> dict[str, Any]:
@@ -44,31 +42,54 @@ def run(folder: Path, made: dict[str, Any], **variables: str) -> Finished:
     return train(folder, made, TORCHDYNAMO_DISABLE="1", **variables)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_stage_2_is_a_run_of_its_own_and_a_killed_run_ends_as_the_unbroken_one(
-    toy: Path, tmp_path: Path, optimizer: str
+@pytest.fixture(scope="module")
+def whole(
+    request: pytest.FixtureRequest, toy: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Finished]:
+    """The name of an optimiser, and an unbroken run with it."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = run(folder, settings(toy, folder / "out", request.param))
+    assert done.code == 0, done.output[-4000:]
+    return request.param, done
+
+
+@pytest.mark.parametrize(
+    ("whole", "kills"),
+    [
+        ("adamw_bnb_8bit", KILLS[-1:]),
+        *(pytest.param(name, KILLS, marks=pytest.mark.slow) for name in OPTIMIZERS),
+    ],
+    indirect=["whole"],
+    ids=lambda value: value if isinstance(value, str) else f"{len(value)} kills",
+)
+def test_a_killed_run_ends_as_the_unbroken_one(
+    toy: Path, tmp_path: Path, whole: tuple[str, Finished], kills: tuple[str, ...]
 ) -> None:
-    whole = run(tmp_path, settings(toy, tmp_path / "whole", optimizer))
-    assert whole.code == 0, whole.output[-4000:]
-    expected = load_file(whole.folder / "stages/02-generalise/model.safetensors")
-
-    alone = settings(toy, tmp_path / "alone", optimizer)
-    alone["base_model"] = str(whole.folder / "stages/01-specialise")
-    alone["dmt"]["start_stage"] = "generalise"
-    second = run(tmp_path, alone)
-    assert second.code == 0, second.output[-4000:]
-    assert_same(second.folder / "model.safetensors", expected)
-
-    for kill_at in (f"checkpoint:{BOUNDARY}", "step:26"):
-        made = settings(toy, tmp_path / kill_at.replace(":", "-"), optimizer)
+    optimizer, unbroken = whole
+    made = settings(toy, tmp_path / "out", optimizer)
+    for kill_at in kills:
         assert run(tmp_path, made, KILL_AT=kill_at).code != 0
-        resumed = run(tmp_path, made)
-        assert resumed.code == 0, resumed.output[-4000:]
-        assert_same(resumed.folder / "model.safetensors", expected)
+    resumed = run(tmp_path, made)
+    assert resumed.code == 0, resumed.output[-4000:]
+    assert_same_end(resumed, unbroken)
 
 
-def assert_same(file: Path, expected: dict[str, Any]) -> None:
-    weights = load_file(file)
-    assert weights.keys() == expected.keys()
-    differing = [name for name in expected if not weights[name].equal(expected[name])]
-    assert not differing
+@pytest.mark.slow
+@pytest.mark.parametrize("whole", OPTIMIZERS, indirect=True)
+def test_stage_2_is_a_run_of_its_own(
+    toy: Path, tmp_path: Path, whole: tuple[str, Finished]
+) -> None:
+    optimizer, unbroken = whole
+    made = settings(toy, tmp_path / "out", optimizer)
+    made["base_model"] = str(unbroken.folder / "stages/01-specialise")
+    made["dmt"]["start_stage"] = "generalise"
+    alone = run(tmp_path, made)
+    assert alone.code == 0, alone.output[-4000:]
+    assert_same_end(alone, unbroken)
+
+
+def assert_same_end(ours: Finished, theirs: Finished) -> None:
+    for part in (".", "stages/02-generalise"):
+        one, two = (load_file(done.folder / part / "model.safetensors") for done in (ours, theirs))
+        assert one.keys() == two.keys()
+        assert not [name for name in one if not one[name].equal(two[name])]

@@ -19,6 +19,7 @@ KEYS = {
     "eval_steps": 3,
     "save_steps": 3,
     "save_strategy": "steps",
+    "save_total_limit": 2,
     "load_best_model_at_end": None,
 }
 
@@ -54,6 +55,13 @@ def test_a_tenth_of_every_domain_is_held_out_and_has_a_loss(finished: Finished) 
 
 def test_group_by_length_sets_the_order_of_both_stages(finished: Finished) -> None:
     assert {stage["settings"]["order"] for stage in plan(finished)["stages"]} == {"length_grouped"}
+
+
+def test_save_total_limit_removes_checkpoints_and_no_stages(finished: Finished) -> None:
+    checkpoints = {path.name for path in finished.folder.glob("checkpoint-*")}
+    assert checkpoints == {"checkpoint-9", "checkpoint-12"}
+    stages = {path.name for path in (finished.folder / "stages").iterdir()}
+    assert stages == {"01-specialise", "02-generalise"}
 
 
 @pytest.mark.slow

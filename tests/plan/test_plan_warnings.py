@@ -27,7 +27,7 @@ def plan(amount: Any = "1/256", rows: int = 512, **settings: Any) -> TrainingPla
 def test_a_handful_of_replayed_rows_names_the_k_for_64() -> None:
     (warning,) = plan_warnings(plan())
     assert "generalise replays 2 rows of math" in warning
-    assert "1/8 gives 64" in warning
+    assert "write 1/8 to replay 64" in warning
     assert plan_warnings(plan("1/8")) == []
     assert plan_warnings(plan({"rows": 2})) == []  # a number that was meant
 
@@ -35,7 +35,18 @@ def test_a_handful_of_replayed_rows_names_the_k_for_64() -> None:
 def test_a_small_domain_has_no_k_for_64() -> None:
     (warning,) = plan_warnings(plan("1/4", rows=40))
     assert "10 rows of math" in warning
-    assert "gives" not in warning
+    assert "write" not in warning
+    (warning,) = plan_warnings(plan("1/4", rows=96))
+    assert "write 1 to replay 64" in warning
+
+
+def test_a_stage_that_max_steps_cuts_short_is_named_with_its_rows() -> None:
+    (warning,) = plan_warnings(plan("1/8", max_steps=10))
+    assert "generalise ends at max_steps 10: it trains on 80 of the 160 rows" in warning
+    assert plan_warnings(plan("1/256", max_steps=10)) == [warning.replace("160", "98")]
+    assert plan_warnings(plan("1/8", max_steps=20)) == []
+    assert plan_warnings(plan("1/8", max_steps=20, epochs=3)) == []
+    assert plan_warnings(plan("1/8", max_steps=10, epochs=0.5)) == []
 
 
 def test_a_warmup_as_long_as_the_stage_is_named_with_both_numbers() -> None:

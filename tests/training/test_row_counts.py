@@ -10,6 +10,7 @@ import pytest
 from axolotl_dmt.plan.row_counts import RowCounts, notes_on_rows
 from axolotl_dmt.plan.training_plan import TrainingPlan
 from axolotl_dmt.results.config_file import sources
+from axolotl_dmt.training.row_counts import _saved_by_this_process
 from tests.compiled import alpaca, compiled, one_process, settings, tiny
 from tests.mistakes import expect_error
 
@@ -154,3 +155,20 @@ def test_scores_of_dropped_rows_name_the_reason(tmp_path: Path, tiny: str) -> No
     path.write_text(path.read_text().replace("math 0", "x" * 600))
     with expect_error("dmt.select", "math.jsonl", "1 of 2 rows", "sequence_len"):
         compiled(tmp_path, content)
+
+
+@pytest.mark.parametrize(("workers", "passed_on"), [(1, None), (2, 2), (None, None)])
+def test_one_worker_to_save_a_dataset_is_this_process(
+    workers: int | None, passed_on: int | None
+) -> None:
+    calls: list[Any] = []
+
+    class Rows:
+        def save_to_disk(self, path: str, **kwargs: Any) -> None:
+            calls.append((path, kwargs))
+
+    rows: Any = Rows()
+    with _saved_by_this_process(rows):
+        rows.save_to_disk("here", num_proc=workers, num_shards=3)
+    assert calls == [("here", {"num_proc": passed_on, "num_shards": 3})]
+    assert "save_to_disk" not in vars(rows)
