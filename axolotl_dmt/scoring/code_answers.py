@@ -24,8 +24,8 @@ from collections.abc import Sequence
 
 from axolotl_dmt.scoring import python_source as python
 from axolotl_dmt.scoring.answer_blocks import Block, blocks_of, inline_blocks, without_marks
+from axolotl_dmt.scoring.thinking import after_thinking
 
-_THINKING = re.compile(r"\A(?:.*</think>|\s*<think>.*)", re.DOTALL)
 _LEADING_TABS = re.compile(r"^\t+")
 _END = re.compile(r"(?:\s*(?:<\|[^|<>\s]*\|>|</s>))+\s*\Z")
 
@@ -40,7 +40,7 @@ def program_of(answer: str, names: Sequence[str], prompt: str = "") -> str:
             its docstring. Empty if the task has no such text.
     """
     answer = answer.replace("\r\n", "\n").replace("\r", "\n")
-    answer = _END.sub("\n", _THINKING.sub("", answer)).removeprefix("\ufeff")
+    answer = _END.sub("\n", after_thinking(answer)).removeprefix("\ufeff")
     preamble = _preamble(prompt, names)
     blocks = [block for block in blocks_of(answer) if block.python]
     program = _definition(blocks, names)
