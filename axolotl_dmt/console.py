@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,13 @@ KNOWN_WARNINGS = (
     "You are importing from 'trl.experimental'",  # Axolotl does
 )
 """The first words of warnings that other libraries emit on import, whatever the user does."""
+
+LOGGED_BARS = ("Running generate_until requests", "Running loglikelihood requests")
+"""The titles of lm-eval's bars over the requests to the model, which can take hours."""
+BAR = re.compile(
+    r"(?P<title>[^:]+): +\d+%.*?(?P<done>\d+)/(?P<total>\d+) \[[^<]*(?:<(?P<left>[^,\]]+))?"
+)
+"""What tqdm writes for a bar."""
 
 KNOWN_LOGS = {"lm_eval.api.task": "Custom kwargs can be passed to"}
 """{logger: words of its message}. For each of our tasks lm-eval explains how to pass settings, and
@@ -56,15 +64,36 @@ def bars_where_wanted() -> Iterator[None]:
 
 
 class _WithoutBars:
-    """A stream that passes on all text except lines that overwrite themselves: tqdm's bars."""
+    """A stream that passes on all text except lines that overwrite themselves: tqdm's bars.
+
+    A bar that asks for it by its title is replaced by a line at each tenth of its length.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._in_bar = stream, False
+        self._tenths: dict[str, int] = {}
 
     def write(self, text: str) -> int:
         ends_bar = self._in_bar and text == "\n"
         self._in_bar = text.startswith("\r")
+        if self._in_bar:
+            self._log_tenth(text)
         return len(text) if self._in_bar or ends_bar else self._stream.write(text)
+
+    def _log_tenth(self, bar: str) -> None:
+        """Write a line if a bar has reached a further tenth; a short bar has one line."""
+        match = BAR.match(bar.strip())
+        if match is None or not match["title"].startswith(LOGGED_BARS):
+            return
+        title, done, total = match["title"], int(match["done"]), int(match["total"])
+        tenth = 10 * done // total if total else 10
+        if tenth < self._tenths.get(title, 0):
+            self._tenths[title] = 0  # the next bar with the same title
+        if tenth > self._tenths.get(title, 0):
+            self._tenths[title] = tenth
+            left = match["left"] or "?"
+            self._stream.write(f"{title}: {done} of {total}, {left} left\n")
+            self._stream.flush()
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)

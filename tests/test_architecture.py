@@ -28,7 +28,7 @@ LAYERS = (
     ("plan",),
     ("scoring", "toy"),
     ("sandbox",),
-    ("ranks",),
+    ("ranks", "chat"),
     ("errors", "console", "files", "chart_style"),
 )
 """From the commands to what every part may use: a part imports only from layers below its own."""
@@ -50,7 +50,7 @@ PURE = (
 """Parts that scripts and other trainers import, so they must load quickly."""
 
 HEAVY = ("torch", "axolotl", "transformers")
-MAY_IMPORT_AXOLOTL = ("plugin", "training", "evaluation", "checks", "ranks")
+MAY_IMPORT_AXOLOTL = ("plugin", "training", "evaluation", "checks", "ranks", "chat")
 MOST_TOP_MODULES = 12
 MOST_LINES = 400
 

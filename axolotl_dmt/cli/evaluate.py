@@ -105,7 +105,8 @@ def evaluate_config(results: Results, config_file: Path | None) -> EvaluateConfi
             "the YAML of the run had none",
             "give --config with an evaluate block",
         )
-    return EvaluateConfig.model_validate(recorded)
+    # Runs of versions that recorded no prompt were asked in `plain`.
+    return EvaluateConfig.model_validate({"prompt": "plain", **recorded})
 
 
 def _in_one_line(evaluation: Evaluation) -> str:

@@ -66,20 +66,14 @@ dmt.add_command(recipe)
     "--no-files", is_flag=True, help="Do not check that the model and the data files exist."
 )
 def check(config: str, no_files: bool) -> None:
-    """Report every mistake in CONFIG with its line number.
+    """Report every mistake in CONFIG with its line number, and show its prompts.
 
     Works offline and requires no GPU. Exits with code 1 if there are mistakes.
     """
-    from axolotl_dmt.checks.row_numbers import row_remarks
-    from axolotl_dmt.checks.yaml_check import check_file, remarks
+    from axolotl_dmt.cli.check import check_yaml
 
-    mistakes = check_file(config, files=not no_files)
-    about_rows = [] if no_files else row_remarks(config)
-    for line in (*about_rows, *remarks(config), *mistakes):
-        click.echo(line)
-    if mistakes:
+    if not check_yaml(config, files=not no_files):
         click.get_current_context().exit(1)
-    click.echo(f"{config}: no mistakes found")
 
 
 @dmt.command()
@@ -374,6 +368,11 @@ def schema() -> None:
     "--general",
     help="The domain of the general data.  [default: general if --data names it, else the last "
     "one]",
+)
+@click.option(
+    "--prompt",
+    metavar="NAME",
+    help="The chat template of all datasets: vicuna, or one of Axolotl's.  [default: the model's]",
 )
 @click.option(
     "--output-dir", default="outputs/dmt", show_default=True, help="Where the run will be saved."

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from axolotl_dmt.checks.prompts import prompt_lines, prompt_warnings
 from axolotl_dmt.console import quiet_axolotl
 from axolotl_dmt.errors import DMTError, first_line
 from axolotl_dmt.plan.plan_warnings import plan_warnings
@@ -28,8 +29,11 @@ def show_plan(config: str, *, as_json: bool, plot: str | None, rows: str | None)
         DMTError: a mistake in the YAML, or a file cannot be written.
     """
     with quiet_axolotl():
+        from axolotl_dmt.training.asking import run_prompts
+
         compiled = compile_from_yaml(config)
-    plan = compiled.plan
+        prompts = run_prompts(compiled.run, compiled.cfg)
+    plan, evaluate = compiled.plan, compiled.run.schedule.config.evaluate
     if rows:
         from axolotl_dmt.plan.draws import write_rows
 
@@ -40,7 +44,8 @@ def show_plan(config: str, *, as_json: bool, plot: str | None, rows: str | None)
 
         with _writing("--plot", plot):
             plot_plan(plan, Path(plot))
-    for warning in (*notes_on_rows(plan.data), *plan_warnings(plan)):
+    about_prompts = dict.fromkeys(prompt_warnings(prompts, evaluate))
+    for warning in (*notes_on_rows(plan.data), *plan_warnings(plan), *about_prompts):
         print(f"warning: {warning}", file=sys.stderr)
     if as_json:
         print(json.dumps(plan.to_json(), indent=2))
@@ -54,6 +59,8 @@ def show_plan(config: str, *, as_json: bool, plot: str | None, rows: str | None)
     console.width = max(console.width, 110)
     for part in plan_tables(plan):
         console.print(part)
+    for line in prompt_lines(prompts, evaluate):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     for path in filter(None, (rows, plot)):
         console.print(f"wrote {path}", style="dim", highlight=False)
 

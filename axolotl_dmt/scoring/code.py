@@ -158,7 +158,7 @@ def dataset(
     """
     _prepare(generation, record, metadata)
     rows = sources.load_rows("dmt_code_data", metadata, fields=FIELDS, hub=HUMANEVAL)
-    template = sources.prompt_template(metadata)
+    template = sources.prompt_template(metadata, "dmt_code", generation)
     return sources.splits(test=sources.with_prompts(rows, "prompt", template))
 
 
@@ -177,7 +177,7 @@ def mbpp_dataset(
     _prepare(generation, record, metadata)
     rows = sources.load_rows("dmt_code_mbpp_data", metadata, fields=MBPP_FIELDS, hub=MBPP)
     questions = [{**row, "prompt": mbpp_question(row)} for row in rows]
-    template = sources.prompt_template(metadata)
+    template = sources.prompt_template(metadata, "dmt_code_mbpp", generation)
     return sources.splits(test=sources.with_prompts(questions, "prompt", template))
 
 

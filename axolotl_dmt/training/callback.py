@@ -217,6 +217,8 @@ class StageCallback(TrainerCallback, ExportableState):
         self.ranks.wait()
         if self.trainer.args.should_save:
             _name_architecture(partial / "config.json")
+            if self.tasks is not None and self.tasks.prompts is not None:
+                self.tasks.prompts.save(partial)  # for lm-eval by hand, and other processes
             shutil.rmtree(final, ignore_errors=True)
             os.replace(partial, final)
         self.ranks.wait()

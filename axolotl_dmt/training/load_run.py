@@ -34,11 +34,13 @@ class CompiledRun:
         run: the checked run.
         pool: the tokenised rows.
         plan: the plan that `axolotl train` would follow.
+        cfg: Axolotl's validated configuration.
     """
 
     run: Run
     pool: RowPool
     plan: TrainingPlan
+    cfg: Any
 
 
 def compile_from_yaml(config: str) -> CompiledRun:
@@ -58,7 +60,7 @@ def compile_from_yaml(config: str) -> CompiledRun:
     if missing := unprepared(cfg):
         print(f"tokenising, not prepared yet: {', '.join(missing.values())}", file=sys.stderr)
     pool = run.load_pool(cfg)
-    return CompiledRun(run=run, pool=pool, plan=run.compile(cfg, pool.domains))
+    return CompiledRun(run=run, pool=pool, plan=run.compile(cfg, pool.domains), cfg=cfg)
 
 
 def load_run(config: str, **changes: Any) -> tuple[Any, Run]:

@@ -25,6 +25,7 @@ from axolotl_dmt.ranks import Ranks
 from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.training import resume
 from axolotl_dmt.training.adapters import StackedAdapters, stacked_adapters
+from axolotl_dmt.training.asking import ask_as_trained
 from axolotl_dmt.training.callback import StageCallback
 from axolotl_dmt.training.environment import hardware, installed_versions
 from axolotl_dmt.training.interruption import interruption_message
@@ -75,6 +76,7 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
     if not cfg.is_preprocess:
         ranks.once_a_host(lambda: check_services(cfg))
     pool = run.load_pool(cfg)
+    ask_as_trained(run, cfg, ranks)
     folder = RunFolder.of_config(cfg).next_plan
 
     def write_plan() -> None:
