@@ -51,7 +51,7 @@ def test_lm_eval_does_not_explain_how_to_pass_settings(
 
     file = tmp_path / "math.jsonl"
     file.write_text('{"question": "1+1?", "answer": "#### 2"}\n')
-    config = EvaluateConfig(tasks=["dmt_math"], data={"math": str(file)})
+    config = EvaluateConfig(tasks=["dmt_math"], data={"math": str(file)}, prompt="plain")
     output = Tasks(config).evaluate(ScriptedLM(lambda _: "2"))
     assert output is not None
     assert "dmt_math" in output["results"]

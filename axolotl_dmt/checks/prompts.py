@@ -240,9 +240,9 @@ def _first_question(evaluate: EvaluateConfig | None, task: str) -> str:
 def _excerpt(title: str, text: str) -> Iterator[str]:
     """Yield a title and a text, cut in its middle to a few lines that show white space."""
     lines = [repr(line)[1:-1] for line in text.splitlines(keepends=True)]
-    if len(lines) > SHOWN_LINES:
+    if (hidden := len(lines) - SHOWN_LINES) > 1:
         half = SHOWN_LINES // 2
-        lines = [*lines[:half], f"... ({len(lines) - SHOWN_LINES} lines)", *lines[-half:]]
+        lines = [*lines[:half], f"... ({hidden} lines)", *lines[-half:]]
     yield title
     for line in lines:
         cut = len(line) - SHOWN_WIDTH

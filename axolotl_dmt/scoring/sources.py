@@ -289,8 +289,8 @@ def _template(metadata: Metadata, task: str) -> Template:
     text = str(value)
     if text in TEMPLATES:
         return TEMPLATES[text]
-    if text.startswith('{"'):
-        return TrainedPrompts.from_json(json.loads(text)).of(task)
+    if (formats := _json_of_formats(text)) is not None:
+        return TrainedPrompts.from_json(formats).of(task)
     if "{question}" in text:
         return custom_template(text.replace("\\n", "\n"))
     if Path(text).exists():
@@ -301,6 +301,17 @@ def _template(metadata: Metadata, task: str) -> Template:
         f"use {AS_TRAINED}, one of {', '.join(TEMPLATES)}, or a template such as "
         "'Q: {question}\\nA:'",
     )
+
+
+def _json_of_formats(text: str) -> Any | None:
+    """Return the formats of a run from their JSON; None for another text."""
+    if not text.startswith("{"):
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) and "domains" in value else None
 
 
 def with_prompts(
