@@ -103,7 +103,7 @@ def load(tokenizer: Any, cfg: Any, ds_cfg: Any = None, processor: Any = None) ->
 def _with_columns(base: type) -> type:
     """Return a chat strategy that also reads rows with a question and an answer in columns."""
 
-    class ChatStrategy(base):  # type: ignore[misc, valid-type]
+    class ChatStrategy(base):  # type: ignore[misc]
         dmt_entry: Mapping[str, Any] = {}
 
         @property

@@ -31,6 +31,7 @@ DATASETS: Final = {
 }
 """{task: the function of `axolotl_dmt.scoring` that reads its rows}."""
 ANSWER_LENGTH: Final = re.compile(r"max_gen_toks: (\d+)")
+INCLUDE: Final = re.compile(r"^include: (\S+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,9 +150,12 @@ def answer_length(task: str, evaluate: EvaluateConfig) -> int:
     """Return the longest answer of a task of dmt_suite in tokens."""
     if evaluate.max_new_tokens is not None:
         return evaluate.max_new_tokens
-    (file,) = suite_folder().rglob(f"{task.removesuffix('_cot')}.yaml")
-    (number,) = ANSWER_LENGTH.findall(file.read_text(encoding="utf-8"))
-    return int((evaluate.gen_kwargs or {}).get("max_gen_toks", number))
+    (file,) = suite_folder().rglob(f"{task}.yaml")
+    text = file.read_text(encoding="utf-8")
+    while not (numbers := ANSWER_LENGTH.findall(text)):
+        (included,) = INCLUDE.findall(text)
+        text = (file.parent / included).read_text(encoding="utf-8")
+    return int((evaluate.gen_kwargs or {}).get("max_gen_toks", numbers[0]))
 
 
 def length_warnings(lengths: Sequence[Lengths]) -> Iterator[str]:

@@ -146,14 +146,14 @@ class RowTokens:
         # Of equally good ones, `max` returns the first.
         return max(
             [*candidates, (first, False)],
-            key=lambda candidate: self._tokens_alike(*candidate, question, list(map(int, ids))),
+            key=lambda item: self._tokens_alike(item[0], item[1], question, list(map(int, ids))),
         )
 
     def _tokens_alike(self, first: str, special: bool, question: str, trained: list[int]) -> int:
         """Return the number of tokens up to the first difference to those of the training."""
         bos, prompt = self.tokenizer.bos_token, first.replace(QUESTION, question)
         add = special and not (bos and prompt.startswith(bos))
-        asked = self.tokenizer(prompt, add_special_tokens=add)["input_ids"]
+        asked: list[int] = self.tokenizer(prompt, add_special_tokens=add)["input_ids"]
         pairs = zip(asked, trained, strict=False)
         same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
         return same + (asked == trained)

@@ -143,7 +143,8 @@ class Tasks:
             DMTError: a task needs a prompt format that is not known.
             Exception: of lm-eval or of a task, for a task that cannot be loaded.
         """
-        with _environment(self.settings):
+        silence_known_noise()
+        with _environment(self.settings), bars_where_wanted():
             loaded = self.manager.load_task_or_group(list(self.config.tasks))
         return {name: task for name, task, _ in leaves(loaded)}
 

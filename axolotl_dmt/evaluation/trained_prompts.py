@@ -70,20 +70,29 @@ def trained_format(
     Raises:
         NoFormatError: the rows have no question that could be replaced.
     """
-    tokens, rows = RowTokens(cfg, entry, tokenizer), list(rows or ())
+    try:
+        return _format(RowTokens(cfg, entry, tokenizer), list(rows or ()), chat_arguments or {})
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        # Of a tokenizer without text, or of rows in a form that its strategy alone understands.
+        reason = f"its format cannot be read ({type(error).__name__}: {error})"
+        raise NoFormatError(reason) from error
+
+
+def _format(tokens: RowTokens, rows: list[Row], chat_arguments: Mapping[str, Any]) -> TrainedFormat:
     if rows and {"input_ids", "labels"} <= set(rows[0]):
         raise NoFormatError("its rows are tokenised already")
     if tokens.kind.split(":")[0] in NO_QUESTION:
         raise NoFormatError(f"type {tokens.kind} has no question")
     if tokens.kind == OUR_CHAT or tokens.kind.split(".")[0] == "chat_template":
-        return ChatRows(tokens, rows, chat_arguments or {}).format()
+        return ChatRows(tokens, rows, chat_arguments).format()
     candidates = _candidates(tokens, rows)
     return usual_format(partial(_single_turn, tokens, row, column) for row, column in candidates)
 
 
 def _candidates(tokens: RowTokens, rows: list[Row]) -> Iterator[tuple[Row, str]]:
     """Yield rows with the column of their question, the likeliest first."""
-    kind, columns, emptied = tokens.entry.type, QUESTIONS, "input"
+    kind, emptied = tokens.entry.type, "input"
+    columns: Sequence[str] = QUESTIONS
     usable = rows or [dict(SAMPLE_ROW)]
     if not isinstance(kind, str):
         columns = (kind.field_instruction or "instruction",)

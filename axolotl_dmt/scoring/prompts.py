@@ -190,9 +190,9 @@ class TrainedPrompts:
                 the domains differ.
         """
         domain, key = self.domain_of(task), "dmt.evaluate.domains"
-        if domain in self.domains:
+        if domain is not None and domain in self.domains:
             return self.domains[domain]
-        if domain in self.unknown:
+        if domain is not None and domain in self.unknown:
             problem = f"{task} cannot be asked as {domain} is trained: {self.unknown[domain]}"
             fix = f"write prompt: plain or a template with {QUESTION}, or name another domain"
             raise DMTError("dmt.evaluate.prompt", f"{problem}", fix)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from axolotl.loaders import load_tokenizer
@@ -15,6 +15,8 @@ from axolotl_dmt.checks.prompts import RunPrompts, check_asked, prompt_warnings,
 from axolotl_dmt.errors import DMTError, explain_load_errors, first_line
 from axolotl_dmt.evaluation.tasks import Tasks
 from axolotl_dmt.ranks import Ranks
+from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.results.results import EVALUATE, Results
 from axolotl_dmt.training.run import Run
 
 LOG = get_logger("axolotl_dmt")
@@ -69,12 +71,26 @@ def ask_as_trained(run: Run, cfg: Any, ranks: Ranks) -> None:
     ranks.once_a_host(lambda: _check(tasks, cfg, prompts))
 
 
+def _other_prompt(tasks: Tasks, cfg: Any) -> Iterator[str]:
+    """Yield a line if a resumed run asked its earlier stages in another prompt."""
+    file = RunFolder.of_config(cfg).results
+    if not (cfg.resume_from_checkpoint or cfg.auto_resume_from_checkpoints) or not file.is_file():
+        return
+    recorded = Results.load(file).extra.get(EVALUATE)
+    # Versions that recorded no prompt asked in `plain`.
+    if recorded and (prompt := recorded.get("prompt", "plain")) != tasks.config.prompt:
+        yield (
+            f"the earlier stages of this run were asked in the prompt {prompt!r}; to compare their "
+            f"scores, write dmt.evaluate.prompt: {prompt}"
+        )
+
+
 def _check(tasks: Tasks, cfg: Any, prompts: RunPrompts) -> None:
     evaluate = tasks.config
     check_asked(evaluate, prompts.prompts)
     lengths = check_lengths(cfg, evaluate, prompts.prompts, prompts.tokenizer)
     warnings: Iterable[str] = (*prompt_warnings(prompts, evaluate), *length_warnings(lengths))
-    for warning in dict.fromkeys(warnings):
+    for warning in dict.fromkeys((*warnings, *_other_prompt(tasks, cfg))):
         LOG.warning(warning)
     try:
         loaded = tasks.load()

@@ -61,7 +61,7 @@ def test_one_format_asked_as_trained_is_shown_without_a_warning(tmp_path: Path) 
     lines = list(prompt_lines(made, config))
     assert any(line.startswith("a row of math") for line in lines)
     asked = lines[next(i for i, line in enumerate(lines) if line.startswith("dmt_code is asked")) :]
-    assert "  | <|im_start|>assistant\\n" in asked
+    assert any(line.endswith("<|im_start|>assistant\\n") for line in asked)
     assert all(len(line) < 120 for line in lines)
 
 

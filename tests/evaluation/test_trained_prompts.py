@@ -172,7 +172,10 @@ def test_rows_without_a_question_have_no_format(kind: str, rows: list[dict[str, 
 def test_a_strategy_of_the_users_own_is_read_like_any_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "my_strategy.py").write_text(
+    package = tmp_path / "my_prompts"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "arrow.py").write_text(
         "from axolotl.prompt_strategies.alpaca_chat import AlpacaQAPromptTokenizingStrategy\n"
         "from axolotl.prompters import AlpacaPrompter\n"
         "class Prompter(AlpacaPrompter):\n"
@@ -182,4 +185,4 @@ def test_a_strategy_of_the_users_own_is_read_like_any_other(
         "    return AlpacaQAPromptTokenizingStrategy(Prompter(), tokenizer, False, 512)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert read("my_strategy.load", QA).template.first == "[{question}] -> "
+    assert read("my_prompts.arrow", QA).template.first == "[{question}] -> "
