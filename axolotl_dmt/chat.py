@@ -14,7 +14,7 @@ question and the answer, if they are none of `COLUMNS`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 COLUMNS: Final = (
@@ -87,44 +87,43 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+class ReadsColumns:
+    """Makes a chat strategy of Axolotl's also read rows with a question and an answer in columns.
+
+    Attributes:
+        dmt_entry: the dataset's entry in the YAML.
+    """
+
+    dmt_entry: Mapping[str, Any] = {}
+
+    @property
+    def supports_batched(self) -> bool:
+        """Always false: Axolotl recognises a batch by its column of messages."""
+        return False
+
+    def tokenize_prompt(self, prompt: dict[str, Any]) -> Any:
+        """Tokenise one row.
+
+        Raises:
+            ValueError: the row has neither messages nor a question and an answer.
+        """
+        column = self.prompter.field_messages  # type: ignore[attr-defined]
+        if prompt.get(column) is None:
+            messages = messages_of(prompt, self.dmt_entry)
+            if messages is None:
+                raise ValueError(f"no question and answer among the columns {', '.join(prompt)}")
+            prompt = {column: messages}
+        return super().tokenize_prompt(prompt)  # type: ignore[misc]
+
+
 def load(tokenizer: Any, cfg: Any, ds_cfg: Any = None, processor: Any = None) -> Any:
     """Return the prompt strategy; Axolotl calls this for `type: axolotl_dmt.chat`."""
     from axolotl.prompt_strategies.chat_template import StrategyLoader
 
     class Loader(StrategyLoader):  # type: ignore[misc]  # Axolotl is untyped
         def _get_strategy_cls(self, cfg: Any) -> Any:
-            return _with_columns(super()._get_strategy_cls(cfg))
+            return type("ChatStrategy", (ReadsColumns, super()._get_strategy_cls(cfg)), {})
 
     strategy = Loader()(tokenizer, cfg, ds_cfg, processor=processor)
     strategy.dmt_entry = dict(ds_cfg or {})
     return strategy
-
-
-def _with_columns(base: type) -> type:
-    """Return a chat strategy that also reads rows with a question and an answer in columns."""
-
-    class ChatStrategy(base):  # type: ignore[misc]
-        dmt_entry: Mapping[str, Any] = {}
-
-        @property
-        def supports_batched(self) -> bool:
-            # Axolotl recognises a batch by its column of messages, which these rows lack.
-            return False
-
-        def tokenize_prompt(self, prompt: dict[str, Any]) -> Any:
-            column = self.prompter.field_messages
-            if prompt.get(column) is None:
-                messages = messages_of(prompt, self.dmt_entry)
-                if messages is None:
-                    names = ", ".join(prompt)
-                    raise ValueError(f"no question and answer among the columns {names}")
-                prompt = {column: messages}
-            return super().tokenize_prompt(prompt)
-
-    return ChatStrategy
-
-
-def readable_columns() -> Iterator[str]:
-    """Yield the pairs of columns that are read, for messages."""
-    for question, answer in COLUMNS:
-        yield f"{question} and {answer}"
