@@ -1,4 +1,9 @@
-"""Keeps progress bars that nobody watches, and known noise of other libraries, off the terminal."""
+"""What reaches the terminal: our own lines, without control characters, and no known noise.
+
+Names, messages and scores may come from a stranger's recipe or data. A control character in them
+could clear the screen, move the cursor or forge a line, so each is replaced before it is printed.
+Only this module prints lines; `report.console` prints tables.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +11,13 @@ import contextlib
 import io
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
 from typing import TextIO
+
+import click
 
 VARIABLE = "AXOLOTL_DMT_QUIET"
 """Environment variable that turns progress bars off."""
@@ -20,9 +28,45 @@ KNOWN_WARNINGS = (
 )
 """The first words of warnings that other libraries emit on import, whatever the user does."""
 
+LOGGED_BARS = ("Running generate_until requests", "Running loglikelihood requests")
+"""The titles of lm-eval's bars over the requests to the model, which can take hours."""
+BAR = re.compile(
+    r"(?P<title>[^:]+): +\d+%.*?(?P<done>\d+)/(?P<total>\d+) \[[^<]*(?:<(?P<left>[^,\]]+))?"
+)
+"""What tqdm writes for a bar."""
+
 KNOWN_LOGS = {"lm_eval.api.task": "Custom kwargs can be passed to"}
 """{logger: words of its message}. For each of our tasks lm-eval explains how to pass settings, and
 `dmt.evaluate` has already passed them."""
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Return a text with each control character replaced by `�`, except those in `keep`.
+
+    The characters that change the direction of writing count as control characters.
+    """
+    return "".join(c if c.isprintable() or c in keep else "�" for c in text)
+
+
+def echo(text: object = "", *, err: bool = False) -> None:
+    """Print a text of one or more lines.
+
+    Args:
+        text: what to print.
+        err: print to standard error.
+    """
+    click.echo(printable(str(text), keep="\n\t"), err=err)
+
+
+def clean_records(logger: logging.Logger) -> None:
+    """Make a logger replace the control characters in its messages."""
+    if _clean not in logger.filters:
+        logger.addFilter(_clean)
+
+
+def _clean(record: logging.LogRecord) -> bool:
+    record.msg, record.args = printable(record.getMessage(), keep="\n\t"), None
+    return True
 
 
 def silence_known_noise() -> None:
@@ -56,15 +100,36 @@ def bars_where_wanted() -> Iterator[None]:
 
 
 class _WithoutBars:
-    """A stream that passes on all text except lines that overwrite themselves: tqdm's bars."""
+    """A stream that passes on all text except lines that overwrite themselves: tqdm's bars.
+
+    A bar that asks for it by its title is replaced by a line at each tenth of its length.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._in_bar = stream, False
+        self._tenths: dict[str, int] = {}
 
     def write(self, text: str) -> int:
         ends_bar = self._in_bar and text == "\n"
         self._in_bar = text.startswith("\r")
+        if self._in_bar:
+            self._log_tenth(text)
         return len(text) if self._in_bar or ends_bar else self._stream.write(text)
+
+    def _log_tenth(self, bar: str) -> None:
+        """Write a line if a bar has reached a further tenth; a short bar has one line."""
+        match = BAR.match(bar.strip())
+        if match is None or not match["title"].startswith(LOGGED_BARS):
+            return
+        title, done, total = match["title"], int(match["done"]), int(match["total"])
+        tenth = 10 * done // total if total else 10
+        if tenth < self._tenths.get(title, 0):
+            self._tenths[title] = 0  # the next bar with the same title
+        if tenth > self._tenths.get(title, 0):
+            self._tenths[title] = tenth
+            left = match["left"] or "?"
+            self._stream.write(f"{title}: {done} of {total}, {left} left\n")
+            self._stream.flush()
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-from axolotl_dmt.terminal import echo, printable
+from axolotl_dmt.console import echo, printable
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -28,9 +28,9 @@ LAYERS = (
     ("plan",),
     ("scoring", "toy"),
     ("sandbox",),
-    ("ranks",),
+    ("ranks", "chat"),
     ("errors",),
-    ("console", "files", "yaml_data", "terminal", "chart_style"),
+    ("console", "files", "yaml_data", "chart_style"),
 )
 """From the commands to what every part may use: a part imports only from layers below its own."""
 
@@ -51,7 +51,7 @@ PURE = (
 """Parts that scripts and other trainers import, so they must load quickly."""
 
 HEAVY = ("torch", "axolotl", "transformers")
-MAY_IMPORT_AXOLOTL = ("plugin", "training", "evaluation", "checks", "ranks")
+MAY_IMPORT_AXOLOTL = ("plugin", "training", "evaluation", "checks", "ranks", "chat")
 MOST_TOP_MODULES = 12
 MOST_LINES = 400
 

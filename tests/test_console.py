@@ -14,6 +14,7 @@ from axolotl_dmt.config.args import EvaluateConfig
 from axolotl_dmt.console import (
     KNOWN_LOGS,
     KNOWN_WARNINGS,
+    bars_where_wanted,
     quiet_axolotl,
     silence_known_noise,
 )
@@ -51,11 +52,30 @@ def test_lm_eval_does_not_explain_how_to_pass_settings(
 
     file = tmp_path / "math.jsonl"
     file.write_text('{"question": "1+1?", "answer": "#### 2"}\n')
-    config = EvaluateConfig(tasks=["dmt_math"], data={"math": str(file)})
+    config = EvaluateConfig(tasks=["dmt_math"], data={"math": str(file)}, prompt="plain")
     output = Tasks(config).evaluate(ScriptedLM(lambda _: "2"))
     assert output is not None
     assert "dmt_math" in output["results"]
     assert "Custom kwargs" not in caplog.text
+
+
+def test_a_long_evaluation_logs_each_tenth_where_no_terminal_shows_its_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tqdm import tqdm
+
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    title = "Running generate_until requests"
+    with bars_where_wanted():
+        for _ in range(2):
+            for _ in tqdm(range(40), desc=title, mininterval=0, miniters=1):
+                pass
+        for _ in tqdm(range(40), desc="Another bar", mininterval=0, miniters=1):
+            pass
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in lines] == [
+        f"{title}: {done} of 40" for done in range(4, 41, 4)
+    ] * 2
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
+from axolotl_dmt.console import clean_records, echo, printable
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.report.console import Console
-from axolotl_dmt.terminal import clean_records, echo, printable
 
 PACKAGE = Path(__file__).parents[1] / "axolotl_dmt"
-PRINTS = {"terminal.py", "report/console.py", "toy/__main__.py", "toy/real_small.py"}
+PRINTS = {"console.py", "report/console.py", "toy/__main__.py", "toy/real_small.py"}
 """The modules that print; the toy's print only what they made."""
 
 EVIL = "a\x1b[2J\x1b]0;title\x07\rsound\u202e\x9b1m\x00"

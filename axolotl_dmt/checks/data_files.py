@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from axolotl_dmt.chat import columns_of_row
 from axolotl_dmt.checks.data_paths import entries
 from axolotl_dmt.config.run_keys import tokenised_in_collator
 from axolotl_dmt.errors import DMTError
@@ -26,6 +28,8 @@ MOST_NAMES = 20
 """Column names that a message lists at most."""
 TOKENISED = {"input_ids", "attention_mask", "labels"}
 """Axolotl trains on a file with these columns unchanged, whatever its entry says."""
+
+OUR_CHAT = "axolotl_dmt.chat"
 
 READ_BY = {
     "alpaca": ("instruction", "output"),
@@ -83,6 +87,8 @@ def wrong_columns(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
             yield from _custom(f"{key}.type", kind, file, cfg)
         elif kind == "chat_template":
             yield from _messages(key, entry, file, cfg)
+        elif kind == OUR_CHAT:
+            yield from _our_chat(key, entry, file)
         elif kind == "completion":
             yield from _missing(f"{key}.field", entry.get("field") or "text", file)
         elif isinstance(kind, str):
@@ -123,6 +129,20 @@ def _messages(
             place = f"message_field_{name}" if old else f"message_property_mappings.{name}"
             problem = f"{named!r} is not a key of the messages in {file.path}"
             yield DMTError(f"{key}.{place}", problem, _list_names("their keys", named, keys))
+
+
+def _our_chat(key: str, entry: Mapping[str, Any], file: _FileColumns) -> Iterator[DMTError]:
+    """Yield a mistake if rows have neither messages nor a question and an answer."""
+    if entry.get("field_human") and entry.get("field_model"):
+        for name in ("field_human", "field_model"):
+            yield from _missing(f"{key}.{name}", entry[name], file)
+        return
+    messages = str(entry.get("field_messages") or "messages")
+    if messages in file.columns or columns_of_row(dict.fromkeys(file.columns)):
+        return
+    problem = f"{file.path} has no column {messages!r} and no known pair of question and answer"
+    columns = f"its columns are {_list(file.columns)}"
+    yield DMTError(f"{key}.type", problem, f"{columns}: name two as field_human and field_model")
 
 
 def _standard(key: str, kind: str, file: _FileColumns) -> Iterator[DMTError]:
@@ -181,6 +201,36 @@ def _read_columns(entry: Mapping[str, Any]) -> _FileColumns | None:
         return readers[kind](path)
     except (OSError, ValueError, csv.Error, RecursionError):
         return None  # Axolotl reports what is wrong when it loads the file
+
+
+def first_rows(entry: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Return the first rows of an entry's local file; None if they cannot be read quickly."""
+    path = entry.get("path")
+    if not isinstance(path, str) or not Path(path).is_file():
+        return None
+    suffix = Path(path).suffix
+    kind = "json" if suffix == ".jsonl" else suffix[1:]
+    if entry.get("ds_type") not in (None, kind):
+        return None
+    readers = {"json": _first_objects, "csv": _first_csv_rows, "parquet": _first_parquet_rows}
+    try:
+        rows = list(readers[kind](path)) if kind in readers else []
+    except (OSError, ValueError, csv.Error, RecursionError):
+        return None
+    return [row for row in rows if isinstance(row, dict)] or None
+
+
+def _first_csv_rows(path: str) -> Iterator[dict[str, Any]]:
+    with open(path, encoding="utf-8-sig", newline="") as stream:
+        yield from itertools.islice(csv.DictReader(stream), FIRST_ROWS)
+
+
+def _first_parquet_rows(path: str) -> Iterator[dict[str, Any]]:
+    from pyarrow import parquet
+
+    batches = parquet.ParquetFile(path).iter_batches(batch_size=FIRST_ROWS)
+    for batch in itertools.islice(batches, 1):
+        yield from batch.to_pylist()
 
 
 def _json_columns(path: str) -> _FileColumns | None:

@@ -18,6 +18,7 @@ from axolotl_dmt.checks.collated_rows import uncollatable
 from axolotl_dmt.checks.data_files import may_be_gone, wrong_columns
 from axolotl_dmt.checks.data_paths import by_products, misread_files, missing_files
 from axolotl_dmt.checks.dataset_types import listed_names, wrong_types
+from axolotl_dmt.checks.evaluation_files import check_evaluation_files
 from axolotl_dmt.checks.optimizers import check_optimizer
 from axolotl_dmt.checks.plugins import check_plugins
 from axolotl_dmt.checks.score_columns import unmatched_scores
@@ -68,7 +69,10 @@ def check_reading(
         problems.attempt(check_base_model, raw)
     config = reading.config
     if config and config.evaluate and config.evaluates:
+        before = len(problems)
         problems.attempt(check_evaluate, config.evaluate, files=files)
+        if files and len(problems) == before:
+            problems.attempt(check_evaluation_files, config.evaluate)
     if config and reading.dataset_domains:
         problems += _stage_problems(raw, config, reading, files=files)
     problems += listed_names(raw)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -40,10 +41,14 @@ class Findings:
         remarks: what is worth knowing: the rows of the local files, replays of a handful of rows,
             and keys that have no effect. Keys of other versions of Axolotl are among these, since
             they change nothing; a key that resembles a known one counts as a mistake.
+        reading: the schedule; None if the file cannot be read.
+        raw: the content of the file.
     """
 
     mistakes: tuple[str, ...]
     remarks: tuple[str, ...] = ()
+    reading: Reading | None = None
+    raw: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def check_file(path: str | Path, *, files: bool = True) -> Findings:
@@ -78,6 +83,8 @@ def check_file(path: str | Path, *, files: bool = True) -> Findings:
     return Findings(
         mistakes=tuple(dict.fromkeys(file.located(problem) for problem in problems)),
         remarks=tuple(file.located(remark) for remark in [*remarks, *without_effect]),
+        reading=reading,
+        raw=cfg,
     )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from axolotl_dmt.console import echo
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.report.compare import load_runs, tables, write_html, write_markdown
 from axolotl_dmt.report.console import Console
-from axolotl_dmt.terminal import echo
 
 
 def compare_runs(folders: Sequence[Path], *, markdown: Path | None, html: Path | None) -> None:

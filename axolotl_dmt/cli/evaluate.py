@@ -9,6 +9,7 @@ from pathlib import Path
 from axolotl_dmt.cli.report import load_requested_hooks, write_and_print
 from axolotl_dmt.config.args import EvaluateConfig, read_config
 from axolotl_dmt.config.yaml_file import YamlFile
+from axolotl_dmt.console import echo
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.evaluation.saved import score_saved_stage
 from axolotl_dmt.evaluation.scores import Evaluation, with_scores
@@ -16,7 +17,6 @@ from axolotl_dmt.results.config_file import load_config, save_config
 from axolotl_dmt.results.folder import RunFolder, load_results
 from axolotl_dmt.results.results import EVALUATE, Results
 from axolotl_dmt.results.secrets import masked, without_masked
-from axolotl_dmt.terminal import echo
 
 
 def evaluate_run(
@@ -104,7 +104,8 @@ def evaluate_config(results: Results, config_file: Path | None) -> EvaluateConfi
             "the YAML of the run had none",
             "give --config with an evaluate block",
         )
-    return EvaluateConfig.model_validate(without_masked(recorded))
+    # Runs of versions that recorded no prompt were asked in `plain`.
+    return EvaluateConfig.model_validate({"prompt": "plain", **without_masked(recorded)})
 
 
 def _in_one_line(evaluation: Evaluation) -> str:

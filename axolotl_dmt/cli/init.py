@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -13,22 +12,18 @@ from typing import Any
 import click
 import yaml
 
+from axolotl_dmt.checks.yaml_check import check_file
+from axolotl_dmt.cli.init_formats import template_lines, type_lines
+from axolotl_dmt.cli.init_model import BaseModel, sequence_length
 from axolotl_dmt.config.args import DEFAULT_K, read_config
+from axolotl_dmt.console import echo
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.hooks.calls import registered_strategies
-from axolotl_dmt.terminal import echo
 
 SCORED = ("math", "code", "general")
 """The domains for which dmt_suite has a task."""
-
-_FIELDS = (
-    ("question", "answer"),
-    ("prompt", "completion"),
-    ("prompt", "response"),
-    ("instruction", "response"),
-    ("input", "output"),
-)
-"""Common pairs of column names for a question and its answer, beside those of Alpaca."""
+SHORT_CONTEXT = 2048
+"""The context in tokens below which the tasks' own limits for answers are too long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +38,7 @@ class Answers:
         k: the value of `dmt.k`, the fraction of specialised data that stage 2 replays.
         general: the domain of general data. None stands for the domain `general` if there is one,
             else for the last domain.
+        prompt: the chat template of all datasets; None for the model's own or, without one, Vicuna.
         output_dir: the run's output folder.
     """
 
@@ -52,6 +48,7 @@ class Answers:
     strategy: str = "dmt"
     k: str = str(DEFAULT_K)
     general: str | None = None
+    prompt: str | None = None
     output_dir: str = "outputs/dmt"
 
 
@@ -76,9 +73,9 @@ def init_yaml(
     base_model: str | None,
     data: Sequence[str],
     gpu_memory: float | None,
-    **settings: str,
+    **settings: Any,
 ) -> None:
-    """Ask the questions that no option answers, write the YAML, and print the next command.
+    """Ask the questions that no option answers, write the YAML, check it, and say what is next.
 
     Args:
         path: the file to write.
@@ -88,8 +85,8 @@ def init_yaml(
         **settings: the other attributes of `Answers`.
 
     Raises:
-        DMTError: the file exists, an answer is invalid, or standard input ends before all
-            questions are answered.
+        DMTError: the file exists, an answer is invalid, standard input ends before all questions
+            are answered, or what was written does not pass the check.
     """
     if path.exists():
         raise DMTError(str(path), "exists already", "name another file")
@@ -109,7 +106,11 @@ def init_yaml(
         raise DMTError("init", problem, fix) from None
     answers = Answers(base_model=base_model, data=datasets, gpu_memory=gpu_memory or 0, **settings)
     write_yaml(path, answers)
-    echo(f"wrote {path}; next: axolotl dmt check {path}")
+    if mistakes := check_file(path).mistakes:
+        for mistake in mistakes:
+            echo(mistake, err=True)
+        raise DMTError(str(path), "is written, but has mistakes", "correct them and check it again")
+    echo(f"wrote {path}, without mistakes; next: axolotl dmt check {path}, which shows its prompts")
 
 
 def _domain_and_file(entry: str) -> tuple[str, str]:
@@ -184,7 +185,9 @@ def starting_yaml(answers: Answers) -> str:
     domains = list(dict.fromkeys(domain for domain, _ in answers.data))
     if not domains:
         raise DMTError("--data", "is missing", "write --data math=math.jsonl for each dataset")
-    size = billions(answers.base_model)
+    model = BaseModel.read(answers.base_model)
+    size = model.billions() or billions(answers.base_model)
+    length = sequence_length(model, [path for _, path in answers.data])
     method = fit(size, answers.gpu_memory)
     return "\n".join(
         [
@@ -197,15 +200,16 @@ def starting_yaml(answers: Answers) -> str:
             "",
             "datasets:                        # as in Axolotl, plus one key: domain",
             *(line for domain, path in answers.data for line in _dataset(domain, path)),
+            *template_lines(model, answers.prompt),
             "",
-            *_block(answers, domains),
+            *_block(answers, domains, model),
             "",
             f"output_dir: {_text(answers.output_dir)}",
             "dataset_prepared_path: last_run_prepared  # one tokenised copy serves every schedule",
-            "sequence_len: 2048",
+            f"sequence_len: {length.tokens:<19}# {length.reason}",
             "# sample_packing: true           # much faster; needs flash attention",
             "",
-            *_memory(method, size, answers.gpu_memory),
+            *_memory(method, size, answers.gpu_memory, model),
             "",
             "num_epochs: 3                    # epochs of each stage over its mix",
             f"learning_rate: {method.learning_rate}            # the peak in each stage",
@@ -220,7 +224,7 @@ def starting_yaml(answers: Answers) -> str:
     )
 
 
-def _block(answers: Answers, domains: Sequence[str]) -> list[str]:
+def _block(answers: Answers, domains: Sequence[str], model: BaseModel) -> list[str]:
     """Return the lines of the `dmt:` block, checked as a run checks it."""
     general = answers.general or ("general" if "general" in domains else domains[-1])
     if general not in domains:
@@ -251,58 +255,37 @@ def _block(answers: Answers, domains: Sequence[str]) -> list[str]:
         f"  {mark}  tasks: [{', '.join(tasks or ['dmt_suite'])}]"
         "   # scored after each stage; any lm-eval task works",
         f"  {mark}  limit: 200                   # items per task; remove it for the final scores",
+        *_answer_length(model, mark),
+    ]
+
+
+def _answer_length(model: BaseModel, mark: str) -> list[str]:
+    """Return a shorter limit for answers than the tasks', if the model's context needs one."""
+    if model.context is None or model.context >= SHORT_CONTEXT:
+        return []
+    tokens = model.context // 2
+    return [
+        f"  {mark}  max_new_tokens: {tokens:<12} # the model's context is {model.context} tokens"
     ]
 
 
 def _dataset(domain: str, path: str) -> list[str]:
-    dataset_type, comment = _dataset_type(path)
     lines = [f"  - path: {_text(path)}"]
     if Path(path).suffix in (".json", ".jsonl") or Path(path).is_file():
-        lines.append(f"    ds_type: {'parquet' if path.endswith('.parquet') else 'json'}")
-    return [
-        *lines,
-        f"    type: {_text(dataset_type)}" + (f"  # {comment}" if comment else ""),
-        f"    domain: {_text(domain)}",
-    ]
+        kind = Path(path).suffix[1:]
+        lines.append(f"    ds_type: {kind if kind in ('parquet', 'csv') else 'json'}")
+    return [*lines, *type_lines(path), f"    domain: {_text(domain)}"]
 
 
-def _dataset_type(path: str) -> tuple[Any, str]:
-    """Return Axolotl's `type` for a file, from the names of its columns, and a comment."""
-    columns = _columns(Path(path))
-    if "messages" in columns:
-        return "chat_template", ""
-    if {"instruction", "output"} <= columns:
-        return "alpaca", ""
-    for question, answer in _FIELDS:
-        if {question, answer} <= columns:
-            form = dict.fromkeys(("format", "no_input_format"), "{instruction}\n")
-            return {"field_instruction": question, "field_output": answer, **form}, ""
-    return "alpaca", "a guess: set the type that fits your columns"
-
-
-def _columns(path: Path) -> set[str]:
-    if not path.is_file():
-        return set()
-    try:
-        if path.suffix == ".parquet":
-            from pyarrow import parquet
-
-            return set(parquet.read_schema(path).names)
-        with path.open(encoding="utf-8") as file:
-            start = file.read(1 << 20)
-        # In a JSON list as in JSON lines, the first row starts at the first brace.
-        row, _ = json.JSONDecoder().raw_decode(start[start.index("{") :])
-        return set(row)
-    except (OSError, ValueError):
-        return set()
-
-
-def _memory(method: Fit, size: float, gpu_memory: float) -> list[str]:
+def _memory(method: Fit, size: float, gpu_memory: float, model: BaseModel) -> list[str]:
     if not gpu_memory:
         return ["bf16: false                      # for the CPU", *_batches(method)]
+    precision = "bf16: auto"
+    if model.dtype == "float32":
+        precision = "bf16: false                      # the model's weights are float32"
     note = f"# {size:g}B parameters in {gpu_memory:g} GB: "
     if method.adapter == "full":
-        saving = ("bf16: auto", "gradient_checkpointing: true")
+        saving = (precision, "gradient_checkpointing: true")
         return [f"{note}full fine-tuning fits", *saving, *_batches(method)]
     quantised = ["load_in_4bit: true"] if method.adapter == "qlora" else []
     return [
@@ -312,7 +295,7 @@ def _memory(method: Fit, size: float, gpu_memory: float) -> list[str]:
         "lora_r: 32",
         "lora_alpha: 64",
         "lora_target_linear: true",
-        "bf16: auto",
+        precision,
         "gradient_checkpointing: true",
         *_batches(method),
     ]

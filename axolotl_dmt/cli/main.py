@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from axolotl_dmt.cli.recipe import recipe
+from axolotl_dmt.console import echo
 from axolotl_dmt.errors import one_clear_error
-from axolotl_dmt.terminal import echo
 
 
 class _Commands(click.Group):
@@ -67,18 +67,14 @@ dmt.add_command(recipe)
     "--no-files", is_flag=True, help="Do not check that the model and the data files exist."
 )
 def check(config: str, no_files: bool) -> None:
-    """Report every mistake in CONFIG with its line number.
+    """Report every mistake in CONFIG with its line number, and show its prompts.
 
     Works offline and requires no GPU. Exits with code 1 if there are mistakes.
     """
-    from axolotl_dmt.checks.yaml_check import check_file
+    from axolotl_dmt.cli.check import check_yaml
 
-    findings = check_file(config, files=not no_files)
-    for line in (*findings.remarks, *findings.mistakes):
-        echo(line)
-    if findings.mistakes:
+    if not check_yaml(config, files=not no_files):
         click.get_current_context().exit(1)
-    echo(f"{config}: no mistakes found")
 
 
 @dmt.command()
@@ -373,6 +369,11 @@ def schema() -> None:
     "--general",
     help="The domain of the general data.  [default: general if --data names it, else the last "
     "one]",
+)
+@click.option(
+    "--prompt",
+    metavar="NAME",
+    help="The chat template of all datasets: vicuna, or one of Axolotl's.  [default: the model's]",
 )
 @click.option(
     "--output-dir", default="outputs/dmt", show_default=True, help="Where the run will be saved."

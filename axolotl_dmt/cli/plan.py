@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from axolotl_dmt.console import quiet_axolotl
+from axolotl_dmt.checks.prompts import prompt_lines, prompt_warnings
+from axolotl_dmt.console import echo, quiet_axolotl
 from axolotl_dmt.errors import DMTError, first_line
 from axolotl_dmt.plan.plan_warnings import plan_warnings
 from axolotl_dmt.plan.row_counts import notes_on_rows
-from axolotl_dmt.terminal import echo
 from axolotl_dmt.training.load_run import compile_from_yaml
 
 
@@ -28,8 +28,11 @@ def show_plan(config: str, *, as_json: bool, plot: str | None, rows: str | None)
         DMTError: a mistake in the YAML, or a file cannot be written.
     """
     with quiet_axolotl():
+        from axolotl_dmt.training.asking import run_prompts
+
         compiled = compile_from_yaml(config)
-    plan = compiled.plan
+        prompts = run_prompts(compiled.run, compiled.cfg)
+    plan, evaluate = compiled.plan, compiled.run.schedule.config.evaluate
     if rows:
         from axolotl_dmt.plan.draws import write_rows
 
@@ -40,7 +43,9 @@ def show_plan(config: str, *, as_json: bool, plot: str | None, rows: str | None)
 
         with _writing("--plot", plot):
             plot_plan(plan, Path(plot))
-    for warning in (*notes_on_rows(plan.data), *compiled.notes, *plan_warnings(plan)):
+    about_prompts = dict.fromkeys(prompt_warnings(prompts, evaluate))
+    about_rows = (*notes_on_rows(plan.data), *compiled.notes)
+    for warning in (*about_rows, *plan_warnings(plan), *about_prompts):
         echo(f"warning: {warning}", err=True)
     if as_json:
         echo(json.dumps(plan.to_json(), indent=2))
@@ -53,6 +58,8 @@ def show_plan(config: str, *, as_json: bool, plot: str | None, rows: str | None)
     console.width = max(console.width, 110)
     for part in plan_tables(plan):
         console.print(part)
+    for line in prompt_lines(prompts, evaluate):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     for path in filter(None, (rows, plot)):
         console.print(f"wrote {path}", style="dim", highlight=False)
 

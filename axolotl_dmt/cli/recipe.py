@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from axolotl_dmt.console import echo
 from axolotl_dmt.errors import DMTError, DMTErrors
-from axolotl_dmt.terminal import echo
 
 if TYPE_CHECKING:
     from axolotl_dmt.recipes.recipe import Recipe

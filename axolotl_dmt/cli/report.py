@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from axolotl_dmt.console import echo
 from axolotl_dmt.hooks.loading import load_hooks
 from axolotl_dmt.report.console import Console
 from axolotl_dmt.report.model_card import update_card
@@ -13,7 +14,6 @@ from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.report.write import write_report
 from axolotl_dmt.results.folder import RunFolder, load_results
 from axolotl_dmt.results.results import HOOKS, Results
-from axolotl_dmt.terminal import echo
 
 
 def rewrite_report(output_dir: Path, *, hooks: Sequence[str]) -> None:

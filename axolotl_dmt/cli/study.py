@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.config.args import read_config
+from axolotl_dmt.console import echo
 from axolotl_dmt.report.console import Console
 from axolotl_dmt.study.cells import Cell, expand, runs_of
 from axolotl_dmt.study.config import Study, read_study
@@ -19,7 +20,6 @@ from axolotl_dmt.study.folder import (
     read_missing,
 )
 from axolotl_dmt.study.runner import StudyRunner, emit
-from axolotl_dmt.terminal import echo
 
 
 def run_study(

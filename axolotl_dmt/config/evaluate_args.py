@@ -83,11 +83,19 @@ class EvaluateConfig(Block):
         "{math: test.jsonl, code: ..., general: ...}.",
         examples=[{"math": "gsm8k_test.jsonl"}],
     )
-    prompt: str | None = Field(
+    prompt: str = Field(
+        "as_trained",
+        description="Prompt of the generative tasks: as_trained, which asks each ability in the "
+        "format of its domain's training rows, or plain, vicuna, alpaca, or a template that "
+        "contains {question}.",
+        examples=["as_trained"],
+    )
+    domains: dict[str, str] | None = Field(
         None,
-        description="Prompt of the generative tasks: plain, vicuna, alpaca, or a template that "
-        "contains {question}. Use the one that you train with.",
-        examples=["vicuna"],
+        description="The domain in whose format a task is asked, for tasks that are not named "
+        "after one: {ifeval: general}. lm-eval's own tasks keep their own prompt unless they are "
+        "named here or after a domain.",
+        examples=[{"ifeval": "general"}],
     )
     limit: float | None = Field(
         None,
@@ -105,8 +113,25 @@ class EvaluateConfig(Block):
     )
     apply_chat_template: bool = Field(
         False,
-        description="Format prompts with the tokenizer's chat template.",
+        description="Format prompts with the tokenizer's chat template, in place of `prompt`.",
         examples=[True],
+    )
+    enable_thinking: bool | None = Field(
+        None,
+        description="For chat templates with a switch for reasoning: whether the model reasons "
+        "before it answers. Default: as the training rows do.",
+        examples=[False],
+    )
+    think_end_token: str | int | None = Field(
+        None,
+        description="The text, or the number of the token, that ends the reasoning; lm-eval then "
+        "scores only what follows. The tasks of dmt_suite remove `<think>...</think>` without it.",
+        examples=["</think>"],
+    )
+    chat_template_args: dict[str, Any] | None = Field(
+        None,
+        description="Further arguments of the tokenizer's chat template.",
+        examples=[{"reasoning_effort": "low"}],
     )
     max_new_tokens: int | None = Field(
         None, gt=0, description="Maximum length of an answer in tokens.", examples=[512]

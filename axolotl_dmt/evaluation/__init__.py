@@ -11,5 +11,9 @@ to score on them, and both return a `scores.Evaluation`:
 requests over all ranks with `shared_model.SharedModel`. `saved.score_in_subprocess` does the same
 as `score_saved_stage` in a separate process, for models that the training shards or vLLM serves.
 
+By default the tasks are asked in the formats of the training rows.
+`trained_prompts.trained_format` reads a dataset's format from rows that Axolotl tokenises;
+`tasks.Tasks.ask_as_trained` asks in it, and `asking` does so for lm-eval's own tasks.
+
 A failed evaluation is not raised: its `error` says what went wrong, and the training continues.
 """

@@ -43,7 +43,8 @@ def _score_on_all_ranks(model: Any, tokenizer: Any, tasks: Tasks, ranks: Ranks) 
     try:
         from axolotl_dmt.evaluation.shared_model import SharedModel
 
-        shared_model = SharedModel(model, tokenizer, tasks.config.batch_size, ranks)
+        size, arguments = tasks.config.batch_size, tasks.model_arguments()
+        shared_model = SharedModel(model, tokenizer, size, ranks, **arguments)
     except Exception as caught:
         error = error_text(caught)
     failures = [failure for failure in ranks.gathered(error) if failure]

@@ -18,6 +18,7 @@ from axolotl_dmt.config.args import EvaluateConfig
 from axolotl_dmt.evaluation.scores import Evaluation, error_text
 from axolotl_dmt.evaluation.tasks import Tasks
 from axolotl_dmt.hooks.loading import load_hooks, loaded_hooks
+from axolotl_dmt.scoring.prompts import TrainedPrompts
 
 LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
 """Prefixes of launchers' variables: a process that inherits them waits for other ranks."""
@@ -25,6 +26,9 @@ LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER
 
 def score_saved_stage(folder: Path, config: EvaluateConfig) -> Evaluation:
     """Score the model in a folder, a full model or a PEFT adapter.
+
+    It is asked in the formats that the folder's `dmt_prompts.json` holds, unless `config` names
+    another prompt.
 
     Args:
         folder: a stage folder, or any folder that `from_pretrained` or PEFT loads.
@@ -36,7 +40,7 @@ def score_saved_stage(folder: Path, config: EvaluateConfig) -> Evaluation:
     Raises:
         DMTError: `config` has a mistake.
     """
-    tasks = Tasks(config)
+    tasks = Tasks(config, TrainedPrompts.beside(folder))
     started = time.monotonic()
     try:
         output = _evaluate(tasks, folder, config)
@@ -48,7 +52,7 @@ def score_saved_stage(folder: Path, config: EvaluateConfig) -> Evaluation:
 
 def _evaluate(tasks: Tasks, folder: Path, config: EvaluateConfig) -> dict[str, Any] | None:
     """Return lm-eval's output for the model in a folder."""
-    arguments = _model_arguments(folder, config)
+    arguments = tasks.model_arguments() | _model_arguments(folder, config)
     if config.model == "hf" and _has_modules(folder):
         from axolotl_dmt.evaluation.adapter_model import AdapterModel
 

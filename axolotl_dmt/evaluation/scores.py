@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.hooks.calls import adjusted_scores
-from axolotl_dmt.results.results import Sample, Score, StageResult
+from axolotl_dmt.results.results import PARTS, Sample, Score, StageResult
 from axolotl_dmt.results.secrets import masked_text
 
+SUITE = "dmt_suite"
 COMMON_METRIC = "dmt_score"
 PREFERRED_METRICS = (COMMON_METRIC, "exact_match", "pass@1", "acc_norm", "acc")
 """A task's score is the first of these metrics that it has, else its alphabetically first one."""
@@ -107,29 +109,83 @@ def ability_of(task: str) -> str:
 
 
 def read_scores(output: Mapping[str, Any]) -> dict[str, Score]:
-    """Return one score per ability from lm-eval's output; rows of task groups are skipped."""
+    """Return one score per ability from lm-eval's output.
+
+    A group with a number of its own, such as `mmlu`, is one ability, and its score holds the scores
+    of its parts under `PARTS`. The tasks of dmt_suite are abilities by themselves, like those of a
+    group without a number.
+    """
+    results, groups = output["results"], output.get("group_subtasks", {})
+    abilities = _abilities(output)
     scores = {}
-    for task, row in output["results"].items():
-        if output.get("group_subtasks", {}).get(task):
+    for task in results:
+        if abilities.get(task, task) != task:
             continue
-        metrics = {
-            name.split(",")[0]: (name, value)
-            for name, value in row.items()
-            if "," in name and "_stderr," not in name and _is_number(value)
-        }
-        if not metrics:
-            continue
-        metric = next((name for name in PREFERRED_METRICS if name in metrics), min(metrics))
-        name, value = metrics[metric]
-        stderr = row.get(name.replace(metric, f"{metric}_stderr", 1))
-        scores[ability_of(task)] = Score(
-            task=task,
-            metric=metric,
-            value=float(value),
-            stderr=float(stderr) if _is_number(stderr) else None,
-            n=int(output.get("n-samples", {}).get(task, {}).get("effective", 0)),
-        )
+        parts = _leaves(task, groups)
+        score = _score(output, task, parts)
+        if score is not None and (not parts or _is_ability(output, task)):
+            scores[ability_of(task)] = score
     return scores
+
+
+def _abilities(output: Mapping[str, Any]) -> dict[str, str]:
+    """Return {task: the outermost group that is its ability}, for the parts of such groups."""
+    groups = output.get("group_subtasks", {})
+    inner = {part for parts in groups.values() for part in parts}
+    outermost_first = sorted(groups, key=lambda group: group in inner)
+    abilities: dict[str, str] = {}
+    for group in outermost_first:
+        if group not in abilities and _is_ability(output, group):
+            subgroups = [name for name in _below(group, groups) if name != group]
+            abilities |= dict.fromkeys(subgroups, group)
+    return abilities
+
+
+def _is_ability(output: Mapping[str, Any], group: str) -> bool:
+    parts = output.get("group_subtasks", {}).get(group)
+    return bool(parts) and group != SUITE and _metrics(output["results"].get(group, {})) != {}
+
+
+def _below(group: str, groups: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield a group and everything in it."""
+    yield group
+    for part in groups.get(group) or ():
+        yield from _below(part, groups)
+
+
+def _leaves(task: str, groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the tasks of a group; none for a task."""
+    return [name for name in _below(task, groups) if name != task and not groups.get(name)]
+
+
+def _metrics(row: Mapping[str, Any]) -> dict[str, tuple[str, float]]:
+    """Return {metric: (its column in lm-eval's row, its value)}."""
+    return {
+        name.split(",")[0]: (name, value)
+        for name, value in row.items()
+        if "," in name and "_stderr," not in name and _is_number(value)
+    }
+
+
+def _score(output: Mapping[str, Any], task: str, parts: Sequence[str]) -> Score | None:
+    """Return the score of a task, or of a group with these tasks; None if it has none."""
+    row = output["results"].get(task, {})
+    metrics = _metrics(row)
+    if not metrics:
+        return None
+    metric = next((name for name in PREFERRED_METRICS if name in metrics), min(metrics))
+    name, value = metrics[metric]
+    stderr = row.get(name.replace(metric, f"{metric}_stderr", 1))
+    scored = {part: score for part in parts if (score := _score(output, part, ()))}
+    counts = output.get("n-samples", {})
+    return Score(
+        task=task,
+        metric=metric,
+        value=float(value),
+        stderr=float(stderr) if _is_number(stderr) else None,
+        n=sum(int(counts.get(part, {}).get("effective", 0)) for part in parts or (task,)),
+        extra={PARTS: {part: score.to_json() for part, score in scored.items()}} if scored else {},
+    )
 
 
 def _is_number(value: Any) -> bool:
@@ -145,16 +201,19 @@ def _read_details(output: Mapping[str, Any]) -> dict[str, Any]:
     return details
 
 
-def _read_samples(output: Mapping[str, Any], per_task: int) -> Iterator[Sample]:
-    """Yield the first `per_task` samples of each task in lm-eval's output."""
+def _read_samples(output: Mapping[str, Any], per_ability: int) -> Iterator[Sample]:
+    """Yield the first `per_ability` samples of each ability in lm-eval's output."""
+    abilities, read = _abilities(output), Counter[str]()
     for task, samples in (output.get("samples") or {}).items():
-        for sample in samples[:per_task]:
+        ability = ability_of(abilities.get(task, task))
+        for sample in samples[: max(0, per_ability - read[ability])]:
+            read[ability] += 1
             request = sample["arguments"][0]
             answer = sample["resps"][0]
             while isinstance(answer, (list, tuple)) and answer:
                 answer = answer[0]
             yield Sample(
-                ability=ability_of(task),
+                ability=ability,
                 prompt=str(request[0] if isinstance(request, (list, tuple)) else request),
                 answer=str(answer),
                 passed=bool(sample.get(COMMON_METRIC)),

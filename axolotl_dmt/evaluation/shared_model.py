@@ -21,10 +21,15 @@ from axolotl_dmt.ranks import Ranks
 class SharedModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
     """The live model on all ranks: rank 0 sends requests, the others `serve` until dismissed."""
 
-    def __init__(self, model: Any, tokenizer: Any, batch_size: Any, ranks: Ranks) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, batch_size: Any, ranks: Ranks, **arguments: Any
+    ) -> None:
         # A copy, because lm-eval changes the tokenizer's padding.
         super().__init__(
-            pretrained=model, tokenizer=copy.deepcopy(tokenizer), batch_size=batch_size
+            pretrained=model,
+            tokenizer=copy.deepcopy(tokenizer),
+            batch_size=batch_size,
+            **arguments,
         )
         self.ranks = ranks
         self._rank = ranks.index  # only rank 0 shows progress

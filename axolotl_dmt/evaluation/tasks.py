@@ -14,9 +14,13 @@ from axolotl_dmt import sandbox
 from axolotl_dmt.config.args import EvaluateConfig
 from axolotl_dmt.console import bars_where_wanted, silence_known_noise
 from axolotl_dmt.errors import DMTError, DMTErrors
+from axolotl_dmt.evaluation.asking import ask_as_trained, leaves, model_arguments, templates_in_use
+from axolotl_dmt.evaluation.scores import SUITE
+from axolotl_dmt.scoring.prompts import AS_TRAINED, TrainedPrompts
 from axolotl_dmt.scoring.sources import env_name, prompt_template
 
-SUITE = "dmt_suite"
+ABILITIES = ("dmt_math", "dmt_code", "dmt_general")
+"""The tasks of dmt_suite."""
 
 
 def check_evaluate(config: EvaluateConfig, *, files: bool = True) -> None:
@@ -41,7 +45,8 @@ def check_evaluate(config: EvaluateConfig, *, files: bool = True) -> None:
     except DMTError as error:
         problems.append(error)
     try:
-        prompt_template(task_settings(config))
+        if config.prompt != AS_TRAINED:
+            prompt_template(task_settings(config), SUITE)
     except DMTError as error:
         problems.append(DMTError("dmt.evaluate.prompt", error.problem, error.fix))
     folder = config.include_path
@@ -58,6 +63,11 @@ def check_evaluate(config: EvaluateConfig, *, files: bool = True) -> None:
         ]
     if problems:
         raise DMTErrors(problems)
+
+
+def tasks_of(config: EvaluateConfig) -> list[str]:
+    """Return the tasks of a block, with those of dmt_suite in its place."""
+    return [t for task in config.tasks for t in (ABILITIES if task == SUITE else (task,))]
 
 
 def _unknown_tasks(config: EvaluateConfig) -> set[str]:
@@ -87,9 +97,15 @@ _NAMES = r"(?m)^[\s-]*(?:(?:task|group|tag)\s*:\s*)?[\"']?{}[\"']?\s*(?:#.*)?$"
 
 
 class Tasks:
-    """The tasks to score on, which are looked up once."""
+    """The tasks to score on, which are looked up once.
 
-    def __init__(self, config: EvaluateConfig) -> None:
+    Attributes:
+        config: the `dmt.evaluate` block.
+        prompts: the formats that the model is trained in, or None where they are not known yet.
+        settings: the settings of the tasks.
+    """
+
+    def __init__(self, config: EvaluateConfig, prompts: TrainedPrompts | None = None) -> None:
         """Look the tasks up, so that an unknown one is refused before any model is loaded.
 
         Raises:
@@ -98,6 +114,39 @@ class Tasks:
         check_evaluate(config)
         self.config, self.settings = config, task_settings(config)
         self.manager = task_manager(config, self.settings)
+        self.prompts: TrainedPrompts | None = None
+        if prompts is not None:
+            self.ask_as_trained(prompts)
+
+    def ask_as_trained(self, prompts: TrainedPrompts) -> None:
+        """Ask the tasks in the formats of the training, unless the block names another prompt."""
+        self.prompts = prompts.with_tasks(self.config.domains)
+        if self.config.prompt == AS_TRAINED:
+            self.settings["dmt_prompt"] = json.dumps(self.prompts.to_json())
+            self.manager.metadata = {**self.settings}
+
+    def model_arguments(self) -> dict[str, Any]:
+        """Return the arguments with which lm-eval's model answers the tasks."""
+        in_use = templates_in_use(self.config, self.prompts, tasks_of(self.config))
+        return model_arguments(self.config, in_use)
+
+    def _manager(self) -> Any:
+        asks = self.config.prompt == AS_TRAINED and not self.config.apply_chat_template
+        if self.prompts is None or not asks:
+            return self.manager
+        return _AskingManager(self.manager, self.prompts)
+
+    def load(self) -> dict[str, Any]:
+        """Return lm-eval's task objects by name, after reading all their rows.
+
+        Raises:
+            DMTError: a task needs a prompt format that is not known.
+            Exception: of lm-eval or of a task, for a task that cannot be loaded.
+        """
+        silence_known_noise()
+        with _environment(self.settings), bars_where_wanted():
+            loaded = self.manager.load_task_or_group(list(self.config.tasks))
+        return {name: task for name, task, _ in leaves(loaded)}
 
     def evaluate(self, model: Any, **model_arguments: Any) -> dict[str, Any] | None:
         """Score a model.
@@ -118,7 +167,7 @@ class Tasks:
             output: dict[str, Any] | None = lm_eval.simple_evaluate(
                 model=model,
                 tasks=list(config.tasks),
-                task_manager=self.manager,
+                task_manager=self._manager(),
                 num_fewshot=config.num_fewshot,
                 limit=int(limit) if limit is not None and limit >= 1 else limit,
                 gen_kwargs=config.gen_kwargs,
@@ -134,13 +183,28 @@ class Tasks:
         return output
 
 
+class _AskingManager:
+    """lm-eval's task manager, whose tasks are asked in the formats of the training."""
+
+    def __init__(self, manager: Any, prompts: TrainedPrompts) -> None:
+        self._manager, self._prompts = manager, prompts
+
+    def load_task_or_group(self, names: Any) -> Any:
+        loaded = self._manager.load_task_or_group(names)
+        ask_as_trained(loaded, self._prompts)
+        return loaded
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._manager, name)
+
+
 def task_settings(config: EvaluateConfig) -> dict[str, Any]:
     """Return the settings of the block as task metadata, which lm-eval passes to the tasks."""
     settings: dict[str, Any] = {
         f"dmt_{ability}_data": str(Path(path).resolve())
         for ability, path in (config.data or {}).items()
     }
-    if config.prompt is not None:
+    if not (config.prompt == AS_TRAINED and config.apply_chat_template):
         settings["dmt_prompt"] = config.prompt
     if config.max_new_tokens is not None:
         settings["dmt_max_gen_toks"] = config.max_new_tokens

@@ -67,6 +67,7 @@ _STRATEGY = re.compile(
     r"creative_acr|explainchoice|concisechoice|summarizetldr|gpteacher|reflection|input_output|"
     r"llama2_chat|metharme|orcamini|pygmalion|stepwise_supervised|jeopardy|oasst)"
     r"(\.load(_\w+)?|:\w+)?"
+    r"|axolotl_dmt\.chat"
 )
 _PLUGINS = re.compile(
     # Axolotl's plugins that only change how the model computes; others contact servers.
@@ -156,9 +157,10 @@ PROMPT_TYPE: Mapping[str, Check] = _keys(
 EVALUATE: Mapping[str, Check] = {
     **_keys(
         "when before prompt limit num_fewshot batch_size apply_chat_template max_new_tokens runner "
-        "model samples",
+        "model samples domains enable_thinking think_end_token",
         _anything,
     ),
+    "chat_template_args": _settings,
     "tasks": _each(_matches(_TASK, "is a task file, which can contain code")),
     "data": lambda value: _each(outside)(list(value.values())),
     "gen_kwargs": _settings,

@@ -8,9 +8,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from axolotl_dmt.console import printable
 from axolotl_dmt.recipes.recipe import Card, Recipe
 from axolotl_dmt.report.format import with_error
-from axolotl_dmt.terminal import printable
 
 
 def recipe_parts(recipe: Recipe) -> Iterator[RenderableType]:

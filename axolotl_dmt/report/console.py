@@ -8,7 +8,7 @@ from typing import Any
 import rich.console
 from rich.segment import Segment
 
-from axolotl_dmt.terminal import printable
+from axolotl_dmt.console import printable
 
 
 class Console(rich.console.Console):

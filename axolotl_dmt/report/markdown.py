@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,6 +63,7 @@ def scores_table(view: ReportView) -> str:
         header = ("ability", "task", "n", *view.names, "retention", "forgetting")
         body = [_score_cells(view, line) for line in view.lines]
         parts = [markdown_table(header, body, left=(0, 1))]
+        parts += [_folded_parts(view, line) for line in view.lines if line.parts]
     if view.errors:
         failures = (
             f"- {escaped(name)}: evaluation failed: {escaped(why)}"
@@ -69,6 +71,17 @@ def scores_table(view: ReportView) -> str:
         )
         parts.append("\n".join(failures))
     return "\n\n".join(parts)
+
+
+def _folded_parts(view: ReportView, line: AbilityLine) -> str:
+    """Return the scores of a group's tasks as a table that is folded where HTML is shown."""
+    body = [
+        (name, *(with_error(s.value, s.stderr) if s else MISSING for s in scores))
+        for name, scores in line.parts.items()
+    ]
+    table = markdown_table(("task", *view.names), body)
+    title = f"{html.escape(line.name)}: its {len(body)} parts"
+    return f"<details><summary>{title}</summary>\n\n{table}\n\n</details>"
 
 
 def _score_cells(view: ReportView, line: AbilityLine) -> tuple[str, ...]:

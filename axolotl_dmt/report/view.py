@@ -13,7 +13,7 @@ from axolotl_dmt.report import paper
 from axolotl_dmt.report.format import MISSING
 from axolotl_dmt.results import metrics
 from axolotl_dmt.results.costs import Cost, stage_costs, total_costs
-from axolotl_dmt.results.results import Results, Score, StageResult
+from axolotl_dmt.results.results import PARTS, Results, Score, StageResult
 
 HOW_TO_READ = (
     "Retention is an ability's score after the last stage divided by its best score after any "
@@ -51,6 +51,16 @@ class AbilityLine:
             return None
         after, before = self.scores[index], self.scores[index - 1]
         return after.value - before.value if after and before else None
+
+    @property
+    def parts(self) -> dict[str, tuple[Score | None, ...]]:
+        """{task: its score at each point}, for an ability that is a group of tasks."""
+        points = [(score.extra.get(PARTS) or {}) if score else {} for score in self.scores]
+        names = dict.fromkeys(name for parts in points for name in parts)
+        return {
+            name: tuple(Score.from_json(parts[name]) if name in parts else None for parts in points)
+            for name in names
+        }
 
     @property
     def last(self) -> Score | None:

@@ -30,6 +30,8 @@ HARDWARE = "hardware"
 """Key of the file: the hardware that the run was trained on, {part: description}."""
 HOOKS = "hooks"
 """Key of the file: the hooks that the run used."""
+PARTS = "parts"
+"""Key of the score of a group of tasks, such as `mmlu`: the scores of its tasks."""
 SOURCES = "sources"
 """Key of the file: where the base model and the data came from."""
 

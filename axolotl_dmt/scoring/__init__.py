@@ -28,18 +28,21 @@ every reference.
     instructions            dmt_general (IFEval and instructions of this package)
     mtbench_task, mtbench   dmt_general_mtbench (MT-Bench): the task, and its data and metrics
     judge                   an OpenAI-compatible judge with retries and a disk cache
-    sources                 settings, rows and prompt templates of all tasks
+    prompts                 prompt formats: the named ones, and those of a training
+    thinking                removes the reasoning before an answer
+    sources                 settings and rows of all tasks
     worked_examples         few-shot examples
     pooled_mean             a mean of grouped values and its standard error
 
 A setting such as `dmt_math_data` is read from lm-eval's metadata, then from the environment (see
-`env_name`). `prompt_template` returns the training prompt that the setting `dmt_prompt` selects.
+`env_name`). `prompt_template` returns the prompt format that the setting `dmt_prompt` selects.
 
 Nothing in this package imports torch, transformers or Axolotl, and importing a module does no work:
 data, checkers and clients are loaded when a task first needs them. Only `mtbench_task` imports
 lm-eval, because its task is a class of lm-eval's.
 """
 
-from axolotl_dmt.scoring.sources import TEMPLATES, Template, env_name, prompt_template
+from axolotl_dmt.scoring.prompts import TEMPLATES, Template, TrainedPrompts
+from axolotl_dmt.scoring.sources import env_name, prompt_template
 
-__all__ = ["TEMPLATES", "Template", "env_name", "prompt_template"]
+__all__ = ["TEMPLATES", "Template", "TrainedPrompts", "env_name", "prompt_template"]

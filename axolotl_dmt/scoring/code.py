@@ -152,7 +152,7 @@ def dataset(
     _prepare(generation, record, metadata)
     rows = sources.load_rows("dmt_code_data", metadata, fields=FIELDS, hub=HUMANEVAL)
     code_rows.check_humaneval(rows, "dmt_code_data")
-    template = sources.prompt_template(metadata)
+    template = sources.prompt_template(metadata, "dmt_code", generation)
     return sources.splits(test=sources.with_prompts(rows, "prompt", template))
 
 
@@ -173,7 +173,7 @@ def mbpp_dataset(
     rows = [code_rows.normalised_mbpp(row) for row in rows]
     code_rows.check_mbpp(rows, "dmt_code_mbpp_data")
     questions = [{**row, "prompt": mbpp_question(row)} for row in rows]
-    template = sources.prompt_template(metadata)
+    template = sources.prompt_template(metadata, "dmt_code_mbpp", generation)
     return sources.splits(test=sources.with_prompts(questions, "prompt", template))
 
 

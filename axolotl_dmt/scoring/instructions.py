@@ -266,23 +266,24 @@ def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Any:
     needs_punkt = any(NEEDS_PUNKT.intersection(row["instruction_id_list"]) for row in rows)
     has_punkt = not needs_punkt or fetch_punkt()
     checkable = []
-    for row in rows:
+    for number, row in enumerate(rows, 1):
         try:
             checkable.append(
                 {"prompt": row["prompt"], "checks": _instructions_json(row, has_punkt)}
             )
         except _Uncheckable as error:
             log.debug("dmt_general: prompt %r: %s", row["prompt"][:60], error)
-        except DMTError:
+        except DMTError as error:
             if setting(SETTING, metadata) is not None:  # the user can correct their own file
-                raise
+                raise DMTError(SETTING, f"row {number}: {error.problem}", error.fix) from error
     skipped = len(rows) - len(checkable)
     if not checkable:
         raise DMTError(SETTING, f"none of {len(rows)} prompts can be checked", PUNKT_HINT)
     if skipped:
         log.warning("dmt_general: %d of %d prompts skipped: %s", skipped, len(rows), PUNKT_HINT)
     rows = [{**row, "skipped": skipped} for row in checkable]
-    return splits(test=with_prompts(rows, "prompt", prompt_template(metadata)))
+    template = prompt_template(metadata, "dmt_general", generation)
+    return splits(test=with_prompts(rows, "prompt", template))
 
 
 class _Uncheckable(Exception):

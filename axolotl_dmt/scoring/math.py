@@ -44,7 +44,7 @@ def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Any:
         if gold_number(row["answer"]) is None:
             raise DMTError(name, f"the answer of row {number} has no number", "end it with #### N")
     examples = load_examples("dmt_math_fewshot", metadata, fields=FIELDS, built_in=WORKED_EXAMPLES)
-    template = prompt_template(metadata)
+    template = prompt_template(metadata, "dmt_math", generation)
     return splits(
         test=with_prompts(rows, "question", template, answer="answer"),
         train=with_prompts(examples, "question", template, answer="answer"),

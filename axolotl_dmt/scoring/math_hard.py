@@ -15,6 +15,7 @@ from axolotl_dmt.scoring.expressions import equivalent, load_math_verify
 from axolotl_dmt.scoring.sources import (
     Hub,
     Row,
+    each_row,
     load_examples,
     load_rows,
     prompt_template,
@@ -68,10 +69,11 @@ def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Any:
     load_math_verify()
     set_generation(generation, metadata)
     name, examples_name = "dmt_math_hard_data", "dmt_math_hard_fewshot"
-    rows = [_with_gold(row, name) for row in load_rows(name, metadata, fields={}, hub=MATH)]
+    rows = load_rows(name, metadata, fields={}, hub=MATH)
+    rows = each_row(name, rows, lambda row: _with_gold(row, name))
     examples = load_examples(examples_name, metadata, fields={}, built_in=HARD_EXAMPLES)
     examples = [_with_gold(row, examples_name) for row in examples]
-    template = prompt_template(metadata)
+    template = prompt_template(metadata, "dmt_math_hard", generation)
     return splits(
         test=with_prompts(rows, "question", template, answer="solution"),
         train=with_prompts(examples, "question", template, answer="solution"),

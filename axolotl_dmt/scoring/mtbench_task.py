@@ -20,11 +20,21 @@ from lm_eval.api.task import ConfigurableTask
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.scoring import mtbench
 from axolotl_dmt.scoring.judge import DiskCache, Judge, JudgeSettings, Judgment
-from axolotl_dmt.scoring.sources import Row, prompt_template, set_generation, setting, splits
+from axolotl_dmt.scoring.prompts import Template
+from axolotl_dmt.scoring.sources import (
+    MODEL_FOLDERS,
+    Row,
+    prompt_template,
+    set_generation,
+    setting,
+    splits,
+)
+from axolotl_dmt.scoring.thinking import after_thinking
 
 NextPrompt = Callable[[Row, Sequence[str]], str]
 """Returns the prompt of a question's next turn, given the answers to the turns before it."""
 
+TASK = "dmt_general_mtbench"
 log = logging.getLogger(__name__)
 
 
@@ -64,6 +74,7 @@ class MTBench(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         self._judge = Judge(settings := JudgeSettings.read(self._metadata))
         self._answers = DiskCache(settings.cache / "answers")
         self._prompts = mtbench.load_prompts(mtbench.data_folder(self._metadata))
+        self._stop: list[str] = []  # the turn marks of the prompt format
         self._first_answers: dict[int, str] = {}  # by question_id
         self._second_keys: dict[int, Any] = {}  # cache key of the second answer by question_id
         self._judgments: dict[int, list[Judgment]] = {}
@@ -94,10 +105,12 @@ class MTBench(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         if not docs:
             problem = f"there are fewer questions than processes ({world_size})"
             raise DMTError("limit", problem, "raise the limit")
-        next_prompt = self._next_prompt(
-            chat_template if apply_chat_template else None, system_instruction
-        )
         model = _model_under_evaluation()
+        template = prompt_template({**_model_folders(model), **self._metadata}, TASK)
+        self._stop = list(template.stop)
+        next_prompt = self._next_prompt(
+            template, chat_template if apply_chat_template else None, system_instruction
+        )
         # Ranks with different cached answers would generate different numbers of batches, and a
         # sharded model would hang; so only a single process uses stored answers.
         weights = _weights_name(model, self._metadata) if world_size == 1 else None
@@ -106,7 +119,8 @@ class MTBench(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
         padding = -(-total // world_size) - len(docs)
 
         first_turns = [self._request(i, doc, next_prompt(doc, [])) for i, doc in docs]
-        answers = self._generate(model, first_turns, weights, padding)
+        generated = self._generate(model, first_turns, weights, padding)
+        answers = [after_thinking(answer) for answer in generated]
         self._instances = []
         to_generate = 0
         for (doc_id, doc), answer in zip(docs, answers, strict=True):
@@ -124,9 +138,10 @@ class MTBench(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
             # because the stored answer comes first.
             self._instances[0].repeats = 1
 
-    def _next_prompt(self, chat: Callable[..., str] | None, system: str | None) -> NextPrompt:
+    def _next_prompt(
+        self, template: Template, chat: Callable[..., str] | None, system: str | None
+    ) -> NextPrompt:
         """Return the function that builds prompts with the chat template, or else with ours."""
-        template = prompt_template(self._metadata)
 
         def next_prompt(doc: Row, answers: Sequence[str]) -> str:
             turns = doc["turns"][: len(answers) + 1]
@@ -145,6 +160,7 @@ class MTBench(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped
 
     def _request(self, doc_id: int, doc: Row, prompt: str) -> Instance:
         settings = copy.deepcopy(self.config.generation_kwargs)
+        settings["until"] = settings["until"] or self._stop  # `--gen_kwargs` may name others
         # `--gen_kwargs` may set greedy decoding, or one temperature for all categories.
         if not {"temperature", "do_sample"} & settings.keys():
             temperature = mtbench.TEMPERATURES.get(doc["category"], 0.7)
@@ -243,6 +259,11 @@ def _model_under_evaluation() -> Any:
             return model
         frame = frame.f_back  # type: ignore[assignment]
     raise RuntimeError("dmt_general_mtbench: lm-eval's evaluate() no longer has a local `lm`")
+
+
+def _model_folders(model: Any) -> dict[str, Any]:
+    """Return the folders that an lm-eval model was loaded from, named as its arguments."""
+    return {name: getattr(model, name, None) for name in MODEL_FOLDERS}
 
 
 def _weights_name(model: Any, metadata: dict[str, Any]) -> str | None:

@@ -10,20 +10,29 @@ function therefore does all of this at once:
     def dataset(generation=None, **metadata):
         set_generation(generation, metadata)
         rows = load_rows("dmt_math_data", metadata, fields=FIELDS, hub=HUB)
-        return splits(test=with_prompts(rows, "question", prompt_template(metadata)))
+        template = prompt_template(metadata, "dmt_math", generation)
+        return splits(test=with_prompts(rows, "question", template))
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.files import read_json_rows
+from axolotl_dmt.scoring.prompts import (
+    AS_TRAINED,
+    PROMPTS_FILE,
+    TEMPLATES,
+    Template,
+    TrainedPrompts,
+    custom_template,
+)
 
 Metadata = Mapping[str, Any]
 Row = dict[str, Any]
@@ -32,15 +41,8 @@ RENDERED = "rendered_prompt"
 """The field of a document that holds its question, rendered into the prompt template."""
 TARGET = "target"
 """The field that holds the answer as it follows that prompt, for few-shot examples."""
-
-_SYSTEM = (
-    "A chat between a curious user and an artificial intelligence assistant. The assistant gives "
-    "helpful, detailed, and polite answers to the user's questions."
-)
-_INSTRUCT = (
-    "Below is an instruction that describes a task. "
-    "Write a response that appropriately completes the request."
-)
+MODEL_FOLDERS = ("peft", "lora_local_path", "tokenizer", "pretrained")
+"""The arguments of lm-eval's models that can name the folder of a stage."""
 
 
 def env_name(name: str) -> str:
@@ -180,6 +182,21 @@ def read_rows(name: str, path: str | os.PathLike[str], fields: Mapping[str, type
     return [row for _, row in numbered]
 
 
+def each_row(name: str, rows: Iterable[Row], read: Callable[[Row], Row]) -> list[Row]:
+    """Return what a function makes of each row.
+
+    Raises:
+        DMTError: If the function does; the message names the row.
+    """
+    read_rows = []
+    for number, row in enumerate(rows, 1):
+        try:
+            read_rows.append(read(row))
+        except DMTError as error:
+            raise DMTError(name, f"row {number}: {error.problem}", error.fix) from error
+    return read_rows
+
+
 def load_rows(name: str, metadata: Metadata, *, fields: Mapping[str, type], hub: Hub) -> list[Row]:
     """Return a task's rows: those of the file that setting `name` names, else the public dataset.
 
@@ -233,72 +250,68 @@ def splits(**rows: Iterable[Row]) -> Any:
 # Prompts
 
 
-@dataclass(frozen=True, kw_only=True)
-class Template:
-    """The prompt format that a model was trained with.
+def prompt_template(
+    metadata: Metadata, task: str, generation: MutableMapping[str, Any] | None = None
+) -> Template:
+    r"""Return the format that `dmt_prompt` selects, and set the task's stop strings by it.
 
-    Attributes:
-        first: The text around the first question of a conversation, which contains `{question}`.
-        later: The text around a later question, after an answer; it contains `{question}` too.
-    """
+    The setting is the name of a format, a text with `{question}`, in which a backslash followed by
+    `n` stands for a newline (so that it fits in a shell variable), `as_trained`, or the formats of
+    a run: the folder or file that holds them, or their JSON. If it is unset, the formats saved
+    beside the model apply, and `plain` for a model without them.
 
-    first: str
-    later: str
-
-    def render(self, question: str, history: Sequence[tuple[str, str]] = ()) -> str:
-        """Return the prompt for a question that follows earlier (question, answer) turns."""
-        text = ""
-        for earlier_question, answer in history:
-            prompt = text + self._turn(earlier_question, text)
-            text = f"{prompt}{self.gap(prompt)}{answer.strip()}"
-        return text + self._turn(question, text)
-
-    def _turn(self, question: str, before: str) -> str:
-        turn = self.later if before else self.first
-        # A question that ends with a newline (a `def` line, say) gets no empty line after it.
-        if question.endswith("\n") and "{question}\n" in turn:
-            question = question[:-1]
-        return turn.replace("{question}", question)
-
-    @staticmethod
-    def gap(prompt: str) -> str:
-        """Return what separates a prompt from its answer: a space, or nothing after white space."""
-        return "" if prompt[-1:].isspace() else " "
-
-
-TEMPLATES: Mapping[str, Template] = {
-    "plain": Template(first="{question}\n", later="\n\n{question}\n"),
-    # FastChat's vicuna_v1.1, the prompt that the paper trains with.
-    "vicuna": Template(
-        first=f"{_SYSTEM} USER: {{question}} ASSISTANT:", later="</s>USER: {question} ASSISTANT:"
-    ),
-    "alpaca": Template(
-        first=f"{_INSTRUCT}\n\n### Instruction:\n{{question}}\n\n### Response:\n",
-        later="\n\n### Instruction:\n{question}\n\n### Response:\n",
-    ),
-}
-
-
-def prompt_template(metadata: Metadata) -> Template:
-    r"""Return the template that `dmt_prompt` names or contains; `plain` if it is unset.
-
-    In a template, a backslash followed by `n` stands for a newline, so that the template fits in a
-    shell variable. Later turns repeat the template after an empty line.
+    Args:
+        metadata: The task's metadata; lm-eval includes the model's arguments.
+        task: The name of the task.
+        generation: The task's own `generation_kwargs`, which is changed in place.
 
     Raises:
-        DMTError: If the value is neither a template's name nor a text with `{question}`.
+        DMTError: If the value is none of these, or does not say how the task is asked.
     """
-    value = str(setting("dmt_prompt", metadata) or "plain")
-    if value in TEMPLATES:
-        return TEMPLATES[value]
-    if "{question}" not in value:
-        raise DMTError(
-            "dmt_prompt",
-            f"{value!r} holds no {{question}}",
-            f"use one of {', '.join(TEMPLATES)}, or a template such as 'Q: {{question}}\\nA:'",
-        )
-    text = value.replace("\\n", "\n")
-    return Template(first=text, later=f"\n\n{text}")
+    template = _template(metadata, task)
+    if generation is not None:
+        generation["until"] = list(template.stop)
+    return template
+
+
+def _template(metadata: Metadata, task: str) -> Template:
+    value = setting("dmt_prompt", metadata)
+    if value in (None, AS_TRAINED):
+        trained = TrainedPrompts.beside(*(metadata.get(name) for name in MODEL_FOLDERS))
+        if trained is not None:
+            return trained.of(task)
+        if value == AS_TRAINED:
+            problem = f"there is no {PROMPTS_FILE} beside the model, so its format is unknown"
+            raise DMTError("dmt_prompt", problem, f"use one of {', '.join(TEMPLATES)}")
+        return TEMPLATES["plain"]
+    if isinstance(value, Mapping):
+        return TrainedPrompts.from_json(value).of(task)
+    text = str(value)
+    if text in TEMPLATES:
+        return TEMPLATES[text]
+    if (formats := _json_of_formats(text)) is not None:
+        return TrainedPrompts.from_json(formats).of(task)
+    if "{question}" in text:
+        return custom_template(text.replace("\\n", "\n"))
+    if Path(text).exists():
+        return TrainedPrompts.load(Path(text)).of(task)
+    raise DMTError(
+        "dmt_prompt",
+        f"{text!r} holds no {{question}}",
+        f"use {AS_TRAINED}, one of {', '.join(TEMPLATES)}, or a template such as "
+        "'Q: {question}\\nA:'",
+    )
+
+
+def _json_of_formats(text: str) -> Any | None:
+    """Return the formats of a run from their JSON; None for another text."""
+    if not text.startswith("{"):
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) and "domains" in value else None
 
 
 def with_prompts(
@@ -315,7 +328,9 @@ def with_prompts(
     prompted = []
     for row in rows:
         rendered = template.render(row[question])
-        extra = {} if answer is None else {TARGET: template.gap(rendered) + row[answer]}
+        extra = {}
+        if answer is not None:
+            extra = {TARGET: template.gap(rendered) + row[answer] + template.end}
         prompted.append({**row, RENDERED: rendered, **extra})
     return prompted
 

@@ -20,6 +20,7 @@ from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.report.write import write_report
 from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.results.results import EVALUATE, Results, StageResult
+from axolotl_dmt.scoring.prompts import TrainedPrompts
 from axolotl_dmt.study.folder import FINISHED
 from axolotl_dmt.training.merge import merge_stages
 
@@ -43,6 +44,8 @@ def merge_and_score(config_file: Path) -> None:
         model.parent.mkdir(parents=True, exist_ok=True)
         run = Path(merge["models"][-1]).parents[1]
         merge_stages(run, merge["models"], method=merge["method"], weight=merge["weight"], to=model)
+        if prompts := TrainedPrompts.beside(*reversed(merge["models"])):
+            prompts.save(model)
     stage, extra = StageResult(name="merge", end_step=0), {}
     if config.evaluate is not None and config.evaluates:
         load_hooks(config.hooks or ())

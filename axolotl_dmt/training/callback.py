@@ -219,6 +219,8 @@ class StageCallback(TrainerCallback, ExportableState):
             _name_architecture(partial / "config.json")
             if isinstance(collator := self.trainer.data_collator, RawRowCollator):
                 collator.processor.save_pretrained(partial)  # the trainer saves its tokenizer only
+            if self.tasks is not None and self.tasks.prompts is not None:
+                self.tasks.prompts.save(partial)  # for lm-eval by hand, and other processes
             shutil.rmtree(final, ignore_errors=True)
             os.replace(partial, final)
         self.ranks.wait()

@@ -17,9 +17,9 @@ from axolotl_dmt.checks.data_paths import by_products
 from axolotl_dmt.config.args import AUTO
 from axolotl_dmt.config.pydantic_errors import explain_axolotl
 from axolotl_dmt.config.yaml_file import YamlFile
+from axolotl_dmt.console import echo
 from axolotl_dmt.errors import DMTError, DMTErrors, explain_load_errors
 from axolotl_dmt.results.folder import RunFolder
-from axolotl_dmt.terminal import echo
 
 if TYPE_CHECKING:
     from axolotl_dmt.plan.training_plan import TrainingPlan
@@ -36,11 +36,13 @@ class CompiledRun:
         pool: the tokenised rows.
         plan: the plan that `axolotl train` would follow.
         notes: a sentence for each thing about the rows to evaluate that is probably not meant.
+        cfg: Axolotl's validated configuration.
     """
 
     run: Run
     pool: RowPool
     plan: TrainingPlan
+    cfg: Any
     notes: Sequence[str] = ()
 
 
@@ -62,7 +64,7 @@ def compile_from_yaml(config: str) -> CompiledRun:
         echo(f"tokenising, not prepared yet: {', '.join(missing.values())}", err=True)
     pool = run.load_pool(cfg)
     plan = run.compile(cfg, pool.domains)
-    return CompiledRun(run=run, pool=pool, plan=plan, notes=run.notes(cfg, pool))
+    return CompiledRun(run=run, pool=pool, plan=plan, notes=run.notes(cfg, pool), cfg=cfg)
 
 
 def load_run(config: str, **changes: Any) -> tuple[Any, Run]:

@@ -6,7 +6,7 @@ import logging
 
 from axolotl.utils.logging import get_logger
 
-from axolotl_dmt.terminal import clean_records
+from axolotl_dmt.console import clean_records
 
 LOG = get_logger("axolotl_dmt")
 clean_records(logging.getLogger("axolotl_dmt"))

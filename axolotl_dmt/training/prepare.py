@@ -15,15 +15,16 @@ from transformers import TrainerCallback
 
 from axolotl_dmt.checks.services import check_services
 from axolotl_dmt.config.reading import stage_defaults
+from axolotl_dmt.console import echo
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plan.plan_warnings import plan_warnings
 from axolotl_dmt.plan.row_counts import notes_on_rows
 from axolotl_dmt.plan.training_plan import TrainingPlan
 from axolotl_dmt.ranks import Ranks
 from axolotl_dmt.results.folder import RunFolder
-from axolotl_dmt.terminal import echo
 from axolotl_dmt.training import resume
 from axolotl_dmt.training.adapters import StackedAdapters, stacked_adapters
+from axolotl_dmt.training.asking import ask_as_trained
 from axolotl_dmt.training.callback import StageCallback
 from axolotl_dmt.training.environment import check_offloading, hardware, installed_versions
 from axolotl_dmt.training.eval_packing import choose_eval_packing
@@ -74,6 +75,7 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
         check_offloading(cfg)
         ranks.once_a_host(lambda: check_services(cfg))
     pool = run.load_pool(cfg)
+    ask_as_trained(run, cfg, ranks)
     folder = RunFolder.of_config(cfg).next_plan
 
     def write_plan() -> None:

@@ -8,6 +8,7 @@ from axolotl_dmt.scoring.code import (
     process_results,
     run_answers,
 )
+from axolotl_dmt.scoring.thinking import without_thinking
 
 __all__ = [
     "dataset",
@@ -16,4 +17,5 @@ __all__ = [
     "mbpp_dataset",
     "process_results",
     "run_answers",
+    "without_thinking",
 ]

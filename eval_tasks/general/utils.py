@@ -7,6 +7,7 @@ from axolotl_dmt.scoring.instructions import (
     instruction_accuracy_stderr,
     process_results,
 )
+from axolotl_dmt.scoring.thinking import without_thinking
 
 largest = max
 
@@ -17,4 +18,5 @@ __all__ = [
     "instruction_accuracy_stderr",
     "largest",
     "process_results",
+    "without_thinking",
 ]

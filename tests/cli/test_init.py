@@ -59,11 +59,83 @@ def test_what_init_writes_passes_the_check_and_fits_the_memory(
     assert written["dmt"]["k"] == "1/256"
 
 
-def test_the_type_of_a_dataset_follows_its_columns() -> None:
-    init("--base-model", "org/m", "--gpu-memory", "24", *options("math", "code", "general"))
-    types = [entry["type"] for entry in yaml.safe_load(Path("dmt.yaml").read_text())["datasets"]]
-    assert types[0]["field_instruction"] == "question"
-    assert types[1:] == ["alpaca", "chat_template"]
+CHAT_TEMPLATE = "{% for m in messages %}{{ m['content'] }}{{ eos_token }}{% endfor %}"
+SHAREGPT = {"conversations": [{"from": "human", "value": "1?"}, {"from": "gpt", "value": "2"}]}
+
+
+def base(tmp_path: Path, *, chat_template: str | None = None, **config: Any) -> str:
+    """Write the files of a model that `init` reads, and return its folder."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", **config}))
+    settings = {"chat_template": chat_template} if chat_template else {}
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "</s>", **settings}))
+    return str(folder)
+
+
+def written(*arguments: str) -> dict[str, Any]:
+    done = init("--gpu-memory", "24", *arguments)
+    assert done.exit_code == 0, done.output
+    return yaml.safe_load(Path("dmt.yaml").read_text())
+
+
+def test_all_domains_get_the_models_chat_template_whatever_their_columns(tmp_path: Path) -> None:
+    Path("sharegpt.jsonl").write_text(json.dumps(SHAREGPT) + "\n")
+    model = base(tmp_path, chat_template=CHAT_TEMPLATE)
+    data = (*options("math", "code", "general"), "--data", "more=sharegpt.jsonl")
+    made = written("--base-model", model, *data)
+    assert made["chat_template"] == "tokenizer_default"
+    types = [entry["type"] for entry in made["datasets"]]
+    assert types == ["axolotl_dmt.chat", "axolotl_dmt.chat", "chat_template", "chat_template"]
+    assert made["datasets"][3]["field_messages"] == "conversations"
+    assert made["datasets"][3]["message_property_mappings"] == {"role": "from", "content": "value"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "template"), [((), "jinja"), (("--prompt", "chatml"), "chatml")]
+)
+def test_a_base_model_gets_one_format_for_all_domains(
+    arguments: tuple[str, ...], template: str, tmp_path: Path
+) -> None:
+    made = written("--base-model", base(tmp_path), *options("math", "code"), *arguments)
+    assert made["chat_template"] == template
+    assert {entry["type"] for entry in made["datasets"]} == {"axolotl_dmt.chat"}
+    assert ("USER: " in made.get("chat_template_jinja", "")) == (template == "jinja")
+
+
+def test_an_unknown_template_is_refused(tmp_path: Path) -> None:
+    done = init(
+        "--base-model", "org/m", "--gpu-memory", "0", *options("math"), "--prompt", "vicunna"
+    )
+    assert done.exit_code == 2
+    assert_mistake(done.output.strip(), "axolotl-dmt: --prompt", "'vicunna'", "vicuna")
+
+
+@pytest.mark.parametrize(
+    ("context", "longest", "length"), [(4096, 30, 256), (4096, 5000, 2048), (512, 9000, 512)]
+)
+def test_the_sequence_length_fits_the_rows_and_the_model(
+    context: int, longest: int, length: int, tmp_path: Path
+) -> None:
+    Path("math.jsonl").write_text(json.dumps({"question": "1?", "answer": "x" * longest}) + "\n")
+    model = base(tmp_path, max_position_embeddings=context)
+    made = written("--base-model", model, *options("math"))
+    assert made["sequence_len"] == length
+    assert made["dmt"]["evaluate"].get("max_new_tokens") == (256 if context == 512 else None)
+
+
+@pytest.mark.parametrize(("dtype", "bf16"), [("float32", False), ("bfloat16", "auto")])
+def test_the_precision_is_that_of_the_model(dtype: str, bf16: Any, tmp_path: Path) -> None:
+    made = written("--base-model", base(tmp_path, dtype=dtype), *options("math"))
+    assert made["bf16"] == bf16
+
+
+def test_columns_that_hold_no_known_question_are_a_mistake_with_its_line() -> None:
+    Path("math.jsonl").write_text('{"left": "1", "right": "2"}\n')
+    done = init("--base-model", "org/m", "--gpu-memory", "0", *options("math"))
+    assert done.exit_code == 2
+    assert "datasets[0].field_human" in done.output
+    assert Path("dmt.yaml").exists()
 
 
 def test_questions_that_no_option_answers_are_asked() -> None:

@@ -49,6 +49,19 @@ def test_the_rows_of_each_dataset_are_shown_without_the_folders_of_its_file(tmp_
     assert "/home/me" not in page
 
 
+def test_the_parts_of_a_group_are_folded_under_its_one_ability(tmp_path: Path) -> None:
+    parts = {name: score(0.4).to_json() for name in ("mmlu_anatomy", "mmlu_law")}
+    group = Score(task="mmlu", metric="acc", value=0.4, stderr=0.1, n=9, extra={"parts": parts})
+    results = run(StageResult(name="one", end_step=4, scores={"mmlu": group}))
+    write_report(ReportView.of(results), tmp_path)
+    markdown = (tmp_path / "report.md").read_text()
+    assert "<summary>mmlu: its 2 parts</summary>" in markdown
+    assert re.search(r"\| mmlu_law \| 0\.4", markdown)
+    assert "| mmlu | mmlu | 9 |" in markdown
+    page = (tmp_path / "report.html").read_text()
+    assert page.index("<summary>mmlu") < page.index("mmlu_anatomy")
+
+
 def run(*stages: StageResult, **more: object) -> Results:
     return Results(plan_fingerprint="feed", stages=stages, **more)  # type: ignore[arg-type]
 

@@ -1,0 +1,170 @@
+"""Reads the evaluation files of a run whole before it trains, and holds them against the model.
+
+lm-eval reads a file after the first stage is trained, and cuts a prompt that does not fit into the
+model's context on its left without an error.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from axolotl_dmt.checks.local_model import context_of
+from axolotl_dmt.config.args import EvaluateConfig
+from axolotl_dmt.errors import DMTError, DMTErrors, Problems
+from axolotl_dmt.evaluation.tasks import suite_folder, task_settings, tasks_of
+from axolotl_dmt.scoring.prompts import AS_TRAINED, TrainedPrompts
+from axolotl_dmt.scoring.sources import RENDERED, setting
+
+DATASETS: Final = {
+    "dmt_math": "math.dataset",
+    "dmt_math_cot": "math.dataset",
+    "dmt_math_hard": "math_hard.dataset",
+    "dmt_code": "code.dataset",
+    "dmt_code_mbpp": "code.mbpp_dataset",
+    "dmt_general": "instructions.dataset",
+}
+"""{task: the function of `axolotl_dmt.scoring` that reads its rows}."""
+ANSWER_LENGTH: Final = re.compile(r"max_gen_toks: (\d+)")
+INCLUDE: Final = re.compile(r"^include: (\S+)", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lengths:
+    """The prompts of a task, held against the model's context.
+
+    Attributes:
+        task: the name of the task.
+        context: the model's context in tokens.
+        answer: the longest answer in tokens.
+        prompts: the number of prompts.
+        longest: the longest prompt in tokens.
+        too_long: the number of prompts that leave too little room for the longest answer.
+    """
+
+    task: str
+    context: int
+    answer: int
+    prompts: int
+    longest: int
+    too_long: int
+
+
+def check_evaluation_files(evaluate: EvaluateConfig) -> None:
+    """Read each local evaluation file whole.
+
+    Raises:
+        DMTError: with every file that has a row that cannot be scored; it names the row.
+    """
+    problems = Problems()
+    settings = {**task_settings(evaluate), "dmt_prompt": "plain"}
+    for task in _local_tasks(evaluate):
+        problems.attempt(_read, task, settings)
+    if problems:
+        raise DMTErrors(problems)
+
+
+def _local_tasks(evaluate: EvaluateConfig) -> Iterator[str]:
+    """Yield the tasks of a block whose rows are in a local file."""
+    settings = task_settings(evaluate)
+    for task in dict.fromkeys(tasks_of(evaluate)):
+        path = setting(_data_setting(task), settings) if task in DATASETS else None
+        if path and Path(path).is_file():
+            yield task
+
+
+def _data_setting(task: str) -> str:
+    return f"{task.removesuffix('_cot')}_data"
+
+
+def _read(task: str, settings: Mapping[str, Any]) -> Sequence[str]:
+    """Return the prompts of a task."""
+    module, function = DATASETS[task].split(".")
+    read = getattr(importlib.import_module(f"axolotl_dmt.scoring.{module}"), function)
+    try:
+        rows: Any = read(**settings)["test"]
+    except DMTError as error:
+        named = error.key == _data_setting(task)
+        ability = error.key.removeprefix("dmt_").removesuffix("_data")
+        key = f"dmt.evaluate.data.{ability}" if named else error.key
+        raise DMTError(key, error.problem, error.fix) from error
+    prompts: Sequence[str] = rows[RENDERED]
+    return prompts
+
+
+def check_lengths(
+    raw: Mapping[str, Any], evaluate: EvaluateConfig, prompts: TrainedPrompts, tokenizer: Any
+) -> list[Lengths]:
+    """Count the tokens of the prompts in local evaluation files.
+
+    Args:
+        raw: the YAML.
+        evaluate: the `dmt.evaluate` block.
+        prompts: the formats of the training.
+        tokenizer: the tokenizer of the training.
+
+    Returns:
+        The lengths of each such task; none if the model's context is not known.
+
+    Raises:
+        DMTError: the longest answer of a task leaves no room for a prompt.
+    """
+    context = context_of(raw)
+    if context is None:
+        return []
+    settings = task_settings(evaluate)
+    if evaluate.prompt == AS_TRAINED:
+        settings["dmt_prompt"] = json.dumps(prompts.to_json())
+    if evaluate.apply_chat_template:
+        settings["dmt_prompt"] = "plain"
+    lengths = []
+    for task in _local_tasks(evaluate):
+        answer = answer_length(task, evaluate)
+        if answer >= context:
+            problem = f"answers of {answer} tokens leave no room in the model's context ({context})"
+            fix = f"lower it, to {context // 2} for instance"
+            raise DMTError("dmt.evaluate.max_new_tokens", f"{task}: {problem}", fix)
+        limit = evaluate.limit
+        texts = list(_read(task, settings))
+        texts = texts if limit is None or limit < 1 else texts[: int(limit)]
+        counts = [len(ids) for ids in tokenizer(texts)["input_ids"]]
+        lengths.append(
+            Lengths(
+                task=task,
+                context=context,
+                answer=answer,
+                prompts=len(counts),
+                longest=max(counts),
+                too_long=sum(count + answer > context for count in counts),
+            )
+        )
+    return lengths
+
+
+def answer_length(task: str, evaluate: EvaluateConfig) -> int:
+    """Return the longest answer of a task of dmt_suite in tokens."""
+    if evaluate.max_new_tokens is not None:
+        return evaluate.max_new_tokens
+    (file,) = suite_folder().rglob(f"{task}.yaml")
+    text = file.read_text(encoding="utf-8")
+    while not (numbers := ANSWER_LENGTH.findall(text)):
+        (included,) = INCLUDE.findall(text)
+        text = (file.parent / included).read_text(encoding="utf-8")
+    return int((evaluate.gen_kwargs or {}).get("max_gen_toks", numbers[0]))
+
+
+def length_warnings(lengths: Sequence[Lengths]) -> Iterator[str]:
+    """Yield a line for each task with prompts that lm-eval would cut."""
+    for task in lengths:
+        if task.too_long:
+            yield (
+                f"{task.task}: {task.too_long} of {task.prompts} prompts (the longest has "
+                f"{task.longest} tokens) and answers of {task.answer} tokens exceed the model's "
+                f"context of {task.context}: lm-eval cuts the start of these prompts; lower "
+                "dmt.evaluate.max_new_tokens"
+            )

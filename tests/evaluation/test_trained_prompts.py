@@ -1,0 +1,188 @@
+"""The format that is read from trained rows asks with the very tokens of the training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from axolotl_dmt.evaluation.row_tokens import NoFormatError, RowTokens, TrainedFormat
+from axolotl_dmt.evaluation.trained_prompts import trained_format
+from tests.tiny_model import CHATML, make_tokenizer
+
+pytest.importorskip("axolotl")
+
+QA = [{"question": f"What is {n}+{n}?", "answer": f"It is {2 * n}"} for n in range(3)]
+ALPACA = [
+    {"instruction": "Write f.", "input": "", "output": "def f(): ..."},
+    {"instruction": "Add these numbers.", "input": "1 2", "output": "Three"},
+]
+CHATS = [
+    {
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "How are you today?"},
+            {"role": "assistant", "content": "Fine."},
+            {"role": "user", "content": "And now?"},
+            {"role": "assistant", "content": "Good."},
+        ]
+    }
+]
+SHAREGPT = [
+    {
+        "conversations": [
+            {"from": "human", "value": "How are you?"},
+            {"from": "gpt", "value": "Fine"},
+        ]
+    }
+]
+VICUNA = (
+    "{{ bos_token }}System.{% for m in messages %}{% if m['role'] == 'user' %} USER: "
+    "{{ m['content'] | trim }}{% else %} ASSISTANT: {{ m['content'] }}{{ eos_token }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %} ASSISTANT:{% endif %}"
+)
+THINKING = CHATML.replace(
+    "<|im_start|>assistant\n{% endif %}",
+    "<|im_start|>assistant\n{% if enable_thinking is false %}<think></think>{% endif %}{% endif %}",
+)
+
+
+def custom(text: str) -> dict[str, str]:
+    forms = dict.fromkeys(("format", "no_input_format"), text)
+    return {"field_instruction": "question", "field_output": "answer", **forms}
+
+
+def read(
+    kind: Any,
+    rows: list[dict[str, Any]] | None,
+    template: str = CHATML,
+    chat_arguments: dict[str, Any] | None = None,
+    **cfg: Any,
+) -> TrainedFormat:
+    entry = {"path": "rows.jsonl", **(kind if "type" in kind else {"type": kind})}
+    settings = {"sequence_len": 512, **cfg}
+    tokenizer = make_tokenizer(template)
+    return trained_format(settings, entry, tokenizer, rows, chat_arguments=chat_arguments)
+
+
+SHAREGPT_ENTRY = {
+    "type": "chat_template",
+    "field_messages": "conversations",
+    "message_property_mappings": {"role": "from", "content": "value"},
+}
+CHATML_FIRST = "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "first"),
+    [
+        ("axolotl_dmt.chat", QA, CHATML_FIRST),
+        ("axolotl_dmt.chat", ALPACA, CHATML_FIRST),
+        ("chat_template", CHATS, f"<|im_start|>system\nBe brief.<|im_end|>\n{CHATML_FIRST}"),
+        ("chat_template", None, CHATML_FIRST),
+        (SHAREGPT_ENTRY, SHAREGPT, CHATML_FIRST),
+        (custom("Q: {instruction}\nA: "), QA, "Q: {question}\nA: "),
+        (custom("{instruction}"), QA, "{question}"),
+        ("alpaca_chat.load_qa", QA, "USER: {question}\nASSISTANT:"),
+        ("alpaca", ALPACA, "### Instruction:\n{question}\n\n### Response:\n"),
+        ("alpaca:chat", ALPACA, "USER: {question}\nASSISTANT:"),
+        ("alpaca", None, "### Instruction:\n{question}\n\n### Response:\n"),
+    ],
+)
+def test_the_prompt_part_of_a_trained_row_becomes_the_format(
+    kind: Any, rows: list[dict[str, Any]] | None, first: str
+) -> None:
+    template = read(kind, rows).template
+    assert template.first.endswith(first)
+    assert template.trained
+    assert not template.strips
+    assert template.first.count("{question}") == template.later.count("{question}") == 1
+
+
+@pytest.mark.parametrize("train_on_inputs", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "rows", "template"),
+    [
+        ("axolotl_dmt.chat", QA, CHATML),
+        ("axolotl_dmt.chat", QA, VICUNA),
+        (custom("Q: {instruction}\nA: "), QA, CHATML),
+        (
+            "alpaca",
+            [{"instruction": row["question"], "output": row["answer"]} for row in QA],
+            CHATML,
+        ),
+    ],
+)
+def test_another_question_is_asked_with_the_tokens_of_its_row(
+    kind: Any, rows: list[dict[str, Any]], template: str, train_on_inputs: bool
+) -> None:
+    tokenizer = make_tokenizer(template)
+    cfg = {"sequence_len": 512, "train_on_inputs": train_on_inputs}
+    entry = {"path": "rows.jsonl", "type": kind}
+    found = trained_format(cfg, entry, tokenizer, rows[:2]).template
+    row = RowTokens(cfg, entry, tokenizer)
+    question = rows[2].get("question", rows[2].get("instruction"))
+    ids, labels = row.tokenise(rows[2])
+    start = row.answer_start(ids, labels, question)
+    prompt = found.render(question)
+    asked = tokenizer(prompt, add_special_tokens=not prompt.startswith("<s>"))["input_ids"]
+    assert asked == list(ids[:start])
+
+
+def test_a_format_that_strips_questions_is_recognised() -> None:
+    found = read("axolotl_dmt.chat", QA, VICUNA)
+    assert found.template.strips
+    assert found.template.end == "</s>"
+    assert found.ends_with_eos
+    assert found.template.stop == ("</s>", "\nUSER:")
+    assert not read("axolotl_dmt.chat", QA, CHATML).ends_with_eos
+
+
+def test_a_later_turn_follows_as_in_a_conversation() -> None:
+    template = read("chat_template", CHATS).template
+    (whole,) = CHATS
+    tokenizer = make_tokenizer(CHATML)
+    rendered = tokenizer.apply_chat_template(
+        whole["messages"][:-1], tokenize=False, add_generation_prompt=True
+    )
+    assert template.render("And now?", [("How are you today?", "Fine.")]) == rendered
+
+
+def test_arguments_of_the_chat_template_reach_the_prompt() -> None:
+    found = read("axolotl_dmt.chat", QA, THINKING, {"enable_thinking": False}).template
+    assert found.first.endswith("<|im_start|>assistant\n<think></think>")
+    assert found.later.endswith("<|im_start|>assistant\n<think></think>")
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows"),
+    [
+        ("completion", [{"text": "words"}]),
+        ("input_output", [{"segments": []}]),
+        ("alpaca", [{"input_ids": [1], "labels": [1], "attention_mask": [1]}]),
+        ("alpaca", [{"other": "columns"}]),
+    ],
+)
+def test_rows_without_a_question_have_no_format(kind: str, rows: list[dict[str, Any]]) -> None:
+    with pytest.raises(NoFormatError):
+        read(kind, rows)
+
+
+def test_a_strategy_of_the_users_own_is_read_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "my_prompts"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "arrow.py").write_text(
+        "from axolotl.prompt_strategies.alpaca_chat import AlpacaQAPromptTokenizingStrategy\n"
+        "from axolotl.prompters import AlpacaPrompter\n"
+        "class Prompter(AlpacaPrompter):\n"
+        "    def build_prompt(self, instruction, input=None, output=None):\n"
+        "        yield f'[{instruction}] -> '\n"
+        "def load(tokenizer, cfg):\n"
+        "    return AlpacaQAPromptTokenizingStrategy(Prompter(), tokenizer, False, 512)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert read("my_prompts.arrow", QA).template.first == "[{question}] -> "
