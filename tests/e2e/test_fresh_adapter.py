@@ -11,6 +11,8 @@ from safetensors.torch import load_file
 from tests.e2e.runs import Finished, axolotl, config, fields, train, write
 from tests.e2e.test_lora_and_packing import LORA
 
+pytestmark = pytest.mark.slow
+
 STAGES = ("01-specialise", "02-generalise")
 
 

@@ -38,6 +38,7 @@ def test_the_same_yaml_compiles_to_the_earlier_versions_plan(run: Path) -> None:
     assert plan["fingerprint"] == "0be21082ee927dbb79fdacf285bf9558"
 
 
+@pytest.mark.slow
 def test_an_earlier_versions_checkpoint_resumes_to_its_final_weights(run: Path) -> None:
     # The base model is zero, so only a run that resumes from the checkpoint ends at these weights.
     base = load_file(run / "base/model.safetensors")

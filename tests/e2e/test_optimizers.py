@@ -10,6 +10,8 @@ from safetensors.torch import load_file
 
 from tests.e2e.runs import Finished, config, train
 
+pytestmark = pytest.mark.slow
+
 OPTIMIZERS = ("adamw_bnb_8bit", "paged_adamw_8bit", "muon", "adafactor", "schedule_free_adamw")
 KILLS = ("checkpoint:23", "step:24", "step:32")
 """Stage 1 ends at step 23, and every sixth step is saved.

@@ -17,6 +17,8 @@ from tests.e2e.forks import train_all
 from tests.e2e.runs import Finished, config
 from tests.tiny_model import make_model
 
+pytestmark = pytest.mark.slow
+
 STAGES = ("01-specialise", "02-generalise")
 MLP = r"layers\.0\.mlp"
 PADDED = {

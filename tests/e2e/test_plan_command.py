@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.runs import axolotl, config, train, write
 from tests.mistakes import assert_mistake
 
@@ -18,6 +20,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_left_unchanged_and_a_second_run_sets_it_aside(
     toy: Path, tmp_path: Path
 ) -> None:

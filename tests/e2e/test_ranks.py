@@ -124,6 +124,7 @@ def test_accelerates_launcher_works_too(toy: Path, tmp_path: Path) -> None:
     assert [stage["name"] for stage in done.results["stages"]] == ["specialise", "generalise"]
 
 
+@pytest.mark.slow
 def test_a_rank_that_fails_while_scoring_costs_the_scores_and_one_that_fails_in_training_the_run(
     toy: Path, tmp_path: Path
 ) -> None:

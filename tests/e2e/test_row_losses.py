@@ -41,6 +41,7 @@ def direct_losses(folder: Path, path: str) -> dict[str, list[float]]:
     return losses
 
 
+@pytest.mark.slow
 def test_losses_are_measured_and_the_hardest_rows_are_replayed(toy: Path, tmp_path: Path) -> None:
     file = tmp_path / "losses.parquet"
     base = config(toy, tmp_path / "out")

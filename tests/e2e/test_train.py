@@ -78,6 +78,7 @@ def test_each_stage_warms_up_and_decays_on_its_own(finished: Finished) -> None:
         assert part == sorted(part, reverse=True)
 
 
+@pytest.mark.slow
 def test_a_later_run_can_start_at_stage_2_from_stage_1s_weights(
     toy: Path, finished: Finished, tmp_path: Path
 ) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from axolotl_dmt.results import Results, StageResult
 from tests.e2e import runs
 
 
+@pytest.mark.slow
 def test_a_run_is_pictured_from_the_models_in_its_folder(toy: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     names = ("specialise", "generalise")

@@ -38,6 +38,7 @@ def test_rows_are_not_packed_unless_the_yaml_asks_for_it(pool: RowPool) -> None:
     cfg = settings(sequence_len=16)
     choose_eval_packing(cfg, pool, {})
     assert (cfg.eval_sample_packing, cfg.dataloader_drop_last) == (False, False)
+    assert cfg.remove_unused_columns is False  # else the second evaluation fails
     assert eval_packing_note(cfg, pool, {}) is None
 
 

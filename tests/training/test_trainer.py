@@ -56,6 +56,8 @@ def plan_of(*stages: Stage, rows: int = 40, batch: int = 4, packing: Any = None)
 class Rows(torch.utils.data.Dataset):
     """Random rows with different numbers of trained tokens; the last one is blank."""
 
+    column_names = ("input_ids", "labels")
+
     def __init__(self, rows: int) -> None:
         generator = torch.Generator().manual_seed(0)
         self.tokens = torch.randint(0, VOCABULARY, (rows + 1, LENGTH), generator=generator)
@@ -332,7 +334,8 @@ def test_a_compiled_model_is_saved_under_its_own_names(tmp_path: Path, whole: bo
     else:
         made.train()
         assert is_compiled_module(made.model_wrapped)
-    callback: Any = SimpleNamespace(trainer=made, ranks=SimpleNamespace(wait=lambda: None))
+    ranks = SimpleNamespace(wait=lambda: None)
+    callback: Any = SimpleNamespace(trainer=made, ranks=ranks, tasks=None)
     folder = StageCallback._save(callback, plan.stages[0], tmp_path)
     plain = made.accelerator.unwrap_model(made.model, keep_torch_compile=False)
     loaded = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
