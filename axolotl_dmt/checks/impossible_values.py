@@ -31,8 +31,11 @@ def impossible_values(cfg: Mapping[str, Any], reading: Reading) -> list[DMTError
         reading: the schedule that was read from it.
     """
     problems = [*_without_path(cfg)]
+    by_key: dict[str, DMTError] = {}
     for stage in reading.stages:
-        problems += _of_stage(cfg.get("dmt"), stage)
+        for problem in _of_stage(cfg.get("dmt"), stage):
+            by_key.setdefault(problem.key, problem)
+    problems += by_key.values()
     if reading.config is not None:
         problems += _of_block(reading.config)
     return problems
@@ -41,9 +44,10 @@ def impossible_values(cfg: Mapping[str, Any], reading: Reading) -> list[DMTError
 def _without_path(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
     for key, entry in entries(cfg):
         path = entry.get("path")
-        if entry.get("type") != SYNTHETIC and (path is None or path == ""):
+        if entry.get("type") != SYNTHETIC and (not isinstance(path, str) or not path):
             fix = "write the path of a file, or the name of a dataset on the hub"
-            yield DMTError(f"{key}.path", "is missing" if path is None else "is empty", fix)
+            problem = "is missing" if not path else f"{shown(path)} is not a path"
+            yield DMTError(f"{key}.path", problem, fix)
 
 
 def _of_stage(block: Any, stage: Stage) -> Iterator[DMTError]:

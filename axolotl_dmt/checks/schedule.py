@@ -18,6 +18,7 @@ from axolotl_dmt.checks.collated_rows import uncollatable
 from axolotl_dmt.checks.data_files import may_be_gone, wrong_columns
 from axolotl_dmt.checks.data_paths import by_products, misread_files, missing_files
 from axolotl_dmt.checks.dataset_types import listed_names, wrong_types
+from axolotl_dmt.checks.fraction_held_out import explain_fractions
 from axolotl_dmt.checks.impossible_values import impossible_values
 from axolotl_dmt.checks.optimizers import check_optimizer
 from axolotl_dmt.checks.plugins import check_plugins
@@ -80,7 +81,7 @@ def check_reading(
             problems += check(raw)
         if not may_be_gone(raw):
             problems += missing_files(raw)
-    return reading.mistakes(problems)
+    return explain_fractions(raw, reading, reading.mistakes(problems))
 
 
 def _stage_problems(

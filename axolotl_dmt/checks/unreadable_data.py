@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from axolotl_dmt.checks.data_paths import entries, files_of
+from axolotl_dmt.config.advice import shown
 from axolotl_dmt.errors import DMTError
 
 MOST_BYTES: Final = 32 * 2**20
@@ -69,8 +70,9 @@ def _json_problem(file: Path) -> str | None:
         except ValueError:
             line = text.count("\n", 0, at) + 1
             return f"is not JSON: line {line} cannot be read" if is_whole else None
-        if not rows and not isinstance(value, (dict, list, str)):
-            return f"holds no rows, but {value!r}"
+        is_alone = isinstance(value, str) and not text.lstrip().startswith("[")
+        if not rows and (is_alone or not isinstance(value, (dict, list, str))):
+            return f"holds no rows, but {shown(value)}"
         rows += 1
         space = _SPACE.match(text, at)
         at = space.end() if space else at

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from pydantic import AliasChoices, BaseModel
 
+from axolotl_dmt.checks.data_paths import entries
 from axolotl_dmt.checks.plugins import PLUGIN, loaded_plugin, plugin_names
 from axolotl_dmt.config.plain_values import misread_keys
 from axolotl_dmt.config.yaml_file import YamlFile
@@ -48,7 +49,7 @@ def check_keys(
         else:
             problem = "Axolotl does not know this key and ignores it"
             remarks.append(DMTError(name, problem, ""))
-    return mistakes, remarks
+    return [*mistakes, *_misspelt_in_entries(cfg)], remarks
 
 
 def check_written_keys(cfg: Mapping[str, Any]) -> tuple[list[DMTError], list[str]]:
@@ -71,6 +72,27 @@ def check_written_keys(cfg: Mapping[str, Any]) -> tuple[list[DMTError], list[str
     if file is None:
         return mistakes, [str(remark) for remark in remarks]
     return [*file.duplicate_keys, *mistakes], [file.located(remark) for remark in remarks]
+
+
+def _misspelt_in_entries(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
+    """Yield a mistake for each key of a dataset's entry that resembles a known one."""
+    known_keys = keys_of_entries()
+    for key, entry in entries(cfg):
+        unknown = [name for name in entry if isinstance(name, str) and name not in known_keys]
+        for name in unknown:
+            close = difflib.get_close_matches(name, known_keys, n=1, cutoff=MISSPELT)
+            if close and close[0] not in (*entry, "domain"):  # a missing domain is reported
+                yield DMTError(f"{key}.{name}", "unknown key", f"did you mean {close[0]}?")
+
+
+def keys_of_entries() -> set[str]:
+    """Return the keys that Axolotl knows in an entry of `datasets`, whatever its kind, and ours."""
+    from axolotl.utils.schemas import datasets
+
+    models = [kind for kind in vars(datasets).values() if isinstance(kind, type)]
+    return {"domain", "weight"}.union(
+        *(names_of_fields(kind) for kind in models if issubclass(kind, BaseModel))
+    )
 
 
 def _known_keys(cfg: Mapping[str, Any]) -> set[str]:

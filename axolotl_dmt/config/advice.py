@@ -65,6 +65,8 @@ def in_quotes(key: str, value: object) -> str:
     """Return the advice to write a value as text, with the line to write."""
     text = AS_BOOLEAN[value][0] if isinstance(value, bool) else str(value)
     name = key.rpartition(".")[2]
+    if key.endswith("]"):  # an entry of a list
+        return f"put it in quotes: '{text}'"
     return f"put it in quotes, for example {name}: '{text}'"
 
 
@@ -83,6 +85,8 @@ def advice(details: Iterable[Mapping[str, Any]], key: str, examples: Iterable[An
         examples: values that would be right.
     """
     kinds = list(dict.fromkeys(filter(None, map(_kind, details))))
+    if _TEXT in kinds:  # whatever else is accepted is text, too
+        kinds = [_TEXT]
     wanted = " or ".join(kinds)
     example = next(iter(examples), next((_EXAMPLES[k] for k in kinds if k in _EXAMPLES), None))
     if key.endswith("]") or example is None:  # an entry of a list has no line of its own

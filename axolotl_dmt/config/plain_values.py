@@ -14,6 +14,10 @@ from pydantic import BaseModel
 
 from axolotl_dmt.config.advice import AS_BOOLEAN, in_quotes, line_for, misread, shown
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.plan.amounts import FORMS, Amount
+
+_OF_A_LIST = ("strategy", "order", "select")
+"""Fields that hold one of a few words, not a word of the user's choice."""
 
 
 def plain(value: Any) -> Any:
@@ -36,10 +40,11 @@ def misread_words(value: Any, annotation: Any, key: str, example: Any = None) ->
     """
     forms = list(_forms(annotation))
     if isinstance(value, bool) and not any(form in (bool, Any) for form in forms):
-        fix = in_quotes(key, value)
-        if str not in forms and example is not None:
-            fix = f"write {line_for(key, example)}" if not key.endswith("]") else ""
+        fix = _fix(value, forms, key, example)
         yield DMTError(key, f"{shown(value)} is not accepted{misread(value)}", fix)
+    elif value is None and not any(form in (types.NoneType, Any) for form in forms):
+        fix = f"write {line_for(key, example)}, or remove it" if example else "write a value"
+        yield DMTError(key, "is empty", fix)
     elif isinstance(value, Mapping):
         yield from misread_keys(value, key)
         yield from _misread_entries(value, forms, key)
@@ -49,13 +54,26 @@ def misread_words(value: Any, annotation: Any, key: str, example: Any = None) ->
             yield from misread_words(item, inner[0], f"{key}[{index}]")
 
 
+def _fix(value: bool, forms: list[Any], key: str, example: Any) -> str:
+    """Return what to write in place of a truth value."""
+    if Amount in forms:
+        return FORMS
+    has_line = example is not None and not key.endswith("]")
+    if str in forms and has_line and key.rpartition(".")[2] in _OF_A_LIST:
+        return f"write {line_for(key, example)}, or put the word in quotes"
+    if str in forms:
+        return in_quotes(key, value)
+    return f"write {line_for(key, example)}" if has_line else "write a number"
+
+
 def misread_keys(value: Mapping[Any, Any], key: str = "") -> Iterator[DMTError]:
     """Yield a mistake for each key of a mapping that YAML did not read as text."""
     for name in value:
         if not isinstance(name, str):
             text = AS_BOOLEAN[name][0] if isinstance(name, bool) else name
             problem = f"{shown(name)} is not a name{misread(name)}"
-            yield DMTError(f"{key}.{name}".lstrip("."), problem, f"put it in quotes: '{text}'")
+            inner = f"{key}.{str(name).lower()}".lstrip(".")
+            yield DMTError(inner, problem, f"put it in quotes: '{text}'")
 
 
 def _misread_entries(value: Mapping[Any, Any], forms: list[Any], key: str) -> Iterator[DMTError]:

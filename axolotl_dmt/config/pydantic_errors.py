@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-from axolotl_dmt.config.advice import advice, misread, shown
+from axolotl_dmt.config.advice import advice, in_quotes, misread, shown
 from axolotl_dmt.errors import DMTError
 
 _ADVICE = {
@@ -95,6 +95,8 @@ def explain_axolotl(error: ValidationError, cfg: Mapping[str, Any]) -> Iterator[
             yield DMTError(key, "is missing", "add it")
         elif fix:
             value = detail.get("input")
+            if isinstance(value, bool) and fix == "write text":
+                fix = in_quotes(key, value)
             yield DMTError(key, f"{shown(value)} is not accepted{misread(value)}", fix)
         else:
             yield DMTError(key, f"Axolotl refuses it: {message}", "")

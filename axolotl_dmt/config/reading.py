@@ -8,6 +8,7 @@ that validation. It changes nothing and imports neither Axolotl nor torch.
 from __future__ import annotations
 
 import copy
+import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -309,7 +310,8 @@ def dataset_domains(raw: Mapping[str, Any]) -> list[str]:
 def _domain(entry: Mapping[str, Any], key: str) -> str:
     domain, path = entry.get("domain"), entry.get("path", "the entry")
     if domain is None:
-        fix = "add one, for example domain: math"
+        close = difflib.get_close_matches("domain", [str(name) for name in entry], n=1)
+        fix = f"write domain in place of {close[0]}" if close else "add one, e.g. domain: math"
         raise DMTError(key, f"{path} has no domain", fix)
     if not isinstance(domain, str) or not DOMAIN_NAME.fullmatch(domain):
         is_text = isinstance(domain, str)
