@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from axolotl_dmt.console import echo, printable
+
+LONGEST_TEXT: Final = 80
+"""Characters of a word or of a text in quotes that a message shows at most."""
+_QUOTED: Final = re.compile(r"(?<!\w)'(?:[^'\\]|\\.)*'(?!\w)")
+_WORD: Final = re.compile(rf"[^\s/]{{{LONGEST_TEXT + 1},}}")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,7 +30,8 @@ class DMTError(ValueError):
 
     def __init__(self, key: str, problem: str, fix: str) -> None:
         self.key, self.problem, self.fix = key, problem, fix
-        message = f"{key}: {problem}; {fix}" if fix else f"{key}: {problem}"
+        stated = f"{shortened(key)}: {shortened(problem)}"
+        message = f"{stated}; {fix}" if fix else stated
         super().__init__(printable(message.replace("\n", " ")))
 
     def __reduce__(self) -> tuple[type[DMTError], tuple[object, ...]]:
@@ -61,6 +68,21 @@ class Problems(list[DMTError]):
         except DMTError as error:
             self.append(error)
         return None
+
+
+def shortened(text: str) -> str:
+    """Return a text without the middle of each long word and each long text in quotes.
+
+    The names in a path are words of their own, so a path is shown as a whole.
+    """
+    text = _QUOTED.sub(lambda quoted: _cut(quoted[0]), text)
+    return _WORD.sub(lambda word: _cut(word[0]), text)
+
+
+def _cut(text: str) -> str:
+    if len(text) <= LONGEST_TEXT:
+        return text
+    return f"{text[: LONGEST_TEXT - 23]}...{text[-20:]}"
 
 
 def first_line(error: BaseException) -> str:

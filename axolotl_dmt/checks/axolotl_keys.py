@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def check_base_model(cfg: Mapping[str, Any]) -> None:
     """Check that `base_model` is set and, if it can only be a local path, exists.
 
     Raises:
-        DMTError: it is missing, or names a local folder that does not exist.
+        DMTError: it is missing, or names a local folder that does not exist or holds no model.
     """
     model = cfg.get("base_model")
     if not isinstance(model, str) or not model:
@@ -48,6 +49,17 @@ def check_base_model(cfg: Mapping[str, Any]) -> None:
     if is_local(model) and not Path(model).exists():
         fix = "correct the path, or name a model on the hub"
         raise DMTError("base_model", f"no folder {model}", fix)
+    if Path(model).is_file():
+        fix = "name the folder that holds it, or a model on the hub"
+        raise DMTError("base_model", f"{model} is a file", fix)
+    has_own_config = any(cfg.get(key) for key in ("base_model_config", "model_config"))
+    if Path(model).is_dir() and not has_own_config and not _has_config(Path(model)):
+        fix = "name the folder that holds the model, or a model on the hub"
+        raise DMTError("base_model", f"the folder {model} has no config.json", fix)
+
+
+def _has_config(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("config.json", "params.json"))
 
 
 def is_local(path: str) -> bool:
@@ -63,11 +75,13 @@ def check_val_rows(config: DMTConfig, domains: Sequence[str]) -> None:
     """
     by_domain = config.val_rows if isinstance(config.val_rows, Mapping) else {}
     fix = f"known domains: {', '.join(domains)}"
-    problems = [
-        DMTError(f"dmt.val_rows.{name}", "no dataset has this domain", fix)
-        for name in by_domain
-        if name not in domains
-    ]
+    problems = []
+    for name in by_domain:
+        if name not in domains:
+            close = difflib.get_close_matches(name, domains, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            key = f"dmt.val_rows.{name}"
+            problems.append(DMTError(key, "no dataset has this domain", f"{hint}{fix}"))
     if problems:
         raise DMTErrors(problems)
 

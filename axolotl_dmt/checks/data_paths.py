@@ -41,7 +41,7 @@ def missing_files(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
     """Yield a mistake for each local file that is missing, and each folder without data."""
     for key, entry in entries(cfg):
         path = entry.get("path")
-        if not isinstance(path, str) or "://" in path:
+        if not isinstance(path, str) or not path or "://" in path:
             continue
         if not Path(path).exists():
             yield from _missing_path(key, path, entry)
@@ -77,7 +77,9 @@ def by_products(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
     }
     for key, entry in entries(cfg):
         path = entry.get("path")
-        if not isinstance(path, str) or not Path(path).is_dir() or _names_its_files(path, entry):
+        if not isinstance(path, str) or not path or not Path(path).is_dir():
+            continue
+        if _names_its_files(path, entry):
             continue
         for name, folder in folders.items():
             data, written = Path(path).resolve(), folder.expanduser().resolve()

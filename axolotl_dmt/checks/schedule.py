@@ -19,11 +19,14 @@ from axolotl_dmt.checks.data_files import may_be_gone, wrong_columns
 from axolotl_dmt.checks.data_paths import by_products, misread_files, missing_files
 from axolotl_dmt.checks.dataset_types import listed_names, wrong_types
 from axolotl_dmt.checks.evaluation_files import check_evaluation_files
+from axolotl_dmt.checks.fraction_held_out import explain_fractions
+from axolotl_dmt.checks.impossible_values import impossible_values
 from axolotl_dmt.checks.optimizers import check_optimizer
 from axolotl_dmt.checks.plugins import check_plugins
 from axolotl_dmt.checks.score_columns import unmatched_scores
 from axolotl_dmt.checks.sharding import check_sharding
 from axolotl_dmt.checks.stages import check_stages
+from axolotl_dmt.checks.unreadable_data import unreadable_data
 from axolotl_dmt.config.args import DMTConfig
 from axolotl_dmt.config.reading import Reading, ResolvedSchedule, read_schedule
 from axolotl_dmt.config.replay import check_losses
@@ -75,13 +78,14 @@ def check_reading(
             problems.attempt(check_evaluation_files, config.evaluate)
     if config and reading.dataset_domains:
         problems += _stage_problems(raw, config, reading, files=files)
+    problems += impossible_values(raw, reading)
     problems += listed_names(raw)
     if files:
-        for check in (wrong_types, misread_files, by_products, wrong_columns):
+        for check in (wrong_types, misread_files, unreadable_data, by_products, wrong_columns):
             problems += check(raw)
         if not may_be_gone(raw):
             problems += missing_files(raw)
-    return reading.mistakes(problems)
+    return explain_fractions(raw, reading, reading.mistakes(problems))
 
 
 def _stage_problems(

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
-import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import AliasChoices, BaseModel, ValidationError
+from pydantic import ValidationError
 
 from axolotl_dmt.checks.axolotl_keys import check_output_dir
 from axolotl_dmt.checks.data_paths import missing_files
-from axolotl_dmt.checks.plugins import PLUGIN, loaded_plugin, plugin_names, scored_twice
+from axolotl_dmt.checks.plugins import PLUGIN, plugin_names
 from axolotl_dmt.checks.row_numbers import row_remarks
 from axolotl_dmt.checks.schedule import WEIGHT_DECAY, check_reading
 from axolotl_dmt.checks.services import check_services
+from axolotl_dmt.checks.unused_keys import unused_keys
+from axolotl_dmt.checks.yaml_keys import check_keys
 from axolotl_dmt.config.pydantic_errors import explain_axolotl
 from axolotl_dmt.config.reading import Reading, read_schedule, within
-from axolotl_dmt.config.run_keys import default_order
 from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.console import quiet_axolotl
-from axolotl_dmt.errors import DMTError, Problems
-
-MERGED = "shuffle_merged_datasets"
-BEFORE_MERGING = "shuffle_before_merging_datasets"
-MISSPELT = 0.8
-"""The similarity (0 to 1) from which an unknown key counts as a misspelling of a known one."""
+from axolotl_dmt.errors import DMTError, Problems, first_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,14 +69,17 @@ def check_file(path: str | Path, *, files: bool = True) -> Findings:
     remarks = list(row_remarks(cfg, reading)) if files else []
     keys = [problem.key for problem in problems]
     with quiet_axolotl(silent=True):
-        schema_problems, without_effect = _schema_findings(cfg)
+        mistaken_keys, ignored_keys = check_keys(cfg)
+        schema_problems = [*mistaken_keys, *_refused_by_axolotl(cfg)]
     problems += [
         problem for problem in schema_problems if not any(within(problem.key, key) for key in keys)
     ]
     problems.sort(key=lambda problem: file.line(problem.key) or 0)
     return Findings(
         mistakes=tuple(dict.fromkeys(file.located(problem) for problem in problems)),
-        remarks=tuple(file.located(remark) for remark in [*remarks, *without_effect]),
+        remarks=tuple(
+            file.located(remark) for remark in [*remarks, *ignored_keys, *unused_keys(cfg, reading)]
+        ),
         reading=reading,
         raw=cfg,
     )
@@ -104,43 +101,17 @@ def _our_problems(cfg: Mapping[str, Any], reading: Reading, *, files: bool) -> l
     return problems
 
 
-def _schema_findings(cfg: Mapping[str, Any]) -> tuple[list[DMTError], list[DMTError]]:
-    """Return what Axolotl refuses or silently ignores as a misspelling, and keys without effect."""
-    problems: list[DMTError] = []
-    without_effect: list[DMTError] = []
-    for key, close in _unknown_keys(cfg, _known_keys(cfg)).items():
-        if close:
-            problems.append(DMTError(key, "unknown key", f"did you mean {close}?"))
-        else:
-            problem = "Axolotl does not know this key and ignores it"
-            without_effect.append(DMTError(key, problem, ""))
-    return [*problems, *_refused_by_axolotl(cfg)], [*without_effect, *_known_without_effect(cfg)]
-
-
-def _known_without_effect(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
-    """Yield the keys of Axolotl that change nothing or do something twice beside stages."""
-    if cfg.get(MERGED) is False and not default_order(cfg):
-        problem = (
-            "has no effect alone: the rows are shuffled in each epoch, as Axolotl's trainer does"
-        )
-        fix = "write curriculum_sampling: true for the order of the files"
-        yield DMTError(MERGED, problem, fix)
-    if cfg.get(BEFORE_MERGING):
-        problem = "has no effect: dmt.order orders the rows of all datasets of a stage"
-        yield DMTError(BEFORE_MERGING, problem, "remove it")
-    if scored_twice(cfg):
-        problem = "the lm_eval plugin scores the last stage again after training, in 16-bit weights"
-        yield DMTError("lm_eval_tasks", problem, "remove it if dmt.evaluate is enough")
-
-
 def _refused_by_axolotl(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
     """Yield what Axolotl's own validation of the YAML refuses."""
     from axolotl.utils.schemas.config import AxolotlInputConfig
 
     axolotl_keys: dict[str, Any] = {
-        key: copy.deepcopy(value) for key, value in cfg.items() if key != "dmt"
+        key: copy.deepcopy(value)
+        for key, value in cfg.items()
+        if key != "dmt" and isinstance(key, str)
     }
-    for entry in axolotl_keys.get("datasets") or ():
+    listed = axolotl_keys.get("datasets")
+    for entry in listed if isinstance(listed, list) else ():
         if isinstance(entry, dict):
             entry.pop("domain", None)
             if str(entry.get("type")).startswith("sharegpt"):
@@ -150,58 +121,5 @@ def _refused_by_axolotl(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
     except ValidationError as error:
         yield from explain_axolotl(error, cfg)
     except Exception as error:  # Axolotl's checks fail on values of an unexpected type
-        yield DMTError("", f"Axolotl cannot read it ({type(error).__name__}: {error})", "")
-
-
-def _known_keys(cfg: Mapping[str, Any]) -> set[str]:
-    """Return the keys of Axolotl and of the plugins that can be loaded."""
-    from axolotl.utils.schemas.config import AxolotlInputConfig
-
-    keys = {"dmt", *names_of_fields(AxolotlInputConfig)}
-    for name in plugin_names(cfg):
-        if name != PLUGIN:
-            with contextlib.suppress(Exception):  # `check_plugins` reports it
-                keys |= _keys_of_plugin(name)
-    return keys
-
-
-def _unknown_keys(cfg: Mapping[str, Any], known_keys: set[str]) -> dict[str, str | None]:
-    """Return the unknown keys, each with the known key that it is probably a misspelling of.
-
-    The names of the trainer's own arguments, such as `report_to`, are not misspelt.
-    """
-    unknown = [str(key) for key in cfg if str(key) not in known_keys]
-    arguments = _trainer_arguments() if unknown else set()
-    matches = {
-        key: difflib.get_close_matches(key, known_keys, n=1, cutoff=MISSPELT)
-        if key not in arguments
-        else []
-        for key in unknown
-    }
-    return {key: names[0] if names else None for key, names in matches.items()}
-
-
-def _trainer_arguments() -> set[str]:
-    from transformers import TrainingArguments
-
-    return {field.name for field in fields(TrainingArguments)}
-
-
-def names_of_fields(model: type[BaseModel]) -> Iterator[str]:
-    """Yield every key that sets a field of a model: the fields' own names and their aliases."""
-    for name, field in model.model_fields.items():
-        yield name
-        for alias in (field.alias, field.validation_alias):
-            for choice in alias.choices if isinstance(alias, AliasChoices) else (alias,):
-                if choice is not None:
-                    yield choice if isinstance(choice, str) else str(choice.path[0])
-
-
-def _keys_of_plugin(name: str) -> set[str]:
-    """Return the keys that another plugin adds to the YAML."""
-    arguments = loaded_plugin(name).get_input_args()
-    if arguments is None:
-        return set()
-    module, _, model = arguments.rpartition(".")
-    arguments_model: type[BaseModel] = getattr(__import__(module, fromlist=[model]), model)
-    return set(names_of_fields(arguments_model))
+        cause = f"{type(error).__name__}: {first_line(error)}"
+        yield DMTError("YAML", f"Axolotl cannot read it ({cause})", "correct the other mistakes")

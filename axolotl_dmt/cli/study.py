@@ -20,6 +20,7 @@ from axolotl_dmt.study.folder import (
     read_missing,
 )
 from axolotl_dmt.study.runner import StudyRunner, emit
+from axolotl_dmt.study.set_keys import check_set_keys
 
 
 def run_study(
@@ -49,6 +50,7 @@ def run_study(
     """
     launcher_args = launcher_args or ""
     study, base = read_study(path)
+    check_set_keys(study, base)
     cells = expand(study, base)
     root, runs = Path(study.output_dir), runs_of(cells)
     runs_dir = Path(study.runs_dir) if study.runs_dir else root / RUNS

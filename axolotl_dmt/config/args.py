@@ -21,9 +21,11 @@ from pydantic import (
     model_validator,
 )
 
+from axolotl_dmt.config.advice import shown
 from axolotl_dmt.config.amount_fields import AUTO, AmountValue, ReplayFraction, Weight
 from axolotl_dmt.config.evaluate_args import Block, EvaluateConfig, EverySteps
-from axolotl_dmt.config.pydantic_errors import explain
+from axolotl_dmt.config.plain_values import misread_words, plain
+from axolotl_dmt.config.pydantic_errors import FILLED_IN, explain
 from axolotl_dmt.config.replay_args import AutoKConfig, ReplayConfig
 from axolotl_dmt.errors import DMTError, DMTErrors
 
@@ -44,7 +46,7 @@ __all__ = [
 
 DEFAULT_K: Final = Fraction(1, 256)
 DEFAULT_SEED: Final = 42
-INTERNAL: Final = frozenset({"dataset_domains", "k_file"})
+INTERNAL: Final = FILLED_IN
 """Keys that the program fills in, and that users do not write."""
 
 
@@ -173,6 +175,7 @@ class StageConfig(ScheduleConfig):
 
     name: str = Field(
         min_length=1,
+        max_length=64,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
         description="Name of the stage, used for its folder and in every table.",
         examples=["specialise"],
@@ -382,17 +385,12 @@ def read_config(block: Any) -> DMTConfig:
         DMTError: the block has mistakes; the error lists all of them, each with its key.
     """
     if not isinstance(block, Mapping) or not block:
-        raise DMTError("dmt", f"{block!r} is not a block of keys", "write strategy: dmt under it")
+        problem = f"{shown(block)} is not a block of keys"
+        raise DMTError("dmt", problem, "write dmt: {strategy: dmt}")
+    values = plain(block)
+    if mistakes := list(misread_words(values, DMTConfig, "dmt")):
+        raise DMTErrors(mistakes)
     try:
-        return DMTConfig.model_validate(_plain(block))
+        return DMTConfig.model_validate(values)
     except ValidationError as error:
         raise DMTErrors(explain(error, DMTConfig, "dmt")) from None
-
-
-def _plain(value: Any) -> Any:
-    """Return plain dicts and lists: Axolotl's `DictDefault` answers None for every missing key."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

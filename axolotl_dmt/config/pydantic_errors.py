@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from axolotl_dmt.config.advice import advice, in_quotes, misread, shown
 from axolotl_dmt.errors import DMTError
 
 _ADVICE = {
     "when": "write each_stage, end, never, or {every_steps: n}",
     "batch_size": "write a number or auto",
-    "name": "use letters, digits, '.', '_' and '-'",
-    "val_rows": "write a number, or {domain: number}, from 0 up",
+    "val_rows": "write a number of rows, or {domain: number}, from 0 up",
     "mix": "write at least one domain, for example {math: all}",
     "stages": "write a list of stages, each with a name and a mix",
 }
 """The fix for a field whose mistakes pydantic's own message does not explain."""
-LONGEST_VALUE = 100
-"""Characters of the longest offending value that a message shows."""
+
+
+FILLED_IN: Final = frozenset({"dataset_domains", "k_file"})
+"""Keys of the block that the program fills in, and that users do not write."""
+_COMMON_WORDS = {"model", "type", "name", "default", "val", "test", "plugins"}
+"""Words of messages that are hardly ever meant as keys."""
 
 
 def explain(error: ValidationError, root: type[BaseModel], name: str) -> Iterator[DMTError]:
@@ -32,29 +37,44 @@ def explain(error: ValidationError, root: type[BaseModel], name: str) -> Iterato
         name: the model's key in the YAML.
     """
     errors: dict[str, DMTError] = {}
-    for detail in error.errors():
+    details: dict[str, list[Any]] = {}
+    for detail in error.errors(include_url=False):
         key, model = _locate(detail["loc"], root, name)
-        cause = detail.get("ctx", {}).get("error")
-        if isinstance(cause, DMTError):
-            inner = f"{key}.{cause.key.lstrip('.')}" if cause.key else key
-            explained = DMTError(inner, cause.problem, cause.fix)
-        elif detail["type"] == "extra_forbidden":
-            known_keys = sorted(model.model_fields) if model else []
-            unknown_key = str(detail["loc"][-1])
-            close = difflib.get_close_matches(unknown_key, known_keys, n=1)
-            fix = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known_keys)}"
-            explained = DMTError(key, "unknown key", fix)
-        elif detail["type"] == "missing":
-            explained = DMTError(key, "missing", "add it")
-        else:
-            message = detail["msg"]
-            advice = _ADVICE.get(key.rpartition(".")[2], message[:1].lower() + message[1:])
-            explained = DMTError(key, f"{detail['input']!r} is not accepted", advice)
-        # pydantic reports a mistake once for each form that a value may have: the first is enough.
-        errors.setdefault(key, explained)
+        details.setdefault(key, []).append(detail)
+        # pydantic reports a mistake once for each form that a value may have.
+        errors[key] = errors.get(key) or _explained(detail, key, model)
     for key, explained in errors.items():
         if not any(other.startswith((f"{key}.", f"{key}[")) for other in errors):
-            yield explained
+            yield _advised(explained, key, details[key], root, name)
+
+
+def _explained(detail: Any, key: str, model: type[BaseModel] | None) -> DMTError:
+    """Return one of pydantic's errors as a mistake; without a fix if `_advised` finds it."""
+    cause = detail.get("ctx", {}).get("error")
+    if isinstance(cause, DMTError):
+        inner = f"{key}.{cause.key.lstrip('.')}" if cause.key else key
+        return DMTError(inner, cause.problem, cause.fix)
+    if detail["type"] == "extra_forbidden":
+        known_keys = sorted(set(model.model_fields) - FILLED_IN) if model else []
+        close = difflib.get_close_matches(str(detail["loc"][-1]), known_keys, n=1)
+        fix = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known_keys)}"
+        return DMTError(key, "unknown key", fix)
+    if detail["type"] == "missing":
+        return DMTError(key, "missing", "add it")
+    return DMTError(key, f"{shown(detail['input'])} is not accepted", "")
+
+
+def _advised(
+    mistake: DMTError, key: str, details: list[Any], root: type[BaseModel], name: str
+) -> DMTError:
+    """Return a mistake with the fix that suits its field, unless it has one."""
+    if mistake.fix:
+        return mistake
+    _, model = _locate(details[0]["loc"], root, name)
+    last = key.rpartition(".")[2]
+    field = model.model_fields.get(last) if model else None
+    fix = _ADVICE.get(last) or advice(details, key, field.examples or () if field else ())
+    return DMTError(mistake.key, mistake.problem, fix)
 
 
 def explain_axolotl(error: ValidationError, cfg: Mapping[str, Any]) -> Iterator[DMTError]:
@@ -64,22 +84,37 @@ def explain_axolotl(error: ValidationError, cfg: Mapping[str, Any]) -> Iterator[
         error: the error that it raised. pydantic reports one for each type that a value may have.
         cfg: the YAML.
     """
-    seen = set()
+    errors: dict[str, list[Any]] = {}
     for detail in error.errors(include_url=False):
-        key, value = _entry(detail["loc"], detail.get("input"), cfg)
-        for part in detail["loc"]:
-            try:
-                value = value[part]  # type: ignore[index]
-            except (KeyError, IndexError, TypeError):
-                continue  # the name of a type that was tried
-            key += f"[{part}]" if isinstance(part, int) else f".{part}"
-        key = key.lstrip(".")
+        errors.setdefault(_axolotls_key(detail, cfg), []).append(detail)
+    for key, details in errors.items():
+        detail = details[0]
         message = " ".join(detail["msg"].removeprefix("Value error, ").split())
-        if key not in seen or not key:
-            seen.add(key)
-            is_short = not isinstance(value, Mapping) and len(repr(value)) <= LONGEST_VALUE
-            start = f"{value!r} is not accepted: " if is_short else ""
-            yield DMTError(key or "Axolotl", f"{start}{message[:1].lower()}{message[1:]}", "")
+        fix = advice(details, key)
+        if detail["type"] == "missing":
+            yield DMTError(key, "is missing", "add it")
+        elif fix:
+            value = detail.get("input")
+            if isinstance(value, bool) and fix == "write text":
+                fix = in_quotes(key, value)
+            yield DMTError(key, f"{shown(value)} is not accepted{misread(value)}", fix)
+        else:
+            yield DMTError(key, f"Axolotl refuses it: {message}", "")
+
+
+def _axolotls_key(detail: Any, cfg: Mapping[str, Any]) -> str:
+    """Return the key of one of Axolotl's errors; where it names none, the first key it mentions."""
+    key, value = _entry(detail["loc"], detail.get("input"), cfg)
+    for part in detail["loc"]:
+        try:
+            value = value[part]  # type: ignore[index]
+        except (KeyError, IndexError, TypeError):
+            if detail["type"] != "missing" or part != detail["loc"][-1]:
+                continue  # the name of a type that was tried
+        key += f"[{part}]" if isinstance(part, int) else f".{part}"
+    words = re.findall(r"\w+", detail["msg"])
+    mentioned = next((word for word in words if word in cfg and word not in _COMMON_WORDS), "YAML")
+    return key.lstrip(".") or mentioned
 
 
 def _entry(
@@ -108,7 +143,7 @@ def _locate(
     model: type[BaseModel] | None = root
     inner: Any = root
     for part in loc:
-        if isinstance(part, int):
+        if isinstance(part, int) and not isinstance(part, bool):
             key += f"[{part}]"
             continue
         if _is_union_label(part):

@@ -8,13 +8,16 @@ that validation. It changes nothing and imports neither Axolotl nor torch.
 from __future__ import annotations
 
 import copy
+import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from axolotl_dmt.config.advice import in_quotes, misread, shown
 from axolotl_dmt.config.args import AUTO, DEFAULT_K, DEFAULT_SEED, DMTConfig, read_config
+from axolotl_dmt.config.axolotl_numbers import read_number, wrong_numbers
 from axolotl_dmt.config.k_choice import KChoice, choice_of, trial_stages
 from axolotl_dmt.config.resolve import StageDefaults, resolve_stages
 from axolotl_dmt.config.run_keys import default_max_steps, default_order, flag
@@ -307,11 +310,14 @@ def dataset_domains(raw: Mapping[str, Any]) -> list[str]:
 def _domain(entry: Mapping[str, Any], key: str) -> str:
     domain, path = entry.get("domain"), entry.get("path", "the entry")
     if domain is None:
-        fix = "add one, for example domain: math"
+        close = difflib.get_close_matches("domain", [str(name) for name in entry], n=1)
+        fix = f"write domain in place of {close[0]}" if close else "add one, e.g. domain: math"
         raise DMTError(key, f"{path} has no domain", fix)
     if not isinstance(domain, str) or not DOMAIN_NAME.fullmatch(domain):
+        is_text = isinstance(domain, str)
         fix = "use letters, digits, '_', '-', '.' and spaces between them, 64 at most"
-        raise DMTError(key, f"{path}: domain {domain!r} is not a valid name", fix)
+        problem = f"{path}: domain {shown(domain)} is not a valid name{misread(domain)}"
+        raise DMTError(key, problem, fix if is_text else in_quotes(key, domain))
     return domain
 
 
@@ -334,35 +340,25 @@ def stage_defaults(raw: Mapping[str, Any], weight_decay: float | None = None) ->
         weight_decay: the weight decay if the configuration has no such key.
 
     Raises:
-        DMTError: the learning rate is missing, or a value is not a number or out of range.
+        DMTError: the learning rate is missing, or a value is not a number or out of range; the
+            error lists every such value.
     """
-
-    def number(key: str, default: Any) -> Any:
-        value = raw.get(key)
-        if value is None:
-            return default
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            raise DMTError(key, f"{value!r} is not a number", "write one, e.g. 2e-5") from None
-
-    rate = number("learning_rate", None)
+    if mistakes := wrong_numbers(raw):
+        raise DMTErrors(mistakes)
+    rate, warmup = read_number(raw, "learning_rate"), read_number(raw, "warmup_steps")
     if rate is None:
         raise DMTError("learning_rate", "is missing", "write learning_rate: 2e-5")
-    warmup = number("warmup_steps", None)
-    scheduler = raw.get("lr_scheduler") or "cosine"
-    epochs = number("num_epochs", 1.0)
-    if not epochs > 0:
-        raise DMTError("num_epochs", f"{epochs:g} is not above zero", "write num_epochs: 3")
-    if number("micro_batch_size", 1) < 1:
-        raise DMTError("micro_batch_size", "is below 1", "write micro_batch_size: 1")
+    scheduler = raw.get("lr_scheduler")
+    if isinstance(scheduler, bool):
+        problem = f"{shown(scheduler)} is not a scheduler{misread(scheduler)}"
+        raise DMTError("lr_scheduler", problem, "write lr_scheduler: cosine")
     return StageDefaults(
-        epochs=epochs,
+        epochs=read_number(raw, "num_epochs") or 1.0,
         learning_rate=rate,
-        lr_scheduler=str(getattr(scheduler, "value", scheduler)),
+        lr_scheduler=str(getattr(scheduler, "value", scheduler) or "cosine"),
         warmup_steps=None if warmup is None else int(warmup),
-        warmup_ratio=number("warmup_ratio", None),
-        weight_decay=number("weight_decay", None if "weight_decay" in raw else weight_decay),
+        warmup_ratio=read_number(raw, "warmup_ratio"),
+        weight_decay=read_number(raw, "weight_decay") if "weight_decay" in raw else weight_decay,
         train_on_inputs=flag(raw.get("train_on_inputs")),
         max_steps=default_max_steps(raw),
         order=default_order(raw),
@@ -372,9 +368,12 @@ def stage_defaults(raw: Mapping[str, Any], weight_decay: float | None = None) ->
 def _seed(raw: Mapping[str, Any], config: DMTConfig | None) -> int | None:
     seed = raw.get("seed") if config is None or config.seed is None else config.seed
     try:
+        if isinstance(seed, bool):
+            raise TypeError
         return None if seed is None else int(seed)
-    except (TypeError, ValueError):
-        raise DMTError("seed", f"{seed!r} is not a whole number", "write seed: 42") from None
+    except (TypeError, ValueError, OverflowError):
+        problem = f"{shown(seed)} is not a whole number{misread(seed)}"
+        raise DMTError("seed", problem, "write seed: 42") from None
 
 
 def check_start_stage(config: DMTConfig, stages: Sequence[Stage]) -> None:

@@ -98,9 +98,14 @@ def stage_key(block: Mapping[str, Any], stage: str, setting: str, default_key: s
         default_key: the key that applies to stages without their own value.
     """
     for index, entry in enumerate(block.get("stages") or ()):
-        if entry.get("name") == stage and entry.get(setting) is not None:
+        if (
+            isinstance(entry, Mapping)
+            and entry.get("name") == stage
+            and entry.get(setting) is not None
+        ):
             return f"dmt.stages[{index}].{setting}"
-    override = (block.get("overrides") or {}).get(stage) or {}
+    overrides = block.get("overrides")
+    override = (overrides.get(stage) if isinstance(overrides, Mapping) else None) or {}
     return default_key if override.get(setting) is None else f"dmt.overrides.{stage}.{setting}"
 
 

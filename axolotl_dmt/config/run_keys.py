@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from axolotl_dmt.config.advice import misread, shown
 from axolotl_dmt.errors import DMTError
 
 
@@ -22,10 +23,13 @@ def default_max_steps(raw: Mapping[str, Any]) -> int | None:
     """
     value = raw.get("max_steps")
     try:
+        if isinstance(value, bool):
+            raise TypeError
         steps: int = TypeAdapter(int | None).validate_python(value) or -1
-    except ValidationError:
-        fix = "write one, e.g. 500; -1 is no limit"
-        raise DMTError("max_steps", f"{value!r} is not a whole number", fix) from None
+    except (TypeError, ValidationError):
+        problem = f"{shown(value)} is not a whole number{misread(value)}"
+        fix = "write max_steps: 500, or max_steps: -1 for no limit"
+        raise DMTError("max_steps", problem, fix) from None
     return steps if steps > 0 else None
 
 

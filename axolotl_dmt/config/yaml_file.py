@@ -103,11 +103,18 @@ def _duplicate_keys(node: yaml.Node, key: str) -> Iterator[DMTError]:
             yield from _duplicate_keys(item, f"{key}[{index}]")
 
 
+def _name(key: yaml.Node) -> str:
+    """Return the name of a key as the errors show it, where a truth value is `true` or `false`."""
+    if key.tag == "tag:yaml.org,2002:bool":
+        return str(construct_yaml(key)).lower()
+    return str(key.value)
+
+
 def _lines(node: yaml.Node | None, key: str) -> Iterator[tuple[str, int]]:
     """Yield each key below a node, dotted and indexed, with its line number from 1."""
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
-            inner = f"{key}.{name.value}".lstrip(".")
+            inner = f"{key}.{_name(name)}".lstrip(".")
             yield inner, name.start_mark.line + 1
             yield from _lines(value, inner)
     elif isinstance(node, yaml.SequenceNode):

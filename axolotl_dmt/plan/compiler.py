@@ -24,6 +24,7 @@ from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.plan.inputs import Domain, Lengths, Packing, Rows, Stage
 from axolotl_dmt.plan.orders import ORDERS, Epoch, Order, find_order
 from axolotl_dmt.plan.permutation import derive_key
+from axolotl_dmt.plan.plan_size import check_size
 from axolotl_dmt.plan.pool_record import PoolRecord
 from axolotl_dmt.plan.ranking import BY_LOSS, Ranking, Selector
 from axolotl_dmt.plan.solve import AmountRows, solve_counts
@@ -161,7 +162,11 @@ class _Compiler:
         order = find_order(stage.order, f"{key}.order", self.orders)
         if stage.order == "length_grouped" and self.lengths is None:
             raise DMTError(f"{key}.order", "the rows' lengths are unknown", "use shuffle")
-        return _Solved(index, stage, key, rankings, order, self.amounts)
+        solved = _Solved(index, stage, key, rankings, order, self.amounts)
+        if self.packing is None or stage.max_steps is None:  # packs are laid out step by step
+            limit = (stage.max_steps or solved.draws) * self.global_batch
+            check_size(key, min(solved.draws, limit), np.dtype(self.dtype).itemsize)
+        return solved
 
     def _learned(self, name: str) -> NDArray[np.bool_]:
         """Return whether an earlier stage chose each row of a domain, shape (rows,)."""

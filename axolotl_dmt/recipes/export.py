@@ -13,6 +13,7 @@ import yaml
 
 from axolotl_dmt.config.reading import NO_MODEL
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.recipes.data_suffix import data_suffix
 from axolotl_dmt.recipes.recipe import (
     CARD_FILE,
     JSON_FILE,
@@ -166,7 +167,7 @@ def _datasets(cleaned: Cleaned, sources: list[Mapping[str, Any]]) -> None:
             rows = f", {source['rows']:,} rows" if source.get("rows") is not None else ""
             entry["path"] = cleaned.placeholder(
                 f"your-data/{_plain(entry['domain'])}",
-                _suffix(entry["path"]) or ".jsonl",
+                data_suffix(entry["path"], entry.get("data_files")) or ".jsonl",
                 f"data of the domain {entry['domain']}{rows}",
             )
             entry.pop("data_files", None)
@@ -174,9 +175,11 @@ def _datasets(cleaned: Cleaned, sources: list[Mapping[str, Any]]) -> None:
             entry["revision"] = source["revision"]
     for index, entry in enumerate(cleaned.config.get("test_datasets") or []):
         path = entry.get("path")
-        if _suffix(path) or outside(path):
+        suffix = data_suffix(path, entry.get("data_files"))
+        if suffix or outside(path):
             stem = f"your-data/test-{index + 1}"
-            entry["path"] = cleaned.placeholder(stem, _suffix(path), "test data for the loss")
+            entry["path"] = cleaned.placeholder(stem, suffix, "test data for the loss")
+            entry.pop("data_files", None)
 
 
 def _evaluate(cleaned: Cleaned) -> None:
@@ -184,16 +187,12 @@ def _evaluate(cleaned: Cleaned) -> None:
     for ability, path in (block.get("data") or {}).items():
         stem = f"your-data/{_plain(ability)}_test"
         description = f"test items of the ability {ability}"
-        block["data"][ability] = cleaned.placeholder(stem, _suffix(path), description)
+        block["data"][ability] = cleaned.placeholder(stem, Path(str(path)).suffix, description)
     # The judge's server, and permission to run code without a sandbox, belong to the machine.
     if (block.get("judge") or {}).pop("base_url", None):
         cleaned.dropped.append("dmt.evaluate.judge.base_url")
     if block.pop("allow_unsafe_code", None):
         cleaned.dropped.append("dmt.evaluate.allow_unsafe_code")
-
-
-def _suffix(path: Any) -> str:
-    return Path(str(path)).suffix
 
 
 def _plain(name: str, default: str = "data") -> str:

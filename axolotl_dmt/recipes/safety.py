@@ -140,7 +140,9 @@ DATASET: Mapping[str, Check] = {
         "chat_template temperature logprobs_field conversation",
         _each(_scalar),
     ),
-    "split": _matches(re.compile(r"\w+(\[[\d:%]*\])?"), "is not a dataset split"),
+    "split": _matches(
+        re.compile(r"\w+(\[[-\d:%]*\])?(\+\w+(\[[-\d:%]*\])?)*"), "is not a dataset split"
+    ),
     "revision": _matches(_REVISION, "is not a revision"),
     "ds_type": _matches(re.compile("json|csv|parquet|arrow|text"), "could load more than data"),
     "message_property_mappings": _settings,

@@ -91,7 +91,8 @@ def _refuse_tricks(text: str, where: str) -> None:
     for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
         line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.AliasEvent):
-            raise DMTError(where, f"line {line}: has an alias (*)", "repeat the value instead")
+            fix = "repeat the value instead, or share the run: axolotl dmt recipe export OUTPUT_DIR"
+            raise DMTError(where, f"line {line}: has an alias (*) of an anchor (&)", fix)
         if tag := getattr(event, "tag", None):
             raise DMTError(where, f"line {line}: has the tag {tag}", "remove the tag")
         if isinstance(event, yaml.ScalarEvent):

@@ -7,6 +7,7 @@ loads the rows and `Run.compile` compiles the plan; `prepare` and `load_run` cal
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 from axolotl_dmt.checks.axolotl_keys import check_output_dir
 from axolotl_dmt.checks.schedule import check_schedule
 from axolotl_dmt.checks.stages import set_required_keys
+from axolotl_dmt.checks.unused_keys import unused_keys
+from axolotl_dmt.checks.yaml_keys import check_written_keys
 from axolotl_dmt.config.reading import ResolvedSchedule
 from axolotl_dmt.config.replay import domains_by_loss, losses_path
 from axolotl_dmt.config.run_keys import val_set_size
+from axolotl_dmt.console import echo
 from axolotl_dmt.errors import DMTErrors, Problems
 from axolotl_dmt.evaluation.tasks import Tasks
 from axolotl_dmt.plan.inputs import Domain, Stage
@@ -63,8 +67,11 @@ class Run:
         schedule, mistakes = check_schedule(cfg)
         problems = Problems(mistakes)
         problems.attempt(check_output_dir, cfg)
+        mistaken_keys, ignored_keys = check_written_keys(cfg)
+        problems += mistaken_keys
         if schedule is None or problems:
             raise DMTErrors(problems)
+        _warn([*ignored_keys, *map(str, unused_keys(cfg, schedule))])
         config = schedule.config
         if config.hooks:
             cfg["dmt"]["hooks"] = list(config.hooks)
@@ -166,6 +173,13 @@ class Run:
         if isinstance(val_rows, int):
             return dict.fromkeys(self.schedule.domains, val_rows)
         return val_rows
+
+
+def _warn(remarks: Sequence[str]) -> None:
+    """Print each remark on the YAML in a line, on the first process of the run only."""
+    if os.environ.get("RANK", "0") == "0":
+        for remark in remarks:
+            echo(f"warning: {remark}", err=True)
 
 
 _REPORTED_KEYS = (
