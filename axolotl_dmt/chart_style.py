@@ -19,9 +19,17 @@ from typing import Any, Literal
 
 PAGE, INK, SOFT, FAINT = "#fdfdfc", "#1f2328", "#5c636b", "#e3e5e8"
 GOOD, BAD = "#00704f", "#b3400a"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b8578f", "#b07a00", "#3d94c4")
-"""The palette of Okabe and Ito without its yellow: most colour-blind readers can tell it apart."""
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b8578f", "#b07a00", "#3d94c4") + (
+    ("#7a4fa3", "#6b7d12", "#8a5344", "#c02542", "#4c5cc5", "#0e7f8a")
+)
+"""The colours of domains and abilities.
+
+The first six are the palette of Okabe and Ito without its yellow, which most colour-blind readers can
+tell apart. The others serve runs with more domains and abilities.
+"""
 MARKERS = ("o", "s", "^", "D", "v", "P")
+_USUAL_NAMES = ("math", "code", "general")
+"""These have the first colours, in whatever order a plan, a run or a study names them."""
 
 _LIGHT = {"paper": PAGE, "ink": INK, "soft": SOFT, "faint": FAINT, "good": GOOD, "bad": BAD} | {
     f"c{number}": colour for number, colour in enumerate(COLOURS, 1)
@@ -39,6 +47,12 @@ _DARK = {
     "c4": "#e08fbd",
     "c5": "#e3b04b",
     "c6": "#8ccbee",
+    "c7": "#b892dc",
+    "c8": "#b5c64f",
+    "c9": "#cc9a8a",
+    "c10": "#f27590",
+    "c11": "#98a6f7",
+    "c12": "#4fc4cf",
 }
 _VARIABLES = {colour: f"var(--{name})" for name, colour in _LIGHT.items()}
 
@@ -51,24 +65,26 @@ Draw = Callable[[bool], Any]
 
 
 def css_colours(*, dark: bool = False) -> str:
-    """Return the palette as CSS variables, `--paper` to `--c6`, for a light or a dark page."""
+    """Return the palette as CSS variables, `--paper` to `--c12`, for a light or a dark page."""
     colours = _DARK if dark else _LIGHT
     return " ".join(f"--{name}: {colour};" for name, colour in colours.items())
 
 
 def colours_of(names: Iterable[str], fixed: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Assign a colour to each name, in order; the palette repeats after six names.
+    """Assign a colour to each name; the palette repeats after twelve names.
 
     Args:
         names: domains or abilities.
         fixed: colours of names that already have one, such as the domains' when the names are
-            abilities.
+            abilities. No other name gets one of them while another colour is free.
     """
-    names, fixed = list(names), fixed or {}
-    taken = {fixed[name] for name in names if name in fixed}
-    untaken = [colour for colour in COLOURS if colour not in taken]
+    names, colours = list(names), dict(fixed or {})
+    for name, colour in zip(_USUAL_NAMES, COLOURS, strict=False):
+        if name in names and colour not in colours.values():
+            colours.setdefault(name, colour)
+    untaken = [colour for colour in COLOURS if colour not in colours.values()]
     free = itertools.chain(untaken, itertools.cycle(COLOURS))
-    return {name: fixed[name] if name in fixed else next(free) for name in names}
+    return {name: colours[name] if name in colours else next(free) for name in names}
 
 
 def css_variable(colour: str) -> str:
@@ -99,7 +115,7 @@ def dress(axes: Any, title: str = "", *, grid: str = "y", longest: int = 34) -> 
         axes: the panel.
         title: its title.
         grid: the axis whose grid lines are drawn, "x" or "y".
-        longest: the limit on characters of the title; a longer one is cut.
+        longest: the limit on characters in a line of the title; a longer title has several lines.
     """
     axes.set_facecolor(PAGE)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -111,7 +127,7 @@ def dress(axes: Any, title: str = "", *, grid: str = "y", longest: int = 34) -> 
     axes.xaxis.label.set_color(SOFT)
     axes.yaxis.label.set_color(SOFT)
     # With `y`, matplotlib does not measure all tick labels to find a place for the title.
-    axes.set_title(label(title, longest), loc="left", fontsize=10, color=INK, y=1.0)
+    axes.set_title(wrapped(title, longest), loc="left", fontsize=10, color=INK, y=1.0)
 
 
 def label(text: str, longest: int = 34) -> str:

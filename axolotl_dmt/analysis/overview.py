@@ -9,24 +9,26 @@ from typing import Any
 
 from axolotl_dmt.analysis.intervals import Interval
 from axolotl_dmt.analysis.numbers import summary
-from axolotl_dmt.analysis.plots import PANEL, error_bars, whole_scale
+from axolotl_dmt.analysis.plots import PANEL, ability_colours, error_bars, whole_scale
 from axolotl_dmt.analysis.treatments import DOMAIN_AMOUNT, Treatment, at_largest_amount, scale_of
 from axolotl_dmt.chart_style import (
-    COLOURS,
     INK,
     MARKERS,
     PAGE,
+    SOFT,
     Draw,
     dress,
     label,
     new_figure,
     panels,
+    wrapped,
 )
 from axolotl_dmt.plan.amounts import parse_fraction
 from axolotl_dmt.report.format import MISSING, number
 
 RatioLine = list[tuple[Fraction, Treatment]]
 """Pairs of (amount of one domain, treatment), by ascending amount."""
+_LINE_STYLES = ("-", "--", ":", "-.")
 
 
 def overview(
@@ -37,8 +39,7 @@ def overview(
     rows = at_largest_amount(treatments)
     if rows and abilities:
         drawings["heat_map"] = (
-            "Mean score after the last stage; the stronger the colour, the nearer the top of the "
-            "scale.",
+            "Mean score after the last stage; the darker the cell, the nearer the top of the scale.",
             lambda narrow: _heat_map(rows, abilities, narrow),
         )
     ratios = ratio_lines(treatments)
@@ -88,9 +89,10 @@ def _ratios(
     narrow: bool,
 ) -> Any:
     figure, axes = panels(len(ratios) * len(abilities), PANEL, 1 if narrow else 3)
+    colours = ability_colours(treatments, abilities)
     panel_contents = [(domain, ability) for domain in ratios for ability in abilities]
     for axis, (domain, ability) in zip(axes, panel_contents, strict=True):
-        amounts = _draw_ratio_lines(axis, ratios[domain], ability)
+        amounts = _draw_ratio_lines(axis, ratios[domain], ability, colours[ability])
         axis.set_xscale("log")
         ticks = amounts[:: math.ceil(len(amounts) / 6) or 1]
         axis.set_xticks([float(amount) for amount in ticks], [str(amount) for amount in ticks])
@@ -103,7 +105,9 @@ def _ratios(
     return figure
 
 
-def _draw_ratio_lines(axes: Any, lines: dict[str, RatioLine], ability: str) -> list[Fraction]:
+def _draw_ratio_lines(
+    axes: Any, lines: dict[str, RatioLine], ability: str, colour: str
+) -> list[Fraction]:
     """Draw an ability's scores by amount; return the amounts that have a score, ascending."""
     amounts: set[Fraction] = set()
     for i, (fixed, line) in enumerate(lines.items()):
@@ -113,8 +117,9 @@ def _draw_ratio_lines(axes: Any, lines: dict[str, RatioLine], ability: str) -> l
             axes,
             [float(amount) for amount, _ in points],
             [mean for _, mean in points],
-            color=COLOURS[i % len(COLOURS)],
+            color=colour,
             marker=MARKERS[i % len(MARKERS)],
+            linestyle=_LINE_STYLES[i % len(_LINE_STYLES)],
             linewidth=1.5,
             label=label(fixed) or None,
         )
@@ -122,35 +127,43 @@ def _draw_ratio_lines(axes: Any, lines: dict[str, RatioLine], ability: str) -> l
 
 
 def _heat_map(rows: Sequence[Treatment], abilities: Sequence[str], narrow: bool) -> Any:
-    width, row_height = (3.5, 0.34) if narrow else (6.8, 0.36)
-    figure = new_figure(width, row_height * len(rows) + 0.7)
+    width, names_width, row_height = (3.5, 20, 0.36) if narrow else (9.6, 44, 0.36)
+    cell = (width - 0.07 * names_width) / len(abilities)  # inches
+    upright = cell >= 0.75
+    figure = new_figure(width, row_height * len(rows) + (0.7 if upright else 1.5))
     axes = figure.subplots()
     scales = {ability: scale_of(rows, ability) for ability in abilities}
     for i, treatment in enumerate(rows):
         for j, ability in enumerate(abilities):
             mean = summary(treatment.scores(ability))
-            _heat_map_cell(axes, (j, i), mean, scales[ability])
+            _heat_map_cell(axes, (j, i), mean, scales[ability], write=cell > 0.42)
     axes.set(xlim=(-0.5, len(abilities) - 0.5), ylim=(len(rows) - 0.5, -0.5))
     dress(axes)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    axes.set_yticks(range(len(rows)), [label(t.label, 48) for t in rows], color=INK)
-    axes.set_xticks(range(len(abilities)), [label(a, 14) for a in abilities], color=INK)
+    axes.set_yticks(range(len(rows)), [wrapped(t.label, names_width, 2) for t in rows], color=INK)
+    names = [wrapped(a, 14 if upright else 24, 3 if upright else 1) for a in abilities]
+    turn = 0 if upright else 90
+    axes.set_xticks(range(len(abilities)), names, color=INK, rotation=turn)
     axes.tick_params(top=False, labeltop=True, labelbottom=False)
     return figure
 
 
-def _heat_map_cell(axes: Any, place: tuple[int, int], mean: Interval | None, scale: float) -> None:
+def _heat_map_cell(
+    axes: Any, place: tuple[int, int], mean: Interval | None, scale: float, *, write: bool
+) -> None:
     from matplotlib.patches import Rectangle
 
     share = min(max(mean.mean / scale, 0.0), 1.0) if mean else 0.0
     corner = (place[0] - 0.49, place[1] - 0.48)
-    axes.add_patch(Rectangle(corner, 0.98, 0.96, facecolor=COLOURS[0], alpha=share, linewidth=0))
+    axes.add_patch(Rectangle(corner, 0.98, 0.96, facecolor=SOFT, alpha=share, linewidth=0))
+    if not write:
+        return
     axes.text(
         *place,
         number(mean.mean) if mean else MISSING,
         ha="center",
         va="center",
         fontsize=8.5,
-        color=PAGE if share > 0.6 else INK,  # legible on the colour of the cell
+        color=PAGE if share > 0.7 else INK,  # legible on the colour of the cell
     )

@@ -10,9 +10,9 @@ from axolotl_dmt.analysis.intervals import Interval
 from axolotl_dmt.analysis.numbers import ScalingCurve, curves, summary
 from axolotl_dmt.analysis.treatments import CellResult, Comparison, Treatment, at_largest_amount
 from axolotl_dmt.chart_style import (
-    COLOURS,
     INK,
     MARKERS,
+    PAGE,
     SOFT,
     Draw,
     colours_of,
@@ -22,6 +22,7 @@ from axolotl_dmt.chart_style import (
     new_figure,
     panels,
     spread,
+    wrapped,
 )
 from axolotl_dmt.report import paper
 from axolotl_dmt.report.format import number
@@ -29,6 +30,11 @@ from axolotl_dmt.report.format import number
 PANEL = (3.5, 2.7)
 """Width and height of a panel in inches; a phone's screen is about as wide."""
 _SETUPS = {"single": "its data alone", "multi_task": "all data mixed"}
+_FILLS: dict[str, dict[str, Any]] = {
+    "single": {},
+    "multi_task": {"markerfacecolor": PAGE, "markeredgewidth": 1.3},
+}
+"""The markers of a set-up; the colour is that of the ability."""
 
 
 def error_lengths(intervals: Sequence[Interval]) -> list[list[float]]:
@@ -123,12 +129,14 @@ def _scaling(
 ) -> Any:
     abilities = list(dict.fromkeys(line.ability for line in lines))
     figure, axes = panels(len(abilities), PANEL, 1 if narrow else 3)
+    colours = ability_colours(comparison.treatments, comparison.abilities)
     for axis, ability in zip(axes, abilities, strict=True):
         scale = comparison.scale(ability)
         rows = {r for c in lines if c.ability == ability for r in _rows(c)}
         for index, (setup, setup_label) in enumerate(_SETUPS.items()):
             for curve in (c for c in lines if (c.ability, c.setup) == (ability, setup)):
-                _draw_curve(axis, curve, setup_label, COLOURS[index], MARKERS[index])
+                style = {"marker": MARKERS[index], **_FILLS[setup]}
+                _draw_curve(axis, curve, setup_label, colours[ability], style)
             quoted = paper.quoted_curve(size, setup, ability, scale) if size else []
             rows |= {r for r, _ in quoted}
             if quoted:
@@ -149,7 +157,9 @@ def _rows(curve: ScalingCurve) -> set[float]:
     return {rows for line in curve.points.values() for rows, _ in line}
 
 
-def _draw_curve(axes: Any, curve: ScalingCurve, text: str, colour: str, marker: str) -> None:
+def _draw_curve(
+    axes: Any, curve: ScalingCurve, text: str, colour: str, marker: Mapping[str, Any]
+) -> None:
     """Draw the means of a curve with their intervals, and its preferred fit."""
     by_rows: dict[float, dict[int, float]] = {}
     for seed, line in curve.points.items():
@@ -157,7 +167,7 @@ def _draw_curve(axes: Any, curve: ScalingCurve, text: str, colour: str, marker: 
             by_rows.setdefault(count, {})[seed] = score
     rows = sorted(by_rows)
     means = [interval for r in rows if (interval := summary(by_rows[r]))]
-    error_bars(axes, rows, means, color=colour, marker=marker, linestyle="none", label=text)
+    error_bars(axes, rows, means, color=colour, linestyle="none", label=text, **marker)
     fit = next(iter(curve.fits.values()), None)
     if fit:
         steps = [rows[0] * (rows[-1] / rows[0]) ** (i / 60) for i in range(61)]
@@ -197,7 +207,7 @@ def _k_tradeoff(comparison: Comparison, size: str | None, narrow: bool) -> Any:
         [y.mean for y in ys],
         xerr=error_lengths(xs),
         yerr=error_lengths(ys),
-        color=COLOURS[0],
+        color=INK,
         marker="o",
         markersize=6,
         linewidth=1.5,
@@ -210,19 +220,25 @@ def _k_tradeoff(comparison: Comparison, size: str | None, narrow: bool) -> Any:
         x = _mean_of(treatment, general) if treatment else None
         y = _mean_of(treatment, specialised) if treatment else None
         if x and y:
-            axes.plot(x.mean, y.mean, "x", color=COLOURS[1], markersize=7, markeredgewidth=1.8)
+            axes.plot(x.mean, y.mean, "x", color=SOFT, markersize=7, markeredgewidth=1.8)
             others.append((name.replace("_", " "), x, y))
     quoted = _quoted_sweep(comparison, size)
     if quoted:
         means = [(_average(scores, general), _average(scores, specialised)) for _, scores in quoted]
         style = {"color": SOFT, "linestyle": "--", "linewidth": 1.0}
         axes.plot(*zip(*means, strict=True), **style, marker="o", markersize=3)
-    axes.set_xlabel(f"general ability ({', '.join(general)})", fontsize=9)
-    axes.set_ylabel(f"specialised ability\n(mean of {', '.join(specialised)})", fontsize=9)
+    axes.set_xlabel(f"general ability ({_listed(general)})", fontsize=9)
+    axes.set_ylabel(f"specialised ability\n(mean of {_listed(specialised)})", fontsize=9)
     dress(axes, "What k gains and what it costs")
     axes.margins(0.12)
     _name_points(figure, axes, points + others)
     return figure
+
+
+def _listed(abilities: Sequence[str], longest: int = 40) -> str:
+    """Return the names of abilities, or their number where the names are too long for an axis."""
+    names = ", ".join(abilities)
+    return label(names, longest) if len(names) <= longest else f"{len(abilities)} abilities"
 
 
 def _average(scores: Mapping[str, float], abilities: Sequence[str]) -> float:
@@ -265,7 +281,9 @@ def _multi_stage(comparison: Comparison) -> list[Treatment]:
 
 
 def _stages(comparison: Comparison, treatments: Sequence[Treatment], narrow: bool) -> Any:
-    figure, axes = panels(len(treatments), PANEL, 1 if narrow else 3)
+    height = PANEL[1] * max(1.0, len(comparison.abilities) / 8)  # room for their names
+    gap = 0.085 * PANEL[1] / height
+    figure, axes = panels(len(treatments), (PANEL[0], height), 1 if narrow else 3)
     colours = ability_colours(comparison.treatments, comparison.abilities)
     for axis, treatment in zip(axes, treatments, strict=True):
         names = treatment.stage_names
@@ -282,10 +300,10 @@ def _stages(comparison: Comparison, treatments: Sequence[Treatment], narrow: boo
             error_bars(axis, list(means), shares, linewidth=1.6, **style)
             if means:
                 last = list(means.values())[-1]
-                text = f"{label(ability, 14)} {number(last.mean)}"
+                text = f"{label(ability, 20)} {number(last.mean)}"
                 ends.append((text, colours[ability], last.mean / scale))
-        name_line_ends(axis, ends, 0.085)
-        axis.set_xticks(range(len(names)), [label(name, 12) for name in names])
+        name_line_ends(axis, ends, gap)
+        axis.set_xticks(range(len(names)), [wrapped(name, 12) for name in names])
         axis.set_xlim(-0.2, len(names) - 0.8)
         whole_scale(axis, 1.0)
         dress(axis, treatment.label)

@@ -68,7 +68,9 @@ class _Report:
 
     Attributes:
         title: the study's title.
-        lede: the outcome in a sentence or two.
+        lede: what was trained, and what the words for it mean.
+        rules: what the verdicts mean; empty where there is none.
+        verdicts: the verdicts in a sentence, or why there is none.
         notes: the notes, as a Markdown list.
         main: the table of treatments by abilities.
         tables: further tables on the whole study.
@@ -80,6 +82,8 @@ class _Report:
 
     title: str
     lede: str
+    rules: str
+    verdicts: str
     notes: str
     main: Table | None
     tables: list[Table]
@@ -151,11 +155,13 @@ def write_study_report(
     rows = records(treatments, abilities, compared)
     write_csv(rows, folder / "study_results.csv")
     write_json(to_json(title, notes, rows, treatments, compared), folder / "study_results.json")
-    main, *less_data = score_tables(treatments, abilities) if treatments else [None]
+    main, *less_data = score_tables(treatments, abilities) if abilities else [None]
     variants = variants_table(treatments, abilities)
     report = _Report(
         title=title,
-        lede=_lede(cells, treatments, sections),
+        lede=_lede(cells, treatments),
+        rules=_RULES if _measured(sections) else "",
+        verdicts=_verdicts(sections) if abilities else "No ability was scored." if cells else "",
         notes="\n".join("- " + note.strip().replace("\n", "\n  ") for note in notes),
         main=main,
         tables=[table for table in (variants, *less_data) if table],
@@ -226,27 +232,41 @@ def _reference(comparison: Comparison) -> str:
     )
 
 
-def _lede(
-    cells: Sequence[CellResult], treatments: Sequence[Treatment], sections: Sequence[_Section]
-) -> str:
-    """Return the outcome of the study in a sentence or two."""
+_RULES = (
+    "A claim is shown if, for every ability that it names, the 95% interval over seeds of the "
+    "difference that it predicts lies above 0, and an exact test over the seeds gives p ≤ 0.05 (a "
+    "claim of no difference: if the interval lies within ±5% of the scale). It is contradicted if "
+    "the opposite holds for any of them, and otherwise not shown, which does not prove the opposite. "
+    "These rules were fixed before any study was run."
+)
+
+
+def _lede(cells: Sequence[CellResult], treatments: Sequence[Treatment]) -> str:
+    """Return what was trained, and what a treatment is."""
     if not treatments:
         return "No cell has finished yet."
     seeds = {cell.seed for cell in cells}
-    counts = [
-        _counted(len(cells), "trained cell"),
-        _counted(len(treatments), "treatment"),
-        _counted(len(seeds), "seed"),
-    ]
-    summary = f"{', '.join(counts)}."
-    judged = [j for section in sections for j in section.judged if j.verdict != NOT_MEASURED]
-    if not judged:
-        return f"{summary} No claim of the paper was measured."
+    return (
+        f"{_counted(len(cells), 'trained run')}: {_counted(len(treatments), 'treatment')} with "
+        f"{_counted(len(seeds), 'seed')}. A treatment is one choice of what the study varies, such "
+        "as the strategy, k (the part of the specialised data that stage 2 replays) or the amount "
+        "of data; its runs differ only in the seed."
+    )
+
+
+def _measured(sections: Sequence[_Section]) -> list[Judged]:
+    return [j for section in sections for j in section.judged if j.verdict != NOT_MEASURED]
+
+
+def _verdicts(sections: Sequence[_Section]) -> str:
+    """Return the verdicts on the paper's claims in a sentence."""
     by_verdict: dict[str, list[str]] = {}
-    for outcome in judged:
+    for outcome in _measured(sections):
         by_verdict.setdefault(outcome.verdict, []).append(outcome.claim.key)
+    if not by_verdict:
+        return "No claim of the paper was measured."
     verdicts = "; ".join(f"{verdict}: {', '.join(keys)}" for verdict, keys in by_verdict.items())
-    return f"{summary} Claims of the paper that were measured: {verdicts}."
+    return f"The paper's claims that were measured, by the letters used below: {verdicts}."
 
 
 def _counted(number: int, noun: str) -> str:
@@ -255,7 +275,8 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _markdown(report: _Report) -> str:
-    parts = [f"# {escaped(report.title)}", report.lede]
+    parts = [f"# {escaped(report.title)}", report.lede, report.rules, report.verdicts]
+    parts = [part for part in parts if part]
     if report.notes:
         parts += ["## Notes", report.notes]
     if report.main:

@@ -23,7 +23,10 @@ _MEASURE_NOTES = {
     "forgetting": (
         "Best score after any earlier stage minus the last score: above 0, something was lost."
     ),
-    "retention": "Last score divided by the best score after any earlier stage.",
+    "retention": (
+        "Last score divided by the best score after any earlier stage: above 1, something was "
+        "gained."
+    ),
     "backward_transfer": (
         "Last score minus the score right after the stage that first trained on the ability's "
         "domain: below 0, later stages harmed the ability."

@@ -51,7 +51,7 @@ def load_requested_hooks(names: Sequence[str], results: Results) -> None:
 
 def write_and_print(output_dir: Path, results: Results) -> None:
     """Write the report and the section of the model card; print the table and the page's path."""
-    view, folder = ReportView.of(results), RunFolder(output_dir)
+    view, folder = ReportView.of(results, output_dir), RunFolder(output_dir)
     write_report(view, folder.dmt)
     update_card(view, output_dir)
     Console().print(terminal_table(view))

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from axolotl_dmt.chart_style import INK, PAGE, colours_of, dress, label, new_figure, save
+from axolotl_dmt.chart_style import INK, PAGE, colours_of, dress, new_figure, save, wrapped
 from axolotl_dmt.plan.inputs import Stage
 from axolotl_dmt.plan.row_counts import counts_table
 from axolotl_dmt.plan.training_plan import TrainingPlan
@@ -132,17 +132,20 @@ def plot_plan(plan: TrainingPlan, path: Path) -> None:
         for name, draw in stage.domains.items():
             width = stage.steps * draw.share
             axes.barh(row, width, left=left, color=colours[name], height=0.7)
-            if draw.share > 0.12:
-                text = f"{label(name)}\n{draw.share:.0%}"
+            room = int(80 * width / plan.total_steps)  # characters that fit into the bar
+            if room > 5:
+                text = f"{wrapped(name, room - 1, 2)}\n{draw.share:.0%}"
                 place = (left + width / 2, row)
                 axes.text(*place, text, ha="center", va="center", fontsize=8, color=PAGE)
             left += width
     dress(axes, grid="x")
-    axes.set_yticks(range(len(plan.stages)), [label(stage.name) for stage in plan.stages])
+    axes.set_yticks(range(len(plan.stages)), [wrapped(s.name, 24) for s in plan.stages])
     axes.invert_yaxis()
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("optimiser step; width of a part: its expected share of the loss")
     handles = [axes.barh(0, 0, color=colours[name]) for name in names]
-    style = {"frameon": False, "fontsize": 9, "labelcolor": INK, "ncols": min(len(names), 6)}
-    figure.legend(handles, [label(name) for name in names], loc="outside upper center", **style)
+    texts = [wrapped(name, 40) for name in names]
+    columns = max(1, min(len(names), 6, 100 // (max(map(len, texts)) + 6)))
+    style = {"frameon": False, "fontsize": 9, "labelcolor": INK, "ncols": columns}
+    figure.legend(handles, texts, loc="outside upper center", **style)
     save(figure, path)

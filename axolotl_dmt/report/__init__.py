@@ -6,8 +6,9 @@
     from axolotl_dmt.report.write import write_report
     from axolotl_dmt.results.folder import load_results
 
-    view = ReportView.of(load_results(Path("outputs/run")))  # computed once for all forms
-    write_report(view, "outputs/run/dmt")  # report.md, report.html, abilities.png
+    folder = Path("outputs/run")
+    view = ReportView.of(load_results(folder), folder)  # computed once for all forms
+    write_report(view, folder / "dmt")  # report.md, report.html, abilities.png
 
 `terminal.terminal_table` and `model_card.update_card` take the same view. `compare` shows several
 runs side by side.

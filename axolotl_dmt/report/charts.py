@@ -10,9 +10,7 @@ from typing import Any
 
 from axolotl_dmt.chart_style import (
     BAD,
-    COLOURS,
     FAINT,
-    GOOD,
     INK,
     PAGE,
     SOFT,
@@ -28,7 +26,7 @@ from axolotl_dmt.results import metrics
 from axolotl_dmt.results.results import Score
 
 CurvePoint = tuple[int, str, float]
-"""Optimiser step, stage, value."""
+"""Optimiser step, stage, value; the value is NaN where the curve has a gap."""
 
 _MOST_POINTS = 400  # more than a phone has pixels, few enough for a small file
 _FEW_PANELS, _FEW_POINTS = 3, 4
@@ -161,7 +159,7 @@ def _is_below(values: Sequence[float | None], index: int, scale: float) -> bool:
 
 
 def change_track(
-    best: Score | None, last: Score | None, scale: float, *, lost: bool, name: str
+    best: Score | None, last: Score | None, scale: float, *, colour: str, name: str
 ) -> Any:
     """Draw a line from an ability's best earlier score (a ring) to its last score (a dot).
 
@@ -169,14 +167,13 @@ def change_track(
         best: the best score after an earlier stage.
         last: the score after the last stage.
         scale: the top of the scale.
-        lost: whether to colour it as a loss.
+        colour: the ability's colour.
         name: unique in the page.
 
     Returns:
         The SVG. It has no summary, because the page gives the numbers beside it.
     """
     figure = new_figure(5.6, 0.16, layout=None)
-    colour = BAD if lost else GOOD
     scores = [None if s is None else min(max(s.value, 0.0), scale) / scale for s in (best, last)]
     places = [None if score is None else 0.01 + 0.98 * score for score in scores]
     _draw_across(figure, [0.01, 0.99], color=FAINT, linewidth=0.8)
@@ -226,7 +223,9 @@ def loss_chart(view: ReportView) -> StepChart | None:
     lines = {"loss": (curve_points(curve, "loss"), INK)}
     for domain in domains:
         values = [
-            {**entry, "value": (entry.get("domain_loss") or {}).get(domain)} for entry in curve
+            {**entry, "value": entry["domain_loss"][domain]}
+            for entry in curve
+            if domain in (entry.get("domain_loss") or {})
         ]
         colour = view.domain_colours.get(domain, SOFT)
         lines[f"loss of {domain}"] = (curve_points(values, "value"), colour)
@@ -235,19 +234,27 @@ def loss_chart(view: ReportView) -> StepChart | None:
 
 def rate_chart(view: ReportView) -> StepChart | None:
     """Draw the learning rate."""
-    points = curve_points(view.results.learning_curve, "learning_rate")
-    lines = {"learning rate": (points, COLOURS[0])}
+    curve = [e for e in view.results.learning_curve if e.get("learning_rate") is not None]
+    points = curve_points(curve, "learning_rate")
+    lines = {"learning rate": (points, INK)}
     return _step_chart(view, lines, 1.4, name="rate", summary="Learning rate by optimiser step")
 
 
 def curve_points(curve: Iterable[Mapping[str, Any]], key: str) -> list[CurvePoint]:
-    """Return (step, stage, value) of each log entry that has a finite value under `key`."""
+    """Return (step, stage, value) of each log entry with the key; NaN for what is not finite."""
     points = []
     for entry in curve:
-        value = entry.get(key)
-        if isinstance(value, int | float) and metrics.finite(value) is not None and "step" in entry:
-            points.append((int(entry["step"]), str(entry.get("stage", "")), float(value)))
+        value = entry.get(key, "")
+        # The results file holds null for NaN and infinity.
+        if isinstance(value, int | float | None) and "step" in entry:
+            shown = metrics.finite(value)
+            value = math.nan if shown is None else shown
+            points.append((int(entry["step"]), str(entry.get("stage", "")), value))
     return points
+
+
+def _is_gap(point: CurvePoint) -> bool:
+    return math.isnan(point[2])
 
 
 def _step_chart(
@@ -258,7 +265,11 @@ def _step_chart(
     name: str,
     summary: str,
 ) -> StepChart | None:
-    lines = {text: (points, colour) for text, (points, colour) in lines.items() if points}
+    lines = {
+        text: (points, colour)
+        for text, (points, colour) in lines.items()
+        if not all(map(_is_gap, points))
+    }
     if not lines:
         return None
     return StepChart(
@@ -278,16 +289,15 @@ def _draw_steps(
 ) -> Any:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    columns = 5 if size[0] > 5 else 2
+    columns = max(1, int(14 * size[0] // (min(34, max(map(len, lines))) + 6)))
     legend_height = 0.2 * math.ceil(len(lines) / columns) if len(lines) > 1 else 0.0
     figure = new_figure(size[0], size[1] + legend_height)
     axes = figure.subplots()
     for text, (points, colour) in lines.items():
-        steps, values = zip(*thin(points), strict=True)
-        axes.plot(steps, values, color=colour, linewidth=1.3, label=label(text))
+        _draw_curve(axes, thin(points), colour, label(text))
     ends = {stage.name: stage.end_step for stage in view.results.stages}
     last = max([*(p[0] for points, _ in lines.values() for p in points), *ends.values()])
-    lowest = min(value for points, _ in lines.values() for _, _, value in points)
+    lowest = min(p[2] for points, _ in lines.values() for p in points if not _is_gap(p))
     axes.set_xlim(0, last or 1)
     if lowest >= 0:
         axes.set_ylim(bottom=0)
@@ -295,7 +305,7 @@ def _draw_steps(
         axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         axis.set_major_formatter(FuncFormatter(lambda value, _, text=text: text.format(value)))
     longest = max((points for points, _ in lines.values()), key=len)
-    _mark_stages(axes, longest, ends, last or 1, size[0])
+    _mark_stages(axes, longest, ends, last or 1, size[0], _stage_numbers(view))
     dress(axes)
     if len(lines) > 1:
         style = {"fontsize": 8.5, "frameon": False, "labelcolor": SOFT}
@@ -303,10 +313,40 @@ def _draw_steps(
     return figure
 
 
+def _draw_curve(axes: Any, points: Sequence[tuple[float, float]], colour: str, text: str) -> None:
+    """Draw a curve that is interrupted where its value is NaN, with a cross at each such step."""
+    steps, values = zip(*points, strict=True)
+    axes.plot(steps, values, color=colour, linewidth=1.3, label=text)
+    gaps = [math.isnan(value) for value in (math.nan, *values, math.nan)]
+    alone = [points[i] for i in range(len(points)) if gaps[i : i + 3] == [True, False, True]]
+    if alone:  # a line through one point is not visible
+        axes.plot(*zip(*alone, strict=True), color=colour, linestyle="none", marker=".")
+    missing = [step for step, value in points if math.isnan(value)]
+    if missing:
+        style = {"color": BAD, "linestyle": "none", "markersize": 4, "clip_on": False}
+        places = axes.get_xaxis_transform()
+        axes.plot(missing, [0.0] * len(missing), marker="x", transform=places, **style)
+
+
+def _stage_numbers(view: ReportView) -> dict[str, int]:
+    """Return {stage: its number, from 1}."""
+    planned = [str(stage.get("name", "")) for stage in view.planned_stages()]
+    names = dict.fromkeys([*planned, *(stage.name for stage in view.results.stages)])
+    return {name: number for number, name in enumerate(names, 1)}
+
+
 def _mark_stages(
-    axes: Any, points: Sequence[CurvePoint], ends: Mapping[str, int], last: int, width: float
+    axes: Any,
+    points: Sequence[CurvePoint],
+    ends: Mapping[str, int],
+    last: int,
+    width: float,
+    numbers: Mapping[str, int],
 ) -> None:
-    """Draw a line where each stage starts, and write the stage's name above its steps."""
+    """Draw a line where each stage starts, and write its number and name above its steps.
+
+    The name is left out where it does not fit; the page lists the stages with their numbers.
+    """
     characters = 15 * (width - 0.7)  # that fit above the whole axis
     start = 0
     for stage, group in groupby(points, key=lambda point: point[1]):
@@ -314,9 +354,11 @@ def _mark_stages(
         if start:
             axes.axvline(start, ymax=1.1, color=SOFT, linewidth=0.6, alpha=0.6, clip_on=False)
         room = int(characters * (end - start) / last) - 1
-        if room > 1:
+        named = f"{numbers[stage]} {label(stage, 80)}" if stage in numbers else label(stage, 80)
+        text = named if len(named) <= room else str(numbers.get(stage, ""))
+        if len(text) <= room:
             axes.annotate(
-                label(stage, room),
+                text,
                 (start, 1),
                 xycoords=("data", "axes fraction"),
                 xytext=(3, 3),
@@ -328,7 +370,7 @@ def _mark_stages(
 
 
 def thin(points: Sequence[CurvePoint]) -> list[tuple[float, float]]:
-    """Return at most about 400 points (step, value).
+    """Return at most about 400 points (step, value), and a point with NaN for each gap.
 
     Each is the mean over an equal number of neighbouring steps of the same stage.
     """
@@ -337,7 +379,11 @@ def thin(points: Sequence[CurvePoint]) -> list[tuple[float, float]]:
     for _, group in groupby(points, key=lambda point: point[1]):
         stage_points = list(group)
         for start in range(0, len(stage_points), size):
-            chunk = stage_points[start : start + size]
+            whole = stage_points[start : start + size]
+            chunk = [point for point in whole if not _is_gap(point)]
             steps, values = [p[0] for p in chunk], [p[2] for p in chunk]
-            thinned.append((sum(steps) / len(chunk), sum(values) / len(chunk)))
-    return thinned
+            if chunk:
+                thinned.append((sum(steps) / len(chunk), sum(values) / len(chunk)))
+            if len(chunk) < len(whole):
+                thinned.append((next(p[0] for p in whole if _is_gap(p)), math.nan))
+    return sorted(thinned, key=lambda point: point[0])

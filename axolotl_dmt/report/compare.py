@@ -9,12 +9,12 @@ from typing import Any
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.report.charts import change_track
-from axolotl_dmt.report.format import MISSING, count, duration, flat, number, percent, with_error
+from axolotl_dmt.report.format import MISSING, count, duration, flat, kept, number, with_error
 from axolotl_dmt.report.html import render
 from axolotl_dmt.report.plot import plot_runs
 from axolotl_dmt.report.tables import Table
 from axolotl_dmt.report.view import HOW_TO_READ as HOW_TO_READ_SCORES
-from axolotl_dmt.report.view import ReportView
+from axolotl_dmt.report.view import ReportView, all_colours
 from axolotl_dmt.results.config_file import load_config
 from axolotl_dmt.results.costs import total_costs
 from axolotl_dmt.results.folder import RunFolder, load_results
@@ -56,7 +56,7 @@ def load_runs(folders: Sequence[Path]) -> list[ComparedRun]:
     for folder, name in zip(folders, names, strict=True):
         results = load_results(folder)
         settings = _settings(folder, results)
-        runs.append(ComparedRun(name=name, view=ReportView.of(results), settings=settings))
+        runs.append(ComparedRun(name=name, view=ReportView.of(results, folder), settings=settings))
     return runs
 
 
@@ -122,7 +122,7 @@ def _score(runs: Sequence[ComparedRun], run: ComparedRun, ability: str) -> str:
 
 def _retention(run: ComparedRun, ability: str) -> str:
     line = run.view.line(ability)
-    return percent(line.retention if line else None)
+    return kept(line.retention, line.forgetting) if line else MISSING
 
 
 def _cost(results: Results) -> tuple[str, ...]:
@@ -138,14 +138,17 @@ def _cost(results: Results) -> tuple[str, ...]:
 
 
 def write_markdown(runs: Sequence[ComparedRun], path: Path) -> list[Path]:
-    """Write the tables, and beside them the picture that they show; return both files."""
+    """Write the tables and, where anything was scored, a picture; return the files."""
     picture = path.with_name(f"{path.stem}-abilities.png")
-    plot_runs([(run.name, run.view) for run in runs], picture)
-    parts = ["# Runs compared", f"![Abilities after the last stage]({picture.name})"]
+    parts, written = ["# Runs compared"], [path]
+    if any(run.view.was_scored for run in runs):
+        plot_runs([(run.name, run.view) for run in runs], picture)
+        parts.append(f"![Abilities after the last stage]({picture.name})")
+        written.append(picture)
     for table in tables(runs):
         parts += [f"## {table.title}", table.markdown(), *([table.note] if table.note else [])]
     path.write_text("\n\n".join(parts) + "\n", encoding="utf-8", errors="replace")
-    return [path, picture]
+    return written
 
 
 def write_html(runs: Sequence[ComparedRun], path: Path) -> list[Path]:
@@ -169,15 +172,15 @@ def _tracks(runs: Sequence[ComparedRun], ability: str, name: str) -> list[dict[s
     """Return for each run its name, its chart (all on one scale) and its last score as text."""
     lines = [run.view.line(ability) for run in runs]
     scale = max((line.scale for line in lines if line), default=1.0)
+    colour = all_colours([run.view for run in runs])[ability]
     tracks = []
     for index, (run, line) in enumerate(zip(runs, lines, strict=True)):
         last = line.last if line else None
         best = line.best_earlier if line else None
-        lost = bool(best and last and last.value < best.value)
         tracks.append(
             {
                 "name": run.name,
-                "track": change_track(best, last, scale, lost=lost, name=f"{name}-{index}"),
+                "track": change_track(best, last, scale, colour=colour, name=f"{name}-{index}"),
                 "text": with_error(last.value, last.stderr) if last else MISSING,
             }
         )

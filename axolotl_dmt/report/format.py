@@ -32,6 +32,20 @@ def percent(value: float | None) -> str:
     return MISSING if value is None else f"{100 * value:.1f}%"
 
 
+def kept(retention: float | None, forgetting: float | None, *, short: bool = False) -> str:
+    """Return what became of an ability: the percentage that was retained, or the gain in score.
+
+    Args:
+        retention: last score divided by the best earlier one, or None.
+        forgetting: best earlier score minus the last one, or None.
+        short: write a gain as `+0.300`, as the changes in a terminal table, not as `gained 0.300`.
+    """
+    if forgetting is None or forgetting >= 0:
+        return percent(retention)
+    gain = number(-forgetting, sign=short)
+    return gain if short else f"gained {gain}"
+
+
 def count(value: float | int | None) -> str:
     """Return a count in groups of three digits: `110,142`."""
     return MISSING if value is None else f"{value:,}"

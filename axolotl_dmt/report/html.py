@@ -78,14 +78,15 @@ def _context(view: ReportView) -> dict[str, Any]:
     return {
         "view": view,
         "results": results,
-        "title": str(results.settings.get("base_model") or "DMT run"),
+        "title": view.title,
+        "kept": text.kept,
         "lede": _lede(view),
         "how_to_read": HOW_TO_READ,
         "missing": text.MISSING,
         "points": list(enumerate(view.names, view.first_number)),
         "charts": charts.ability_charts(view),
         "forgetting": _forgetting(view),
-        "swatches": {name: css_variable(c) for name, c in view.domain_colours.items()},
+        "swatches": {name: css_variable(c) for name, c in view.colours.items()},
         "plan": _plan(view),
         "plan_columns": _PLAN_COLUMNS if results.plan else {},
         "data": counts_table(view.row_counts, names_only=True) if view.row_counts else None,
@@ -132,7 +133,13 @@ def _forgetting_row(view: ReportView, line: AbilityLine, index: int) -> dict[str
         "last_name": view.names[-1],
         "lost": lost,
         "change": None if line.forgetting is None else abs(line.forgetting),
-        "track": charts.change_track(best, last, line.scale, lost=lost, name=f"forgetting-{index}"),
+        "track": charts.change_track(
+            best,
+            last,
+            line.scale,
+            colour=view.ability_colours[line.name],
+            name=f"forgetting-{index}",
+        ),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from axolotl_dmt.hookspecs import Section
 from axolotl_dmt.plan.row_counts import counts_table
 from axolotl_dmt.report import paper
-from axolotl_dmt.report.format import MISSING, count, percent, with_error
+from axolotl_dmt.report.format import MISSING, count, kept, with_error
 from axolotl_dmt.report.tables import escaped, markdown_table
 from axolotl_dmt.report.view import HOW_TO_READ, AbilityLine, QuotedTable, ReportView
 
@@ -24,7 +24,12 @@ def markdown_report(
         picture: the file name of the plot, beside the report.
         sections: added by plugins.
     """
-    parts = ["# DMT report", HOW_TO_READ, "## Scores", scores_table(view)]
+    parts = [f"# {escaped(view.title)}"]
+    if view.subtitle:
+        parts.append(f"A run of axolotl-dmt: {escaped(view.subtitle)}.")
+    if view.loss_warning:
+        parts.append(f"**Warning:** {escaped(view.loss_warning)}")
+    parts += ["## Scores", scores_table(view), *([HOW_TO_READ] if view.was_scored else [])]
     if picture:
         parts.append(f"![Ability by stage]({picture})")
     parts += ["## Rows by stage and domain", rows_table(view)]
@@ -58,7 +63,7 @@ def quoted_table(rows: Sequence[paper.QuotedRow]) -> str:
 
 def scores_table(view: ReportView) -> str:
     """Return the table of scores, retention and forgetting, and a list of failed evaluations."""
-    parts = ["No stage was evaluated."]
+    parts = [] if view.errors else ["No stage was evaluated."]
     if view.was_scored:
         header = ("ability", "task", "n", *view.names, "retention", "forgetting")
         body = [_score_cells(view, line) for line in view.lines]
@@ -92,7 +97,8 @@ def _score_cells(view: ReportView, line: AbilityLine) -> tuple[str, ...]:
         for name, score in zip(view.names, line.scores, strict=True)
     ]
     forgetting = with_error(line.forgetting, line.forgetting_stderr)
-    return (line.name, ", ".join(line.tasks), line.n, *cells, percent(line.retention), forgetting)
+    retention = kept(line.retention, line.forgetting)
+    return (line.name, ", ".join(line.tasks), line.n, *cells, retention, forgetting)
 
 
 def rows_table(view: ReportView) -> str:

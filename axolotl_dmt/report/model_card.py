@@ -34,13 +34,14 @@ def section(view: ReportView, picture: str | None = None) -> str:
         view: the run.
         picture: path of the plot, relative to the card.
     """
+    scored = ", and scored after each by lm-evaluation-harness" if view.was_scored else ""
     parts = [
         "## Abilities by training stage",
-        "Trained in stages with [axolotl-dmt](https://github.com/axolotl-dmt/axolotl-dmt), and "
-        "scored after each by lm-evaluation-harness.",
+        "Trained in stages with [axolotl-dmt](https://github.com/axolotl-dmt/axolotl-dmt)"
+        f"{scored}.",
         scores_table(view),
         *([f"![Ability by stage]({picture})"] if picture else []),
-        HOW_TO_READ,
+        *([HOW_TO_READ] if view.was_scored else []),
         *([plan_table(view)] if view.results.plan else []),
         f"Plan fingerprint: `{view.results.plan_fingerprint}`",
     ]

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.chart_style import (
-    COLOURS,
     MARKERS,
     SOFT,
-    colours_of,
     dress,
     label,
     name_line_ends,
@@ -23,7 +21,7 @@ from axolotl_dmt.chart_style import (
 )
 from axolotl_dmt.report.charts import draw_line, number_points, show_scale
 from axolotl_dmt.report.format import number
-from axolotl_dmt.report.view import ReportView
+from axolotl_dmt.report.view import ReportView, all_colours
 
 _LONGEST_NAME = 22
 
@@ -35,7 +33,7 @@ def plot_abilities(view: ReportView, path: Path) -> None:
         view: a run with at least one score.
         path: the PNG to write.
     """
-    if len(view.lines) <= len(COLOURS) and all(line.scale == 1 for line in view.lines):
+    if len(view.lines) <= len(MARKERS) and all(line.scale == 1 for line in view.lines):
         figure = _one_panel(view)
     else:
         figure = _panel_for_each(view)
@@ -52,9 +50,10 @@ def _one_panel(view: ReportView) -> Any:
         draw_line(axes, line, colour, marker)
         shown = [score.value for score in line.scores if score]
         if shown:
-            text = f"{label(line.name, _LONGEST_NAME)} {number(shown[-1])}"
+            text = f"{wrapped(line.name, _LONGEST_NAME)} {number(shown[-1])}"
             ends.append((text, colour, shown[-1]))
-    name_line_ends(axes, ends, 0.055, size=9.5)
+    most_lines = max((text.count("\n") + 1 for text, _, _ in ends), default=1)
+    name_line_ends(axes, ends, 0.055 * most_lines, size=9.5)
     axes.set_ylim(-0.03, 1.03)
     axes.set_xlim(-0.25, len(names) - 0.75)
     width = 14 if len(names) <= 6 else 11
@@ -73,7 +72,7 @@ def _panel_for_each(view: ReportView) -> Any:
         number_points(axis, view, most=12)
         dress(axis, line.name, longest=_LONGEST_NAME)
     legend = "   ".join(
-        f"{i} {label(name, _LONGEST_NAME)}" for i, name in enumerate(view.names, view.first_number)
+        f"{i} {label(name, 80)}" for i, name in enumerate(view.names, view.first_number)
     )
     text = "\n".join(textwrap.wrap(legend, 36 * columns))
     figure.supxlabel(text, fontsize=8.5, color=SOFT)
@@ -90,15 +89,14 @@ def plot_runs(runs: Sequence[tuple[str, ReportView]], path: Path) -> None:
     abilities = list(dict.fromkeys(line.name for _, view in runs for line in view.lines))
     height = 0.28 * len(runs) + 0.8
     figure, axes = panels(max(1, len(abilities)), (7.2, height), 1)
-    domains = colours_of(dict.fromkeys(d for _, view in runs for d in view.domains))
-    colours = colours_of(abilities, domains)
+    colours = all_colours([view for _, view in runs])
     for axis, ability in zip(axes, abilities or [""], strict=True):
         lines = [view.line(ability) for _, view in runs]
         for row, line in enumerate(lines):
             if line and line.last:
                 length = line.last.value
                 axis.barh(row, length, xerr=line.last.stderr or 0.0, color=colours[ability])
-        axis.set_yticks(range(len(runs)), [label(name, _LONGEST_NAME) for name, _ in runs])
+        axis.set_yticks(range(len(runs)), [wrapped(name, _LONGEST_NAME, 2) for name, _ in runs])
         axis.set_ylim(len(runs) - 0.4, -0.6)
         axis.set_xlim(0, 1.02 * max((line.scale for line in lines if line), default=1.0))
         dress(axis, ability, grid="x", longest=_LONGEST_NAME)

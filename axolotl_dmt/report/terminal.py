@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from axolotl_dmt.report.format import MISSING, number, percent
+from axolotl_dmt.report.format import MISSING, kept, number
 from axolotl_dmt.report.view import AbilityLine, ReportView
 
 # To fit 80 columns: with more score columns than _WIDE, the change moves to a second line of its
@@ -15,22 +15,17 @@ _WIDE = 4
 _STAGE_ROWS = 6
 
 
-def terminal_table(view: ReportView) -> Table:
+def terminal_table(view: ReportView) -> Table | Text:
     """Return the scores by stage and ability, with the change from the stage before.
 
     Stages are the rows, and retention and forgetting the last two. With many abilities the
-    abilities are the rows, and retention and forgetting the last columns.
+    abilities are the rows, and retention and forgetting the last columns. Where nothing was
+    scored, there is no table, only the reason.
     """
-    table = Table(title="Abilities by stage", title_justify="left", caption_justify="left")
-    notes = [
-        f"{name}: evaluation failed: {' '.join(why.split())}" for name, why in view.errors.items()
-    ]
-    if view.errors:
-        notes.append(
-            "To score again: `axolotl dmt evaluate OUTPUT_DIR`; --config YAML changes the settings."
-        )
+    notes = _notes(view)
     if not view.was_scored:
-        notes.append("No stage was evaluated.")
+        return Text("\n".join(notes))
+    table = Table(title="Abilities by stage", title_justify="left", caption_justify="left")
     if len(view.lines) <= _STAGE_ROWS:
         _fill_stage_rows(table, view)
     else:
@@ -39,6 +34,20 @@ def terminal_table(view: ReportView) -> Table:
         table.caption = Text("\n".join(notes))
         table.min_width = 60  # a caption wraps at the table's width
     return table
+
+
+def _notes(view: ReportView) -> list[str]:
+    """Return what to say below the table: failed evaluations and a loss that was not finite."""
+    notes = [
+        f"{name}: evaluation failed: {' '.join(why.split())}" for name, why in view.errors.items()
+    ]
+    if view.errors:
+        notes.append(
+            "To score again: `axolotl dmt evaluate OUTPUT_DIR`; --config YAML changes the settings."
+        )
+    if not view.was_scored:
+        notes.append("No stage has a score." if view.errors else "No stage was evaluated.")
+    return notes + ([view.loss_warning] if view.loss_warning else [])
 
 
 def _fill_stage_rows(table: Table, view: ReportView) -> None:
@@ -50,7 +59,7 @@ def _fill_stage_rows(table: Table, view: ReportView) -> None:
         cells = [_cell(line, i, layout, failed=name in view.errors) for line in view.lines]
         table.add_row(Text(name), *cells, end_section=i == len(view.names) - 1)
     if view.lines:
-        retention = [Text(percent(line.retention)) for line in view.lines]
+        retention = [Text(kept(line.retention, line.forgetting, short=True)) for line in view.lines]
         forgetting = [Text(number(line.forgetting)) for line in view.lines]
         table.add_row(Text("retention", style="bold"), *retention)
         table.add_row(Text("forgetting", style="bold"), *forgetting)
@@ -70,7 +79,8 @@ def _fill_ability_rows(table: Table, view: ReportView) -> list[str]:
         table.add_column(name, justify="right", no_wrap=True)
     for line in view.lines:
         cells = [_cell(line, i, layout, failed=n in view.errors) for i, n in enumerate(names)]
-        retention, forgetting = percent(line.retention), number(line.forgetting)
+        retention = kept(line.retention, line.forgetting, short=True)
+        forgetting = number(line.forgetting)
         table.add_row(Text(line.name), *cells, Text(retention), Text(forgetting))
     if not wide:
         return []

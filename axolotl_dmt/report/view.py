@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.chart_style import colours_of
+from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plan.row_counts import RowCounts
 from axolotl_dmt.report import paper
 from axolotl_dmt.report.format import MISSING
 from axolotl_dmt.results import metrics
+from axolotl_dmt.results.config_file import load_config
 from axolotl_dmt.results.costs import Cost, stage_costs, total_costs
+from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.results.results import PARTS, Results, Score, StageResult
 
 HOW_TO_READ = (
     "Retention is an ability's score after the last stage divided by its best score after any "
     "earlier stage, and forgetting is that best score minus the last: 100% and 0 mean that nothing "
-    "was lost. Scores are given with one standard error (±): a change of less than about two of "
+    "was lost. Where the last score is the higher one, the gain stands in place of the percentage. "
+    "Scores are given with one standard error (±): a change of less than about two of "
     "them may be chance."
 )
 
@@ -110,6 +116,8 @@ class ReportView:
         domains: every domain that the stages or the plan name, in order of appearance.
         costs: tokens and time of each stage and, where there are several, of all stages.
         quoted: the paper's results, where the base model is comparable.
+        name: the name of the run's folder, or empty.
+        schedule: how the stages were chosen, such as `strategy dmt, k = 1/256`, or empty.
     """
 
     results: Results
@@ -119,10 +127,18 @@ class ReportView:
     domains: tuple[str, ...]
     costs: tuple[Cost, ...]
     quoted: QuotedTable | None
+    name: str = ""
+    schedule: str = ""
 
     @classmethod
-    def of(cls, results: Results) -> ReportView:
-        """Compute the view of a run."""
+    def of(cls, results: Results, output_dir: Path | None = None) -> ReportView:
+        """Compute the view of a run.
+
+        Args:
+            results: the run.
+            output_dir: its folder, which gives the run its name, and whose copy of the YAML says
+                how the stages were chosen.
+        """
         points = results.points()
         costs = stage_costs(results)
         return cls(
@@ -133,6 +149,38 @@ class ReportView:
             domains=_domains(results),
             costs=(*costs, *([total_costs(results)] if len(costs) > 1 else [])),
             quoted=_quoted(results),
+            name=output_dir.resolve().name if output_dir else "",
+            schedule=_schedule(results, output_dir),
+        )
+
+    @property
+    def model(self) -> str:
+        """The base model as the YAML names it; empty where the results do not say it."""
+        return str(self.results.settings.get("base_model") or "")
+
+    @property
+    def title(self) -> str:
+        """The name of the run, or what else there is to tell it from others."""
+        return self.name or self.model or "DMT run"
+
+    @property
+    def subtitle(self) -> str:
+        """The run's model and strategy, as far as they are known and not the title."""
+        model = f"base model {self.model}" if self.model and self.name else ""
+        return ", ".join(filter(None, (model, self.schedule)))
+
+    @cached_property
+    def loss_warning(self) -> str:
+        """A sentence on logged steps whose loss was NaN or infinite; empty where all were finite."""
+        logged = [entry for entry in self.results.learning_curve if "loss" in entry]
+        bad = [entry for entry in logged if metrics.finite(entry["loss"]) is None]
+        if not bad:
+            return ""
+        first = bad[0]
+        return (
+            f"The training loss was NaN or infinite at {len(bad):,} of {len(logged):,} logged "
+            f"steps, first at step {first.get('step', MISSING)} in stage "
+            f"{first.get('stage') or MISSING}. The models from there on may be unusable."
         )
 
     @property
@@ -159,6 +207,11 @@ class ReportView:
     def ability_colours(self) -> dict[str, str]:
         """{ability: its colour in every chart}, that of the domain of the same name, if any."""
         return colours_of([line.name for line in self.lines], self.domain_colours)
+
+    @property
+    def colours(self) -> dict[str, str]:
+        """{domain or ability: its colour in every chart}."""
+        return {**self.domain_colours, **self.ability_colours}
 
     def line(self, ability: str) -> AbilityLine | None:
         """Return the line of an ability, or None where the run has no such ability."""
@@ -210,6 +263,26 @@ def _domains(results: Results) -> tuple[str, ...]:
     trained = [domain for stage in results.stages for domain in stage.rows]
     planned = (results.plan or {}).get("stages", ())
     return tuple(dict.fromkeys([*trained, *(d for s in planned for d in s.get("domains") or {})]))
+
+
+def _schedule(results: Results, output_dir: Path | None) -> str:
+    """Return how the stages were chosen, from the run's copy of its YAML; empty if unknown."""
+    block = results.settings.get("dmt")
+    if output_dir and RunFolder(output_dir).config.is_file():
+        with suppress(DMTError):  # a report does not fail because of the copy
+            block = load_config(output_dir).get("dmt")
+    if not isinstance(block, Mapping):
+        return ""
+    if not block.get("strategy"):
+        return "custom stages" if block.get("stages") else ""
+    details = [f"{key} = {block[key]}" for key in ("k", "domain") if block.get(key) is not None]
+    return ", ".join([f"strategy {block['strategy']}", *details])
+
+
+def all_colours(views: Sequence[ReportView]) -> dict[str, str]:
+    """Return {ability: its colour in charts of several runs}."""
+    domains = colours_of(dict.fromkeys(d for view in views for d in view.domains))
+    return colours_of(dict.fromkeys(line.name for view in views for line in view.lines), domains)
 
 
 def _quoted(results: Results) -> QuotedTable | None:

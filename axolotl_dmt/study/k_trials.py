@@ -246,7 +246,7 @@ def _train_stage_2(
         raise SystemExit(code)
     results = load_results(run_folder.output_dir).with_baseline(choice.stage_1.scores)
     results.save(run_folder.results)
-    write_report(ReportView.of(results), run_folder.dmt)
+    write_report(ReportView.of(results, run_folder.output_dir), run_folder.dmt)
 
 
 _START = ("base_model", "lora_model_dir", "tokenizer_config", "dataset_prepared_path")

@@ -59,7 +59,7 @@ def merge_and_score(config_file: Path) -> None:
         extra=extra,
     )
     results.save(folder.results)
-    write_report(ReportView.of(results), folder.dmt)
+    write_report(ReportView.of(results, folder.output_dir), folder.dmt)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ class Recorder:
     def view(self) -> ReportView:
         """Return the view of the results so far; it is computed once for each state of them."""
         if self._view is None or self._view.results is not self.results:
-            self._view = ReportView.of(self.results)
+            self._view = ReportView.of(self.results, self.folder.output_dir)
         return self._view
 
     def start(self, *, resumed: bool, wait: Callable[[], None]) -> None:

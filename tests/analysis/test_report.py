@@ -86,6 +86,30 @@ def test_a_whole_study_is_reported_in_words_pictures_and_numbers(folder: Path) -
     assert not re.search(r"(?<!-)\b(nan|inf)\b|Undefined|None", words(files["study.html"]))
 
 
+def test_the_study_says_what_its_words_mean_before_it_judges(folder: Path) -> None:
+    files = contents(folder)
+    for text in (files["study.md"], words(files["study.html"])):
+        text = " ".join(text.split())
+        places = [
+            text.index(part) for part in ("A treatment is", "A claim is shown if", "shown: a")
+        ]
+        assert places == sorted(places)
+
+
+def test_a_study_without_scores_has_no_table_of_them(tmp_path: Path) -> None:
+    text = report(SHAPES["nothing scored"], tmp_path)["study.md"]
+    assert "No ability was scored." in text and "| treatment" not in text
+
+
+def test_each_ability_has_one_colour_in_all_pictures_of_a_study(folder: Path) -> None:
+    page = contents(folder)["study.html"]
+    drawings = re.findall(r'<svg class="chart desk".*?</svg>', page, re.DOTALL)
+    captions = re.findall(r"<figcaption>(\w+)", page)
+    used = dict(zip(captions, (set(re.findall(r"--c\d+", d)) for d in drawings), strict=True))
+    ours = {"--c1", "--c2", "--c3"}
+    assert used == {"Score": ours, "Specialised": set(), "Each": ours, "Mean": set()}
+
+
 def test_a_planted_null_is_reported_as_not_shown(tmp_path: Path) -> None:
     null = [o for o in planted.study(forgetting=0.0) if "amount" not in o.settings]
     files = report(

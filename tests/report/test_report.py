@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from axolotl_dmt.chart_style import COLOURS, colours_of, new_figure, spread
+from axolotl_dmt.chart_style import COLOURS, colours_of, css_variable, new_figure, spread
 from axolotl_dmt.report import charts as report_charts
 from axolotl_dmt.report import format as report_format
 from axolotl_dmt.report import paper
@@ -160,7 +160,7 @@ def test_the_terminal_table_shows_scores_changes_retention_and_forgetting() -> N
     assert ["baseline", "0.100", "–"] in lines
     assert ["specialise", "0.800", "+0.700", "0.100"] in lines
     assert ["generalise", "0.600", "-0.200", "0.900", "+0.800"] in lines
-    assert ["retention", "75.0%", "900.0%"] in lines
+    assert ["retention", "75.0%", "+0.800"] in lines
     assert ["forgetting", "0.200", "-0.800"] in lines
 
 
@@ -214,8 +214,8 @@ def test_markdown_gives_score_error_n_retention_and_forgetting_by_ability() -> N
     assert scores_table(ReportView.of(TWO)).splitlines()[2:] == [
         "| math | dmt_math | 200 | 0.100 ± 0.021 | 0.800 ± 0.028 | 0.600 ± 0.035 | 75.0% "
         "| 0.200 ± 0.045 |",
-        "| general | dmt_math | 200 | – | 0.100 ± 0.021 | 0.900 ± 0.021 | 900.0% "
-        "| -0.800 ± 0.030 |",
+        "| general | dmt_math | 200 | – | 0.100 ± 0.021 | 0.900 ± 0.021 "
+        "| gained 0.800 | -0.800 ± 0.030 |",
     ]
 
 
@@ -270,7 +270,7 @@ def test_the_html_shows_settings_timings_versions_and_the_loss_by_stage(tmp_path
     for part in ("dmt.k 1/256", "stage specialise 1 h 02 min", "axolotl 0.19.0", "Training loss"):
         assert part in words
     assert "prefers-color-scheme: dark" in text
-    assert "specialise generalise" in words.partition("Training loss")[2]
+    assert "1 specialise 2 generalise" in words.partition("Training loss")[2]
 
 
 @pytest.mark.parametrize(
@@ -371,9 +371,111 @@ def test_an_ability_has_the_colour_of_the_domain_of_its_name() -> None:
     assert len(set(colours_of([str(i) for i in range(6)]).values())) == 6
 
 
-def test_a_diverged_loss_is_left_out_of_the_curve() -> None:
-    curve = [{"step": 1, "stage": "a", "loss": 1.0}, {"step": 2, "stage": "a", "loss": None}]
-    assert report_charts.curve_points(curve, "loss") == [(1, "a", 1.0)]
+def diverged(losses: list[float | None]) -> Results:
+    curve = tuple({"step": i, "stage": "one", "loss": x} for i, x in enumerate(losses, 1))
+    return run(stage("one", len(losses), math=0.5), learning_curve=curve)
+
+
+def test_a_loss_that_is_not_finite_leaves_a_gap_and_a_warning(tmp_path: Path) -> None:
+    results = diverged([2.0, 1.5, math.nan, 1.4, math.inf, -math.inf, 1.2, 1.1])
+    results.save(tmp_path / "results.json")
+    loaded = Results.load(tmp_path)
+    thinned = report_charts.thin(report_charts.curve_points(loaded.learning_curve, "loss"))
+    missing = [step for step, value in thinned if math.isnan(value)]
+    assert missing == [3, 5, 6]
+    write(loaded, tmp_path)
+    page = (tmp_path / "report.html").read_text("utf-8")
+    curve = page.partition("<h2>Training loss</h2>")[2]
+    lines = re.findall(r'<path d="([^"]*)"[^>]*stroke: var\(--ink\)', curve)
+    assert max(line.count("M") for line in lines) >= 3, "the curve has several parts"
+    for text in (page, (tmp_path / "report.md").read_text("utf-8"), shown(loaded)):
+        assert "NaN or infinite at 3 of 8 logged steps" in " ".join(text.split())
+        assert "first at step 3 in stage one" in " ".join(text.split())
+
+
+def test_a_loss_that_is_never_finite_has_no_curve_but_a_warning(tmp_path: Path) -> None:
+    write(diverged([math.nan, math.nan]), tmp_path)
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "NaN or infinite at 2 of 2 logged steps" in page.partition("Training loss")[2]
+    assert ReportView.of(TWO).loss_warning == ""
+
+
+@given(st.lists(st.sampled_from([1.0, math.nan]), min_size=1, max_size=2000))
+def test_a_thinned_curve_keeps_a_gap_where_there_was_one(losses: list[float]) -> None:
+    points = [(i, "a", loss) for i, loss in enumerate(losses)]
+    thinned = report_charts.thin(points)
+    assert len(thinned) <= 802
+    assert any(math.isnan(y) for _, y in thinned) == any(map(math.isnan, losses))
+    assert any(not math.isnan(y) for _, y in thinned) == (1.0 in losses)
+
+
+def test_a_gain_is_shown_as_a_gain_and_not_as_a_percentage(tmp_path: Path) -> None:
+    gained = run(stage("a", 1, math=0.115, code=0.0), stage("b", 2, math=0.801, code=0.5))
+    write(gained, tmp_path)
+    page = "".join(Tags((tmp_path / "report.html").read_text("utf-8")).text)
+    for text in (page, (tmp_path / "report.md").read_text("utf-8")):
+        assert "gained 0.686" in text and "gained 0.500" in text
+        assert "%" not in text.replace("100% and 0", "").replace("100.00%", "")
+    assert re.search(r"retention *│ *\+0\.686 *│ *\+0\.500", shown(gained))
+
+
+def test_where_nothing_was_scored_there_is_no_table_of_abilities(tmp_path: Path) -> None:
+    for name in ("no evaluation", "no stage"):
+        assert shown(SHAPES[name]).split() == ["No", "stage", "was", "evaluated."]
+    write(SHAPES["no evaluation"], tmp_path)
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "<th>retention</th>" not in page and "<h2>Forgetting</h2>" not in page
+    assert "| ability" not in (tmp_path / "report.md").read_text("utf-8")
+    failed = run(stage("a", 1, error="no memory"))
+    assert "a: evaluation failed: no memory" in shown(failed) and "│" not in shown(failed)
+
+
+def test_the_heading_is_the_run_with_its_model_and_strategy(tmp_path: Path) -> None:
+    folder = tmp_path / "my <run>"
+    TWO.save(folder / "dmt" / "results.json")
+    (folder / "dmt" / "config.yaml").write_text("dmt: {strategy: dmt, k: 1/16}")
+    write_report(ReportView.of(TWO, folder), folder / "dmt")
+    page = (folder / "dmt" / "report.html").read_text("utf-8")
+    what = "base model meta-llama/Llama-2-7b-hf, strategy dmt, k = 1/16"
+    assert "<h1>my &lt;run&gt;</h1>" in page and what in page
+    text = (folder / "dmt" / "report.md").read_text("utf-8")
+    assert text.startswith("# my \\<run>\n") and what in text
+    (folder / "dmt" / "config.yaml").write_text("dmt: {stages: [{name: a}]}")
+    assert ReportView.of(TWO, folder).subtitle.endswith("custom stages")
+    assert ReportView.of(TWO).title == "meta-llama/Llama-2-7b-hf"
+
+
+def test_the_colour_of_an_ability_is_the_same_in_each_of_its_drawings(tmp_path: Path) -> None:
+    names = ["law", "general", "math", *(f"ability_{i}" for i in range(9))]
+    values = dict.fromkeys(names, 0.5)
+    write(run(stage("a", 1, **values), stage("b", 2, **values)), tmp_path)
+    page = (tmp_path / "report.html").read_text("utf-8")
+    colours = ReportView.of(run(stage("a", 1, **values))).ability_colours
+    assert len(set(colours.values())) == 12
+    assert colours["math"] == COLOURS[0] and colours["general"] == COLOURS[2]
+    for name in names:
+        variable = css_variable(colours[name])
+        panel = page.partition(f"<figcaption><b>{name}</b>")[2].partition("</figure>")[0]
+        lost = page.partition("<h2>Forgetting</h2>")[2].partition(f"<b>{name}</b>")[2]
+        assert set(re.findall(r"var\(--c\d+\)", panel)) == {variable}
+        assert set(re.findall(r"var\(--c\d+\)", lost.partition("</svg>")[0])) == {variable}
+        assert re.search(rf'background:{re.escape(variable)}"></i><span>{name} ', page)
+
+
+def test_an_ability_never_has_the_colour_of_another_domain() -> None:
+    domains = colours_of(["general", "code", "math"])
+    assert domains == colours_of(["math", "code", "general"])
+    abilities = colours_of(["ifeval", "math"], domains)
+    assert abilities["ifeval"] not in domains.values()
+
+
+def test_wide_tables_scroll_and_can_be_scrolled_by_keyboard(tmp_path: Path) -> None:
+    write(SHAPES["twenty abilities, ten stages"], tmp_path)
+    page = (tmp_path / "report.html").read_text("utf-8")
+    outside = re.sub(
+        r'<div class="wide" tabindex="0".*?</table>\n</div>', "", page, flags=re.DOTALL
+    )
+    assert "<thead>" in page and "<thead>" not in outside
 
 
 @pytest.mark.parametrize(
