@@ -107,7 +107,7 @@ def _axolotls_key(detail: Any, cfg: Mapping[str, Any]) -> str:
     key, value = _entry(detail["loc"], detail.get("input"), cfg)
     for part in detail["loc"]:
         try:
-            value = value[part]  # type: ignore[index]
+            value = value[part]
         except (KeyError, IndexError, TypeError):
             if detail["type"] != "missing" or part != detail["loc"][-1]:
                 continue  # the name of a type that was tried
@@ -143,8 +143,8 @@ def _locate(
     model: type[BaseModel] | None = root
     inner: Any = root
     for part in loc:
-        if isinstance(part, int) and not isinstance(part, bool):
-            key += f"[{part}]"
+        if isinstance(part, int):  # YAML reads the key `no` as false
+            key += f".{str(part).lower()}" if isinstance(part, bool) else f"[{part}]"
             continue
         if _is_union_label(part):
             continue

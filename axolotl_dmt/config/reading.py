@@ -35,6 +35,8 @@ from axolotl_dmt.plan.training_plan import TrainingPlan
 DOMAIN_NAME = re.compile(r"\w(?:[\w .+-]{0,62}[\w+])?")
 """A valid name of a domain, which appears in tables, in keys of metrics and in file names."""
 
+_EXAMPLE = "add one, for example domain: math"
+
 NO_MODEL = "your-model"
 """The `base_model` of a recipe whose run started from a local model."""
 
@@ -311,7 +313,7 @@ def _domain(entry: Mapping[str, Any], key: str) -> str:
     domain, path = entry.get("domain"), entry.get("path", "the entry")
     if domain is None:
         close = difflib.get_close_matches("domain", [str(name) for name in entry], n=1)
-        fix = f"write domain in place of {close[0]}" if close else "add one, e.g. domain: math"
+        fix = f"write domain in place of {close[0]}" if close else _EXAMPLE
         raise DMTError(key, f"{path} has no domain", fix)
     if not isinstance(domain, str) or not DOMAIN_NAME.fullmatch(domain):
         is_text = isinstance(domain, str)

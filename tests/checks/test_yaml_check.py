@@ -12,7 +12,8 @@ from axolotl.utils.schemas.config import AxolotlInputConfig
 from click.testing import CliRunner
 from pydantic import AliasChoices, AliasPath, BaseModel, Field
 
-from axolotl_dmt.checks.yaml_check import check_file, names_of_fields
+from axolotl_dmt.checks.yaml_check import check_file
+from axolotl_dmt.checks.yaml_keys import names_of_fields
 from axolotl_dmt.cli.main import dmt
 from tests.e2e.runs import environment
 from tests.mistakes import assert_mistake, assert_mistakes

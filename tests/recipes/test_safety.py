@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from axolotl_dmt.checks.yaml_check import names_of_fields
+from axolotl_dmt.checks.yaml_keys import names_of_fields
 from axolotl_dmt.config.args import DMTConfig, EvaluateConfig
 from axolotl_dmt.recipes import safety
 from axolotl_dmt.recipes.safety import deepspeed_findings, findings, outside
