@@ -59,9 +59,7 @@ def _fill_stage_rows(table: Table, view: ReportView) -> None:
         cells = [_cell(line, i, layout, failed=name in view.errors) for line in view.lines]
         table.add_row(Text(name), *cells, end_section=i == len(view.names) - 1)
     if view.lines:
-        retention = [
-            Text(kept(line.retention, line.forgetting, short=True)) for line in view.lines
-        ]
+        retention = [Text(kept(line.retention, line.forgetting, short=True)) for line in view.lines]
         forgetting = [Text(number(line.forgetting)) for line in view.lines]
         table.add_row(Text("retention", style="bold"), *retention)
         table.add_row(Text("forgetting", style="bold"), *forgetting)

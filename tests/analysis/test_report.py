@@ -90,7 +90,9 @@ def test_the_study_says_what_its_words_mean_before_it_judges(folder: Path) -> No
     files = contents(folder)
     for text in (files["study.md"], words(files["study.html"])):
         text = " ".join(text.split())
-        places = [text.index(part) for part in ("A treatment is", "A claim is shown if", "shown: a")]
+        places = [
+            text.index(part) for part in ("A treatment is", "A claim is shown if", "shown: a")
+        ]
         assert places == sorted(places)
 
 
