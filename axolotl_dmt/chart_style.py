@@ -19,13 +19,24 @@ from typing import Any, Literal
 
 PAGE, INK, SOFT, FAINT = "#fdfdfc", "#1f2328", "#5c636b", "#e3e5e8"
 GOOD, BAD = "#00704f", "#b3400a"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b8578f", "#b07a00", "#3d94c4") + (
-    ("#7a4fa3", "#6b7d12", "#8a5344", "#c02542", "#4c5cc5", "#0e7f8a")
+COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#b8578f",
+    "#b07a00",
+    "#3d94c4",
+    "#7a4fa3",
+    "#6b7d12",
+    "#8a5344",
+    "#c02542",
+    "#4c5cc5",
+    "#0e7f8a",
 )
 """The colours of domains and abilities.
 
-The first six are the palette of Okabe and Ito without its yellow, which most colour-blind readers can
-tell apart. The others serve runs with more domains and abilities.
+The first six are the palette of Okabe and Ito without its yellow, which most colour-blind readers
+can tell apart. The others serve runs with more domains and abilities.
 """
 MARKERS = ("o", "s", "^", "D", "v", "P")
 _USUAL_NAMES = ("math", "code", "general")

@@ -39,7 +39,8 @@ def overview(
     rows = at_largest_amount(treatments)
     if rows and abilities:
         drawings["heat_map"] = (
-            "Mean score after the last stage; the darker the cell, the nearer the top of the scale.",
+            "Mean score after the last stage; the stronger the shade, the nearer the "
+            "top of the scale.",
             lambda narrow: _heat_map(rows, abilities, narrow),
         )
     ratios = ratio_lines(treatments)

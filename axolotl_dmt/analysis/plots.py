@@ -96,7 +96,7 @@ def pictures(comparison: Comparison, size: str | None) -> dict[str, tuple[str, D
             lambda narrow: _k_tradeoff(comparison, size, narrow),
         )
     multi_stage = _multi_stage(comparison)
-    if multi_stage:
+    if multi_stage and comparison.abilities:
         drawings["ability_by_stage"] = (
             "Each ability after each stage: mean and 95% interval over seeds.",
             lambda narrow: _stages(comparison, multi_stage, narrow),

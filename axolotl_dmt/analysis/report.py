@@ -236,8 +236,8 @@ _RULES = (
     "A claim is shown if, for every ability that it names, the 95% interval over seeds of the "
     "difference that it predicts lies above 0, and an exact test over the seeds gives p ≤ 0.05 (a "
     "claim of no difference: if the interval lies within ±5% of the scale). It is contradicted if "
-    "the opposite holds for any of them, and otherwise not shown, which does not prove the opposite. "
-    "These rules were fixed before any study was run."
+    "the opposite holds for any of them, and otherwise not shown, which does not prove the "
+    "opposite. These rules were fixed before any study was run."
 )
 
 

@@ -171,7 +171,7 @@ class ReportView:
 
     @cached_property
     def loss_warning(self) -> str:
-        """A sentence on logged steps whose loss was NaN or infinite; empty where all were finite."""
+        """A sentence on logged steps whose loss was NaN or infinite; empty where there are none."""
         logged = [entry for entry in self.results.learning_curve if "loss" in entry]
         bad = [entry for entry in logged if metrics.finite(entry["loss"]) is None]
         if not bad:
