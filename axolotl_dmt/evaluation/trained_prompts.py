@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from axolotl_dmt.config.run_keys import tokenised_in_collator
+from axolotl_dmt.evaluation.collated_chats import collated_format
 from axolotl_dmt.evaluation.row_tokens import (
     OUR_CHAT,
     NoFormatError,
@@ -71,6 +73,8 @@ def trained_format(
         NoFormatError: the rows have no question that could be replaced.
     """
     try:
+        if tokenised_in_collator(cfg):
+            return collated_format(cfg, tokenizer)
         return _format(RowTokens(cfg, entry, tokenizer), list(rows or ()), chat_arguments or {})
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         # Of a tokenizer without text, or of rows in a form that its strategy alone understands.

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axolotl.utils.dict import DictDefault
+from transformers import AutoTokenizer
 
 from axolotl_dmt.evaluation.row_tokens import NoFormatError, RowTokens, TrainedFormat
 from axolotl_dmt.evaluation.trained_prompts import trained_format
 from tests.tiny_model import CHATML, make_tokenizer
+from tests.tiny_vlm import make_vlm
 
 pytest.importorskip("axolotl")
 
@@ -186,3 +189,14 @@ def test_a_strategy_of_the_users_own_is_read_like_any_other(
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     assert read("my_prompts.arrow", QA).template.first == "[{question}] -> "
+
+
+def test_rows_that_the_collator_tokenises_are_asked_in_the_chat_template(tmp_path: Path) -> None:
+    make_vlm(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    cfg = DictDefault(skip_prepare_dataset=True, processor_type="AutoProcessor", sequence_len=64)
+    template = trained_format(cfg, DictDefault(type="chat_template"), tokenizer).template
+    assert template.first == "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+    assert template.later == f"<|im_end|>\n{template.first}"
+    assert template.end == "<|im_end|>\n"
+    assert "<|im_end|>" in template.stop
