@@ -59,7 +59,7 @@ def test_data_that_cannot_be_read_is_named_in_one_line(toy: Path, tmp_path: Path
     done = train(tmp_path, settings)
     assert done.code == 2
     (line,) = [line for line in done.output.splitlines() if line.startswith("axolotl-dmt: ")]
-    assert_mistake(line, "axolotl-dmt: datasets[1]", bad)
+    assert_mistake(line, "axolotl-dmt: datasets[1].path", bad, "line 2")
     assert "Traceback" not in done.output
 
 
