@@ -107,6 +107,7 @@ def test_replay_by_loss_is_refused() -> None:
 
 
 def test_the_columns_of_local_files_are_checked() -> None:
+    Path("config.json").write_text("{}")  # of the model
     write_rows(Path("chat.jsonl"), [{"chat": row("a", "b")["messages"]}])
     write_rows(Path("odd.jsonl"), [{"messages": [{"who": "user", "what": "a"}]}])
     entries = [
@@ -129,6 +130,7 @@ def test_the_columns_of_local_files_are_checked() -> None:
 
 
 def test_without_a_processor_a_file_of_texts_is_refused() -> None:
+    Path("config.json").write_text("{}")  # of the model
     write_rows(Path("math.jsonl"), [row("a", "b")])
     entry = {"path": "math.jsonl", "type": "chat_template", "domain": "math"}
     made = settings(base_model=".", datasets=[entry], dmt={"strategy": "single", "domain": "math"})

@@ -87,7 +87,8 @@ def test_a_yaml_alone_is_a_recipe(tmp_path: Path) -> None:
     ],
 )
 def test_names_that_lead_elsewhere_are_refused(name: str) -> None:
-    assert_zip_refused(packed(("dmt.yaml", YAML), (name, b"x")), repr(name))
+    shown = repr(name) if len(name) < 80 else repr(name)[:40]  # long values are cut
+    assert_zip_refused(packed(("dmt.yaml", YAML), (name, b"x")), shown)
 
 
 def test_a_name_with_a_nul_is_not_cut_short() -> None:

@@ -97,11 +97,15 @@ def fetched(path: Path) -> None:
 
 
 def with_data_files(cfg: Any) -> None:
-    """Create the files that a template's user provides; empty ones have no wrong columns."""
+    """Create the files that a template's user provides, each with one row of all usual columns."""
+    texts = ("question", "answer", "instruction", "input", "output", "prompt", "response", "text")
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    turns = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
+    row = {**dict.fromkeys(texts, "a"), "messages": messages, "conversations": turns}
     for entry in cfg.datasets:
         if Path(entry.path).suffix.startswith(".json"):
             Path(entry.path).parent.mkdir(parents=True, exist_ok=True)
-            Path(entry.path).touch()
+            Path(entry.path).write_text(json.dumps(row) + "\n")
 
 
 def compiled(path: Path, rows: dict[str, int], *, gpus: int) -> TrainingPlan:

@@ -284,7 +284,7 @@ def test_a_yaml_of_another_shape_ends_in_no_traceback(
         ({"a.yaml": b"x: 1", "b.yaml": b"x: 1"}, "SOURCE", "2 YAML"),
         (valid(plugins=[]), "plugins", "axolotl_dmt.DMTPlugin"),
         (valid(plugins=None), "plugins", "axolotl_dmt.DMTPlugin"),
-        (valid(dmt=None), "dmt", "None"),
+        (valid(dmt=None), "dmt", "empty"),
         (valid(dmt={"strategy": "dmt", "k": 9}), "dmt.k", "9"),
         ({**valid(), "recipe.json": b"{"}, "recipe.json", "JSON"),
         ({**valid(), "recipe.json": b"[" * 100_000}, "recipe.json", "JSON"),
