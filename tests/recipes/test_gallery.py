@@ -98,7 +98,17 @@ def fetched(path: Path) -> None:
 
 def with_data_files(cfg: Any) -> None:
     """Create the files that a template's user provides, each with one row of all usual columns."""
-    texts = ("question", "answer", "instruction", "input", "output", "prompt", "response", "text")
+    texts = (
+        "question",
+        "answer",
+        "instruction",
+        "input",
+        "output",
+        "prompt",
+        "query",
+        "response",
+        "text",
+    )
     messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     turns = [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
     row = {**dict.fromkeys(texts, "a"), "messages": messages, "conversations": turns}
