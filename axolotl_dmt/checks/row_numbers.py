@@ -6,12 +6,14 @@ These are remarks, not mistakes: the rows of each local file, and replays of a h
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from axolotl_dmt.config.reading import Reading
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import read_json_rows
 from axolotl_dmt.plan.plan_warnings import handful, replayed_fractions
 
 MOST_BYTES = 256 * 2**20
@@ -74,7 +76,12 @@ def rows_of(entry: Any) -> FileRows | None:
     path = entry.get("path")
     if not isinstance(path, str):
         return None
-    readers = {".jsonl": _json_lines, ".csv": _csv_rows, ".parquet": _parquet_rows}
+    readers = {
+        ".jsonl": _json_lines,
+        ".json": _json_rows,
+        ".csv": _csv_rows,
+        ".parquet": _parquet_rows,
+    }
     file = Path(path)
     reader = readers.get(file.suffix)
     try:
@@ -89,6 +96,12 @@ def _json_lines(path: Path) -> FileRows | None:
     with path.open("rb") as stream:
         lines = [hash(line.strip()) for line in stream if line.strip()]
     return FileRows(len(lines), len(lines) - len(set(lines)))
+
+
+def _json_rows(path: Path) -> FileRows | None:
+    """Count the rows of a file of one JSON array, or of JSON lines."""
+    rows = [hash(json.dumps(row, sort_keys=True)) for _, row in read_json_rows(path)]
+    return FileRows(len(rows), len(rows) - len(set(rows)))
 
 
 def _csv_rows(path: Path) -> FileRows | None:

@@ -41,6 +41,10 @@ def test_enough_rows_have_no_warning(tmp_path: Path) -> None:
 def test_csv_and_parquet_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('q,a\n"two\nlines",1\n\nx,2\nx,2\n')
     assert rows_of({"path": str(tmp_path / "a.csv")}) == (3, 1)
+    (tmp_path / "a.json").write_text('[\n {"q": 1},\n {"q": 2},\n {"q": 1}\n]')
+    assert rows_of({"path": str(tmp_path / "a.json")}) == (3, 1)
+    (tmp_path / "b.json").write_text('{\n "q": [1]\n}')
+    assert rows_of({"path": str(tmp_path / "b.json")}) is None
     parquet.write_table(pa.table({"q": [1, 2]}), tmp_path / "a.parquet")
     assert rows_of({"path": str(tmp_path / "a.parquet")}) == (2, None)
 
