@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+
+from axolotl_dmt.files import read_json
 
 CONTEXT_KEYS: Final = ("n_positions", "max_position_embeddings", "n_ctx", "max_seq_len")
 CONFIG_FILE: Final = "config.json"
@@ -39,7 +40,7 @@ def model_config(name: Any) -> dict[str, Any] | None:
     if path is None:
         return None
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
     except (OSError, ValueError):
         return None
     return config if isinstance(config, dict) else None

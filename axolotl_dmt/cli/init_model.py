@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from axolotl_dmt.checks.data_files import first_rows
 from axolotl_dmt.checks.local_model import context_of, model_file
+from axolotl_dmt.files import read_json
 
 CHAT_NAMES = re.compile(r"(?i)(instruct|chat|[-_]it\b|[-_]sft\b|[-_]dpo\b)")
 TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json")
@@ -81,7 +81,7 @@ def _file(name: str, file: str) -> Path | None:
 
 def _json(path: Path | None) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8")) if path else {}
+        value = read_json(path) if path else {}
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -17,6 +17,7 @@ from typing import Any
 from axolotl_dmt.config.args import EvaluateConfig
 from axolotl_dmt.evaluation.scores import Evaluation, error_text
 from axolotl_dmt.evaluation.tasks import Tasks
+from axolotl_dmt.files import read_json
 from axolotl_dmt.hooks.loading import load_hooks, loaded_hooks
 from axolotl_dmt.scoring.prompts import TrainedPrompts
 
@@ -70,16 +71,19 @@ def _evaluate(tasks: Tasks, folder: Path, config: EvaluateConfig) -> dict[str, A
 
 def _has_modules(folder: Path) -> bool:
     """Return whether a folder holds an adapter with whole modules, such as the embeddings."""
+    return bool(_adapter(folder).get("modules_to_save"))
+
+
+def _adapter(folder: Path) -> dict[str, Any]:
+    """Return the configuration of the adapter in a folder; empty if it holds none."""
     file = folder / "adapter_config.json"
-    return file.is_file() and bool(json.loads(file.read_text("utf-8")).get("modules_to_save"))
+    return dict(read_json(file)) if file.is_file() else {}
 
 
 def _model_arguments(folder: Path, config: EvaluateConfig) -> dict[str, Any]:
     """Return the arguments with which lm-eval's `hf` or `vllm` model loads the folder."""
     arguments: dict[str, Any] = {"pretrained": str(folder)}
-    file = folder / "adapter_config.json"
-    if file.is_file():
-        adapter = json.loads(file.read_text(encoding="utf-8"))
+    if adapter := _adapter(folder):
         arguments = {"pretrained": adapter["base_model_name_or_path"], "tokenizer": str(folder)}
         if config.model == "vllm":
             arguments |= {"lora_local_path": str(folder), "max_lora_rank": _vllm_rank(adapter["r"])}
@@ -132,7 +136,7 @@ def score_in_subprocess(folder: Path, config: EvaluateConfig) -> Evaluation:
             check=False,
         )
         if completed.returncode == 0 and out_file.is_file():
-            return Evaluation.from_json(json.loads(out_file.read_text(encoding="utf-8")))
+            return Evaluation.from_json(read_json(out_file))
     return Evaluation(
         error=f"the evaluation process ended with code {completed.returncode}",
         seconds=time.monotonic() - started,
@@ -141,7 +145,7 @@ def score_in_subprocess(folder: Path, config: EvaluateConfig) -> Evaluation:
 
 def main(folder: str, config_file: str, out_file: str) -> None:
     """Run the separate process: read the configuration, score the model, write the evaluation."""
-    settings = json.loads(Path(config_file).read_text(encoding="utf-8"))
+    settings = read_json(config_file)
     load_hooks(settings["hooks"])
     config = EvaluateConfig.model_validate(settings["evaluate"])
     evaluation = score_saved_stage(Path(folder), config)

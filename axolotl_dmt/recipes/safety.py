@@ -356,8 +356,8 @@ def _check_block(
         key = f"{prefix}{name}"
         if value == MASK:
             continue  # the author's value, without which the recipe was shared
-        if is_secret(name, value) or masked(value, str(name)) != value:
-            shown = masked(value, str(name))
+        shown = masked(value, str(name))
+        if is_secret(name, value) or shown != value:
             yield Finding(key=key, value=shown, reason="looks like a secret", secret=True)
         elif name in allowed:
             if value is not None and (reason := allowed[name](value)):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.files import write_text
+from axolotl_dmt.files import read_json, write_text
 
 AS_TRAINED: Final = "as_trained"
 """The value of `dmt.evaluate.prompt` and `dmt_prompt` for the format of the training rows."""
@@ -237,7 +237,7 @@ class TrainedPrompts:
         """
         file = path / PROMPTS_FILE if path.is_dir() else path
         try:
-            return cls.from_json(json.loads(file.read_text(encoding="utf-8")))
+            return cls.from_json(read_json(file))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             problem = f"{file} cannot be read ({type(error).__name__}: {error})"
             raise DMTError("dmt_prompt", problem, f"name a folder with {PROMPTS_FILE}") from error

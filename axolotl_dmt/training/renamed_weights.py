@@ -7,13 +7,14 @@ on with the weights of the base model.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+
+from axolotl_dmt.files import read_json
 
 
 def has_renamed_weights(folder: Path, model: Any) -> bool:
@@ -41,7 +42,7 @@ def load_renamed_weights(folder: Path, model: Any) -> None:
 def _saved_names(folder: Path) -> set[str]:
     index, single = folder / SAFE_WEIGHTS_INDEX_NAME, folder / SAFE_WEIGHTS_NAME
     if index.is_file():
-        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
+        return set(read_json(index)["weight_map"])
     if single.is_file():
         with safe_open(single, framework="pt") as file:
             return set(file.keys())

@@ -16,24 +16,9 @@ from axolotl_dmt.checks.yaml_check import check_file
 from axolotl_dmt.config.advice import shown
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.training.run import Run
+from tests.checks.test_yaml_check import GOOD
 from tests.mistakes import assert_mistake, assert_mistakes
 
-GOOD = """\
-base_model: org/model
-plugins:
-  - axolotl_dmt.DMTPlugin
-datasets:
-  - {path: org/math, type: alpaca, domain: math}
-  - {path: org/chat, type: alpaca, domain: general}
-dmt:
-  strategy: dmt
-  k: 1/16
-learning_rate: 2e-5
-micro_batch_size: 2
-gradient_accumulation_steps: 1
-num_epochs: 1
-output_dir: outputs/check
-"""
 SCHEDULE = "  strategy: dmt\n  k: 1/16\n"
 ROW = '{"instruction": "1+1?", "input": "", "output": "2"}\n'
 
