@@ -12,6 +12,10 @@ Batch n of `dataset` is optimiser step n, so it must not be shuffled. `draws(pla
 stage, the domain and the number of each row. Without a YAML, `read_config`, `resolve_stages` and
 `compile_plan` do the same in three calls.
 
+What a run answered, item by item::
+
+    load_items("outputs/run").to_pandas()
+
 The types that hooks receive and return are here too; `axolotl_dmt.hookspecs` describes the hooks::
 
     from axolotl_dmt import hookimpl
@@ -30,7 +34,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,8 +50,13 @@ from axolotl_dmt.plan.draws import Draw, PlanDataset, draws
 from axolotl_dmt.plan.inputs import Domain, Lengths, Packing, Rows, Stage
 from axolotl_dmt.plan.orders import Epoch, Order
 from axolotl_dmt.plan.training_plan import TrainingPlan
+from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.results.items import read_items
 from axolotl_dmt.results.results import Results, Score
 from axolotl_dmt.strategies import Setting, StageMixes, Strategy
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
     "Amount",
@@ -73,6 +82,7 @@ __all__ = [
     "TrainingPlan",
     "compile_plan",
     "draws",
+    "load_items",
     "load_schedule",
     "parse_amount",
     "read_config",
@@ -151,6 +161,22 @@ def load_schedule(path: str | Path) -> Schedule:
     if mistakes or global_batch is None:
         raise DMTErrors(_located(file, mistake) for mistake in mistakes)
     return Schedule(**vars(reading.schedule()), global_batch=global_batch)
+
+
+def load_items(output_dir: str | Path) -> pa.Table:
+    """Read the ledger of a run: each item's verdict at each point.
+
+    Args:
+        output_dir: the `output_dir` of the run.
+
+    Returns:
+        An Arrow table with the columns of docs/items_parquet.md; `.to_pandas()` makes a DataFrame
+        of it.
+
+    Raises:
+        DMTError: the run has no ledger, or it cannot be read.
+    """
+    return read_items(RunFolder(Path(output_dir)).items)
 
 
 def _global_batch(raw: Mapping[str, Any]) -> int:

@@ -15,6 +15,7 @@ from axolotl_dmt.evaluation.saved import score_saved_stage
 from axolotl_dmt.evaluation.scores import Evaluation, with_scores
 from axolotl_dmt.results.config_file import load_config, save_config
 from axolotl_dmt.results.folder import RunFolder, load_results
+from axolotl_dmt.results.items import Point, record_items
 from axolotl_dmt.results.results import EVALUATE, Results
 from axolotl_dmt.results.secrets import masked, without_masked
 
@@ -74,6 +75,8 @@ def score_stages(
         if evaluation.error and stage.scores:
             yield stage.name, f"kept its scores, because scoring again failed: {evaluation.error}"
             continue
+        point = Point.stage(stage.name, stage.end_step)
+        record_items(run.items, point, evaluation.items)
         timings = {**results.timings, f"evaluate {stage.name}": evaluation.seconds}
         results = replace(results.with_stage(with_scores(stage, evaluation)), timings=timings)
         results.save(run.results)

@@ -9,7 +9,7 @@ from axolotl_dmt.console import echo
 from axolotl_dmt.hooks.loading import load_hooks
 from axolotl_dmt.report.console import Console
 from axolotl_dmt.report.model_card import update_card
-from axolotl_dmt.report.terminal import terminal_table
+from axolotl_dmt.report.terminal import print_tables
 from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.report.write import write_report
 from axolotl_dmt.results.folder import RunFolder, load_results
@@ -54,5 +54,5 @@ def write_and_print(output_dir: Path, results: Results) -> None:
     view, folder = ReportView.of(results, output_dir), RunFolder(output_dir)
     write_report(view, folder.dmt)
     update_card(view, output_dir)
-    Console().print(terminal_table(view))
+    print_tables(view, Console())
     echo(f"  {folder.report_html}")

@@ -178,6 +178,13 @@ class EvaluateConfig(Block):
         examples=[3],
     )
 
+    items: Literal["full", "scores", "none"] = Field(
+        "full",
+        description="What `dmt/items.parquet` keeps of each item at each point: full is scores, "
+        "prompt and answer; scores leaves the texts out; none writes no such file.",
+        examples=["scores"],
+    )
+
     @model_validator(mode="after")
     def _known_abilities(self) -> EvaluateConfig:
         # A user's own tasks may read data of any name.

@@ -11,11 +11,13 @@ import copy
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from axolotl_dmt.evaluation.items import read_items
 from axolotl_dmt.evaluation.scores import Evaluation, error_text
 from axolotl_dmt.evaluation.tasks import Tasks
 from axolotl_dmt.ranks import Ranks
@@ -24,13 +26,15 @@ from axolotl_dmt.ranks import Ranks
 def score_live_model(trainer: Any, tasks: Tasks, ranks: Ranks) -> Evaluation:
     """Score the trainer's model.
 
-    Every rank must call this. The ranks share the work, and each gets the scores. A failure is
+    Every rank must call this. The ranks share the work, and each gets the scores; only rank 0 gets
+    the items. A failure is
     returned as the evaluation's error, never raised, so that the training continues.
     """
     model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
     with undisturbed(model):
         evaluation = _score_on_all_ranks(model, trainer.processing_class, tasks, ranks)
-        return ranks.from_first(evaluation)
+        shared: Evaluation = ranks.from_first(replace(evaluation, items=()))
+        return replace(shared, items=evaluation.items)
 
 
 def _score_on_all_ranks(model: Any, tokenizer: Any, tasks: Tasks, ranks: Ranks) -> Evaluation:
@@ -57,7 +61,8 @@ def _score_on_all_ranks(model: Any, tokenizer: Any, tasks: Tasks, ranks: Ranks) 
         output = tasks.evaluate(shared_model)
         assert output is not None
         seconds = time.monotonic() - started
-        return Evaluation.of(output, samples=tasks.config.samples, seconds=seconds)
+        items = read_items(output, shared_model, tasks.config)
+        return Evaluation.of(output, samples=tasks.config.samples, seconds=seconds, items=items)
     except Exception as caught:
         return Evaluation(error=error_text(caught), seconds=time.monotonic() - started)
     finally:

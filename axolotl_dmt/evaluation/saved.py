@@ -11,18 +11,24 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.config.args import EvaluateConfig
+from axolotl_dmt.console import bars_where_wanted, silence_known_noise
+from axolotl_dmt.evaluation.items import read_items
 from axolotl_dmt.evaluation.scores import Evaluation, error_text
 from axolotl_dmt.evaluation.tasks import Tasks
 from axolotl_dmt.files import read_json
 from axolotl_dmt.hooks.loading import load_hooks, loaded_hooks
+from axolotl_dmt.results.items import Point, items_of, record_items
 from axolotl_dmt.scoring.prompts import TrainedPrompts
 
 LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
 """Prefixes of launchers' variables: a process that inherits them waits for other ranks."""
+ITEMS_SUFFIX = ".parquet"
+"""How the file ends in which the separate process hands back the items."""
 
 
 def score_saved_stage(folder: Path, config: EvaluateConfig) -> Evaluation:
@@ -44,29 +50,37 @@ def score_saved_stage(folder: Path, config: EvaluateConfig) -> Evaluation:
     tasks = Tasks(config, TrainedPrompts.beside(folder))
     started = time.monotonic()
     try:
-        output = _evaluate(tasks, folder, config)
+        model = _load(tasks, folder, config)
+        output = tasks.evaluate(model)
     except Exception as error:
         return Evaluation(error=error_text(error), seconds=time.monotonic() - started)
     assert output is not None
-    return Evaluation.of(output, samples=config.samples, seconds=time.monotonic() - started)
+    seconds = time.monotonic() - started
+    items = read_items(output, model, config)
+    return Evaluation.of(output, samples=config.samples, seconds=seconds, items=items)
 
 
-def _evaluate(tasks: Tasks, folder: Path, config: EvaluateConfig) -> dict[str, Any] | None:
-    """Return lm-eval's output for the model in a folder."""
+def _load(tasks: Tasks, folder: Path, config: EvaluateConfig) -> Any:
+    """Return lm-eval's model of the one in a folder."""
     arguments = tasks.model_arguments() | _model_arguments(folder, config)
     if config.model == "hf" and _has_modules(folder):
         from axolotl_dmt.evaluation.adapter_model import AdapterModel
 
-        return tasks.evaluate(
-            AdapterModel(**arguments, batch_size=config.batch_size, device=_device())
+        return AdapterModel(**arguments, batch_size=config.batch_size, device=_device())
+    from lm_eval.api.registry import get_model
+
+    silence_known_noise()
+    # As `simple_evaluate` does with the name of a model.
+    with bars_where_wanted():
+        return get_model(config.model).create_from_arg_obj(
+            arguments,
+            {
+                # vLLM forms batches itself; a number would only limit it.
+                "batch_size": "auto" if config.model == "vllm" else config.batch_size,
+                "max_batch_size": None,
+                "device": _device() if config.model == "hf" else None,
+            },
         )
-    return tasks.evaluate(
-        config.model,
-        model_args=arguments,
-        # vLLM forms batches itself; a number would only limit it.
-        batch_size="auto" if config.model == "vllm" else config.batch_size,
-        device=_device() if config.model == "hf" else None,
-    )
 
 
 def _has_modules(folder: Path) -> bool:
@@ -136,7 +150,8 @@ def score_in_subprocess(folder: Path, config: EvaluateConfig) -> Evaluation:
             check=False,
         )
         if completed.returncode == 0 and out_file.is_file():
-            return Evaluation.from_json(read_json(out_file))
+            evaluation = Evaluation.from_json(read_json(out_file))
+            return replace(evaluation, items=items_of(out_file.with_suffix(ITEMS_SUFFIX)))
     return Evaluation(
         error=f"the evaluation process ended with code {completed.returncode}",
         seconds=time.monotonic() - started,
@@ -149,6 +164,7 @@ def main(folder: str, config_file: str, out_file: str) -> None:
     load_hooks(settings["hooks"])
     config = EvaluateConfig.model_validate(settings["evaluate"])
     evaluation = score_saved_stage(Path(folder), config)
+    record_items(Path(out_file).with_suffix(ITEMS_SUFFIX), Point.baseline(), evaluation.items)
     Path(out_file).write_text(json.dumps(evaluation.to_json()), encoding="utf-8")
 
 

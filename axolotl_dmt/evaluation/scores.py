@@ -10,6 +10,7 @@ from typing import Any
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.hooks.calls import adjusted_scores
+from axolotl_dmt.results.items import Item
 from axolotl_dmt.results.results import PARTS, Sample, Score, StageResult
 from axolotl_dmt.results.secrets import masked_text
 
@@ -30,6 +31,7 @@ class Evaluation:
         seconds: wall time.
         error: why the evaluation failed, or None.
         details: what the tasks record about how they scored, such as the sandbox level.
+        items: every item for the ledger; only where the evaluation ran, since they may be large.
     """
 
     scores: Mapping[str, Score] = field(default_factory=dict)
@@ -37,15 +39,24 @@ class Evaluation:
     seconds: float = 0.0
     error: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    items: tuple[Item, ...] = ()
 
     @classmethod
-    def of(cls, output: Mapping[str, Any], *, samples: int, seconds: float) -> Evaluation:
+    def of(
+        cls,
+        output: Mapping[str, Any],
+        *,
+        samples: int,
+        seconds: float,
+        items: tuple[Item, ...] = (),
+    ) -> Evaluation:
         """Read the output of `lm_eval.simple_evaluate`.
 
         Args:
             output: the output.
             samples: number of answers to keep for each task.
             seconds: wall time of the evaluation.
+            items: its items for the ledger.
 
         Returns:
             The evaluation with the scores that the plugins adjusted; where a plugin fails, it has
@@ -62,10 +73,11 @@ class Evaluation:
             samples=tuple(_read_samples(output, samples)),
             seconds=seconds,
             details=_read_details(output),
+            items=items if scores else (),
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values, which another process can read with `from_json`."""
+        """Return plain values, without the items, which another process reads with `from_json`."""
         return {
             "scores": {name: score.to_json() for name, score in self.scores.items()},
             "samples": [vars(sample) for sample in self.samples],
@@ -116,7 +128,7 @@ def read_scores(output: Mapping[str, Any]) -> dict[str, Score]:
     group without a number.
     """
     results, groups = output["results"], output.get("group_subtasks", {})
-    abilities = _abilities(output)
+    abilities = group_abilities(output)
     scores = {}
     for task in results:
         if abilities.get(task, task) != task:
@@ -128,7 +140,7 @@ def read_scores(output: Mapping[str, Any]) -> dict[str, Score]:
     return scores
 
 
-def _abilities(output: Mapping[str, Any]) -> dict[str, str]:
+def group_abilities(output: Mapping[str, Any]) -> dict[str, str]:
     """Return {task: the outermost group that is its ability}, for the parts of such groups."""
     groups = output.get("group_subtasks", {})
     inner = {part for parts in groups.values() for part in parts}
@@ -170,10 +182,9 @@ def _metrics(row: Mapping[str, Any]) -> dict[str, tuple[str, float]]:
 def _score(output: Mapping[str, Any], task: str, parts: Sequence[str]) -> Score | None:
     """Return the score of a task, or of a group with these tasks; None if it has none."""
     row = output["results"].get(task, {})
-    metrics = _metrics(row)
-    if not metrics:
+    metric = _preferred(metrics := _metrics(row))
+    if metric is None:
         return None
-    metric = next((name for name in PREFERRED_METRICS if name in metrics), min(metrics))
     name, value = metrics[metric]
     stderr = row.get(name.replace(metric, f"{metric}_stderr", 1))
     scored = {part: score for part in parts if (score := _score(output, part, ()))}
@@ -186,6 +197,32 @@ def _score(output: Mapping[str, Any], task: str, parts: Sequence[str]) -> Score 
         n=sum(int(counts.get(part, {}).get("effective", 0)) for part in parts or (task,)),
         extra={PARTS: {part: score.to_json() for part, score in scored.items()}} if scored else {},
     )
+
+
+def _preferred(metrics: Mapping[str, Any]) -> str | None:
+    if not metrics:
+        return None
+    return next((name for name in PREFERRED_METRICS if name in metrics), min(metrics))
+
+
+def score_column(output: Mapping[str, Any], scored_by: str, task: str) -> tuple[str, str] | None:
+    """Return the metric and the filter that score the items of a task.
+
+    Args:
+        output: lm-eval's output.
+        scored_by: the task, or the group of tasks that is its ability.
+        task: the task.
+
+    Returns:
+        They are those of the ability's score, where the task has them; None without any metric.
+    """
+    metrics = _metrics(output["results"].get(task, {}))
+    metric = _preferred(_metrics(output["results"].get(scored_by, {})))
+    if metric not in metrics:
+        metric = _preferred(metrics)
+    if metric is None:
+        return None
+    return metric, metrics[metric][0].partition(",")[2]
 
 
 def _is_number(value: Any) -> bool:
@@ -203,7 +240,7 @@ def _read_details(output: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_samples(output: Mapping[str, Any], per_ability: int) -> Iterator[Sample]:
     """Yield the first `per_ability` samples of each ability in lm-eval's output."""
-    abilities, read = _abilities(output), Counter[str]()
+    abilities, read = group_abilities(output), Counter[str]()
     for task, samples in (output.get("samples") or {}).items():
         ability = ability_of(abilities.get(task, task))
         for sample in samples[: max(0, per_ability - read[ability])]:

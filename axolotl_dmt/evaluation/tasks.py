@@ -148,12 +148,11 @@ class Tasks:
             loaded = self.manager.load_task_or_group(list(self.config.tasks))
         return {name: task for name, task, _ in leaves(loaded)}
 
-    def evaluate(self, model: Any, **model_arguments: Any) -> dict[str, Any] | None:
+    def evaluate(self, model: Any) -> dict[str, Any] | None:
         """Score a model.
 
         Args:
-            model: an lm-eval model, or the name of one of its model types.
-            **model_arguments: with a name, further arguments of `simple_evaluate`.
+            model: an lm-eval model.
 
         Returns:
             lm-eval's output; None on ranks other than 0.
@@ -178,7 +177,6 @@ class Tasks:
                 random_seed=None,
                 numpy_random_seed=None,
                 torch_random_seed=None,
-                **model_arguments,
             )
         return output
 

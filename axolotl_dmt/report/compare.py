@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.report.changes import HOW_TO_READ as HOW_TO_READ_CHANGES
+from axolotl_dmt.report.changes import cells, notes
 from axolotl_dmt.report.charts import change_track
 from axolotl_dmt.report.format import MISSING, count, duration, flat, kept, number, with_error
 from axolotl_dmt.report.html import render
@@ -15,9 +17,11 @@ from axolotl_dmt.report.plot import plot_runs
 from axolotl_dmt.report.tables import Table
 from axolotl_dmt.report.view import HOW_TO_READ as HOW_TO_READ_SCORES
 from axolotl_dmt.report.view import ReportView, all_colours
+from axolotl_dmt.results.changes import RUN, Answers, answers_by_point, compare
 from axolotl_dmt.results.config_file import load_config
 from axolotl_dmt.results.costs import total_costs
 from axolotl_dmt.results.folder import RunFolder, load_results
+from axolotl_dmt.results.items import STAGE_KIND, read_items
 from axolotl_dmt.results.results import Results
 
 HOW_TO_READ = (
@@ -34,11 +38,14 @@ class ComparedRun:
         name: short, and different from those of the other runs.
         view: what a report shows of the run.
         settings: its settings, {dotted key: value}.
+        answers: {ability: answers to its items after the last scored stage}; empty where the run
+            has no ledger.
     """
 
     name: str
     view: ReportView
     settings: dict[str, str]
+    answers: Mapping[str, Answers] = field(default_factory=dict)
 
 
 def load_runs(folders: Sequence[Path]) -> list[ComparedRun]:
@@ -56,8 +63,28 @@ def load_runs(folders: Sequence[Path]) -> list[ComparedRun]:
     for folder, name in zip(folders, names, strict=True):
         results = load_results(folder)
         settings = _settings(folder, results)
-        runs.append(ComparedRun(name=name, view=ReportView.of(results, folder), settings=settings))
+        view = ReportView.of(results, folder)
+        answers = last_answers(folder, results)
+        runs.append(ComparedRun(name=name, view=view, settings=settings, answers=answers))
     return runs
+
+
+def last_answers(folder: Path, results: Results) -> Mapping[str, Answers]:
+    """Return {ability: answers after the last stage of a run}; empty without a ledger.
+
+    Args:
+        folder: the run's output folder.
+        results: its results.
+
+    Raises:
+        DMTError: the ledger cannot be read.
+    """
+    path = RunFolder(folder).items
+    if not path.is_file() or not results.stages:
+        return {}
+    last = results.stages[-1]
+    answers = answers_by_point(read_items(path), (STAGE_KIND,)).get(last.name, {})
+    return {ability: of for ability, of in answers.items() if ability in last.scores}
 
 
 def _settings(folder: Path, results: Results) -> dict[str, str]:
@@ -82,6 +109,7 @@ def tables(runs: Sequence[ComparedRun]) -> list[Table]:
             rows=tuple((run.name, *(_score(runs, run, a) for a in abilities)) for run in runs),
             note=HOW_TO_READ,
         ),
+        *_changes(runs),
         Table(
             title="Retention",
             header=("run", *abilities),
@@ -99,6 +127,22 @@ def tables(runs: Sequence[ComparedRun]) -> list[Table]:
         left = tuple(range(len(header)))
         all_tables.append(Table(title="What differs", header=header, rows=different, left=left))
     return [table for table in all_tables if len(table.header) > 1]
+
+
+def _changes(runs: Sequence[ComparedRun]) -> list[Table]:
+    """Return the table of changes from the first run on the items that both have, if any."""
+    first, rows, changes = runs[0], [], []
+    for run in runs[1:]:
+        names = (first.name, run.name)
+        for change in compare(first.answers, run.answers, names=names, reference=RUN):
+            changes.append(change)
+            rows.append((change.ability, run.name, *cells(change, change.p)))
+    if not rows:
+        return []
+    header = ("ability", "run", "change", "95% interval", "lost", "won", "n", "p")
+    title = f"Changes from {first.name} on the same items"
+    note = " ".join([HOW_TO_READ_CHANGES, *notes(changes)])
+    return [Table(title=title, header=header, rows=tuple(rows), note=note, left=(0, 1))]
 
 
 def differences(runs: Sequence[ComparedRun]) -> tuple[tuple[str, ...], ...]:

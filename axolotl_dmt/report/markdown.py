@@ -9,7 +9,8 @@ from typing import Any
 from axolotl_dmt.hookspecs import Section
 from axolotl_dmt.plan.row_counts import counts_table
 from axolotl_dmt.report import paper
-from axolotl_dmt.report.format import MISSING, count, kept, with_error
+from axolotl_dmt.report.changes import stage_table
+from axolotl_dmt.report.format import MISSING, count, kept, number, with_error
 from axolotl_dmt.report.tables import escaped, markdown_table
 from axolotl_dmt.report.view import HOW_TO_READ, AbilityLine, QuotedTable, ReportView
 
@@ -30,6 +31,8 @@ def markdown_report(
     if view.loss_warning:
         parts.append(f"**Warning:** {escaped(view.loss_warning)}")
     parts += ["## Scores", scores_table(view), *([HOW_TO_READ] if view.was_scored else [])]
+    if table := stage_table(view):
+        parts += [f"## {table.title}", table.markdown(), escaped(table.note)]
     if picture:
         parts.append(f"![Ability by stage]({picture})")
     parts += ["## Rows by stage and domain", rows_table(view)]
@@ -65,7 +68,8 @@ def scores_table(view: ReportView) -> str:
     """Return the table of scores, retention and forgetting, and a list of failed evaluations."""
     parts = [] if view.errors else ["No stage was evaluated."]
     if view.was_scored:
-        header = ("ability", "task", "n", *view.names, "retention", "forgetting")
+        start = ("against the start",) if view.results.baseline else ()
+        header = ("ability", "task", "n", *view.names, "retention", "forgetting", *start)
         body = [_score_cells(view, line) for line in view.lines]
         parts = [markdown_table(header, body, left=(0, 1))]
         parts += [_folded_parts(view, line) for line in view.lines if line.parts]
@@ -98,7 +102,8 @@ def _score_cells(view: ReportView, line: AbilityLine) -> tuple[str, ...]:
     ]
     forgetting = with_error(line.forgetting, line.forgetting_stderr)
     retention = kept(line.retention, line.forgetting)
-    return (line.name, ", ".join(line.tasks), line.n, *cells, retention, forgetting)
+    start = (number(line.from_start, sign=True),) if view.results.baseline else ()
+    return (line.name, ", ".join(line.tasks), line.n, *cells, retention, forgetting, *start)
 
 
 def rows_table(view: ReportView) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from axolotl_dmt.report.changes import notes, stage_table
+from axolotl_dmt.report.console import Console
 from axolotl_dmt.report.format import MISSING, kept, number
 from axolotl_dmt.report.view import AbilityLine, ReportView
 
@@ -15,12 +19,23 @@ _WIDE = 4
 _STAGE_ROWS = 6
 
 
+def print_tables(view: ReportView, console: Console) -> None:
+    """Print the scores by stage, and what the last stage changed on the same items."""
+    console.print(terminal_table(view))
+    changes = stage_table(view, last_only=True)
+    if changes is not None:
+        last = view.results.stages[-1].name
+        console.print(replace(changes, title=f"{changes.title} after {last}").terminal())
+        for note in notes(change for change in view.changes if change.after == last):
+            console.print(f"  {note}", highlight=False, markup=False)
+
+
 def terminal_table(view: ReportView) -> Table | Text:
     """Return the scores by stage and ability, with the change from the stage before.
 
-    Stages are the rows, and retention and forgetting the last two. With many abilities the
-    abilities are the rows, and retention and forgetting the last columns. Where nothing was
-    scored, there is no table, only the reason.
+    Stages are the rows, followed by retention, forgetting and the change from the start. With many
+    abilities the abilities are the rows, and retention and forgetting the last columns. Where
+    nothing was scored, there is no table, only the reason.
     """
     notes = _notes(view)
     if not view.was_scored:
@@ -63,6 +78,9 @@ def _fill_stage_rows(table: Table, view: ReportView) -> None:
         forgetting = [Text(number(line.forgetting)) for line in view.lines]
         table.add_row(Text("retention", style="bold"), *retention)
         table.add_row(Text("forgetting", style="bold"), *forgetting)
+        if view.results.baseline:
+            from_start = [Text(number(line.from_start, sign=True)) for line in view.lines]
+            table.add_row(Text("against the start", style="bold"), *from_start)
 
 
 def _fill_ability_rows(table: Table, view: ReportView) -> list[str]:

@@ -15,15 +15,18 @@ from axolotl_dmt.plan.row_counts import RowCounts
 from axolotl_dmt.report import paper
 from axolotl_dmt.report.format import MISSING
 from axolotl_dmt.results import metrics
+from axolotl_dmt.results.changes import BEST, Change, answers_by_point, stage_changes
 from axolotl_dmt.results.config_file import load_config
 from axolotl_dmt.results.costs import Cost, stage_costs, total_costs
 from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.results.items import read_items
 from axolotl_dmt.results.results import PARTS, Results, Score, StageResult
 
 HOW_TO_READ = (
     "Retention is an ability's score after the last stage divided by its best score after any "
     "earlier stage, and forgetting is that best score minus the last: 100% and 0 mean that nothing "
     "was lost. Where the last score is the higher one, the gain stands in place of the percentage. "
+    "Against the start, a score is compared with that of the model before training. "
     "Scores are given with one standard error (±): a change of less than about two of "
     "them may be chance."
 )
@@ -40,7 +43,9 @@ class AbilityLine:
         best: index into `scores` of the best stage before the last; None where there is none.
         retention: last score divided by the best earlier one, or None.
         forgetting: best earlier score minus the last, or None.
-        forgetting_stderr: an upper estimate of its standard error, or None.
+        forgetting_stderr: its standard error, or None. Where the run has no ledger of items, it is
+            an upper estimate that treats the two scores as independent.
+        start: the score before training, or None.
     """
 
     name: str
@@ -50,6 +55,7 @@ class AbilityLine:
     retention: float | None
     forgetting: float | None
     forgetting_stderr: float | None
+    start: Score | None = None
 
     def change(self, index: int) -> float | None:
         """Return the score at an index minus the one before it; None if either is missing."""
@@ -72,6 +78,11 @@ class AbilityLine:
     def last(self) -> Score | None:
         """The score after the last stage."""
         return self.scores[-1] if self.scores else None
+
+    @property
+    def from_start(self) -> float | None:
+        """The last score minus that before training; None where either is missing."""
+        return self.last.value - self.start.value if self.last and self.start else None
 
     @property
     def best_earlier(self) -> Score | None:
@@ -118,6 +129,7 @@ class ReportView:
         quoted: the paper's results, where the base model is comparable.
         name: the name of the run's folder, or empty.
         schedule: how the stages were chosen, such as `strategy dmt, k = 1/256`, or empty.
+        changes: what changed on the same items; empty where the run has no ledger.
     """
 
     results: Results
@@ -129,6 +141,7 @@ class ReportView:
     quoted: QuotedTable | None
     name: str = ""
     schedule: str = ""
+    changes: tuple[Change, ...] = ()
 
     @classmethod
     def of(cls, results: Results, output_dir: Path | None = None) -> ReportView:
@@ -141,16 +154,18 @@ class ReportView:
         """
         points = results.points()
         costs = stage_costs(results)
+        changes = _changes(results, output_dir)
         return cls(
             results=results,
             points=points,
-            lines=_ability_lines(results, points),
+            lines=_ability_lines(results, points, changes),
             errors={point.name: point.error for point in points if point.error is not None},
             domains=_domains(results),
             costs=(*costs, *([total_costs(results)] if len(costs) > 1 else [])),
             quoted=_quoted(results),
             name=output_dir.resolve().name if output_dir else "",
             schedule=_schedule(results, output_dir),
+            changes=changes,
         )
 
     @property
@@ -227,7 +242,35 @@ class ReportView:
         return tuple(map(RowCounts.from_json, (self.results.plan or {}).get("data") or ()))
 
 
-def _ability_lines(results: Results, points: tuple[StageResult, ...]) -> tuple[AbilityLine, ...]:
+def _changes(results: Results, output_dir: Path | None) -> tuple[Change, ...]:
+    """Return what changed on the same items, for the points that still have the ledger's scores."""
+    if output_dir is None or not (path := RunFolder(output_dir).items).is_file():
+        return ()
+    try:
+        ledger = answers_by_point(read_items(path))
+    except DMTError:  # a report does not fail because of the ledger
+        return ()
+    scored = {point.name: point.scores for point in results.points()}
+    kept = {
+        point: {name: answers for name, answers in abilities.items() if name in scored[point]}
+        for point, abilities in ledger.items()
+        if point in scored
+    }
+    return stage_changes(kept, [stage.name for stage in results.stages])
+
+
+def _paired_stderr(changes: Sequence[Change], ability: str, stage: str) -> float | None:
+    """Return the standard error of the change of an ability from its best earlier stage."""
+    for change in changes:
+        is_meant = (change.ability, change.after, change.reference) == (ability, stage, BEST)
+        if is_meant and change.paired is not None:
+            return change.paired.stderr
+    return None
+
+
+def _ability_lines(
+    results: Results, points: tuple[StageResult, ...], changes: Sequence[Change]
+) -> tuple[AbilityLine, ...]:
     matrix = results.matrix()
     retention, forgetting = metrics.retention(matrix), metrics.forgetting(matrix)
     shift = len(points) - len(results.stages)  # 1 with a baseline, which the matrix omits
@@ -238,6 +281,13 @@ def _ability_lines(results: Results, points: tuple[StageResult, ...]) -> tuple[A
         best = None if best is None else best + shift
         last = scores[-1] if results.stages else None
         best_score = None if best is None else scores[best]
+        stderr = _paired_stderr(changes, ability, points[-1].name) if points else None
+        if stderr is None:
+            stderr = metrics.difference_stderr(
+                metrics.finite(last.stderr) if last else None,
+                metrics.finite(best_score.stderr) if best_score else None,
+            )
+        start = scores[0] if results.baseline and scores else None
         lines.append(
             AbilityLine(
                 name=ability,
@@ -246,10 +296,8 @@ def _ability_lines(results: Results, points: tuple[StageResult, ...]) -> tuple[A
                 best=best,
                 retention=retention[ability],
                 forgetting=forgetting[ability],
-                forgetting_stderr=metrics.difference_stderr(
-                    metrics.finite(last.stderr) if last else None,
-                    metrics.finite(best_score.stderr) if best_score else None,
-                ),
+                forgetting_stderr=stderr,
+                start=start if results.stages else None,
             )
         )
     return tuple(lines)

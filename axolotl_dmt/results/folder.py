@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.results.items import ITEMS_FILE
 from axolotl_dmt.results.results import RESULTS_FILE, Results
 
 DEFAULT_OUTPUT_DIR: Final = "model-out"
@@ -48,6 +49,11 @@ class RunFolder:
     def results(self) -> Path:
         """The scores after each stage."""
         return self.dmt / RESULTS_FILE
+
+    @property
+    def items(self) -> Path:
+        """The ledger: each item's verdict at each point."""
+        return self.dmt / ITEMS_FILE
 
     @property
     def config(self) -> Path:

@@ -60,15 +60,18 @@ class ScoreMatrix:
 
     def best_earlier_stage(self, ability: str) -> int | None:
         """Return the index of the best stage before the last one; the first of equal stages."""
-        earlier = [
-            (value, -i) for i, value in enumerate(self.column(ability)[:-1]) if value is not None
-        ]
-        return -max(earlier)[1] if earlier else None
+        return best(self.column(ability)[:-1])
 
     def best_earlier(self, ability: str) -> float | None:
         """Return the best score after any stage before the last one; None where there is none."""
         index = self.best_earlier_stage(ability)
         return None if index is None else self.column(ability)[index]
+
+
+def best(values: Sequence[float | None]) -> int | None:
+    """Return the index of the highest value, the first of equal ones; None without a value."""
+    known = [(value, -i) for i, value in enumerate(values) if value is not None]
+    return -max(known)[1] if known else None
 
 
 def finite(value: float | None) -> float | None:

@@ -77,6 +77,11 @@ class PairedDifference:
         """The mean score after minus that before."""
         return self.after - self.before
 
+    @property
+    def stderr(self) -> float:
+        """The standard error of the difference."""
+        return math.sqrt(max(0.0, self.spread**2 - self.difference**2) / self.n)
+
 
 def common_items(
     before: Mapping[Name, float], after: Mapping[Name, float]

@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,7 @@ class StageCallback(TrainerCallback, ExportableState):
             if self._due_between(step):
                 use_averaged_weights(self.trainer.optimizer)
                 self._held_out_losses()
-                self._evaluate(f"step {step}")
+                self.recorder.step_scored(step, self._evaluate(f"step {step}"))
             return control
         self.recorder.stage_trained(stage, seconds=time.monotonic() - self.stage_started)
         use_averaged_weights(self.trainer.optimizer)
@@ -277,8 +278,9 @@ class StageCallback(TrainerCallback, ExportableState):
                 evaluation = score_in_subprocess(folder, self.tasks.config)
             except OSError as error:
                 evaluation = Evaluation(error=error_text(error))
-        shared: Evaluation = self.ranks.from_first(evaluation)
-        return shared
+        items = evaluation.items if evaluation else ()
+        shared: Evaluation = self.ranks.from_first(evaluation and replace(evaluation, items=()))
+        return replace(shared, items=items)
 
     def _due_between(self, step: int) -> bool:
         """Whether `when: {every_steps: n}` asks for an evaluation after this step."""

@@ -45,6 +45,7 @@ def _products(run: RunFolder) -> tuple[Path, ...]:
     # Not k.json, the trials of k or row_losses.parquet: the YAML of the new run may read them.
     return (
         run.results,
+        run.items,
         run.config,
         run.plan,
         run.report_markdown,

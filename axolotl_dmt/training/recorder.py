@@ -17,6 +17,7 @@ from axolotl_dmt.plan.training_plan import StagePlan, TrainingPlan
 from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.results.config_file import save_config, sources
 from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.results.items import Point, record_items
 from axolotl_dmt.results.results import (
     EVALUATE,
     HARDWARE,
@@ -143,6 +144,7 @@ class Recorder:
         self.timings["evaluate before"] = evaluation.seconds
         result = self._result("baseline", 0, {}, evaluation)
         self.results = replace(self.results, baseline=result)
+        self._record_items(Point.baseline(), evaluation)
         self._save()
 
     def stage_trained(self, stage: StagePlan, *, seconds: float) -> None:
@@ -161,12 +163,17 @@ class Recorder:
         """
         if evaluation is not None:
             self.timings[f"evaluate {stage.name}"] = evaluation.seconds
+            self._record_items(Point.stage(stage.name, stage.end_step), evaluation)
         rows = {name: draw.rows for name, draw in stage.domains.items()}
         result = self._result(stage.name, stage.end_step, rows, evaluation)
         if losses:
             result = replace(result, extra={**result.extra, "held_out_loss": dict(losses)})
         self.results = self.results.with_stage(result)
         self._save()
+
+    def step_scored(self, step: int, evaluation: Evaluation) -> None:
+        """Record the items of an evaluation within a stage."""
+        self._record_items(Point.at_step(step), evaluation)
 
     def finish(self, log_history: Sequence[Mapping[str, Any]]) -> None:
         """Write the report and the final results, with the learning curve.
@@ -193,15 +200,15 @@ class Recorder:
             self.reports = write_report(self.view(), self.folder.dmt)
 
     def show(self) -> None:
-        """Print the table of abilities by stage and the paths of the report's files."""
+        """Print the tables of abilities and their changes, and the paths of the report's files."""
         if not self.writes or not self.reports:
             return
         from axolotl_dmt.report.console import Console
-        from axolotl_dmt.report.terminal import terminal_table
+        from axolotl_dmt.report.terminal import print_tables
 
         console = Console()
         console.print()
-        console.print(terminal_table(self.view()))
+        print_tables(self.view(), console)
         for path in self.reports:
             console.print(f"  {path}", style="dim", highlight=False)
 
@@ -210,6 +217,14 @@ class Recorder:
     ) -> StageResult:
         result = StageResult(name=name, end_step=end_step, rows=rows)
         return result if evaluation is None else with_scores(result, evaluation)
+
+    def _record_items(self, point: Point, evaluation: Evaluation) -> None:
+        if not self.writes:
+            return
+        try:
+            record_items(self.folder.items, point, evaluation.items)
+        except (DMTError, OSError) as error:  # training is worth more than the ledger
+            LOG.error("the items of %s are not recorded: %s", point.name, error)
 
     def _save(self) -> None:
         self.results = replace(self.results, timings=dict(self.timings))

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from axolotl_dmt.api import load_items
 from axolotl_dmt.cli.main import dmt
 from tests.conftest import ROWS
 from tests.e2e.runs import ROOT, Finished, axolotl, config, environment, train, write
@@ -94,6 +95,26 @@ def test_lm_eval_by_hand_gives_the_same_numbers(toy: Path, live: Finished, tmp_p
     assert any(ours)
 
 
+def test_the_ledger_holds_every_item_of_each_stage(live: Finished) -> None:
+    items = load_items(live.folder).to_pandas()
+    assert list(items.point.unique()) == ["specialise", "generalise"]
+    for stage in live.results["stages"]:
+        rows = items[items.point == stage["name"]]
+        assert set(rows.step) == {stage["end_step"]}
+        for ability, score in stage["scores"].items():
+            scores = rows[rows.ability == ability].score
+            assert len(scores) == score["n"]
+            assert scores.mean() == pytest.approx(score["value"])
+        sampled = {sample["answer"] for sample in stage["samples"]}
+        assert sampled <= set(rows.answer)
+    first, second = (set(items[items.point == name].item) for name in items.point.unique())
+    assert first == second
+    assert set(items[items.cut_off].tokens) <= {12}
+    assert set(items[items.ability == "code"].sandbox) == {
+        live.results["stages"][0]["scored_with"]["sandbox"]
+    }
+
+
 def test_a_failed_evaluation_never_loses_training(live: Finished, failed: Finished) -> None:
     assert failed.code == 0, failed.output[-4000:]
     for stage in failed.results["stages"]:
@@ -110,6 +131,7 @@ def test_missing_scores_can_be_added_later(live: Finished, failed: Finished) -> 
     assert done.returncode == 0, done.stderr[-3000:]
     assert scores(failed) == scores(live)
     assert answers(failed) == answers(live)
+    assert load_items(failed.folder) == load_items(live.folder)
     assert all("error" not in stage for stage in failed.results["stages"])
     again = axolotl("dmt", "evaluate", str(failed.folder))
     assert again.stdout.count("has scores already") == 2
@@ -136,6 +158,9 @@ def test_a_separate_process_gives_the_same_scores(
     assert scores(done)[0] == {}
     assert scores(done)[1] == scores(live)[1]
     assert answers(done)[1] == answers(live)[1]
+    ledger = load_items(live.folder).to_pandas()
+    ledger = ledger[ledger.point == "generalise"].reset_index(drop=True)
+    assert load_items(done.folder).to_pandas().equals(ledger)
 
 
 def test_held_out_rows_are_kept_from_training_and_have_a_loss_by_domain(live: Finished) -> None:
@@ -158,6 +183,11 @@ def test_scores_are_logged_every_so_many_steps(toy: Path, tmp_path: Path) -> Non
     assert scored == [
         step for step in range(1, second + 1) if step % 50 == 0 or step in (first, second)
     ]
+    items = load_items(done.folder).to_pandas()
+    assert list(items.step.unique()) == scored
+    assert set(items[items.kind == "step"].point) == {
+        f"step {step}" for step in scored if step not in (first, second)
+    }
     losses = [entry["step"] for entry in done.history if "loss" in entry]
     assert losses == list(range(1, second + 1))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from axolotl_dmt.api import load_items
 from tests.conftest import ROWS
 from tests.e2e import spy
 from tests.e2e.runs import Finished, axolotl, config, write
@@ -115,6 +116,9 @@ def test_the_work_of_scoring_is_shared_and_gathered(
             "general": 6,
         }
         assert one["scores"] == two["scores"]
+    ledger = load_items(alone[1].folder)
+    assert ledger.num_rows == 24
+    assert load_items(together[1].folder) == ledger
 
 
 @pytest.mark.slow

@@ -213,9 +213,9 @@ def test_an_earlier_picture_goes_when_nothing_was_scored(tmp_path: Path) -> None
 def test_markdown_gives_score_error_n_retention_and_forgetting_by_ability() -> None:
     assert scores_table(ReportView.of(TWO)).splitlines()[2:] == [
         "| math | dmt_math | 200 | 0.100 ± 0.021 | 0.800 ± 0.028 | 0.600 ± 0.035 | 75.0% "
-        "| 0.200 ± 0.045 |",
+        "| 0.200 ± 0.045 | +0.500 |",
         "| general | dmt_math | 200 | – | 0.100 ± 0.021 | 0.900 ± 0.021 "
-        "| gained 0.800 | -0.800 ± 0.030 |",
+        "| gained 0.800 | -0.800 ± 0.030 | – |",
     ]
 
 

@@ -1,0 +1,101 @@
+"""The tables of what changed on the same items, in a terminal, a report and a comparison."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from axolotl_dmt.report.changes import p_text, stage_table
+from axolotl_dmt.report.compare import load_runs, tables
+from axolotl_dmt.report.console import Console
+from axolotl_dmt.report.html import html_report
+from axolotl_dmt.report.markdown import markdown_report
+from axolotl_dmt.report.terminal import print_tables
+from axolotl_dmt.report.view import ReportView
+from axolotl_dmt.results import Results
+from axolotl_dmt.results.items import Point, record_items
+from tests.report.test_compare import results, save, stage
+from tests.results.test_changes import items, passes
+
+
+def run(folder: Path, last: int = 20, **changes: object) -> Path:
+    """Write a run whose math falls from 30 of 40 items to `last` in stage two."""
+    made = results(math=last / 40).with_baseline(stage("b", 0, math=5 / 40).scores)
+    save(folder, made)
+    ledger = folder / "dmt/items.parquet"
+    for point, count in (
+        (Point.baseline(), 5),
+        (Point.stage("one", 10), 30),
+        (Point.stage("two", 25), last),
+    ):
+        record_items(ledger, point, items("math", passes(count), **changes))
+    return folder
+
+
+def view(folder: Path) -> ReportView:
+    return ReportView.of(Results.load(folder / "dmt"), folder)
+
+
+def printed(of: ReportView, width: int = 80) -> str:
+    output = io.StringIO()
+    print_tables(of, Console(file=output, width=width))
+    return output.getvalue()
+
+
+def test_the_terminal_shows_what_the_last_stage_changed(tmp_path: Path) -> None:
+    text = printed(view(run(tmp_path / "run")))
+    lines = [line.split() for line in text.splitlines()]
+    assert any("+0.375" in line and "the" in line and "start" in line for line in lines), text
+    lost = next(line for line in lines if "-0.250" in line and "math" in line)
+    assert lost.index("10") < lost.index("40")
+    assert "against the start" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_report_shows_every_stage_against_each_reference(tmp_path: Path) -> None:
+    of = view(run(tmp_path / "run"))
+    table = stage_table(of)
+    assert table is not None
+    against = [(row[1], row[2]) for row in table.rows]
+    assert against == [("one", "the start"), ("two", "one (best)"), ("two", "the start")]
+    for page in (markdown_report(of), html_report(of)):
+        assert table.title in page and "against the start" in page and "+0.375" in page
+
+
+def test_forgetting_has_the_standard_error_of_the_paired_difference(tmp_path: Path) -> None:
+    paired = view(run(tmp_path / "run")).line("math")
+    independent = ReportView.of(Results.load(tmp_path / "run/dmt")).line("math")
+    assert paired is not None and independent is not None
+    assert paired.forgetting_stderr == pytest.approx((0.25 - 0.25**2) ** 0.5 / 40**0.5)
+    assert independent.forgetting_stderr == pytest.approx(0.02 * 2**0.5)
+
+
+def test_scores_without_items_or_with_a_broken_ledger_are_reported_as_before(
+    tmp_path: Path,
+) -> None:
+    folder = run(tmp_path / "run")
+    (folder / "dmt/items.parquet").write_bytes(b"broken")
+    assert view(folder).changes == ()
+    assert stage_table(view(folder)) is None
+    assert "+0.375" in printed(view(folder))  # the scores are still compared with the start
+
+
+def test_two_runs_are_compared_on_their_common_items(tmp_path: Path) -> None:
+    folders = [run(tmp_path / "a"), run(tmp_path / "b", last=30)]
+    table = next(t for t in tables(load_runs(folders)) if "same items" in t.title)
+    assert table.rows[0][:3] == ("math", "b", "+0.250")
+    assert table.rows[0][4:7] == ("0", "10", "40")
+
+
+def test_runs_that_were_asked_differently_are_not_compared_item_by_item(tmp_path: Path) -> None:
+    folders = [run(tmp_path / "a"), run(tmp_path / "b", prompt_digest="other")]
+    table = next(t for t in tables(load_runs(folders)) if "same items" in t.title)
+    assert table.rows[0][2] == "not compared"
+    assert "prompts differ" in table.note
+
+
+@pytest.mark.parametrize(("p", "text"), [(None, "–"), (0.0004, "< 0.001"), (0.03, "0.030")])
+def test_p_values_as_text(p: float | None, text: str) -> None:
+    assert p_text(p) == text
