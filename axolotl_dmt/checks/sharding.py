@@ -99,12 +99,6 @@ def _check_scoring(config: DMTConfig, method: str) -> None:
             f"in_process cannot score a model that {method} shards",
             "write runner: subprocess, which scores the saved stage",
         )
-    if evaluate.before:
-        raise DMTError(
-            "dmt.evaluate.before",
-            f"the untrained model is scored in memory, but {method} shards it",
-            "remove it, and score base_model once with `lm_eval`",
-        )
     if isinstance(evaluate.when, EverySteps):
         raise DMTError(
             "dmt.evaluate.when",

@@ -74,8 +74,12 @@ class EvaluateConfig(Block):
         description="each_stage, end, never, or {every_steps: n}.",
         examples=["each_stage"],
     )
-    before: bool = Field(
-        False, description="Also score the model before the first stage.", examples=[True]
+    before: bool | None = Field(
+        None,
+        description="Whether to score the model before the first stage too, so that its abilities "
+        "count. Default: true, but false if its weights are random (`reinit_weights`, or a folder "
+        "with the file UNTRAINED.txt) or if `start_stage` begins with a model of an earlier run.",
+        examples=[False],
     )
     data: dict[str, str] | None = Field(
         None,

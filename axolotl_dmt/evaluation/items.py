@@ -153,7 +153,7 @@ def _prompt(sample: Mapping[str, Any]) -> str:
     return str(_arguments(sample)[0])
 
 
-def _texts(sample: Mapping[str, Any], *, with_texts: bool) -> dict[str, str | None]:
+def _texts(sample: Mapping[str, Any], *, with_texts: bool) -> dict[str, Any]:
     if not with_texts:
         return {}
     target = sample.get("target")

@@ -111,6 +111,11 @@ class RunFolder:
         return self.output_dir / "README.md"
 
     @property
+    def starting_model(self) -> Path:
+        """The folder of the model before training, while another process scores it."""
+        return self.stages / "00-start"
+
+    @property
     def stages(self) -> Path:
         """The folder that holds a folder for each stage."""
         return self.output_dir / "stages"

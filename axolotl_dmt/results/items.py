@@ -221,13 +221,22 @@ def read_items(path: Path) -> pa.Table:
     return table.select(COLUMNS).cast(schema())
 
 
-def items_of(path: Path) -> tuple[Item, ...]:
-    """Read all items of a file, whatever their points; none if there is no file.
+def items_of(path: Path, point: str | None = None) -> tuple[Item, ...]:
+    """Read the items of a file; none if there is no file.
+
+    Args:
+        path: the file.
+        point: the name of the point to read; None reads all of them.
 
     Raises:
         DMTError: the file is not a ledger.
     """
     if not path.is_file():
         return ()
-    rows = read_items(path).drop_columns(list(COLUMNS[:3])).to_pylist()
+    import pyarrow.compute as pc
+
+    table = read_items(path)
+    if point is not None:
+        table = table.filter(pc.equal(table["point"], point))
+    rows = table.drop_columns(list(COLUMNS[:3])).to_pylist()
     return tuple(Item(**{**row, "metrics": dict(row["metrics"])}) for row in rows)

@@ -30,6 +30,7 @@ from axolotl_dmt.errors import DMTError, DMTErrors, Problems
 from axolotl_dmt.plan.training_plan import TrainingPlan
 from axolotl_dmt.report.console import Console
 from axolotl_dmt.results.folder import RunFolder, load_results
+from axolotl_dmt.results.items import Point, items_of, record_items
 from axolotl_dmt.study.cells import Cell, StudyRun, expand
 from axolotl_dmt.study.config import Study
 from axolotl_dmt.study.folder import StudyFolder, locked, open_study
@@ -246,6 +247,8 @@ def _train_stage_2(
         raise SystemExit(code)
     results = load_results(run_folder.output_dir).with_baseline(choice.stage_1.scores)
     results.save(run_folder.results)
+    trial_items = RunFolder(folder.of(trial)).items
+    record_items(run_folder.items, Point.baseline(), items_of(trial_items, trial.stages[-1]))
     write_report(ReportView.of(results, run_folder.output_dir), run_folder.dmt)
 
 

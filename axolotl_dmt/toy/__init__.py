@@ -25,4 +25,7 @@ The rows alone need nothing but Python:
 
 from axolotl_dmt.toy.skills import SKILLS, make_rows
 
-__all__ = ["SKILLS", "make_rows"]
+UNTRAINED = "UNTRAINED.txt"
+"""The file by which a model's folder says that its weights are random; saving leaves it out."""
+
+__all__ = ["SKILLS", "UNTRAINED", "make_rows"]

@@ -9,6 +9,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from axolotl_dmt.toy import UNTRAINED
+
 VOCABULARY = 512
 CONTEXT = 256  # tokens; the longest training row is under 80
 
@@ -117,3 +119,5 @@ def save_untrained(
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    note = "The weights here are random. axolotl-dmt does not score them before training.\n"
+    (folder / UNTRAINED).write_text(note, encoding="utf-8")

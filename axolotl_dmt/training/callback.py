@@ -58,6 +58,7 @@ class StageCallback(TrainerCallback, ExportableState):
         recorder: Recorder,
         tasks: Tasks | None,
         ranks: Ranks,
+        scores_before: bool = False,
     ) -> None:
         """Check the plan's `freeze` patterns against the model.
 
@@ -68,12 +69,14 @@ class StageCallback(TrainerCallback, ExportableState):
             recorder: writes results and the report.
             tasks: the tasks to score on, or None.
             ranks: the processes of the run.
+            scores_before: whether to score the model before the first stage.
 
         Raises:
             DMTError: a `freeze` pattern matches no trainable parameter, or all are frozen.
         """
         self.trainer, self.plan, self.config = trainer, plan, config
         self.recorder, self.tasks, self.ranks = recorder, tasks, ranks
+        self.scores_before = scores_before
         self.entered, self.stage_started = -1, time.monotonic()
         self.freezer: Freezer | None = None
         if any(part.settings.freeze for part in plan.stages):
@@ -100,9 +103,8 @@ class StageCallback(TrainerCallback, ExportableState):
         self.recorder.start(resumed=state.global_step > 0, wait=self.ranks.wait)
         if self.ranks.first_on_host:
             take_next_plan(self.recorder.folder.output_dir)
-        evaluate = self.config.evaluate
-        if self.tasks and evaluate and evaluate.before and state.global_step == 0:
-            self.recorder.baseline(self._evaluate("the starting model"))
+        if self.tasks and self.scores_before and state.global_step == 0:
+            self._score_start(self.tasks, self.recorder.folder)
 
     def on_step_begin(
         self,
@@ -211,7 +213,9 @@ class StageCallback(TrainerCallback, ExportableState):
 
     def _save(self, stage: StagePlan, output_dir: Path) -> Path:
         """Save the model in the stage's folder, which never exists in an incomplete state."""
-        final = RunFolder(output_dir).stage(stage.index, stage.name)
+        return self._save_model(RunFolder(output_dir).stage(stage.index, stage.name))
+
+    def _save_model(self, final: Path) -> Path:
         partial = final.with_name(f".{final.name}.partial")
         with _whole_weights(self.trainer.accelerator):
             self.trainer.save_model(str(partial), _internal_call=True)
@@ -254,6 +258,16 @@ class StageCallback(TrainerCallback, ExportableState):
             return
         evaluation = self._evaluate(f"stage {stage.name}", folder)
         self.recorder.stage_done(stage, evaluation, losses)
+
+    def _score_start(self, tasks: Tasks, run: RunFolder) -> None:
+        """Score the model before its first step; a separate process reads a copy that is saved."""
+        folder = None
+        if tasks.config.runner == "subprocess":
+            folder = self._save_model(run.starting_model)
+        self.recorder.baseline(self._evaluate("the starting model", folder))
+        if folder is not None and self.trainer.args.should_save:
+            shutil.rmtree(folder, ignore_errors=True)
+        self.ranks.wait()
 
     def _evaluate(self, label: str, folder: Path | None = None) -> Evaluation:
         """Score the model and log the scores; `label` names the model in the log."""

@@ -15,6 +15,7 @@ from transformers import TrainerCallback
 
 from axolotl_dmt.checks.services import check_services
 from axolotl_dmt.config.reading import stage_defaults
+from axolotl_dmt.config.starting_model import scores_before
 from axolotl_dmt.console import echo
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plan.plan_warnings import plan_warnings
@@ -185,6 +186,7 @@ def follow_plan(
             recorder=recorder,
             tasks=run.tasks,
             ranks=prepared.ranks,
+            scores_before=scores_before(run.raw, run.schedule.config),
         ),
     ]
     return callbacks, recorder

@@ -32,13 +32,12 @@ def check(cfg: dict[str, Any], *, resets: bool = True, **evaluate: Any) -> None:
 def test_a_live_model_in_pieces_is_not_scored(cfg: dict[str, Any]) -> None:
     for key, evaluate in (
         ("runner", {"runner": "in_process"}),
-        ("before", {"runner": "subprocess", "before": True}),
         ("when", {"runner": "subprocess", "when": {"every_steps": 5}}),
     ):
         with expect_error(f"dmt.evaluate.{key}", "FSDP" if cfg is FSDP else "ZeRO-3"):
             check(cfg, **evaluate)
     check(cfg, runner="in_process", when="never")
-    check(cfg, runner="subprocess")
+    check(cfg, runner="subprocess", before=True)
     check(cfg)
 
 

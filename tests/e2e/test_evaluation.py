@@ -153,14 +153,23 @@ def test_missing_scores_can_be_added_later(live: Finished, failed: Finished) -> 
 def test_a_separate_process_gives_the_same_scores(
     toy: Path, live: Finished, tmp_path: Path
 ) -> None:
-    done = train(tmp_path, settings(toy, tmp_path / "out", runner="subprocess", when="end"))
+    done = train(
+        tmp_path, settings(toy, tmp_path / "out", runner="subprocess", when="end", before=True)
+    )
     assert done.code == 0, done.output[-4000:]
+    assert set(done.results["baseline"]["scores"]) == set(ROWS)
+    assert sorted(path.name for path in (done.folder / "stages").iterdir()) == [
+        "01-specialise",
+        "02-generalise",
+    ]
     assert scores(done)[0] == {}
     assert scores(done)[1] == scores(live)[1]
     assert answers(done)[1] == answers(live)[1]
     ledger = load_items(live.folder).to_pandas()
     ledger = ledger[ledger.point == "generalise"].reset_index(drop=True)
-    assert load_items(done.folder).to_pandas().equals(ledger)
+    mine = load_items(done.folder).to_pandas()
+    assert list(mine.point.unique()) == ["baseline", "generalise"]
+    assert mine[mine.point == "generalise"].reset_index(drop=True).equals(ledger)
 
 
 def test_held_out_rows_are_kept_from_training_and_have_a_loss_by_domain(live: Finished) -> None:

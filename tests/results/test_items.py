@@ -57,6 +57,7 @@ def test_a_point_that_is_scored_again_replaces_its_rows(tmp_path: Path) -> None:
         {"point": "step 20", "step": 20, "score": 1.0},
         {"point": "specialise", "step": 40, "score": 0.0},
     ]
+    assert [each.score for each in items_of(path, "specialise")] == [0.0]
     assert [file.name for file in tmp_path.iterdir()] == ["items.parquet"]
 
 
