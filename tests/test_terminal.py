@@ -15,7 +15,7 @@ from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.report.console import Console
 
 PACKAGE = Path(__file__).parents[1] / "axolotl_dmt"
-PRINTS = {"console.py", "report/console.py", "toy/__main__.py", "toy/real_small.py"}
+PRINTS = {"console.py", "report/console.py", "toy/__main__.py"}
 """The modules that print; the toy's print only what they made."""
 
 EVIL = "a\x1b[2J\x1b]0;title\x07\rsound\u202e\x9b1m\x00"

@@ -9,10 +9,12 @@ is *not measured* if the study lacks the cells of a part and nothing contradicts
   agree. The test is one-sided because the paper states the direction.
 - "within noise": the 95% interval of the difference is inside +-0.05 of the scale (0.05 of 0..1,
   0.5 of a judge's 0..10). The claim is contradicted if the interval is entirely outside.
+- A study that is judged by losses on held-out rows uses the same rules for the log-likelihood, the
+  negative loss in nats per token; "within noise" is +-0.05 nats.
 - A claim on several abilities needs all of them, so it needs no correction for their number. There
   is no correction for the number of claims: each has a chance of up to 5% of being shown falsely.
 
-Source of the claims: Dong et al., ACL 2024, arXiv 2310.05492, sections 3.2 to 3.5.
+Source of the claims but (j): Dong et al., ACL 2024, arXiv 2310.05492, sections 3.2 to 3.5.
 """
 
 from __future__ import annotations
@@ -26,32 +28,8 @@ import numpy as np
 
 from axolotl_dmt.analysis.intervals import Difference, paired
 from axolotl_dmt.analysis.treatments import Comparison, Treatment
+from axolotl_dmt.analysis.verdicts import NOT_MEASURED, Part, above_zero, not_above, overall, within
 from axolotl_dmt.results import metrics
-
-SHOWN, NOT_SHOWN, CONTRADICTED = "shown", "not shown", "contradicted"
-NOT_MEASURED = "not measured"
-ALPHA = 0.05
-MARGIN = 0.05
-"""The largest difference that counts as noise, as a fraction of an ability's scale."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """One ability's part of a claim.
-
-    Attributes:
-        ability: the ability.
-        quantity: what is measured, such as `dmt, k = 1/16 minus sequential`.
-        verdict: one of the four verdicts.
-        difference: the quantity by seed; None where not measured.
-        note: a remark for the reader, or empty.
-    """
-
-    ability: str
-    quantity: str
-    verdict: str
-    difference: Difference | None = None
-    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,73 +67,9 @@ def judge(comparison: Comparison) -> list[Judged]:
     judged = []
     for claim in CLAIMS:
         parts = tuple(claim.parts(comparison))
-        verdict = _overall([part.verdict for part in parts])
+        verdict = overall([part.verdict for part in parts])
         judged.append(Judged(claim=claim, verdict=verdict, parts=parts))
     return judged
-
-
-def _overall(verdicts: Sequence[str]) -> str:
-    if CONTRADICTED in verdicts:
-        return CONTRADICTED
-    if NOT_MEASURED in verdicts or not verdicts:
-        return NOT_MEASURED
-    return SHOWN if all(verdict == SHOWN for verdict in verdicts) else NOT_SHOWN
-
-
-def above_zero(ability: str, quantity: str, difference: Difference | None) -> Part:
-    """Judge whether a quantity is above 0 by more than the variation over seeds explains.
-
-    Args:
-        ability: the ability.
-        quantity: what is measured, for the report.
-        difference: the quantity by seed; None where not measured.
-    """
-    if difference is None:
-        return Part(ability=ability, quantity=quantity, verdict=NOT_MEASURED)
-    interval, note = difference.interval, ""
-    if interval.low is None or interval.high is None:
-        verdict, note = NOT_SHOWN, "one seed gives no interval"
-    elif interval.low > 0 and difference.p_greater <= ALPHA:
-        verdict = SHOWN
-    elif interval.high < 0 and difference.p_less <= ALPHA:
-        verdict = CONTRADICTED
-    else:
-        verdict = NOT_SHOWN
-        if 2.0**-interval.n > ALPHA:
-            note = f"{interval.n} seeds cannot give p <= {ALPHA}: at least 5 are needed"
-    return Part(
-        ability=ability, quantity=quantity, verdict=verdict, difference=difference, note=note
-    )
-
-
-def within(ability: str, quantity: str, difference: Difference | None, margin: float) -> Part:
-    """Judge whether a quantity is within a margin of 0; the arguments are as in `above_zero`."""
-    return _bounded(ability, quantity, difference, -margin, margin, f"margin +-{margin:g}")
-
-
-def not_above(ability: str, quantity: str, difference: Difference | None, margin: float) -> Part:
-    """Judge whether a quantity is at most a margin; the arguments are as in `above_zero`."""
-    return _bounded(ability, quantity, difference, -math.inf, margin, f"margin +{margin:g}")
-
-
-def _bounded(
-    ability: str, quantity: str, difference: Difference | None, low: float, high: float, note: str
-) -> Part:
-    """Judge whether a quantity lies between two bounds; `note` is added to the part."""
-    if difference is None:
-        return Part(ability=ability, quantity=quantity, verdict=NOT_MEASURED)
-    interval = difference.interval
-    if interval.low is None or interval.high is None:
-        verdict, note = NOT_SHOWN, f"one seed gives no interval; {note}"
-    elif low < interval.low and interval.high < high:
-        verdict = SHOWN
-    elif interval.low > high or interval.high < low:
-        verdict = CONTRADICTED
-    else:
-        verdict = NOT_SHOWN
-    return Part(
-        ability=ability, quantity=quantity, verdict=verdict, difference=difference, note=note
-    )
 
 
 def _against(
@@ -190,7 +104,7 @@ def keeps_general(comparison: Comparison) -> list[Part]:
     """Judge claim (c)."""
     abilities = [a for a in comparison.abilities if a in comparison.general]
     differences = _against(comparison, "mixed_sequential", abilities)
-    return [within(*x, MARGIN * comparison.scale(x[0])) for x in differences]
+    return [within(*x, comparison.margin(x[0])) for x in differences]
 
 
 def follows_k(comparison: Comparison) -> list[Part]:
@@ -202,8 +116,7 @@ def follows_k(comparison: Comparison) -> list[Part]:
     for ability in comparison.abilities:
         change = trend([t.scores(ability) for t in treatments], range(len(treatments)))
         if ability in comparison.general:
-            margin = MARGIN * comparison.scale(ability)
-            parts.append(not_above(ability, quantity, change, margin))
+            parts.append(not_above(ability, quantity, change, comparison.margin(ability)))
         else:
             parts.append(above_zero(ability, quantity, change))
     return parts
@@ -304,6 +217,48 @@ def grows_with_data(comparison: Comparison) -> list[Part]:
     return parts
 
 
+def beats_multi_task(comparison: Comparison) -> list[Part]:
+    """Judge claim (i)."""
+    abilities = [a for a in comparison.abilities if a in comparison.general]
+    return [above_zero(*x) for x in _against(comparison, "multi_task", abilities)]
+
+
+def keeps_base_model(comparison: Comparison) -> list[Part]:
+    """Judge claim (j)."""
+    reference = comparison.reference()
+    quantity = f"before training minus after {reference.label if reference else 'dmt'}"
+    parts = []
+    for ability in comparison.abilities:
+        gain = reference.gain(ability) if reference else {}
+        lost = Difference(by_seed={seed: -value for seed, value in gain.items()}) if gain else None
+        parts.append(not_above(ability, quantity, lost, comparison.margin(ability)))
+    return parts
+
+
+def larger_is_better(by_size: Sequence[Comparison]) -> list[Part]:
+    """Judge claim (h).
+
+    Args:
+        by_size: the same treatments of each base model, in the order of the models' sizes. The
+            scores of an ability, trained alone, are averaged over the amounts of data.
+    """
+    first, last = by_size[0], by_size[-1]
+    quantity = f"fitted change from {first.context_label} to {last.context_label}"
+    parts = []
+    for ability in first.abilities:
+        columns = [_mean_over_amounts(comparison, ability) for comparison in by_size]
+        change = trend(columns, range(len(columns))) if all(columns) else None
+        parts.append(above_zero(ability, quantity, change))
+    return parts
+
+
+def _mean_over_amounts(comparison: Comparison, ability: str) -> dict[int, float]:
+    """Return {seed: mean score over all amounts of the ability's own data}."""
+    columns = [t.scores(ability) for t in comparison.amounts("single", ability).values()]
+    seeds = set.intersection(*(set(column) for column in columns)) if columns else set()
+    return {s: sum(column[s] for column in columns) / len(columns) for s in sorted(seeds)}
+
+
 CLAIMS = (
     Claim(
         key="a",
@@ -336,4 +291,32 @@ CLAIMS = (
         parts=sequential_forgets,
     ),
     Claim(key="g", text="Abilities grow with the amount of their data.", parts=grows_with_data),
+    Claim(
+        key="i",
+        text="DMT's general ability is better than multi-task training's.",
+        parts=beats_multi_task,
+    ),
+    Claim(
+        key="j",
+        text="DMT leaves no ability below that of the model before training (not in the paper).",
+        parts=keeps_base_model,
+    ),
 )
+
+LARGER_IS_BETTER = Claim(
+    key="h", text="Larger models do better with the same amount of data.", parts=lambda _: []
+)
+"""The claim on several base models, whose parts `larger_is_better` judges."""
+
+
+def judge_sizes(compared: Sequence[Comparison]) -> Judged | None:
+    """Return the verdict on claim (h), or None with fewer than three base models.
+
+    Args:
+        compared: comparisons whose contexts differ in the base model alone, smaller models first.
+    """
+    if len(compared) < 3 or any([k for k, _ in c.context] != ["base_model"] for c in compared):
+        return None
+    parts = tuple(larger_is_better(compared))
+    verdict = overall([part.verdict for part in parts])
+    return Judged(claim=LARGER_IS_BETTER, verdict=verdict, parts=parts)

@@ -214,6 +214,7 @@ def to_json(
     rows: Sequence[Mapping[str, Any]],
     treatments: Sequence[Treatment],
     comparisons: Sequence[Comparison],
+    by_size: Judged | None = None,
 ) -> dict[str, Any]:
     """Return the content of `study_results.json`.
 
@@ -223,6 +224,7 @@ def to_json(
         rows: the rows of `study_results.csv`.
         treatments: all treatments of the study.
         comparisons: the groups of treatments that may be compared.
+        by_size: the verdict on the claim on base models of several sizes, or None.
     """
     return {
         "schema": SCHEMA,
@@ -251,6 +253,7 @@ def to_json(
             for comparison in comparisons
         ],
         "records": list(rows),
+        **({"sizes": _claim(by_size)} if by_size else {}),
     }
 
 

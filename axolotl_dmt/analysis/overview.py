@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from axolotl_dmt.analysis.intervals import Interval
+from axolotl_dmt.analysis.measure import SCORE, Scale
 from axolotl_dmt.analysis.numbers import summary
 from axolotl_dmt.analysis.plots import PANEL, ability_colours, error_bars, whole_scale
 from axolotl_dmt.analysis.treatments import DOMAIN_AMOUNT, Treatment, at_largest_amount, scale_of
@@ -37,17 +38,18 @@ def overview(
     """Return {stem of the file name: (caption, function that draws it)}."""
     drawings: dict[str, tuple[str, Draw]] = {}
     rows = at_largest_amount(treatments)
+    measure = treatments[0].cells[0].measure if treatments else SCORE
     if rows and abilities:
         drawings["heat_map"] = (
-            "Mean score after the last stage; the stronger the shade, the nearer the "
+            f"Mean {measure.name} after the last stage; the stronger the shade, the nearer the "
             "top of the scale.",
             lambda narrow: _heat_map(rows, abilities, narrow),
         )
     ratios = ratio_lines(treatments)
     if ratios and abilities:
         drawings["ratio"] = (
-            "Score by the available part of one domain, with the parts of the others fixed: mean "
-            "and 95% interval over seeds.",
+            f"{measure.title} by the available part of one domain, with the parts of the others "
+            "fixed: mean and 95% interval over seeds.",
             lambda narrow: _ratios(ratios, abilities, treatments, narrow),
         )
     return drawings
@@ -151,11 +153,11 @@ def _heat_map(rows: Sequence[Treatment], abilities: Sequence[str], narrow: bool)
 
 
 def _heat_map_cell(
-    axes: Any, place: tuple[int, int], mean: Interval | None, scale: float, *, write: bool
+    axes: Any, place: tuple[int, int], mean: Interval | None, scale: Scale, *, write: bool
 ) -> None:
     from matplotlib.patches import Rectangle
 
-    share = min(max(mean.mean / scale, 0.0), 1.0) if mean else 0.0
+    share = min(max(scale.share(mean.mean), 0.0), 1.0) if mean else 0.0
     corner = (place[0] - 0.49, place[1] - 0.48)
     axes.add_patch(Rectangle(corner, 0.98, 0.96, facecolor=SOFT, alpha=share, linewidth=0))
     if not write:

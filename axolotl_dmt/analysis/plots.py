@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from axolotl_dmt.analysis.intervals import Interval
+from axolotl_dmt.analysis.measure import Scale
 from axolotl_dmt.analysis.numbers import ScalingCurve, curves, summary
 from axolotl_dmt.analysis.treatments import CellResult, Comparison, Treatment, at_largest_amount
 from axolotl_dmt.chart_style import (
@@ -57,9 +58,10 @@ def error_bars(axes: Any, x: Sequence[float], intervals: Sequence[Interval], **s
     )
 
 
-def whole_scale(axes: Any, scale: float) -> None:
-    """Set the limits of a score's axis to 0 and the top of the ability's scale."""
-    axes.set_ylim(-0.04 * scale, 1.04 * scale)
+def whole_scale(axes: Any, scale: Scale) -> None:
+    """Set the limits of a score's axis to the range of the ability's scores."""
+    room = 0.04 * (scale.high - scale.low)
+    axes.set_ylim(scale.low - room, scale.high + room)
 
 
 def ability_colours(treatments: Sequence[Treatment], abilities: Sequence[str]) -> dict[str, str]:
@@ -84,8 +86,9 @@ def pictures(comparison: Comparison, size: str | None) -> dict[str, tuple[str, D
     lines = curves(comparison)
     if lines:
         drawings["scaling"] = (
-            "Score by rows of the ability's own data: mean and 95% interval over seeds, and the "
-            "fitted curve." + _quoting(size, _quoted_curves(lines, comparison, size)),
+            f"{comparison.measure.title} by rows of the ability's own data: mean and 95% interval "
+            "over seeds, and the fitted curve."
+            + _quoting(size, _quoted_curves(lines, comparison, size)),
             lambda narrow: _scaling(comparison, lines, size, narrow),
         )
     if len(comparison.ks) > 1 and comparison.specialised and _general(comparison):
@@ -114,13 +117,14 @@ def _quoted_curves(
     if size is None:
         return []
     quoted = (
-        paper.quoted_curve(size, c.setup, c.ability, comparison.scale(c.ability)) for c in lines
+        paper.quoted_curve(size, c.setup, c.ability, comparison.scale(c.ability).high)
+        for c in lines
     )
     return [points for points in quoted if points]
 
 
 def _quoted_sweep(comparison: Comparison, size: str | None) -> list[tuple[str, dict[str, float]]]:
-    scales = {ability: comparison.scale(ability) for ability in comparison.abilities}
+    scales = {ability: comparison.scale(ability).high for ability in comparison.abilities}
     return paper.quoted_k_sweep(size, scales) if size else []
 
 
@@ -137,7 +141,7 @@ def _scaling(
             for curve in (c for c in lines if (c.ability, c.setup) == (ability, setup)):
                 style = {"marker": MARKERS[index], **_FILLS[setup]}
                 _draw_curve(axis, curve, setup_label, colours[ability], style)
-            quoted = paper.quoted_curve(size, setup, ability, scale) if size else []
+            quoted = paper.quoted_curve(size, setup, ability, scale.high) if size else []
             rows |= {r for r, _ in quoted}
             if quoted:
                 style = {"color": SOFT, "linestyle": "--", "linewidth": 1.0}
@@ -301,11 +305,11 @@ def _stages(comparison: Comparison, treatments: Sequence[Treatment], narrow: boo
             if means:
                 last = list(means.values())[-1]
                 text = f"{label(ability, 20)} {number(last.mean)}"
-                ends.append((text, colours[ability], last.mean / scale))
+                ends.append((text, colours[ability], scale.share(last.mean)))
         name_line_ends(axis, ends, gap)
         axis.set_xticks(range(len(names)), [wrapped(name, 12) for name in names])
         axis.set_xlim(-0.2, len(names) - 0.8)
-        whole_scale(axis, 1.0)
+        whole_scale(axis, Scale(0.0, 1.0))
         dress(axis, treatment.label)
     return figure
 
@@ -315,8 +319,9 @@ def _score_after(stage: int, ability: str) -> Callable[[CellResult], float | Non
     return lambda cell: cell.stages[stage].scores.get(ability) if stage < len(cell.stages) else None
 
 
-def _rescaled(interval: Interval, scale: float) -> Interval:
+def _rescaled(interval: Interval, scale: Scale) -> Interval:
     """Return an interval as fractions of a scale."""
-    low = None if interval.low is None else interval.low / scale
-    high = None if interval.high is None else interval.high / scale
-    return Interval(mean=interval.mean / scale, low=low, high=high, bootstrap=None, n=interval.n)
+    low = None if interval.low is None else scale.share(interval.low)
+    high = None if interval.high is None else scale.share(interval.high)
+    mean = scale.share(interval.mean)
+    return Interval(mean=mean, low=low, high=high, bootstrap=None, n=interval.n)

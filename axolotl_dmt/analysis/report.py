@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from axolotl_dmt.analysis.claims import NOT_MEASURED, Judged, judge
+from axolotl_dmt.analysis.claims import Judged, judge, judge_sizes
 from axolotl_dmt.analysis.numbers import records, to_json, write_csv, write_json
 from axolotl_dmt.analysis.overview import overview
 from axolotl_dmt.analysis.plots import pictures
@@ -30,6 +30,7 @@ from axolotl_dmt.analysis.treatments import (
     comparisons,
     group,
 )
+from axolotl_dmt.analysis.verdicts import NOT_MEASURED
 from axolotl_dmt.chart_style import Draw, save, svg_for_widths
 from axolotl_dmt.report import paper
 from axolotl_dmt.report.format import count
@@ -147,6 +148,11 @@ def write_study_report(
     abilities = abilities_of(treatments, general)
     compared = comparisons(treatments, general, k) if treatments else []
     sections = [_section(c, i, compared, base_model) for i, c in enumerate(compared)]
+    if by_size := judge_sizes(compared):
+        section = _Section(
+            title="base models by size", reference="", judged=[by_size], pictures=[], tables=[]
+        )
+        sections.append(section)
     for file in folder.glob("study*.png"):
         file.unlink()  # an earlier report may have had other pictures
     overview_pictures = _named("study_", overview(treatments, abilities))
@@ -154,13 +160,15 @@ def write_study_report(
         save(picture.draw(False), folder / f"{picture.stem}.png")
     rows = records(treatments, abilities, compared)
     write_csv(rows, folder / "study_results.csv")
-    write_json(to_json(title, notes, rows, treatments, compared), folder / "study_results.json")
+    write_json(
+        to_json(title, notes, rows, treatments, compared, by_size), folder / "study_results.json"
+    )
     main, *less_data = score_tables(treatments, abilities) if abilities else [None]
     variants = variants_table(treatments, abilities)
     report = _Report(
         title=title,
         lede=_lede(cells, treatments),
-        rules=_RULES if _measured(sections) else "",
+        rules=_rules(compared) if _measured(sections) else "",
         verdicts=_verdicts(sections) if abilities else "No ability was scored." if cells else "",
         notes="\n".join("- " + note.strip().replace("\n", "\n  ") for note in notes),
         main=main,
@@ -235,10 +243,14 @@ def _reference(comparison: Comparison) -> str:
 _RULES = (
     "A claim is shown if, for every ability that it names, the 95% interval over seeds of the "
     "difference that it predicts lies above 0, and an exact test over the seeds gives p ≤ 0.05 (a "
-    "claim of no difference: if the interval lies within ±5% of the scale). It is contradicted if "
+    "claim of no difference: if the interval lies within ±{margin}). It is contradicted if "
     "the opposite holds for any of them, and otherwise not shown, which does not prove the "
     "opposite. These rules were fixed before any study was run."
 )
+
+
+def _rules(compared: Sequence[Comparison]) -> str:
+    return _RULES.format(margin=compared[0].measure.margin)
 
 
 def _lede(cells: Sequence[CellResult], treatments: Sequence[Treatment]) -> str:

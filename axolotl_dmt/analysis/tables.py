@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from axolotl_dmt.analysis.claims import Judged, Part
+from axolotl_dmt.analysis.claims import Judged
 from axolotl_dmt.analysis.intervals import Difference, Interval
+from axolotl_dmt.analysis.measure import SCORE
 from axolotl_dmt.analysis.numbers import MEASURES, crossings, curves, differences, summary, variants
 from axolotl_dmt.analysis.treatments import Comparison, Treatment
+from axolotl_dmt.analysis.verdicts import Part
 from axolotl_dmt.report.format import MISSING, number
 from axolotl_dmt.report.tables import Table
 
@@ -54,11 +56,13 @@ def score_tables(treatments: Sequence[Treatment], abilities: Sequence[str]) -> l
     largest = max((t.amount for t in treatments if t.amount), default=None)
     less = [t for t in treatments if t.amount is not None and t.amount != largest]
     less.sort(key=lambda t: (t.context, t.strategy, t.domain or "", t.amount))
+    measure = treatments[0].cells[0].measure if treatments else SCORE
+    name = "Scores" if measure.is_score else measure.title
     tables = [
-        _scores("Scores after the last stage", [t for t in treatments if t not in less], abilities)
+        _scores(f"{name} after the last stage", [t for t in treatments if t not in less], abilities)
     ]
     if less:
-        tables.append(_scores("Scores with less data", less, abilities))
+        tables.append(_scores(f"{name} with less data", less, abilities))
     return tables
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
+from axolotl_dmt.analysis.measure import SCORE, Measure, Scale
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plan.amounts import parse_fraction
 from axolotl_dmt.results import metrics
@@ -26,7 +27,7 @@ class CellStage:
         name: the stage's name.
         rows: {domain: number of distinct rows that the stage trained on}.
         scores: {ability: score after the stage}; empty where nothing was evaluated, NaN where the
-            evaluation gave no score.
+            evaluation gave no score. These are the values of the study's measure, whatever it is.
     """
 
     name: str
@@ -44,12 +45,16 @@ class CellResult:
             with the same settings are the same treatment under other seeds.
         seed: the seed of its data order and its training.
         stages: the whole schedule in order, including stages that it shares with other cells.
+        before: {ability: score of the model before training}; empty where it was not evaluated.
+        measure: the measure of the scores.
     """
 
     name: str
     settings: Mapping[str, Any]
     seed: int
     stages: tuple[CellStage, ...]
+    before: Mapping[str, float] = field(default_factory=dict)
+    measure: Measure = SCORE
 
     def last(self) -> Mapping[str, float]:
         """Return {ability: score after the last stage}; empty if there is no stage."""
@@ -156,6 +161,14 @@ class Treatment:
         """Return {seed: score of an ability after the last stage}, for seeds that have one."""
         return self.by_seed(lambda cell: cell.last().get(ability))
 
+    def gain(self, ability: str) -> dict[int, float]:
+        """Return {seed: last score minus the score before training}."""
+        return self.by_seed(
+            lambda cell: metrics.difference(
+                metrics.finite(cell.last().get(ability)), metrics.finite(cell.before.get(ability))
+            )
+        )
+
     def forgetting(self, ability: str) -> dict[int, float]:
         """Return {seed: best score after any earlier stage minus the last}."""
         return self.by_seed(lambda cell: metrics.forgetting(cell.matrix()).get(ability))
@@ -218,6 +231,11 @@ class Comparison:
     def context(self) -> tuple[tuple[str, str], ...]:
         """The axes that are not compared, with the values that the treatments share."""
         return self.treatments[0].context
+
+    @property
+    def context_label(self) -> str:
+        """The values of the context, such as the name of the base model's folder."""
+        return ", ".join(value.rstrip("/").rpartition("/")[2] for _, value in self.context)
 
     @cached_property
     def abilities(self) -> tuple[str, ...]:
@@ -298,14 +316,25 @@ class Comparison:
         }
         return dict(sorted(by_amount.items()))
 
-    def scale(self, ability: str) -> float:
-        """Return the top of an ability's scale, as `scale_of` does."""
+    @property
+    def measure(self) -> Measure:
+        """The measure of the scores."""
+        return self.treatments[0].cells[0].measure
+
+    def scale(self, ability: str) -> Scale:
+        """Return the range of an ability's scores, as `scale_of` does."""
         return scale_of(self.treatments, ability)
 
+    def margin(self, ability: str) -> float:
+        """Return the largest difference in an ability that counts as noise."""
+        return self.measure.within_noise(self.scale(ability))
 
-def scale_of(treatments: Iterable[Treatment], ability: str) -> float:
-    """Return the top of an ability's scale: 1, a judge's 10, or 100 for percentages."""
-    return metrics.scale_top(v for t in treatments for v in t.scores(ability).values())
+
+def scale_of(treatments: Sequence[Treatment], ability: str) -> Scale:
+    """Return the range of an ability's scores, after any stage."""
+    cells = [cell for treatment in treatments for cell in treatment.cells]
+    values = (metrics.finite(stage.scores.get(ability)) for cell in cells for stage in cell.stages)
+    return cells[0].measure.scale(value for value in values if value is not None)
 
 
 def at_largest_amount(treatments: Sequence[Treatment]) -> list[Treatment]:

@@ -98,9 +98,10 @@ def _print_estimate(
 
 def _write_report(study: Study, base: Mapping[str, Any], root: Path, console: Console) -> None:
     """Write the report on the finished cells and print its path."""
+    from axolotl_dmt.analysis.measure import MEASURES
     from axolotl_dmt.analysis.report import write_study_report
 
-    cells = read_cell_results(root)
+    cells = read_cell_results(root, MEASURES[study.measure])
     missing = read_missing(root)
     for cell, reason in missing.items():
         console.print(f"{cell} is missing: {reason}", style="red", markup=False, soft_wrap=True)

@@ -234,6 +234,9 @@ def _run(
         block.pop("replay", None)  # nothing is replayed yet, so variants of replay share this run
     if parent is not None:
         block["start_stage"] = trained_stages[0]["name"]
+        if isinstance(evaluate := block.get("evaluate"), Mapping):
+            # The model before training is scored once, by the first run.
+            block["evaluate"] = {k: v for k, v in evaluate.items() if k != "before"}
     config = {**config, "dmt": block}
     key = _digest([config, parent.key if parent else None])
     if key not in runs:

@@ -73,6 +73,11 @@ class Study(Grid):
     )
     seeds: list[int] = Field(min_length=1, description="Seeds of Axolotl and of the plan.")
     title: str | None = Field(None, description="The title of the report.")
+    measure: Literal["score", "held_out_loss"] = Field(
+        "score",
+        description="What treatments are compared by: the scores of abilities, or the losses on "
+        "held-out rows (`test_datasets` or `dmt.val_rows` of the base) as log-likelihoods.",
+    )
     notes: str = Field("", description="Markdown that the report quotes.")
     judge_k: FractionOfDomain | None = Field(
         None, description="The k of `dmt` at which the report judges the paper's claims."

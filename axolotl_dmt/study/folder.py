@@ -24,6 +24,7 @@ from typing import Any
 
 import yaml
 
+from axolotl_dmt.analysis.measure import SCORE, Measure, require
 from axolotl_dmt.analysis.treatments import CellResult, CellStage
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.files import read_json, write_json, write_text
@@ -203,31 +204,37 @@ def open_study(
     return folder
 
 
-def read_cell_results(study_dir: Path) -> list[CellResult]:
+def read_cell_results(study_dir: Path, measure: Measure = SCORE) -> list[CellResult]:
     """Read the results of a study's finished cells.
 
     Args:
         study_dir: a study's `output_dir`.
+        measure: what treatments are compared by.
 
     Raises:
-        DMTError: the folder holds no study.
+        DMTError: the folder holds no study, or no cell has a value of the measure.
     """
     results = []
     for cell in _cells(study_dir):
         if all(_is_entry_finished(study_dir, run) for run in cell["runs"]):
+            runs = [load_results(study_dir / run["folder"]) for run in cell["runs"]]
             stages = [
-                CellStage(name=stage.name, rows=stage.rows, scores=stage.values())
-                for run in cell["runs"]
-                for stage in load_results(study_dir / run["folder"]).stages
+                CellStage(name=stage.name, rows=stage.rows, scores=measure.values(stage))
+                for run in runs
+                for stage in run.stages
             ]
+            before = runs[0].baseline
             results.append(
                 CellResult(
                     name=cell["name"],
                     settings=cell["settings"],
                     seed=cell["seed"],
                     stages=tuple(stages),
+                    before=measure.values(before) if before else {},
+                    measure=measure,
                 )
             )
+    require(measure, (stage.scores for cell in results for stage in cell.stages))
     return results
 
 

@@ -20,7 +20,7 @@ The rows alone need nothing but Python:
 
     skills       makes the rows
     model        makes the folder `base`
-    real_small   prepares real data for a small model, with a command of its own
+    pretrained   prepares real data and a small pre-trained model, with a command of its own
 """
 
 from axolotl_dmt.toy.skills import SKILLS, make_rows

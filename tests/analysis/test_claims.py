@@ -8,9 +8,11 @@ from fractions import Fraction
 
 import pytest
 
-from axolotl_dmt.analysis.claims import MARGIN, above_zero, judge, trend, within
+from axolotl_dmt.analysis.claims import judge, judge_sizes, trend
 from axolotl_dmt.analysis.intervals import Difference
+from axolotl_dmt.analysis.measure import NOISE
 from axolotl_dmt.analysis.treatments import CellResult, CellStage, comparisons, group
+from axolotl_dmt.analysis.verdicts import above_zero, within
 from tests import planted
 
 
@@ -26,7 +28,7 @@ def of_strategies(results: list[CellResult], *names: str) -> list[CellResult]:
 
 def test_every_planted_effect_is_shown() -> None:
     by_claim = verdicts(planted.study(conflict=0.1))
-    assert by_claim == dict.fromkeys("abcdefg", "shown")
+    assert by_claim == {**dict.fromkeys("abcdefgi", "shown"), "j": "not measured"}
 
 
 def test_a_planted_null_is_not_shown() -> None:
@@ -114,7 +116,7 @@ def test_within_noise_needs_the_whole_interval_inside_the_margin(
 ) -> None:
     values = [mean + spread * x for x in (-1.0, -0.5, 0.0, 0.5, 1.0)]
     difference = Difference(by_seed=dict(enumerate(values)))
-    assert within("general", "", difference, MARGIN).verdict == verdict
+    assert within("general", "", difference, NOISE).verdict == verdict
 
 
 def test_a_judges_scale_has_ten_times_the_margin() -> None:
@@ -203,3 +205,42 @@ def test_rows_count_a_replayed_row_once() -> None:
     assert result.rows("code") == 0
     assert result.last() == {} and CellResult(name="", settings={}, seed=0, stages=()).last() == {}
     assert isinstance(result.stages[0], CellStage)
+
+
+@pytest.mark.parametrize(
+    ("before", "verdict"),
+    [((0.1, 0.1), "shown"), ((0.1, 0.99), "not shown"), ((0.99, 0.99), "contradicted")],
+)
+def test_abilities_of_the_model_before_training_are_kept_or_lost(
+    before: tuple[float, float], verdict: str
+) -> None:
+    results = [
+        replace(r, before={"math": before[r.seed % 2], "code": 0.0, "general": 0.0})
+        for r in planted.study()
+    ]
+    assert verdicts(results)["j"] == verdict
+
+
+def of_size(name: str, gain: float) -> list[CellResult]:
+    """Return single-domain results of a base model that is better by `gain` than the smallest."""
+    return [
+        replace(
+            result,
+            settings={**result.settings, "base_model": f"models/{name}"},
+            stages=tuple(
+                replace(stage, scores={a: 0.6 * v + gain for a, v in stage.scores.items()})
+                for stage in result.stages
+            ),
+        )
+        for result in of_strategies(planted.study(), "single")
+    ]
+
+
+@pytest.mark.parametrize(("step", "verdict"), [(0.1, "shown"), (0.0, "not shown")])
+def test_larger_models_do_better_or_not(step: float, verdict: str) -> None:
+    results = [r for i, name in enumerate("abc") for r in of_size(name, i * step)]
+    compared = comparisons(group(results), ["general"])
+    judged = judge_sizes(compared)
+    assert judged is not None and judged.claim.key == "h" and judged.verdict == verdict
+    assert judged.parts[0].quantity == "fitted change from a to c"
+    assert judge_sizes(compared[:2]) is None

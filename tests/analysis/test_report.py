@@ -129,7 +129,7 @@ def test_the_main_table_gives_mean_interval_and_seeds(tmp_path: Path) -> None:
 def test_the_numbers_are_all_in_the_files(folder: Path) -> None:
     data = json.loads((folder / "study_results.json").read_text())
     (comparison,) = data["comparisons"]
-    assert [claim["key"] for claim in comparison["claims"]] == list("abcdefg")
+    assert [claim["key"] for claim in comparison["claims"]] == list("abcdefgij")
     assert {c["ability"] for c in comparison["scaling"]} == {"math", "code", "general"}
     for crossing in comparison["crossings"].values():
         assert crossing["amount"] == pytest.approx(1 / 16, rel=0.9)

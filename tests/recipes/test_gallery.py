@@ -18,8 +18,10 @@ from axolotl_dmt.recipes.recipe import gallery, headline, read_recipe, templates
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(gallery())
-ON_A_CPU = ("quickstart", "real_small")
+TOY = ("quickstart",)
 """Templates that need the files of `python -m axolotl_dmt.toy`, and run code of tiny models."""
+PREPARED = ("smollm2", "smollm2_lora")
+"""Templates that need the files of `python -m axolotl_dmt.toy.pretrained`."""
 ROWS = {"math": 747, "code": 2002, "general": 5176, "law": 500}
 PAPER = {"math": 110_142, "code": 20_022, "general": 86_060}
 LONGEST = {"math": 400, "code": 300, "general": 900, "law": 500}
@@ -45,7 +47,7 @@ def test_a_template_says_what_it_is_for_in_a_line_or_two(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_template_is_a_recipe_that_needs_no_trust(name: str) -> None:
     recipe = read_recipe(load(str(gallery()[name])))
-    allowed = ["dmt.evaluate.allow_unsafe_code"] if name in ON_A_CPU else []
+    allowed = ["dmt.evaluate.allow_unsafe_code"] if name in TOY else []
     assert [finding.key for finding in recipe.findings] == allowed
 
 
@@ -66,7 +68,7 @@ def test_the_papers_templates_say_what_the_paper_says(size: str) -> None:
     assert "A chat between a curious user" in first["datasets"][0]["type"]["format"]
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ON_A_CPU])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in TOY])
 def test_a_template_is_valid_and_compiles(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +120,23 @@ def with_data_files(cfg: Any) -> None:
             Path(entry.path).write_text(json.dumps(row) + "\n")
 
 
+def with_prepared_files(cfg: Any) -> None:
+    """Create the model's folder and the files to evaluate on, which a command prepares."""
+    Path(cfg.base_model).mkdir(parents=True)
+    (Path(cfg.base_model) / "config.json").write_text('{"model_type": "llama"}')
+    row = json.dumps({"question": "a", "answer": "#### 1", "instruction": "a", "output": "b"})
+    for entry in cfg.test_datasets:
+        chat = {"messages": [{"role": "user", "content": "a"}]}
+        Path(entry.path).write_text(json.dumps(chat) if entry.type == "chat_template" else row)
+    items = {
+        "math": {"question": "a", "answer": "#### 1"},
+        "code": {"task_id": "a", "prompt": "def f():\n", "test": "", "entry_point": "f"},
+        "general": {"key": 1, "prompt": "a", "instruction_id_list": [], "kwargs": []},
+    }
+    for name, item in items.items():
+        Path(cfg.dmt.evaluate.data[name]).write_text(json.dumps(item) + "\n")
+
+
 def compiled(path: Path, rows: dict[str, int], *, gpus: int) -> TrainingPlan:
     """Return the plan of a YAML, validated as with GPUs, for rows of random lengths."""
     from axolotl.integrations.base import PluginManager
@@ -128,6 +147,8 @@ def compiled(path: Path, rows: dict[str, int], *, gpus: int) -> TrainingPlan:
     if cfg.deepspeed:
         fetched(Path(cfg.deepspeed))
     with_data_files(cfg)
+    if path.stem in PREPARED:
+        with_prepared_files(cfg)
     prepare_plugins(cfg)
     run = PluginManager.get_instance().plugins["axolotl_dmt.DMTPlugin"].run
     gpu = {"bf16": True, "fp8": True, "tf32": True, "n_gpu": gpus, "compute_capability": "sm_90"}
