@@ -6,9 +6,13 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STUDY_ROWS := --math 8000 --code 2000 --general 8000 --test 200
+CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+# A folder with the published files of GSM8K, Code Alpaca, HumanEval, Open-Assistant and IFEval.
+DATA ?=
+FROM := $(if $(DATA),--data $(DATA))
 QUIET := AXOLOTL_DO_NOT_TRACK=1 HF_HUB_OFFLINE=1
 
-.PHONY: help setup quickstart study study-beyond test test-slow lint format types docs docs-reference check clean
+.PHONY: help setup quickstart real study study-beyond study-pretrained test test-slow lint format types docs docs-reference check clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -25,6 +29,11 @@ setup: $(VENV)/ready ## Make .venv with everything in it
 quickstart: $(VENV)/ready ## Train a tiny model through both stages on the CPU, score it, report
 	$(BIN)/python -m axolotl_dmt.toy outputs/quickstart-data
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) $(BIN)/axolotl train yaml_templates/quickstart.yaml
+
+real: $(VENV)/ready ## Train SmolLM2-135M on real data on the CPU; DATA=FOLDER in place of the hub
+	$(BIN)/python -m axolotl_dmt.toy.pretrained outputs/real $(FROM)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=$(CORES) $(BIN)/axolotl train \
+	  yaml_templates/smollm2.yaml
 
 study: $(VENV)/ready ## Compare the paper's strategies and values of k on the tiny model, about an hour
 	for seed in 1 2 3 4 5; do \
@@ -48,6 +57,17 @@ study-beyond: study ## Then judge what goes beyond the paper: which rows to repl
 	    echo "seed: $$seed"; echo "output_dir: $$out"; } > $$out.yaml; \
 	  PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) $(BIN)/axolotl dmt choose-k $$out.yaml \
 	    --launcher-args '--launcher python' || exit 1; \
+	done
+
+study-pretrained: $(VENV)/ready ## The strategies and k on SmolLM2-135M and real data, many hours on two cores
+	$(BIN)/python -m axolotl_dmt.toy.pretrained outputs/pretrained $(FROM)
+	for seed in 1 2 3 4 5; do \
+	  $(BIN)/python -m axolotl_dmt.toy.pretrained outputs/pretrained/seed-$$seed --no-model \
+	    --seed $$seed $(FROM) || exit 1; \
+	done
+	for study in losses scores; do \
+	  PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=$(CORES) $(BIN)/axolotl dmt study \
+	    yaml_templates/studies/pretrained/$$study.yaml --launcher-args '--launcher python' || exit 1; \
 	done
 
 test: $(VENV)/ready ## Run the fast tests

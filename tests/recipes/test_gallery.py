@@ -130,8 +130,18 @@ def with_prepared_files(cfg: Any) -> None:
         Path(entry.path).write_text(json.dumps(chat) if entry.type == "chat_template" else row)
     items = {
         "math": {"question": "a", "answer": "#### 1"},
-        "code": {"task_id": "a", "prompt": "def f():\n", "test": "", "entry_point": "f"},
-        "general": {"key": 1, "prompt": "a", "instruction_id_list": [], "kwargs": []},
+        "code": {
+            "task_id": "a",
+            "prompt": "def f():\n",
+            "test": "def check(candidate):\n    assert candidate() is None\n",
+            "entry_point": "f",
+        },
+        "general": {
+            "key": 1,
+            "prompt": "a",
+            "instruction_id_list": ["punctuation:no_comma"],
+            "kwargs": [{}],
+        },
     }
     for name, item in items.items():
         Path(cfg.dmt.evaluate.data[name]).write_text(json.dumps(item) + "\n")
