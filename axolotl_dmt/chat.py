@@ -7,8 +7,8 @@ format:
     datasets:
       - {path: math.jsonl, type: axolotl_dmt.chat, domain: math}
 
-Axolotl's keys for chat templates apply. `field_human` and `field_model` name the columns of the
-question and the answer, if they are none of `COLUMNS`.
+Axolotl's keys for chat templates apply. `field_human` and `field_model` together name the columns
+of the question and the answer, if they are none of `COLUMNS`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ COLUMNS: Final = (
     ("input", "response"),
 )
 """Pairs of columns for a question and its answer; the first pair that a row has is read."""
+PAIR: Final = ("field_human", "field_model")
+"""The keys of an entry that name the columns of a question and its answer, both or neither."""
 INPUT: Final = "input"
 """The column that adds to an `instruction`, as in Alpaca's rows."""
 SYSTEM: Final = ("system", "system_prompt")
@@ -50,10 +52,16 @@ def columns_of_row(
         row: the row; only its keys are read.
         entry: the dataset's entry in the YAML, which may name the columns.
     """
-    named = entry or {}
-    if named.get("field_human") and named.get("field_model"):
-        return str(named["field_human"]), str(named["field_model"])
+    question, answer = (str((entry or {}).get(name) or "") for name in PAIR)
+    if question and answer:
+        return question, answer
     return next((pair for pair in COLUMNS if row.keys() >= set(pair)), None)
+
+
+def half_of_pair(entry: Mapping[str, Any]) -> str | None:
+    """Return the key of `PAIR` that an entry gives without the other; None if there is none."""
+    named = [name for name in PAIR if entry.get(name)]
+    return named[0] if len(named) == 1 else None
 
 
 def messages_of(
@@ -117,7 +125,13 @@ class ReadsColumns:
 
 
 def load(tokenizer: Any, cfg: Any, ds_cfg: Any = None, processor: Any = None) -> Any:
-    """Return the prompt strategy; Axolotl calls this for `type: axolotl_dmt.chat`."""
+    """Return the prompt strategy; Axolotl calls this for `type: axolotl_dmt.chat`.
+
+    Raises:
+        ValueError: the entry names the column of the question or of the answer alone.
+    """
+    if half := half_of_pair(ds_cfg or {}):
+        raise ValueError(f"{half} is given alone, but {' and '.join(PAIR)} belong together")
     from axolotl.prompt_strategies.chat_template import StrategyLoader
 
     class Loader(StrategyLoader):  # type: ignore[misc]  # Axolotl is untyped

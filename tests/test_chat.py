@@ -65,3 +65,6 @@ def test_axolotl_loads_the_strategy_and_can_send_it_to_other_processes() -> None
     assert tokenizer.decode(trained).startswith("2")
     with pytest.raises(ValueError, match="left"):
         tokenise({"left": "x"})
+    half = DictDefault({"type": "axolotl_dmt.chat", "field_human": "left"})
+    with pytest.raises(ValueError, match="field_human"):
+        strategies.load("axolotl_dmt.chat", tokenizer, cfg, half)

@@ -33,6 +33,43 @@ def make_tokenizer(chat_template: str | None = None):
     return tokenizer
 
 
+def make_llama_tokenizer(chat_template: str | None = None, *, legacy: bool = False):
+    """Return a tokenizer that treats spaces as SentencePiece does in Llama, one token a character.
+
+    A text begins with a space of its own; with `legacy`, so does the text after a special token.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<unk>", "<s>", "</s>"]
+    letters = [c for c in string.printable if c not in string.whitespace]
+    tokens = [*special, *(f"<0x{byte:02X}>" for byte in range(256)), "\u2581", *letters]
+    words = [f"\u2581{letter}" for letter in string.ascii_letters]
+    vocabulary = {token: i for i, token in enumerate([*tokens, *words])}
+    merges = [("\u2581", letter) for letter in string.ascii_letters]  # a digit stands alone
+    core = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True))
+    replace = normalizers.Replace(" ", "\u2581")
+    if legacy:
+        core.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), replace])
+    else:
+        core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    parts = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()]
+    core.decoder = decoders.Sequence([*parts, decoders.Strip(" ", 1, 0)])
+    core.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", vocabulary["<s>"])]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="</s>",
+        additional_special_tokens=["<|im_start|>", "<|im_end|>"],
+    )
+    tokenizer.chat_template = chat_template
+    return tokenizer
+
+
 def make_model(folder: str | Path, chat_template: str | None = CHATML, seed: int = 0) -> str:
     """Save the model and its tokenizer for `from_pretrained`, and return the folder."""
     import torch

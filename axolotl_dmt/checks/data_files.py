@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from axolotl_dmt.chat import columns_of_row
+from axolotl_dmt.chat import PAIR, columns_of_row, half_of_pair
 from axolotl_dmt.checks.data_paths import entries
 from axolotl_dmt.config.run_keys import tokenised_in_collator
 from axolotl_dmt.errors import DMTError
@@ -133,9 +133,14 @@ def _messages(
 
 def _our_chat(key: str, entry: Mapping[str, Any], file: _FileColumns) -> Iterator[DMTError]:
     """Yield a mistake if rows have neither messages nor a question and an answer."""
-    if entry.get("field_human") and entry.get("field_model"):
-        for name in ("field_human", "field_model"):
-            yield from _missing(f"{key}.{name}", entry[name], file)
+    named = [name for name in PAIR if entry.get(name)]
+    wrong = [error for name in named for error in _missing(f"{key}.{name}", entry[name], file)]
+    yield from wrong
+    if (half := half_of_pair(entry)) and not wrong:
+        problem = f"{half} is given without it, so the pair of columns is not known"
+        (other,) = set(PAIR) - {half}
+        yield DMTError(f"{key}.{other}", problem, "name the other column too")
+    if named:
         return
     messages = str(entry.get("field_messages") or "messages")
     if messages in file.columns or columns_of_row(dict.fromkeys(file.columns)):

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +19,8 @@ from axolotl_dmt.checks.local_model import context_of
 from axolotl_dmt.config.args import EvaluateConfig
 from axolotl_dmt.errors import DMTError, DMTErrors, Problems
 from axolotl_dmt.evaluation.tasks import suite_folder, task_settings, tasks_of
-from axolotl_dmt.scoring.prompts import AS_TRAINED, TrainedPrompts
-from axolotl_dmt.scoring.sources import RENDERED, setting
+from axolotl_dmt.scoring.prompts import AS_TRAINED, QUESTION, TrainedPrompts
+from axolotl_dmt.scoring.sources import RENDERED, prompt_template, setting
 
 DATASETS: Final = {
     "dmt_math": "math.dataset",
@@ -62,9 +63,8 @@ def check_evaluation_files(evaluate: EvaluateConfig) -> None:
         DMTError: with every file that has a row that cannot be scored; it names the row.
     """
     problems = Problems()
-    settings = {**task_settings(evaluate), "dmt_prompt": "plain"}
     for task in _local_tasks(evaluate):
-        problems.attempt(_read, task, settings)
+        problems.attempt(_questions, task, evaluate)
     if problems:
         raise DMTErrors(problems)
 
@@ -82,19 +82,36 @@ def _data_setting(task: str) -> str:
     return f"{task.removesuffix('_cot')}_data"
 
 
-def _read(task: str, settings: Mapping[str, Any]) -> Sequence[str]:
-    """Return the prompts of a task."""
+def first_question(task: str, evaluate: EvaluateConfig) -> str | None:
+    """Return the first question of a task whose rows are in a local file; None for another task.
+
+    Raises:
+        DMTError: a row of the file cannot be scored.
+    """
+    return _questions(task, evaluate)[0] if task in _local_tasks(evaluate) else None
+
+
+def _questions(task: str, evaluate: EvaluateConfig) -> Sequence[str]:
+    """Return the questions of a task's local file, which is read once as long as it is the same."""
+    settings = {**task_settings(evaluate), "dmt_prompt": QUESTION}
+    file = Path(str(setting(_data_setting(task), settings))).stat()
+    return _read(task, json.dumps(settings), (file.st_mtime_ns, file.st_size))
+
+
+@lru_cache(maxsize=16)
+def _read(task: str, settings: str, _: tuple[int, int]) -> Sequence[str]:
+    """Return the bare questions of a task under some settings, which are JSON."""
     module, function = DATASETS[task].split(".")
     read = getattr(importlib.import_module(f"axolotl_dmt.scoring.{module}"), function)
     try:
-        rows: Any = read(**settings)["test"]
+        rows: Any = read(**json.loads(settings))["test"]
     except DMTError as error:
         named = error.key == _data_setting(task)
         ability = error.key.removeprefix("dmt_").removesuffix("_data")
         key = f"dmt.evaluate.data.{ability}" if named else error.key
         raise DMTError(key, error.problem, error.fix) from error
-    prompts: Sequence[str] = rows[RENDERED]
-    return prompts
+    questions: Sequence[str] = tuple(rows[RENDERED])
+    return questions
 
 
 def check_lengths(
@@ -129,9 +146,10 @@ def check_lengths(
             problem = f"answers of {answer} tokens leave no room in the model's context ({context})"
             fix = f"lower it, to {context // 2} for instance"
             raise DMTError("dmt.evaluate.max_new_tokens", f"{task}: {problem}", fix)
-        limit = evaluate.limit
-        texts = list(_read(task, settings))
-        texts = texts if limit is None or limit < 1 else texts[: int(limit)]
+        limit, template = evaluate.limit, prompt_template(settings, task)
+        questions = _questions(task, evaluate)
+        questions = questions if limit is None or limit < 1 else questions[: int(limit)]
+        texts = [template.render(question) for question in questions]
         counts = [len(ids) for ids in tokenizer(texts)["input_ids"]]
         lengths.append(
             Lengths(

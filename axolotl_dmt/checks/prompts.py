@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.checks.data_files import first_rows
+from axolotl_dmt.checks.evaluation_files import first_question
 from axolotl_dmt.config.args import EvaluateConfig
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.evaluation.asking import chat_arguments, is_ours
@@ -15,15 +15,14 @@ from axolotl_dmt.evaluation.row_tokens import NoFormatError, TrainedFormat
 from axolotl_dmt.evaluation.tasks import task_settings, tasks_of
 from axolotl_dmt.evaluation.trained_chats import SAMPLE_QUESTION
 from axolotl_dmt.evaluation.trained_prompts import trained_format
-from axolotl_dmt.files import read_json_rows
-from axolotl_dmt.scoring.prompts import AS_TRAINED, Template, TrainedPrompts
+from axolotl_dmt.scoring.prompts import AS_TRAINED, QUESTION, Template, TrainedPrompts
 from axolotl_dmt.scoring.sources import prompt_template
+from axolotl_dmt.scoring.worked_examples import SAMPLE_QUESTIONS
 
 Rows = list[dict[str, Any]]
 
 SHOWN_LINES = 8
 SHOWN_WIDTH = 96
-QUESTION_FIELDS = ("question", "prompt", "problem", "text")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +124,7 @@ def prompt_warnings(run: RunPrompts, evaluate: EvaluateConfig | None) -> Iterato
             yield from _not_as_trained(run, task, template)
             yield from _cutting_stops(run, task, template)
     if not evaluate.apply_chat_template and evaluate.prompt == AS_TRAINED:
+        yield from _other_tokens(run)
         special = {template.special_tokens for template in run.prompts.domains.values()}
         if len(special) > 1:
             yield "the tokenizer adds special tokens to the rows of some domains only"
@@ -132,7 +132,9 @@ def prompt_warnings(run: RunPrompts, evaluate: EvaluateConfig | None) -> Iterato
 
 def _different_formats(run: RunPrompts) -> Iterator[str]:
     shown = {
-        (domain, label): _compact(found.template.render("{question}"))
+        (domain, label): _compact(
+            _with_question(found.template, QUESTION + found.gap, run.tokenizer)
+        )
         for domain, label, found in run.trained
     }
     if len(set(shown.values())) > 1:
@@ -154,11 +156,20 @@ def _unlearnt_ends(run: RunPrompts) -> Iterator[str]:
 
 def _not_as_trained(run: RunPrompts, task: str, template: Template) -> Iterator[str]:
     domain = run.prompts.domain_of(task)
-    trained = [t for name, t in run.prompts.domains.items() if domain in (None, name)]
-    if trained and not any(_same(template, other, run.tokenizer) for other in trained):
-        asked, others = (_compact(t.render("{question}")) for t in (template, trained[0]))
+    trained = [found for name, _, found in run.trained if domain in (None, name)]
+    if trained and not any(_same(template, found, run.tokenizer) for found in trained):
+        asked, others = (_compact(t.render("{question}")) for t in (template, trained[0].template))
         where = f"{domain} is trained" if domain else "the domains are trained"
         yield f"{task} is asked as {asked!r}, but {where} as {others!r}"
+
+
+def _other_tokens(run: RunPrompts) -> Iterator[str]:
+    for domain, label, found in run.trained:
+        if not found.exact:
+            yield (
+                f"{domain} ({label}): a prompt is not asked with the very tokens of its trained "
+                "rows; the tokenizer does not keep all white space of a text"
+            )
 
 
 def _cutting_stops(run: RunPrompts, task: str, template: Template) -> Iterator[str]:
@@ -186,12 +197,17 @@ def _answers(row: Mapping[str, Any]) -> Iterator[str]:
                 yield from (str(v) for v in message.values() if v not in ("assistant", "gpt"))
 
 
-def _same(first: Template, second: Template, tokenizer: Any) -> bool:
-    """Whether two formats ask alike, up to the beginning-of-text token that is added anyway."""
-    bos = tokenizer.bos_token or ""
-    texts = [t.render(SAMPLE_QUESTION).removeprefix(bos) for t in (first, second)]
+def _same(asked: Template, trained: TrainedFormat, tokenizer: Any) -> bool:
+    """Whether a format asks like a trained one, up to the beginning-of-text token."""
+    question = SAMPLE_QUESTION + trained.gap
+    texts = [_with_question(t, question, tokenizer) for t in (asked, trained.template)]
     # A named format leaves the answer's first white space to the model.
     return texts[0] == texts[1] or texts[0].strip() == texts[1].strip() != SAMPLE_QUESTION
+
+
+def _with_question(template: Template, question: str, tokenizer: Any) -> str:
+    """Return a prompt without the start that a tokenizer may add: its token, and Llama's space."""
+    return template.render(question).removeprefix(tokenizer.bos_token or "").removeprefix(" ")
 
 
 # Display
@@ -219,22 +235,11 @@ def prompt_lines(run: RunPrompts, evaluate: EvaluateConfig | None) -> Iterator[s
             )
             yield f"{task} is asked in {by}"
             continue
-        question = _first_question(evaluate, task)
-        yield from _excerpt(f"{task} is asked:", template.render(question))
+        question = first_question(task, evaluate) if evaluate else None
+        title = f"{task} is asked:" if question else f"{task} is asked (a sample question):"
+        question = question or SAMPLE_QUESTIONS.get(task, SAMPLE_QUESTION)
+        yield from _excerpt(title, template.render(question))
         yield f"  its answers end at {', '.join(map(repr, template.stop)) or 'end of text'}"
-
-
-def _first_question(evaluate: EvaluateConfig | None, task: str) -> str:
-    """Return the first question of a task's local file, else a sample."""
-    data = (evaluate.data if evaluate else None) or {}
-    path = data.get(task.removeprefix("dmt_")) or data.get(task.removeprefix("dmt_").split("_")[0])
-    if path and Path(path).is_file():
-        try:
-            row = read_json_rows(Path(path))[0][1]
-            return next(str(row[name]) for name in QUESTION_FIELDS if name in row)
-        except (OSError, ValueError, IndexError, StopIteration, TypeError):
-            return SAMPLE_QUESTION
-    return SAMPLE_QUESTION
 
 
 def _excerpt(title: str, text: str) -> Iterator[str]:

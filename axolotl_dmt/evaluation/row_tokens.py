@@ -41,11 +41,15 @@ class TrainedFormat:
         template: the format.
         row: the text of one trained row.
         ends_with_eos: whether an answer ends with the end-of-text token.
+        gap: the white space with which a question ends, before the text of the format.
+        exact: whether the question of the row is asked with the very tokens of the training.
     """
 
     template: Template
     row: str
     ends_with_eos: bool
+    gap: str = ""
+    exact: bool = True
 
 
 class RowTokens:
@@ -66,6 +70,8 @@ class RowTokens:
         self.entry = DictDefault({k: v for k, v in entry.items() if k not in WHO_IS_TRAINED})
         self.kind: str = self.entry.type if isinstance(self.entry.type, str) else ""
         self.tokenizer = tokenizer
+        self._added_tokens = list(map(str, tokenizer.added_tokens_decoder.values()))
+        self._spaced: dict[str, bool] = {}
 
     def tokenise(self, row: Row) -> tuple[Any, Any]:
         """Return the tokens and labels of a row.
@@ -94,11 +100,29 @@ class RowTokens:
                 raise NoFormatError(f"its type cannot tokenise a row ({error})") from error
 
     def decode(self, ids: Any) -> str:
-        """Return the text of tokens, special ones included."""
+        """Return the text of tokens, special ones included.
+
+        Llama's older tokenizers begin the text after a special token with a space that the text
+        does not have; it is removed.
+        """
+        text = self._decode(ids)
+        for token in self._added_tokens:
+            if f"{token} " in text and self._adds_space_after(token):
+                text = text.replace(f"{token} ", token)
+        return text
+
+    def _decode(self, ids: Any) -> str:
         text: str = self.tokenizer.decode(
             list(map(int, ids)), skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
         return text
+
+    def _adds_space_after(self, token: str) -> bool:
+        """Whether decoding adds a space after an added token."""
+        if token not in self._spaced:
+            ids = self.tokenizer(f"{token}a", add_special_tokens=False)["input_ids"]
+            self._spaced[token] = self._decode(ids) == f"{token} a"
+        return self._spaced[token]
 
     def answer_start(self, ids: Any, labels: Any, question: str) -> int:
         """Return the position of the first trained token after a question.
@@ -126,7 +150,7 @@ class RowTokens:
         rendered = self.decode(ids[: self.answer_start(ids, labels, padded)])
         return padded not in rendered and rendered == text
 
-    def as_asked(self, first: str, question: str, ids: Any) -> tuple[str, bool]:
+    def as_asked(self, first: str, question: str, ids: Any) -> tuple[str, bool, bool]:
         """Return the format such that lm-eval's tokens of a prompt are those of the training.
 
         lm-eval lets the tokenizer add its special tokens unless the text starts with the
@@ -138,16 +162,19 @@ class RowTokens:
             ids: the tokens of its prompt.
 
         Returns:
-            The format, and whether the tokenizer adds its special tokens to it.
+            The format, whether the tokenizer adds its special tokens to it, and whether the tokens
+            are then those of the training.
         """
         bos = self.tokenizer.bos_token or ""
         bare = first.removeprefix(bos) if bos else first
         candidates = [(text, True) for text in (bare, bare.removeprefix(" "), first)]
+        trained = list(map(int, ids))
         # Of equally good ones, `max` returns the first.
-        return max(
+        text, special = max(
             [*candidates, (first, False)],
-            key=lambda item: self._tokens_alike(item[0], item[1], question, list(map(int, ids))),
+            key=lambda item: self._tokens_alike(*item, question, trained),
         )
+        return text, special, self._tokens_alike(text, special, question, trained) > len(trained)
 
     def _tokens_alike(self, first: str, special: bool, question: str, trained: list[int]) -> int:
         """Return the number of tokens up to the first difference to those of the training."""
@@ -204,7 +231,7 @@ def usual_format(
     if not found:
         raise errors[0] if errors else NoFormatError("its columns name no question")
     counts = Counter(item.template.first for item in found)
-    return max(found, key=lambda item: counts[item.template.first])
+    return max(found, key=lambda item: (counts[item.template.first], item.exact))
 
 
 @contextlib.contextmanager

@@ -72,7 +72,8 @@ class ChatRows:
         between, later = self._later([*system, plain, answer], asked, answered, following)
         place = str(question[self.content])
         place = place if place in text else asked
-        first, special_tokens = tokens.as_asked(cut_question(text, place), place, ids[:start])
+        cut = cut_question(text, place)
+        first, special_tokens, exact = tokens.as_asked(cut, place, ids[:start])
         if self.chat_arguments:
             closing = self._closing(asked)
             first, later = (
@@ -90,7 +91,7 @@ class ChatRows:
             special_tokens=special_tokens,
         )
         ends_with_eos = bool(eos) and end.lstrip().startswith(eos)
-        return TrainedFormat(template=template, row=whole, ends_with_eos=ends_with_eos)
+        return TrainedFormat(template=template, row=whole, ends_with_eos=ends_with_eos, exact=exact)
 
     def _later(
         self, before: list[Row], asked: str, answered: str, following: Turn

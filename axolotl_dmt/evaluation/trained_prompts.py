@@ -126,7 +126,8 @@ def _single_turn(tokens: RowTokens, row: Row, column: str) -> TrainedFormat:
     text = tokens.decode(ids[:start])
     padded = f"\n {question.strip()} \n"
     strips = tokens.strips({**row, column: padded}, padded, text)
-    first, special_tokens = tokens.as_asked(cut_question(text, question), question, ids[:start])
+    cut = cut_question(text, question)
+    first, special_tokens, exact = tokens.as_asked(cut, question, ids[:start])
     ends_with_eos = bool(len(ids)) and int(ids[-1]) == tokens.tokenizer.eos_token_id
     eos = str(tokens.tokenizer.eos_token) if ends_with_eos else ""
     template = Template(
@@ -138,7 +139,13 @@ def _single_turn(tokens: RowTokens, row: Row, column: str) -> TrainedFormat:
         strips=strips,
         special_tokens=special_tokens,
     )
-    return TrainedFormat(template=template, row=tokens.decode(ids), ends_with_eos=ends_with_eos)
+    return TrainedFormat(
+        template=template,
+        row=tokens.decode(ids),
+        ends_with_eos=ends_with_eos,
+        gap="" if strips else question[len(question.rstrip()) :],
+        exact=exact,
+    )
 
 
 def _later(first: str, eos: str, bos: str) -> str:

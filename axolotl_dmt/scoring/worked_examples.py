@@ -3,6 +3,9 @@
 `WORKED_EXAMPLES` are eight problems in GSM8K's form, `HARD_EXAMPLES` four in MATH's form. They
 replace training rows of those data sets, so that a few-shot run needs no second file, is the same
 on every machine, and shows the model the answer format that the strict score reads.
+
+`SAMPLE_QUESTIONS` holds a question for each task of dmt_suite, in the form of its public data set.
+It is shown where that data set is not on this machine.
 """
 
 from __future__ import annotations
@@ -72,3 +75,23 @@ HARD_EXAMPLES: tuple[tuple[str, str], ...] = (
         r"We need $2x - 6 \ge 0$, so $x \ge 3$. The interval is $\boxed{[3, \infty)}$.",
     ),
 )
+
+SAMPLE_QUESTIONS: dict[str, str] = {
+    "dmt_math": WORKED_EXAMPLES[0][0],
+    "dmt_math_cot": WORKED_EXAMPLES[0][0],
+    "dmt_math_hard": HARD_EXAMPLES[0][0],
+    "dmt_code": (
+        "def count_vowels(text: str) -> int:\n"
+        '    """Return the number of vowels in a text.\n'
+        "    >>> count_vowels('tree')\n"
+        "    2\n"
+        '    """\n'
+    ),
+    "dmt_code_mbpp": (
+        "Write a function to count the vowels in a text.\n"
+        "Your code should pass these tests:\n\n"
+        "assert count_vowels('tree') == 2\n"
+    ),
+    "dmt_general": "Describe a rainy day in three sentences. Do not use any commas.",
+    "dmt_general_mtbench": "Write a short letter to a neighbour who has found your cat.",
+}

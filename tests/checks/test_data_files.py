@@ -115,6 +115,19 @@ def test_messages_and_their_keys_are_looked_for(name: str) -> None:
     assert_mistake(line, "datasets[0].field_messages", "'messages'", name)
 
 
+def test_our_chats_columns_are_named_both_or_neither() -> None:
+    entry = {"path": write("rows.jsonl", ROWS), "type": "axolotl_dmt.chat"}
+    assert mistakes(entry) == []
+    assert mistakes({**entry, "field_human": "context", "field_model": "answer"}) == []
+    alone = mistakes({**entry, "field_human": "question"})
+    assert_mistakes(alone, ("datasets[0].field_model", "field_human"))
+    assert_mistakes(
+        mistakes({**entry, "field_model": "answer"}), ("datasets[0].field_human", "field_model")
+    )
+    wrong = mistakes({**entry, "field_human": "questoin"})
+    assert_mistakes(wrong, ("datasets[0].field_human", "'questoin'", "'question'?"))
+
+
 def test_columns_of_some_rows_are_columns() -> None:
     rows: list[dict[str, Any]] = [{"question": "a"}] * 200 + [{"question": "a", "answer": "b"}]
     write("rows.jsonl", rows)

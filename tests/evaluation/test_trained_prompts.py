@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from axolotl.utils.dict import DictDefault
+from tokenizers import decoders
 from transformers import AutoTokenizer
 
 from axolotl_dmt.evaluation.row_tokens import NoFormatError, RowTokens, TrainedFormat
 from axolotl_dmt.evaluation.trained_prompts import trained_format
-from tests.tiny_model import CHATML, make_tokenizer
+from axolotl_dmt.scoring.prompts import Template
+from tests.tiny_model import CHATML, make_llama_tokenizer, make_tokenizer
 from tests.tiny_vlm import make_vlm
 
 pytest.importorskip("axolotl")
@@ -103,34 +107,73 @@ def test_the_prompt_part_of_a_trained_row_becomes_the_format(
     assert template.first.count("{question}") == template.later.count("{question}") == 1
 
 
+FORMATS: dict[str, tuple[Any, str]] = {
+    "chatml": ("axolotl_dmt.chat", CHATML),
+    "vicuna": ("axolotl_dmt.chat", VICUNA),
+    "custom": (custom("Q: {instruction}\nA: "), CHATML),
+    "no space": (custom("USER: {instruction} ASSISTANT:"), CHATML),
+    "bare": (custom("{instruction}"), CHATML),
+    "alpaca": ("alpaca", CHATML),
+}
+TOKENIZERS: dict[str, Callable[[str], Any]] = {
+    "characters": make_tokenizer,
+    "llama": make_llama_tokenizer,
+    "older llama": partial(make_llama_tokenizer, legacy=True),
+}
+
+
 @pytest.mark.parametrize("train_on_inputs", [False, True])
-@pytest.mark.parametrize(
-    ("kind", "rows", "template"),
-    [
-        ("axolotl_dmt.chat", QA, CHATML),
-        ("axolotl_dmt.chat", QA, VICUNA),
-        (custom("Q: {instruction}\nA: "), QA, CHATML),
-        (
-            "alpaca",
-            [{"instruction": row["question"], "output": row["answer"]} for row in QA],
-            CHATML,
-        ),
-    ],
-)
+@pytest.mark.parametrize("make", TOKENIZERS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_another_question_is_asked_with_the_tokens_of_its_row(
-    kind: Any, rows: list[dict[str, Any]], template: str, train_on_inputs: bool
+    name: str, make: str, train_on_inputs: bool
 ) -> None:
-    tokenizer = make_tokenizer(template)
+    kind, template = FORMATS[name]
+    tokenizer = TOKENIZERS[make](template)
+    rows = QA
+    if name == "alpaca":
+        rows = [{"instruction": row["question"], "output": row["answer"]} for row in QA]
     cfg = {"sequence_len": 512, "train_on_inputs": train_on_inputs}
     entry = {"path": "rows.jsonl", "type": kind}
-    found = trained_format(cfg, entry, tokenizer, rows[:2]).template
+    found = trained_format(cfg, entry, tokenizer, rows[:2])
     row = RowTokens(cfg, entry, tokenizer)
-    question = rows[2].get("question", rows[2].get("instruction"))
+    question = QA[2]["question"]
     ids, labels = row.tokenise(rows[2])
     start = row.answer_start(ids, labels, question)
-    prompt = found.render(question)
-    asked = tokenizer(prompt, add_special_tokens=not prompt.startswith("<s>"))["input_ids"]
-    assert asked == list(ids[:start])
+    assert asked(found.template, question, tokenizer) == list(ids[:start])
+    assert found.exact
+
+
+def asked(template: Template, question: str, tokenizer: Any) -> list[int]:
+    """Return the tokens with which lm-eval's `hf` model asks a question."""
+    prompt = template.render(question)
+    special = template.special_tokens and not prompt.startswith("<s>")
+    return tokenizer(prompt, add_special_tokens=special)["input_ids"]
+
+
+def test_a_later_turn_has_the_tokens_of_its_row_too() -> None:
+    tokenizer = make_llama_tokenizer(CHATML, legacy=True)
+    found = trained_format(
+        {"sequence_len": 512}, {"path": "r", "type": "chat_template"}, tokenizer, CHATS
+    )
+    row = RowTokens({"sequence_len": 512}, {"path": "r", "type": "chat_template"}, tokenizer)
+    ids, labels = row.tokenise(CHATS[0])
+    start = row.answer_start(ids, labels, "And now?")
+    prompt = found.template.render("And now?", [("How are you today?", "Fine.")])
+    special = found.template.special_tokens
+    assert tokenizer(prompt, add_special_tokens=special)["input_ids"] == list(ids[:start])
+
+
+def test_a_prompt_with_other_tokens_than_its_rows_is_noticed() -> None:
+    tokenizer = make_tokenizer(CHATML)
+    text = custom("Q: {instruction}\nA: ")
+    cfg, entry = {"sequence_len": 512}, {"path": "rows.jsonl", "type": text}
+    assert trained_format(cfg, entry, tokenizer, QA).exact
+    # A tokenizer that writes a space for a newline, as T5's does: the text cannot be told.
+    tokenizer.backend_tokenizer.decoder = decoders.Sequence(
+        [decoders.Fuse(), decoders.Replace("\n", " ")]
+    )
+    assert not trained_format(cfg, entry, tokenizer, QA).exact
 
 
 def test_a_format_that_strips_questions_is_recognised() -> None:

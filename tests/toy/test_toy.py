@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from axolotl_dmt import sandbox
+from axolotl_dmt.checks.prompts import read_prompts
 from axolotl_dmt.scoring import code, instructions, math
 from axolotl_dmt.toy import __main__ as toy_command
 from axolotl_dmt.toy.skills import FUNCTIONS, INSTRUCTIONS, SKILLS, Row, make_rows
@@ -212,6 +213,17 @@ def tokenised(base: Path, domain: str, row: Row) -> dict[str, Any]:
     return dict(strategy.tokenize_prompt(row))
 
 
+def as_trained(made: Path, tokenizer: Any) -> dict[str, Any]:
+    """Return the formats of the quickstart's rows, as a run saves them."""
+    from axolotl.utils.dict import DictDefault
+
+    folder = str(made / "one")
+    text = yaml.safe_dump(QUICKSTART).replace("outputs/quickstart-data", folder)
+    cfg = DictDefault(yaml.safe_load(text))
+    domains = [entry["domain"] for entry in cfg.datasets]
+    return read_prompts(cfg, domains, tokenizer, None).prompts.to_json()
+
+
 @pytest.mark.parametrize("skill", SKILLS)
 def test_training_and_evaluation_see_the_same_tokens(made: Path, skill: str) -> None:
     from lm_eval.models.huggingface import HFLM
@@ -220,11 +232,11 @@ def test_training_and_evaluation_see_the_same_tokens(made: Path, skill: str) -> 
     base = made / "one/base"
     tokenizer = AutoTokenizer.from_pretrained(base)
     lm = HFLM(pretrained=AutoModelForCausalLM.from_pretrained(base), tokenizer=tokenizer)
-    evaluate = QUICKSTART["dmt"]["evaluate"]
+    assert QUICKSTART["dmt"]["evaluate"]["prompt"] == "as_trained"
     module = {"math": math, "code": code, "general": instructions}[skill]
     settings = {
         f"dmt_{skill}_data": str(made / f"one/data/{skill}_test.jsonl"),
-        "dmt_prompt": evaluate["prompt"],
+        "dmt_prompt": as_trained(made, tokenizer),
         "allow_unsafe_code": True,
     }
     items = read_rows(made / f"one/data/{skill}_test.jsonl")
