@@ -130,7 +130,7 @@ def chats_by_tree(rows: Sequence[Row]) -> list[list[Row]]:
         rows: The trees, as the project publishes them, or the English messages of the dataset on
             the hub, which name their parents.
     """
-    trees = rows if rows and "prompt" in rows[0] else _trees_of_messages(rows)
+    trees = list(rows) if rows and "prompt" in rows[0] else _trees_of_messages(rows)
     return [[{"messages": messages} for messages in chats(tree)] for tree in trees]
 
 
