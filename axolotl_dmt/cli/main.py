@@ -88,14 +88,15 @@ def check(config: str, no_files: bool) -> None:
     type=click.Path(dir_okay=False),
     help="Write every draw, in training order, to this Parquet file.",
 )
-def plan(config: str, as_json: bool, plot: str | None, rows: str | None) -> None:
+@click.option("--cost", is_flag=True, help="Estimate the GPUs, the memory and the hours.")
+def plan(config: str, as_json: bool, plot: str | None, rows: str | None, cost: bool) -> None:
     """Print the plan of CONFIG: stages, rows, tokens, steps.
 
     Tokenises the data if it is not prepared yet. Loads no model.
     """
     from axolotl_dmt.cli.plan import show_plan
 
-    show_plan(config, as_json=as_json, plot=plot, rows=rows)
+    show_plan(config, as_json=as_json, plot=plot, rows=rows, cost=cost)
 
 
 @dmt.command()

@@ -15,7 +15,9 @@ from axolotl_dmt.plan.row_counts import notes_on_rows
 from axolotl_dmt.training.load_run import compile_from_yaml
 
 
-def show_plan(config: str, *, as_json: bool, plot: str | None, rows: str | None) -> None:
+def show_plan(
+    config: str, *, as_json: bool, plot: str | None, rows: str | None, cost: bool
+) -> None:
     """Compile the plan of a YAML file and print it.
 
     Args:
@@ -23,6 +25,7 @@ def show_plan(config: str, *, as_json: bool, plot: str | None, rows: str | None)
         as_json: print the documented JSON instead of tables.
         plot: the picture to write, or None.
         rows: the Parquet file to write with every draw, or None.
+        cost: print what the run needs on several kinds of GPU.
 
     Raises:
         DMTError: a mistake in the YAML, or a file cannot be written.
@@ -58,6 +61,10 @@ def show_plan(config: str, *, as_json: bool, plot: str | None, rows: str | None)
     console.width = max(console.width, 110)
     for part in plan_tables(plan):
         console.print(part)
+    if cost:
+        from axolotl_dmt.training.requirements import cost_table
+
+        console.print(cost_table(compiled.cfg, plan))
     for line in prompt_lines(prompts, evaluate):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     for path in filter(None, (rows, plot)):

@@ -261,10 +261,10 @@ class StageCallback(TrainerCallback, ExportableState):
 
     def _score_start(self, tasks: Tasks, run: RunFolder) -> None:
         """Score the model before its first step; a separate process reads a copy that is saved."""
-        folder = None
+        losses, folder = self._held_out_losses(), None
         if tasks.config.runner == "subprocess":
             folder = self._save_model(run.starting_model)
-        self.recorder.baseline(self._evaluate("the starting model", folder))
+        self.recorder.baseline(self._evaluate("the starting model", folder), losses)
         if folder is not None and self.trainer.args.should_save:
             shutil.rmtree(folder, ignore_errors=True)
         self.ranks.wait()

@@ -139,10 +139,10 @@ class Recorder:
         results = (result for result in self.results.stages if result.name == stage.name)
         return next((result.scores for result in results), {})
 
-    def baseline(self, evaluation: Evaluation) -> None:
-        """Record the scores of the untrained model."""
+    def baseline(self, evaluation: Evaluation, losses: Mapping[str, float]) -> None:
+        """Record the scores of the model before training, and its losses on held-out rows."""
         self.timings["evaluate before"] = evaluation.seconds
-        result = self._result("baseline", 0, {}, evaluation)
+        result = _with_losses(self._result("baseline", 0, {}, evaluation), losses)
         self.results = replace(self.results, baseline=result)
         self._record_items(Point.baseline(), evaluation)
         self._save()
@@ -166,9 +166,7 @@ class Recorder:
             self._record_items(Point.stage(stage.name, stage.end_step), evaluation)
         rows = {name: draw.rows for name, draw in stage.domains.items()}
         result = self._result(stage.name, stage.end_step, rows, evaluation)
-        if losses:
-            result = replace(result, extra={**result.extra, "held_out_loss": dict(losses)})
-        self.results = self.results.with_stage(result)
+        self.results = self.results.with_stage(_with_losses(result, losses))
         self._save()
 
     def step_scored(self, step: int, evaluation: Evaluation) -> None:
@@ -230,3 +228,9 @@ class Recorder:
         self.results = replace(self.results, timings=dict(self.timings))
         if self.writes:
             self.results.save(self.path)
+
+
+def _with_losses(result: StageResult, losses: Mapping[str, float]) -> StageResult:
+    """Return a result with {domain: loss on its held-out rows}, where there are any."""
+    extra = {**result.extra, "held_out_loss": dict(losses)} if losses else result.extra
+    return replace(result, extra=extra)

@@ -157,7 +157,8 @@ def test_a_separate_process_gives_the_same_scores(
         tmp_path, settings(toy, tmp_path / "out", runner="subprocess", when="end", before=True)
     )
     assert done.code == 0, done.output[-4000:]
-    assert set(done.results["baseline"]["scores"]) == set(ROWS)
+    baseline = done.results["baseline"]
+    assert set(baseline["scores"]) == set(baseline["held_out_loss"]) == set(ROWS)
     assert sorted(path.name for path in (done.folder / "stages").iterdir()) == [
         "01-specialise",
         "02-generalise",
