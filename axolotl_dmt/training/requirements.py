@@ -235,8 +235,17 @@ def _hours(hours: float) -> str:
 
 
 def tokens_of(plan: TrainingPlan) -> int:
-    """Return the number of tokens that a plan trains on, without padding."""
-    return sum(draw.tokens for stage in plan.stages for draw in stage.domains.values())
+    """Return the number of tokens that a plan trains on, without padding.
+
+    Raises:
+        DMTError: the plan does not know its rows' lengths.
+    """
+    counts = [draw.tokens for stage in plan.stages for draw in stage.domains.values()]
+    known = [count for count in counts if count is not None]
+    if len(known) < len(counts):
+        problem = "the plan has no token counts, because the rows are tokenised while training"
+        raise DMTError("--cost", problem, "leave --cost out")
+    return sum(known)
 
 
 def _inner_linear_layers(model: Any) -> Iterator[tuple[str, Any]]:
