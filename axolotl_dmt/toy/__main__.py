@@ -40,7 +40,12 @@ def as_chats(skill: str, rows: Iterable[Row]) -> list[Row]:
 
 
 def make(
-    folder: Path, seed: int, *, sizes: Mapping[str, int] = TRAIN, held_out: int = TEST
+    folder: Path,
+    seed: int,
+    *,
+    sizes: Mapping[str, int] = TRAIN,
+    held_out: int = TEST,
+    every_size: bool = False,
 ) -> None:
     """Write `data` and `base` into a folder.
 
@@ -49,11 +54,15 @@ def make(
         seed: The same seed gives the same files.
         sizes: The number of training rows of each skill.
         held_out: The number of held-out items of each skill.
+        every_size: Also write models of other sizes, into `base-0.1M` and so on.
 
     Raises:
         OSError: If the folder or a file cannot be written.
     """
-    from axolotl_dmt.toy.model import save_base  # imports transformers, which takes some seconds
+    from axolotl_dmt.toy.model import (
+        SIZES,
+        save_base,
+    )  # imports transformers, which takes some seconds
 
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
@@ -71,6 +80,8 @@ def make(
     random.Random(seed).shuffle(chats)
     write_jsonl(data / "chats.jsonl", chats)
     save_base(folder / "base", texts, seed=seed)
+    for size in SIZES if every_size else ():
+        save_base(folder / f"base-{size}", texts, seed=seed, size=size)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -104,10 +115,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         metavar="ITEMS",
         help="number of held-out items of each skill (default: %(default)s)",
     )
+    parser.add_argument(
+        "--every-size",
+        action="store_true",
+        help="also write models of 0.1 to 4 million parameters, into base-0.1M to base-4M",
+    )
     options = parser.parse_args(arguments)
     sizes = {skill: getattr(options, skill) for skill in TRAIN}
     try:
-        make(options.folder, options.seed, sizes=sizes, held_out=options.test)
+        make(
+            options.folder,
+            options.seed,
+            sizes=sizes,
+            held_out=options.test,
+            every_size=options.every_size,
+        )
     except OSError as error:
         parser.error(f"FOLDER: {options.folder} cannot be written, {error.strerror}")
     print(f"Wrote three skills and a tiny model to {options.folder}")

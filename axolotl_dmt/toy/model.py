@@ -15,6 +15,15 @@ VOCABULARY = 512
 CONTEXT = 256  # tokens; the longest training row is under 80
 
 
+SIZES = {
+    "0.1M": {"layers": 2, "hidden": 64, "inner": 128},
+    "0.5M": {"layers": 3, "hidden": 128, "inner": 256},
+    "2M": {"layers": 3, "hidden": 256, "inner": 512},
+    "4M": {"layers": 4, "hidden": 320, "inner": 640},
+}
+"""The shapes of models by their number of parameters."""
+
+
 def make_tokenizer(
     texts: Iterable[str], *, vocabulary: int = VOCABULARY, context: int = CONTEXT
 ) -> PreTrainedTokenizerFast:
@@ -59,18 +68,19 @@ def make_tokenizer(
     )
 
 
-def save_base(folder: Path, texts: Iterable[str], *, seed: int = 0) -> None:
-    """Write an untrained Llama of about 0.5 million parameters, and its tokenizer.
+def save_base(folder: Path, texts: Iterable[str], *, seed: int = 0, size: str = "0.5M") -> None:
+    """Write an untrained Llama and its tokenizer.
 
     Args:
         folder: The folder to write, which is created if it is missing.
         texts: The texts to train the tokenizer on.
         seed: The seed of the weights.
+        size: The name of its shape in `SIZES`.
 
     Raises:
         OSError: If the folder cannot be written.
     """
-    save_untrained(folder, make_tokenizer(texts), layers=3, hidden=128, inner=256, seed=seed)
+    save_untrained(folder, make_tokenizer(texts), **SIZES[size], seed=seed)
 
 
 def save_untrained(

@@ -22,7 +22,7 @@ from axolotl_dmt.errors import DMTError
 from axolotl_dmt.toy.real_data import write_domains
 from axolotl_dmt.toy.smollm2 import save_smollm2
 
-TRAIN = {"math": 400, "code": 200, "general": 200}
+TRAIN = {"math": 400, "code": 256, "general": 200}
 HELD_OUT = {"math": 100, "code": 100, "general": 80}
 
 

@@ -264,3 +264,19 @@ def test_rows_fit_the_quickstarts_lengths(made: Path, skill: str) -> None:
         assert len(tokens["input_ids"]) < QUICKSTART["sequence_len"]
         answer = [label for label in tokens["labels"] if label != -100]
         assert len(answer) <= QUICKSTART["dmt"]["evaluate"]["max_new_tokens"]
+
+
+def test_models_of_every_size_have_the_size_of_their_names(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    sizes = [f"--{skill}=20" for skill in SKILLS]
+    toy_command.main([str(tmp_path), "--every-size", "--test=2", *sizes])
+    counts = {
+        path.name: AutoModelForCausalLM.from_pretrained(path).num_parameters() / 1e6
+        for path in sorted(tmp_path.glob("base*"))
+    }
+    assert counts.pop("base") == counts["base-0.5M"]
+    for name, count in counts.items():
+        named = float(name.removeprefix("base-").removesuffix("M"))
+        assert 0.85 < count / named < 1.2, (name, count)
+    assert list(counts) == ["base-0.1M", "base-0.5M", "base-2M", "base-4M"]
