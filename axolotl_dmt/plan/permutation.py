@@ -105,18 +105,24 @@ class Permutation:
             np.bitwise_xor(x, shifted, out=x)
 
 
-def chunks(size: int, chunk: int = CHUNK) -> Iterator[tuple[int, int]]:
+def chunks(size: int, chunk: int) -> Iterator[tuple[int, int]]:
     """Yield half-open ranges that cover 0 .. size-1 in order."""
     for start in range(0, size, chunk):
         yield start, min(start + chunk, size)
 
 
-def for_chunks(work: Callable[[int, int], Any], size: int, chunk: int = CHUNK) -> list[Any]:
+def for_chunks(work: Callable[[int, int], Any], size: int, chunk: int | None = None) -> list[Any]:
     """Run `work(start, stop)` over all chunks on a few threads, and return the results in order.
 
     Threads help because numpy releases the interpreter lock inside its loops. No two calls may
     write to the same place, so that the result does not depend on the number of threads.
+
+    Args:
+        work: takes the bounds of a chunk.
+        size: number of elements.
+        chunk: elements of a chunk; `CHUNK` if it is not given.
     """
+    chunk = chunk or CHUNK
     if size <= chunk:
         return [work(0, size)] if size else []
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:

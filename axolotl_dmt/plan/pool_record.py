@@ -6,13 +6,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from axolotl_dmt.plan.inputs import Domain
 from axolotl_dmt.plan.permutation import for_chunks
+
+BLOCK: Final = 1 << 20
+"""Elements that are hashed at a time. Every digest depends on it: it must not change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +69,7 @@ def digest_array(array: NDArray[Any], change: Any = None) -> str:
         little = np.ascontiguousarray(block.astype(block.dtype.newbyteorder("<"), copy=False))
         return blake2b(little.data, digest_size=16).hexdigest()
 
-    return hash_parts([len(array), *for_chunks(work, len(array), 1 << 20)])
+    return hash_parts([len(array), *for_chunks(work, len(array), BLOCK)])
 
 
 def hash_parts(parts: Sequence[Any]) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from axolotl_dmt.plan.inputs import Packing
-from tests.training.test_trainer import LENGTH, plan_of, stage
+from axolotl_dmt.plan import Packing, TrainingPlan, compile_plan
+from tests.pools import domain, stage
 
+LENGTH = 6
+POOL = domain("math", 40, lengths=np.full(40, LENGTH, np.int32))
 PACKING = Packing(
     capacity=2 * LENGTH,
     packs_per_step=2,
@@ -17,9 +19,15 @@ PACKING = Packing(
 )
 
 
+def plan_of(packing: Packing | None = None, **rows: int) -> TrainingPlan:
+    """Return a plan with a stage of each name that takes that many rows."""
+    stages = [stage({"math": {"rows": count}}, name) for name, count in rows.items()]
+    return compile_plan(stages=stages, domains=[POOL], seed=1, global_batch=4, packing=packing)
+
+
 @pytest.mark.parametrize("packing", [None, PACKING])
 def test_rows_and_steps_are_those_of_the_whole_plan(packing: Packing | None) -> None:
-    whole = plan_of(stage("one", 10), stage("two", 7), stage("three", 5), packing=packing)
+    whole = plan_of(packing, one=10, two=7, three=5)
     later = whole.starting_at("two")
     skipped = whole.stages[0].end_step
     assert [part.name for part in later.stages] == ["two", "three"]
@@ -44,4 +52,4 @@ def test_rows_and_steps_are_those_of_the_whole_plan(packing: Packing | None) -> 
 
 def test_a_stage_that_is_not_there_is_an_error() -> None:
     with pytest.raises(KeyError):
-        plan_of(stage("one", 10)).starting_at("two")
+        plan_of(one=10).starting_at("two")
