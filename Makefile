@@ -12,7 +12,7 @@ DATA ?=
 FROM := $(if $(DATA),--data $(DATA))
 QUIET := AXOLOTL_DO_NOT_TRACK=1 HF_HUB_OFFLINE=1
 
-.PHONY: help setup quickstart real study study-beyond study-pretrained test test-slow lint format types docs docs-reference check clean
+.PHONY: help setup quickstart real study study-beyond study-pretrained test test-slow lint format types docs docs-reference check soak mutants clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -94,6 +94,13 @@ docs-reference: $(VENV)/ready ## Regenerate docs/yaml_reference.md
 	$(BIN)/python docs/reference.py > docs/yaml_reference.md
 
 check: lint types docs test ## All of CI
+
+soak: $(VENV)/ready ## Kill 100 trainings at random moments, resume them, compare how they end
+	$(BIN)/python benchmarks/soak.py
+
+mutants: $(VENV)/ready ## Put faults into the package plan and count those that its tests notice
+	$(BIN)/pip install -q -e '.[mutants]'
+	nice $(BIN)/python tests/mutants.py --at-least 95
 
 clean: ## Remove what was made here
 	rm -rf $(VENV) outputs last_run_prepared dist build site

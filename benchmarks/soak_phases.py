@@ -26,6 +26,7 @@ class Phases(TrainerCallback):
         self.within(trainer, "_save_checkpoint", CHECKPOINT)
         self.within(StageCallback, "_save", STAGE_SAVE)
         self.within(StageCallback, "_score_model", SCORING)
+        self.within(StageCallback, "on_train_end", END)
         self.within(StageCallback, "on_step_end", STAGE_END, lambda: self.step in ends)
 
     @property
@@ -48,16 +49,13 @@ class Phases(TrainerCallback):
             outer = self.phase
             self.enter(phase)
             result = original(*args, **kwargs)
-            self.enter(outer)
+            self.enter(END if phase == END else outer)
             return result
 
         setattr(owner, name, reported)
 
     def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
         self.enter(TRAINING)
-
-    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
-        self.enter(END)
 
 
 class PhasesPlugin(BasePlugin):

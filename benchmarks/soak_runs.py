@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 import select
 import signal
@@ -12,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
 
 PHASES = START, TRAINING, CHECKPOINT, STAGE_END, STAGE_SAVE, SCORING, END = (
     "start",
@@ -41,6 +45,24 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Any]] = {
     "LoRA, 8-bit AdamW": {"optimizer": "adamw_bnb_8bit", **LORA},
     "LoRA, packed, AdamW": {"optimizer": "adamw_torch", **LORA, **PACKED},
 }
+IMPORTED_ONCE = (
+    "axolotl.cli.main",
+    "axolotl.cli.train",
+    "axolotl.core.builders",
+    "axolotl.loaders",
+    "axolotl.utils.trainer",
+    "axolotl_dmt.plugin",
+    "axolotl_dmt.training.prepare",
+    "axolotl_dmt.report.write",
+    "bitsandbytes",
+    "lm_eval.models.huggingface",
+    "lm_eval.tasks",
+    "matplotlib.pyplot",
+    "peft",
+    "soak_phases",
+    "transformers.models.llama.modeling_llama",
+    "wandb",
+)
 ROWS = {"math": 40, "code": 40, "general": 40}
 FIELDS = {
     "math": ("question", "answer"),
@@ -115,8 +137,9 @@ def settings(data: Path, output: Path, configuration: str) -> dict[str, Any]:
         "tasks": ["dmt_math", "soak_answers"],
         "include_path": str(data / "tasks"),
         "data": {"math": str(data / "math_test.jsonl")},
-        "limit": 4,
-        "max_new_tokens": 4,
+        "prompt": "plain",
+        "limit": 2,
+        "max_new_tokens": 2,
         "before": True,
     }
     return {
@@ -160,11 +183,13 @@ def settings(data: Path, output: Path, configuration: str) -> dict[str, Any]:
 
 def import_once() -> None:
     """Import what every start needs, so that its fork has it already."""
-    import lm_eval
-    import lm_eval.tasks  # noqa: F401
-    import soak_phases  # noqa: F401
+    for name in IMPORTED_ONCE:
+        importlib.import_module(name)
+    # The packer that numba compiles; its types are those of a training's call.
+    from axolotl.utils.samplers.multipack import pack_parallel
 
-    import axolotl_dmt.report.write  # noqa: F401
+    pack_parallel(np.ones(2, np.int32), 4, 2, 2, num_processes=1)
+    gc.freeze()  # collections in a fork then leave these objects alone
 
 
 def axolotl_train(config: Path, pipe: int) -> int:

@@ -177,13 +177,14 @@ def run_tests(mutant: Mutant | None, seconds: int) -> NoReturn:
         nowhere = os.open(os.devnull, os.O_RDWR)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
-    own = f"{TESTS}/test_{mutant.module}.py" if mutant else TESTS
-    first = [own] if (ROOT / own).exists() else []
-    deselected = [part for test in STARTS_A_PROCESS for part in ("--deselect", test)]
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    options += [part for test in STARTS_A_PROCESS for part in ("--deselect", test)]
+    own = f"{TESTS}/test_{mutant.module}.py" if mutant else TESTS
     code = 1
     try:
-        code = pytest.main([*options, *deselected, *first, TESTS])
+        code = pytest.main([*options, own])
+        if not code and own != TESTS:
+            code = pytest.main([*options, TESTS, "--ignore", own])
     finally:
         os._exit(int(code))
 

@@ -268,7 +268,7 @@ class TrainingPlan:
                 raise
             problem = f"holds no complete plan ({type(error).__name__}: {error})"
             raise DMTError(str(folder), problem, fix) from error
-        if plan.fingerprint != plain["fingerprint"]:
+        if plan.fingerprint != plain.get("fingerprint"):
             raise DMTError(str(folder), "the plan's files do not belong together", fix)
         return plan
 
