@@ -41,7 +41,7 @@ os.environ |= {
 
 from soak_runs import CONFIGURATIONS, PHASES, START, Moment, import_once, make_data, settings, start  # noqa: E402
 
-MOST_KILLS = 6
+MOST_KILLS = 9
 """Kills of one run, at most: a run with more tells less about which of them did harm."""
 
 
@@ -74,13 +74,28 @@ def scores(folder: Path) -> dict[str, Any]:
     return {"measured": measured, "curve": results["learning_curve"]}
 
 
-def train_unbroken(data: Path, folder: Path, configuration: str) -> tuple[list[Moment], Any]:
-    """Train without a kill, and return the moments of the run and how it ended."""
-    config = write_config(data, folder, configuration)
-    done = start(config, folder / "log")
-    if done.code:
-        sys.exit(f"the unbroken run failed, see {folder / 'log'}")
-    return done.moments, (weights(folder / "out"), scores(folder / "out"))
+@dataclass(frozen=True)
+class Unbroken:
+    """A run without a kill: when it did what, and how it ended."""
+
+    moments: list[Moment]
+    weights: dict[str, str]
+    scores: dict[str, Any]
+
+
+def train_unbroken(data: Path, folder: Path, configuration: str) -> Unbroken:
+    """Return the unbroken run of a configuration; it is trained once for an output folder."""
+    kept = folder / "unbroken.json"
+    if not kept.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        config = write_config(data, folder, configuration)
+        done = start(config, folder / "log")
+        if done.code:
+            sys.exit(f"the unbroken run failed, see {folder / 'log'}")
+        out = folder / "out"
+        kept.write_text(json.dumps([done.moments, weights(out), scores(out)]))
+    moments, expected_weights, expected_scores = json.loads(kept.read_text())
+    return Unbroken([Moment(*moment) for moment in moments], expected_weights, expected_scores)
 
 
 def write_config(data: Path, folder: Path, configuration: str) -> Path:
@@ -91,16 +106,20 @@ def write_config(data: Path, folder: Path, configuration: str) -> Path:
 
 
 def train_with_kills(
-    run: Run, config: Path, kills: int, moments: list[Moment], counts: Counter[str], seed: int
+    run: Run,
+    config: Path,
+    kills: int,
+    moments: list[Moment],
+    counts: Counter[str],
+    draw: random.Random,
 ) -> None:
     """Start a run again and again, killing it up to `kills` times, until it ends."""
-    draw = random.Random(f"{seed}/{run.configuration}/{run.number}")
     while True:
         target = None
         if len(run.kills) < kills:
             done_steps = [int(path.name.split("-")[1]) for path in config.parent.glob("out/check*")]
             target = choose(draw, moments, counts, max(done_steps, default=0))
-        delay = draw.uniform(0, target.seconds) if target else 0
+        delay = draw.uniform(0, target.seconds) if target else 0.0
         ended = start(config, config.parent / "log", target, delay)
         if ended.code != -signal.SIGKILL:
             run.code = ended.code
@@ -121,33 +140,34 @@ def choose(
     return draw.choice([moment for moment in coming if moment.phase == phase])
 
 
-def soak(configuration: str, kills: int, seed: int, output: Path, record: list[Run]) -> None:
-    """Kill trainings of a configuration until the record has `kills` kills of it."""
-    number = sum(run.configuration == configuration for run in record)
-    counts = Counter(
-        phase for run in record if run.configuration == configuration for phase, _ in run.kills
-    )
-    if counts.total() >= kills:
-        return
-    folder = output / configuration.replace(", ", "-").replace(" ", "-").lower()
-    shutil.rmtree(folder, ignore_errors=True)
-    moments, expected = train_unbroken(output / "data", folder / "unbroken", configuration)
-    while (left := kills - counts.total()) > 0:
-        number += 1
-        run = Run(configuration, number)
-        most = random.Random(f"{seed}/{configuration}/{number}/kills").randint(1, MOST_KILLS)
-        config = write_config(output / "data", folder / str(number), configuration)
-        train_with_kills(run, config, min(most, left), moments, counts, seed)
-        out = folder / str(number) / "out"
+class Soak:
+    """The runs of one configuration, each of which is killed up to `MOST_KILLS` times."""
+
+    def __init__(self, configuration: str, seed: int, output: Path, record: list[Run]) -> None:
+        self.configuration, self.seed, self.output = configuration, seed, output
+        self.folder = output / configuration.replace(", ", "-").replace(" ", "-").lower()
+        self.runs = [run for run in record if run.configuration == configuration]
+        self.counts = Counter(phase for run in self.runs for phase, _ in run.kills)
+        self.unbroken = train_unbroken(output / "data", self.folder / "unbroken", configuration)
+
+    def next_run(self, most: int) -> Run:
+        """Train once more, with up to `most` kills, and record how the run ended."""
+        run = Run(self.configuration, len(self.runs) + 1)
+        draw = random.Random(f"{self.seed}/{self.configuration}/{run.number}")
+        folder = self.folder / str(run.number)
+        shutil.rmtree(folder, ignore_errors=True)  # of a soak that was itself stopped
+        config = write_config(self.output / "data", folder, self.configuration)
+        kills = min(draw.randint(1, MOST_KILLS), most)
+        train_with_kills(run, config, kills, self.unbroken.moments, self.counts, draw)
         if run.code == 0:
-            run.equal_weights = weights(out) == expected[0]
-            run.equal_scores = scores(out) == expected[1]
-        record.append(run)
-        with (output / "runs.jsonl").open("a") as file:
-            file.write(json.dumps(asdict(run)) + "\n")
-        print(f"{configuration}, run {number}: {described(run)}", flush=True)
+            run.equal_weights = weights(folder / "out") == self.unbroken.weights
+            # JSON has lists where Python has tuples.
+            ended = json.loads(json.dumps(scores(folder / "out")))
+            run.equal_scores = ended == self.unbroken.scores
+        self.runs.append(run)
         if run.equal_weights and run.equal_scores:
-            shutil.rmtree(folder / str(number))
+            shutil.rmtree(folder)
+        return run
 
 
 def described(run: Run) -> str:
@@ -191,9 +211,17 @@ def main() -> None:
     lines = (output / "runs.jsonl").read_text() if (output / "runs.jsonl").exists() else ""
     record = [Run(**json.loads(line)) for line in lines.splitlines()]
     import_once()
-    for number, configuration in enumerate(CONFIGURATIONS):
-        share = (arguments.kills + number) // len(CONFIGURATIONS)
-        soak(configuration, share, arguments.seed, output, record)
+    soaks = [Soak(name, arguments.seed, output, record) for name in CONFIGURATIONS]
+    shares = [(arguments.kills + number) // len(soaks) for number in range(len(soaks))]
+    # In turn, so that each configuration has its share of a soak that is stopped.
+    while any(soak.counts.total() < share for soak, share in zip(soaks, shares, strict=True)):
+        for soak, share in zip(soaks, shares, strict=True):
+            if (left := share - soak.counts.total()) > 0:
+                run = soak.next_run(left)
+                record.append(run)
+                with (output / "runs.jsonl").open("a") as file:
+                    file.write(json.dumps(asdict(run)) + "\n")
+                print(f"{run.configuration}, run {run.number}: {described(run)}", flush=True)
     print(table(record))
     sys.exit(any(not (run.equal_weights and run.equal_scores) for run in record))
 

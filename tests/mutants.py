@@ -4,8 +4,8 @@
 
 The faults come from cosmic-ray: an operator, a comparison, a number or a condition is changed. Of
 the ways to change one place of the source, the seed draws one. Each mutant is tested in a fork of
-this process, which has imported the libraries but not the package. Its own test file comes first,
-and the first failure ends the test.
+this process, which has imported the libraries but not the package: by the module's own test file,
+and then by the tests of whole plans. The first failure ends the test.
 
 `tests/plan/equivalent_mutants.yaml` lists the mutants that no test can notice, with the reasons.
 Results are kept in `outputs/mutants.jsonl`, and a mutant that was noticed is not run again until
@@ -27,7 +27,7 @@ import signal
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import CodeType
@@ -58,6 +58,7 @@ STARTS_A_PROCESS = (
     f"{TESTS}/test_properties.py::"
     "test_processes_with_other_hash_seeds_and_threads_compile_the_same_plan",
 )
+WHOLE_PLANS = (f"{TESTS}/test_compiler.py", f"{TESTS}/test_properties.py")
 MEMORY = 4 << 30
 
 
@@ -167,8 +168,14 @@ class WithFault(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoad
         return compile(self.mutant.source, self.path, "exec")
 
 
-def run_tests(mutant: Mutant | None, seconds: int) -> NoReturn:
-    """Run the tests in this fork, with a limit on CPU time and memory, and exit."""
+def run_tests(modules: Sequence[str], mutant: Mutant | None, seconds: int) -> NoReturn:
+    """Run the tests of some modules, and of whole plans, in this fork, and exit.
+
+    Args:
+        modules: names of modules.
+        mutant: the fault to import, if any.
+        seconds: the CPU time that the tests may take.
+    """
     os.setsid()
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -179,27 +186,26 @@ def run_tests(mutant: Mutant | None, seconds: int) -> NoReturn:
         os.dup2(nowhere, 2)
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
     options += [part for test in STARTS_A_PROCESS for part in ("--deselect", test)]
-    own = f"{TESTS}/test_{mutant.module}.py" if mutant else TESTS
+    own = [f"{TESTS}/test_{module}.py" for module in modules]
+    others = [test for test in WHOLE_PLANS if test not in own]
     code = 1
     try:
-        code = pytest.main([*options, own])
-        if not code and own != TESTS:
-            code = pytest.main([*options, TESTS, "--ignore", own])
+        code = pytest.main([*options, *own]) or pytest.main([*options, *others])
     finally:
         os._exit(int(code))
 
 
-def start(mutant: Mutant | None, seconds: int) -> int:
+def start(modules: Sequence[str], mutant: Mutant | None, seconds: int) -> int:
     sys.stdout.flush()
     child = os.fork()
     if not child:
-        run_tests(mutant, seconds)
+        run_tests(modules, mutant, seconds)
     return child
 
 
-def baseline() -> int:
+def baseline(modules: Sequence[str]) -> int:
     """Run the tests without a fault, and return the CPU seconds that one with a fault may take."""
-    child = start(None, 3600)
+    child = start(modules, None, 3600)
     _, status, used = os.wait4(child, 0)
     if status:
         sys.exit("the tests fail without a fault")
@@ -212,7 +218,7 @@ def run_all(mutants: list[Mutant], workers: int, seconds: int) -> Iterator[tuple
     while waiting or running:
         while waiting and len(running) < workers:
             mutant = waiting.pop()
-            running[start(mutant, seconds)] = (mutant, time.monotonic())
+            running[start([mutant.module], mutant, seconds)] = (mutant, time.monotonic())
         for child, (mutant, started) in list(running.items()):
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
@@ -257,6 +263,7 @@ def main() -> None:
     parser.add_argument("--module", action="append", help="test this module only")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--sample", type=int, help="test this many mutants, drawn by the seed")
     parser.add_argument("--at-least", type=float, default=95.0, help="per cent to be noticed")
     arguments = parser.parse_args()
     os.chdir(ROOT)
@@ -271,9 +278,12 @@ def main() -> None:
     mutants = without_equivalent(
         [mutant for module in modules for mutant in mutants_of(module, arguments.seed)]
     )
+    if arguments.sample is not None:
+        size = min(arguments.sample, len(mutants))
+        mutants = random.Random(arguments.seed).sample(mutants, size)
     results = known_results()
     open_ones = [mutant for mutant in mutants if not results.get(mutant.digest)]
-    seconds = baseline()
+    seconds = baseline(modules)
     RECORD.parent.mkdir(exist_ok=True)
     with RECORD.open("a") as record:
         for done, (mutant, noticed) in enumerate(

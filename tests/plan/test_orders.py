@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from hashlib import blake2b
 
 import numpy as np
 import pytest
@@ -51,6 +53,24 @@ def test_every_order_gives_each_row_once(name, counts, offset):
     wanted = epoch(counts, offset=offset)
     assert np.array_equal(np.sort(ORDERS[name](wanted)), np.arange(sum(counts)))
     assert np.array_equal(wanted.rows, np.arange(sum(counts)))
+
+
+GOLDEN = {
+    "shuffle": ["d711f99c", "d711f99c"],
+    "round_robin": ["f1ba14d7", "f1ba14d7"],
+    "blocks": ["7e2f447d", "7e2f447d"],
+    "length_grouped": ["cd7d40cd", "0e4d843a"],
+    "sequential": ["cb031132", "cb031132"],
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_every_order_is_the_one_always_made(name):
+    # Golden values: a change here changes every plan that anybody ever made.
+    made = [epoch([1500, 1, 400], offset=offset) for offset in (0, 3)]
+    rows = [ORDERS[name](part).tolist() for part in made]
+    digests = [blake2b(json.dumps(part).encode(), digest_size=4).hexdigest() for part in rows]
+    assert digests == GOLDEN[name]
 
 
 @pytest.mark.parametrize("name", [name for name in ORDERS if name != "sequential"])
@@ -117,3 +137,17 @@ def test_sequential_is_the_order_of_the_files_in_every_epoch():
     wanted = replace(epoch([3, 2]), rows=np.array([2, 0, 1, 4, 3], np.int32))
     assert ORDERS["sequential"](wanted).tolist() == [0, 1, 2, 3, 4]
     assert ORDERS["sequential"](replace(wanted, key=2)).tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("rows", "offset", "kept"),
+    [(7, 0, 7), (8, 1, 8), (14, 1, 14), (15, 1, 7), (8, 0, 0), (16, 8, 0), (24, 3, 5)],
+)
+def test_length_grouped_leaves_steps_that_the_epoch_does_not_fill(rows, offset, kept):
+    wanted = epoch([rows], offset=offset)
+    grouped = ORDERS["length_grouped"](wanted).tolist()
+    shuffled = ORDERS["shuffle"](epoch([rows], offset=offset)).tolist()
+    assert grouped[:kept] == shuffled[:kept]
+    for start in range(kept, rows - 7, 8):
+        step = LENGTHS[grouped[start : start + 8]].tolist()
+        assert step == sorted(step), start

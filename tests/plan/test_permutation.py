@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from axolotl_dmt.plan.permutation import SMALL, Permutation, derive_key, for_chunks
+from axolotl_dmt.plan.permutation import SMALL, Permutation, derive_key, for_chunks, hashes
 
 GOLDEN_SMALL = [1, 8, 7, 3, 9, 2, 6, 4, 5, 0]
 GOLDEN_LARGE = [236579, 262973, 751492, 764068, 503754, 995916]
@@ -56,6 +57,32 @@ def test_elements_are_the_ones_always_computed():
     assert Permutation(10, derive_key(42, "select", "math")).range(0, 10).tolist() == GOLDEN_SMALL
     large = Permutation(1_000_000, derive_key(42, "select", "math"))
     assert large.range(0, 6).tolist() == GOLDEN_LARGE
+
+
+@pytest.mark.parametrize(
+    ("size", "first", "last"),
+    [
+        (SMALL, 54705, [32330, 50151]),
+        (SMALL + 1, 27269, [48975, 13574]),
+        (100_003, 27269, [38068, 61052]),
+        (2**31, 2019483105, [1293127607, 234369616]),
+        (2**31 + 1, 93594634, [1685882187, 312340483]),
+        (2**33 + 5, 5428845238, [2786998620, 3143653296]),
+    ],
+)
+def test_elements_of_every_size_are_the_ones_always_computed(size, first, last):
+    # Golden values on both sides of each limit: of the table, and of 32 bits.
+    permutation = Permutation(size, derive_key(7, "select", "math"))
+    assert int(permutation.range(0, 1)[0]) == first
+    assert permutation.range(size - 2, size).tolist() == last
+    wide = size <= SMALL or size > 2**31
+    assert permutation.range(0, 3).dtype == (np.int64 if wide else np.int32)
+
+
+def test_a_key_has_64_bits():
+    assert hashes(2**64 + 5, 3).tolist() == hashes(5, 3).tolist()
+    assert hashes(2**64 - 1, 3).tolist() != hashes(2**63 - 1, 3).tolist()
+    assert hashes(2**64 - 1, 3).tolist() != hashes(2**64 - 2, 3).tolist()
 
 
 def test_keys_differ_by_seed_purpose_and_type():
@@ -123,3 +150,14 @@ def test_chunks_are_worked_on_once_each_and_answered_in_order():
     assert for_chunks(work, 1000, 64) == list(range(0, 1000, 64))
     assert (seen == 1).all()
     assert for_chunks(work, 0) == []
+
+
+def test_one_chunk_needs_no_thread():
+    def thread(start: int, stop: int) -> tuple[int, int, bool]:
+        return start, stop, threading.current_thread() is threading.main_thread()
+
+    assert for_chunks(thread, 64, 64) == [(0, 64, True)]
+    assert for_chunks(thread, 1, 64) == [(0, 1, True)]
+    assert for_chunks(thread, 65, 64) == [(0, 64, False), (64, 65, False)]
+    assert for_chunks(thread, 61) == [(0, 61, True)]
+    assert len(for_chunks(thread, 62)) == 2

@@ -113,3 +113,85 @@ def test_token_counts_hold_across_blocks(monkeypatch):
         expected = whole * sums[-1] + (sums[rest - 1] if rest else 0)
         assert ranked.tokens(count) == expected
         assert ranked.count_for(float(expected)) == count
+
+
+@pytest.mark.parametrize("block", [1, 3, 7, 64])
+def test_a_budget_is_met_as_closely_as_whole_draws_can(block, monkeypatch):
+    monkeypatch.setattr("axolotl_dmt.plan.ranking._BLOCK", block)
+    ranked = ranking(7)
+    total = int(ranked.domain.lengths.sum())
+    reached = np.array([ranked.tokens(count) for count in range(3 * 7 + 1)])
+    for budget in np.arange(0, 2.5 * total, 0.5):
+        nearest = int(np.argmin(np.abs(reached - budget)))  # the first, which is the smaller number
+        assert ranked.count_for(float(budget)) == nearest, budget
+
+
+def test_rows_without_tokens_fill_no_budget():
+    assert ranking(5, lengths=np.zeros(5, np.int32)).count_for(10.0) == 0
+
+
+def test_tokens_do_not_overflow():
+    ranked = ranking(3, lengths=np.full(3, 2**30, np.int32))
+    assert ranked.tokens(7) == 7 * 2**30
+    assert ranked.count_for(5 * 2.0**30) == 5
+
+
+@pytest.mark.parametrize(
+    ("method", "learned", "order"),
+    [
+        ("loss:hardest", None, [3, 0, 4, 1, 2]),
+        ("loss:easiest", None, [1, 0, 4, 3, 2]),
+        ("loss:hardest", [1, 2], [1, 2, 3, 0, 4]),
+        ("loss:easiest", [3, 0], [0, 3, 1, 4, 2]),
+    ],
+)
+def test_rows_are_ranked_by_loss_after_those_that_were_learned(method, learned, order):
+    losses = np.array([2.0, 1.0, np.nan, 3.0, 2.0], np.float32)
+    chosen = None if learned is None else np.isin(np.arange(5), learned)
+    ranked = Ranking(domain("math", 5, losses=losses), method, 1, KEY, learned=chosen)
+    assert ranked.rows(0, 5).tolist() == order
+
+
+def test_losses_that_are_missing_are_a_mistake():
+    with expect_error(KEY, "loss:hardest"):
+        Ranking(domain("math", 5), "loss:hardest", 1, KEY)
+
+
+def test_an_unknown_selection_lists_the_known_ones():
+    scores = {"taste": np.zeros(3), "quality": np.zeros(3)}
+    pool = domain("math", 3, scores=scores)
+    with expect_error(KEY, "'best'", "random, first", "mine, yours"):
+        Ranking(pool, "best", 1, KEY, {"yours": lambda *_: None, "mine": lambda *_: None})
+    with expect_error(KEY, "'size'", "quality, taste"):
+        Ranking(pool, "score:size", 1, KEY)
+    with expect_error(KEY, "'size'", "none"):
+        Ranking(domain("math", 3), "score:size", 1, KEY)
+    for method in ("longest", "shortest"):
+        with expect_error(KEY, method):
+            Ranking(domain("math", 3, lengths=None, trained=None), method, 1, KEY)
+
+
+@pytest.mark.parametrize("table", [[0, 1], [0, 1, 1], [1, 2, 3], [[0, 1, 2]], [0, 1, 2, 3]])
+def test_a_hook_must_rank_every_row_once(table):
+    with expect_error(KEY, "'bad'", "3 rows", "'math'"):
+        Ranking(domain("math", 3), "bad", 1, KEY, {"bad": lambda *_: np.array(table)})
+
+
+def test_whole_passes_are_written_in_pool_order():
+    ranked = ranking(10)
+    out = np.empty(25, np.int32)
+    ranked.fill(out, 10, 100)
+    assert out[:20].tolist() == [*range(100, 110)] * 2
+    assert out[20:].tolist() == (ranked.rows(0, 5) + 100).tolist()
+    ranked.fill(out, 13, 100)
+    assert out[:7].tolist() == (ranked.rows(3, 10) + 100).tolist()
+    assert out[7:17].tolist() == [*range(100, 110)]
+    assert out[17:].tolist() == (ranked.rows(0, 8) + 100).tolist()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_chunks_do_not_change_what_is_drawn(method):
+    ranked = ranking(1000, method)
+    out = np.empty(800, np.int32)
+    ranked.fill(out, 150, 7)
+    assert out.tolist() == (ranked.rows(150, 950) + 7).tolist()
