@@ -210,8 +210,6 @@ def _with_shares(
         total = Fraction(math.floor(total))
     rounded = largest_remainder([share * total for share in shares.values()])
     counts = dict(zip(shares, rounded, strict=True))
-    if not fixed_rows:  # rounding up must not exceed the scarcest domain
-        counts = {name: min(count, mix.room(name)) for name, count in counts.items()}
     _check_room(mix, counts, total)
     return counts
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.plan.amounts import parse_amount
 from axolotl_dmt.plan.ranking import Ranking
 from axolotl_dmt.plan.solve import largest_remainder, solve_counts
 from tests.mistakes import assert_mistake
@@ -17,12 +19,17 @@ KEY = "dmt.stages[1]"
 SIZES = {"math": 1000, "code": 300, "general": 5000}
 
 
-def solve(mix, sizes=SIZES, lengths=True, **settings):
+def stage_of(mix, units=None, **settings):
+    amounts = {name: parse_amount(value, name, units or ()) for name, value in mix.items()}
+    return replace(stage({}, **settings), mix=amounts)
+
+
+def solve(mix, sizes=SIZES, lengths=True, units=None, **settings):
     unknown = {} if lengths else {"lengths": None, "trained": None}
     rankings = {
         name: Ranking(domain(name, sizes[name], **unknown), "random", 7, "") for name in mix
     }
-    return solve_counts(stage(mix, **settings), rankings, KEY), rankings
+    return solve_counts(stage_of(mix, units, **settings), rankings, KEY, units), rankings
 
 
 def refused(mix, **settings):
@@ -211,3 +218,142 @@ def test_a_hundred_domains_share_a_stage_exactly():
 def test_joint_shares_are_one_number():
     mix = {"general": "all", "math": {"joint_share": 0.1}, "code": {"joint_share": 0.2}}
     assert_mistake(str(refused(mix)), f"{KEY}.mix", "0.1", "0.2")
+
+
+@pytest.mark.parametrize(
+    ("fraction", "rows"), [(0.0014, 1), (0.0015, 2), (0.0016, 2), (0.0024, 2), (0.0025, 3)]
+)
+def test_a_fraction_is_rounded_to_the_nearest_row(fraction, rows):
+    assert solve({"math": fraction})[0] == {"math": rows}
+
+
+def test_a_temperature_below_one_sharpens_the_weights():
+    mix = {"math": {"weight": 4}, "general": {"weight": 1}}
+    assert solve(mix, temperature=0.5)[0] == {"math": 1000, "general": 62}
+    assert solve(mix, temperature=4.0)[0] == {"math": 1000, "general": 707}
+    for temperature in (-0.5, float("inf"), float("nan")):
+        error = refused(mix, temperature=temperature)
+        assert_mistake(str(error), f"{KEY}.temperature", temperature)
+
+
+def documents(pool, value):
+    return np.int64(3 * value)
+
+
+def test_a_hook_counts_the_rows_of_its_unit():
+    mix = {"general": "all", "math": {"documents": 2}, "code": {"documents": 1}}
+    counts, _ = solve(mix, units={"documents": documents})
+    assert counts == {"general": 5000, "math": 6, "code": 3}
+    assert_mistake(
+        str(refused({"code": {"documents": 101}}, units={"documents": documents})),
+        f"{KEY}.mix.code",
+        "303 rows",
+    )
+
+
+@pytest.mark.parametrize("rows", [0, -1, True, 2.5, "3", None])
+def test_a_hook_must_return_a_whole_number_of_rows(rows):
+    error = refused({"math": {"documents": 2}}, units={"documents": lambda *_: rows})
+    assert_mistake(str(error), f"{KEY}.mix.math", "documents", repr(rows))
+    assert solve({"math": {"documents": 2}}, units={"documents": lambda *_: 1})[0] == {"math": 1}
+
+
+def test_a_unit_of_a_missing_hook_is_a_mistake():
+    mix = stage_of({"math": {"documents": 2}}, units=("documents",))
+    rankings = {"math": Ranking(domain("math", 10), "random", 7, "")}
+    with pytest.raises(DMTError) as raised:
+        solve_counts(mix, rankings, KEY)
+    assert_mistake(str(raised.value), f"{KEY}.mix.math", "'documents'", "dmt.hooks")
+
+
+def test_all_tokens_of_a_domain_are_all_of_its_rows():
+    total = int(domain("code", 300).lengths.sum())
+    assert solve({"code": {"tokens": total}})[0] == {"code": 300}
+    assert solve({"code": {"tokens": 2 * total}}, max_repeats=2)[0] == {"code": 600}
+    error = refused({"code": {"tokens": 3 * total}}, max_repeats=2)
+    assert f"hold {2 * total:,} tokens within max_repeats 2" in error.problem
+    assert "1.5 times" in error.problem
+    assert error.fix == "set max_repeats: 3 (a factor of 1.5), or take less"
+
+
+def test_a_domain_without_tokens_cannot_give_any():
+    empty = domain("empty", 4, lengths=np.zeros(4, np.int32), trained=None)
+    rankings = {"empty": Ranking(empty, "random", 7, "")}
+    with pytest.raises(DMTError) as raised:
+        solve_counts(stage({"empty": {"tokens": 5}}), rankings, KEY)
+    assert_mistake(str(raised.value), f"{KEY}.mix.empty", "inf times", "take another amount")
+    general = domain("general", 10, lengths=np.full(10, 6, np.int32))
+    rankings = {"general": Ranking(general, "random", 7, "")} | rankings
+    with pytest.raises(DMTError) as raised:
+        solve_counts(stage({"general": "all", "empty": {"token_share": 0.5}}), rankings, KEY)
+    assert_mistake(
+        str(raised.value), f"{KEY}.mix.empty", "needs 60 tokens", "has 0", "a factor of 60"
+    )
+
+
+def even(**rows):
+    """Return rankings of domains whose rows have ten tokens each."""
+    pools = {n: domain(n, count, lengths=np.full(count, 10, np.int32)) for n, count in rows.items()}
+    return {name: Ranking(pool, "random", 7, "") for name, pool in pools.items()}
+
+
+def test_token_shares_and_shares_of_even_rows_are_exact():
+    mix = {"general": "all", "math": {"token_share": 0.3}, "code": {"share": 0.2}}
+    counts = solve_counts(stage(mix), even(general=50, math=100, code=100), KEY)
+    assert counts == {"general": 50, "math": 30, "code": 20}
+    tiny = {"general": "all", "math": {"token_share": 1e-6}, "code": {"share": 1e-6}}
+    counts = solve_counts(stage(tiny), even(general=50, math=100, code=100), KEY)
+    assert counts == {"general": 50, "math": 1, "code": 1}
+    halves = {"math": {"token_share": 0.25}, "code": {"token_share": 0.75}}
+    counts = solve_counts(stage(halves), even(math=100, code=60), KEY)
+    assert counts == {"math": 20, "code": 60}
+
+
+@pytest.mark.parametrize(
+    ("code", "values", "fix"),
+    [
+        (40, ("needs 500 tokens", "has 400", "stage of 1,000 tokens", "at most 800"), (2, "1.25")),
+        (20, ("needs 500 tokens", "has 200", "stage of 1,000 tokens", "at most 400"), (3, "2.5")),
+    ],
+)
+def test_an_infeasible_token_share_has_exact_numbers(code, values, fix):
+    mix = {"general": "all", "code": {"token_share": 0.5}}
+    with pytest.raises(DMTError) as raised:
+        solve_counts(stage(mix), even(general=50, code=code), KEY)
+    assert_mistake(str(raised.value), f"{KEY}.mix.code", *values)
+    assert raised.value.fix == f"set max_repeats: {fix[0]} (a factor of {fix[1]}), or take less"
+
+
+def test_too_many_rows_have_the_factor_as_their_fix():
+    error = refused({"code": 1.5})
+    assert "needs 450 rows and the domain has 300" in error.problem
+    assert error.fix == "set max_repeats: 2 (a factor of 1.5), or take less"
+    error = refused({"code": 5, "math": 2}, max_repeats=2)
+    assert "needs 1,500 rows and the domain has 300 within max_repeats 2" in error.problem
+    assert error.fix == "set max_repeats: 5 (a factor of 2.5), or take less"
+    error = refused({"code": {"rows": 700}, "math": {"rows": 1001}})
+    assert_mistake(str(error), f"{KEY}.mix.code", "700 rows are requested", "300")
+
+
+def test_token_shares_that_fill_the_stage_leave_no_room_for_shares():
+    error = refused({"math": {"token_share": 1}, "code": {"share": 0.5}})
+    assert "leave no room for the other shares" in error.problem
+    error = refused({"math": {"share": 1}, "code": {"rows": 5}, "general": "all"})
+    assert "leave no room for code, general" in error.problem
+
+
+def test_a_token_share_needs_the_lengths_of_every_domain():
+    pools = [domain("math", 9), domain("code", 9, lengths=None, trained=None)]
+    rankings = {pool.name: Ranking(pool, "random", 7, "") for pool in pools}
+    mix = stage({"math": {"token_share": 0.5}, "code": "all"})
+    with pytest.raises(DMTError) as raised:
+        solve_counts(mix, rankings, KEY)
+    assert_mistake(str(raised.value), f"{KEY}.mix.code", "lengths")
+
+
+def test_earlier_quotas_are_rounded_up_first_at_a_tie():
+    half = Fraction(1, 2)
+    assert largest_remainder([half + 1, half + 1, half + 1, half + 1]) == [2, 2, 1, 1]
+    assert largest_remainder([Fraction(7, 5), Fraction(8, 5)]) == [1, 2]
+    assert largest_remainder([Fraction(1, 9)] * 3) == [1, 1, 1]
+    assert largest_remainder([Fraction(3), Fraction(0)]) == [3, 0]
