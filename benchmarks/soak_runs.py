@@ -243,7 +243,7 @@ def start(config: Path, log: Path, target: Moment | None = None, delay: float = 
 
 def in_fork(config: Path, log: Path, pipe: int) -> NoReturn:
     """Train in a process group of its own, with all output in a file, and exit."""
-    os.setsid()
+    os.setpgid(0, 0)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)

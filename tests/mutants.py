@@ -58,7 +58,7 @@ STARTS_A_PROCESS = (
     f"{TESTS}/test_properties.py::"
     "test_processes_with_other_hash_seeds_and_threads_compile_the_same_plan",
 )
-WHOLE_PLANS = (f"{TESTS}/test_compiler.py", f"{TESTS}/test_properties.py")
+WHOLE_PLANS = tuple(f"{TESTS}/test_{name}.py" for name in ("compiler", "packs", "properties"))
 MEMORY = 4 << 30
 
 
@@ -176,7 +176,7 @@ def run_tests(modules: Sequence[str], mutant: Mutant | None, seconds: int) -> No
         mutant: the fault to import, if any.
         seconds: the CPU time that the tests may take.
     """
-    os.setsid()
+    os.setpgid(0, 0)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     if mutant is not None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from axolotl_dmt.errors import DMTError, DMTErrors
-from axolotl_dmt.plan import BLANK, Packing, TrainingPlan, compile_plan
+from axolotl_dmt.plan import BLANK, Packing, TrainingPlan, compile_plan, plan_size
 from tests.mistakes import expect_error
 from tests.pools import domain, rows_of, stage, stage_rows
 
@@ -177,61 +177,56 @@ def test_a_hook_that_loses_a_row_is_caught():
         )
 
 
-# --- packing -------------------------------------------------------------------------------------
-
-
-def test_packs_hold_whole_rows_of_one_stage_within_capacity():
-    plan = plan_of(*DMT, packing=PACKING)
-    lengths = np.concatenate([pool.lengths for pool in POOLS])
-    offsets = plan.pack_offsets
-    assert offsets.dtype == np.int64
-    assert len(offsets) - 1 == plan.total_steps * 4
-    assert offsets[-1] == len(plan.order)
-    for part, dealt in zip(plan.stages, plan_of(*DMT).stages, strict=True):
-        start, stop = part.start_step * 4, part.end_step * 4
-        packs = [
-            plan.order[a:b] for a, b in zip(offsets[start:stop], offsets[start + 1 :], strict=False)
-        ]
-        blank = [len(pack) == 1 and pack[0] == BLANK for pack in packs]
-        assert sum(blank) < 4 and all(blank[len(packs) - sum(blank) :])
-        real = [pack for pack, empty in zip(packs, blank, strict=True) if not empty]
-        assert max(lengths[pack].sum() for pack in real) <= 128
-        assert all((pack >= 0).all() and len(pack) for pack in real)
-        assert part.domains == dealt.domains
-
-
-def test_packed_epochs_hold_the_epochs_rows():
-    plan = plan_of(stage({"math": "all"}, epochs=2), packing=PACKING)
-    rows = stage_rows(plan)
-    assert np.array_equal(np.sort(rows[:1000]), np.arange(1000))
-    assert np.array_equal(np.sort(rows[1000:]), np.arange(1000))
-
-
-def test_max_steps_counts_steps_of_packs():
-    plan = plan_of(stage({"math": "all"}, max_steps=5), packing=PACKING)
-    assert plan.total_steps == 5 and len(plan.pack_offsets) == 21
-    assert (plan.order >= 0).all()
-
-
-def test_a_row_longer_than_a_pack_is_the_users_to_mend():
-    packing = Packing(capacity=30, packs_per_step=1, pack=in_turn)
-    with pytest.raises(DMTError, match="a pack holds 30") as raised:
-        plan_of(DMT[0], packing=packing)
-    assert raised.value.key == "sequence_len"
-
-
 @pytest.mark.parametrize(
-    "pack",
-    [
-        lambda lengths: [[i] for i in range(1, len(lengths))],
-        lambda lengths: [[i] for i in range(len(lengths))] + [[0]],
-        lambda lengths: [list(range(len(lengths)))],
-        lambda lengths: [[i] for i in range(len(lengths))] + [[]],
-    ],
+    ("epochs", "draws"), [(0.5, 2), (0.1, 1), (1, 3), (1.1, 3), (1.5, 5), (0.49, 1), (3, 9)]
 )
-def test_a_packer_that_breaks_its_word_is_caught(pack):
-    with pytest.raises(ValueError, match="packer"):
-        plan_of(DMT[0], packing=Packing(capacity=128, packs_per_step=1, pack=pack))
+def test_part_of_an_epoch_is_rounded_to_the_nearest_row(epochs, draws):
+    plan = plan_of(stage({"math": {"rows": 3}}, epochs=epochs))
+    assert plan.stages[0].draws == draws
+
+
+def test_epochs_are_exact_as_typed():
+    # The binary number next to 0.29 is a little less, and 50 times it less than 14.5.
+    assert plan_of(stage({"math": {"rows": 50}}, epochs=0.29)).stages[0].draws == 15
+
+
+@pytest.mark.parametrize(("redraw", "learned"), [(False, 300), (True, 600)])
+def test_rows_by_loss_come_from_those_that_earlier_stages_chose(redraw, learned):
+    losses = np.arange(1000, dtype=np.float32)
+    pools = [domain("math", 1000, losses=losses), POOLS[2]]
+    first = stage({"math": 0.3}, "first", epochs=1.5, redraw=redraw)
+    between = stage({"general": {"rows": 9}}, "between")
+    by_loss = {"select": {"math": "loss:hardest"}}
+    plan = plan_of(
+        first, between, stage({"math": {"rows": learned}}, "all", **by_loss), domains=pools
+    )
+    chosen = plan_of(replace(first, epochs=2), domains=pools)
+    taken = set(rows_of(plan, "math", 2).tolist())
+    assert taken == set(rows_of(chosen, "math").tolist())
+    few = plan_of(first, between, stage({"math": {"rows": 7}}, "few", **by_loss), domains=pools)
+    assert sorted(rows_of(few, "math", 2).tolist()) == sorted(taken)[-7:]
+
+
+def test_more_rows_than_fit_into_memory_are_refused(monkeypatch):
+    machine = {"SC_PAGE_SIZE": 8, "SC_PHYS_PAGES": 100}  # half of it holds 100 row ids
+    monkeypatch.setattr(plan_size.os, "sysconf", machine.__getitem__)
+    half = stage({"code": "1/3"})
+    assert plan_of(half).stages[0].draws == 100
+    with expect_error("dmt.stages[0].epochs", "200 rows"):
+        plan_of(replace(half, epochs=2))
+    assert plan_of(replace(half, epochs=2, max_steps=6)).total_steps == 6
+    with expect_error("dmt.stages[0].epochs", "112 rows"):
+        plan_of(replace(half, epochs=2, max_steps=7))
+    assert plan_of(replace(half, max_steps=99)).stages[0].draws == 100
+    # Packs are laid out step by step, so a limit on steps is enough.
+    assert plan_of(replace(half, epochs=2, max_steps=7), packing=PACKING).total_steps == 7
+    with expect_error("dmt.stages[0].epochs", "200 rows"):
+        plan_of(replace(half, epochs=2), packing=PACKING)
+
+
+def test_a_limit_of_one_is_a_limit():
+    plan = plan_of(stage({"math": "all"}, max_steps=1, max_repeats=1))
+    assert (plan.total_steps, plan.stages[0].draws) == (1, 16)
 
 
 # --- mistakes ------------------------------------------------------------------------------------
@@ -246,6 +241,9 @@ def test_a_packer_that_breaks_its_word_is_caught(pack):
         ({"empty": "all"}, {}, ".mix.empty", "no rows"),
         ({"math": "all"}, {"epochs": 0}, ".epochs", "0"),
         ({"math": "all"}, {"epochs": float("nan")}, ".epochs", "nan"),
+        ({"math": "all"}, {"epochs": float("inf")}, ".epochs", "inf"),
+        ({"math": "all"}, {"epochs": -1}, ".epochs", "-1"),
+        ({"math": "all"}, {"epochs": "3"}, ".epochs", "'3'"),
         ({"math": "all"}, {"max_steps": 0}, ".max_steps", "0"),
         ({"math": "all"}, {"max_repeats": 0}, ".max_repeats", "0"),
         ({"math": "all"}, {"order": "zigzag"}, ".order", "zigzag"),
@@ -276,6 +274,8 @@ def test_mistakes_of_several_stages_are_reported_together():
     [
         ((), POOLS, "dmt.stages"),
         ((DMT[0], DMT[0]), POOLS, "dmt.stages[1].name"),
+        ((DMT[0], DMT[1], DMT[0]), POOLS, "dmt.stages[2].name"),
+        ((DMT[0], DMT[0], DMT[1]), POOLS, "dmt.stages[1].name"),
         (DMT, (*POOLS, POOLS[0]), "datasets"),
     ],
 )

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import numpy as np
 import pytest
 
-from axolotl_dmt.plan.inputs import Domain, Stage
+from axolotl_dmt.plan.amounts import Amount
+from axolotl_dmt.plan.inputs import Domain, Packing, Stage
+from axolotl_dmt.plan.orders import Epoch
+from axolotl_dmt.plan.pool_record import PoolRecord
+from axolotl_dmt.plan.row_counts import RowCounts
+from axolotl_dmt.plan.row_losses import RowLosses
+from axolotl_dmt.plan.training_plan import DomainDraw, StagePlan, TrainingPlan
 from tests.pools import domain, stage
 
 
@@ -89,3 +96,20 @@ def test_what_a_stage_leaves_out_has_its_default() -> None:
         "new_adapter": None,
         "train_on_inputs": None,
     }
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(Amount, Domain, DomainDraw, Epoch, Packing, PoolRecord),
+        *(RowCounts, RowLosses, Stage, StagePlan, TrainingPlan),
+    ],
+)
+def test_what_a_plan_is_made_of_cannot_be_changed(kind: Any) -> None:
+    instance = object.__new__(kind)
+    name = next(iter(kind.__dataclass_fields__))
+    with pytest.raises(FrozenInstanceError):
+        setattr(instance, name, 1)
+    if kind not in (Amount, Packing):
+        with pytest.raises(TypeError, match="positional"):
+            kind(*["x"] * len(kind.__dataclass_fields__))
