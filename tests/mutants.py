@@ -241,16 +241,18 @@ def without_equivalent(mutants: list[Mutant]) -> list[Mutant]:
         else:
             uses[match] += 1
     for i, entry in enumerate(entries):
-        if not uses[i] and any(mutant.module == entry["module"] for mutant in mutants):
+        if not uses[i] and entry.get("module") in {mutant.module for mutant in mutants}:
             print(f"no mutant is like {entry['module']}: {entry['line']}")
     print(f"{len(mutants)} mutants, {uses.total()} of them equivalent", flush=True)
     return left
 
 
 def matches(entry: dict[str, Any], mutant: Mutant) -> bool:
-    if (entry["module"], entry["line"]) != (mutant.module, mutant.before):
+    if entry.get("module", mutant.module) != mutant.module:
         return False
-    return "becomes" not in entry or mutant.after in entry["becomes"]
+    if "replaces" in entry:
+        return mutant.after == mutant.before.replace(entry["replaces"], entry["by"])
+    return entry["line"] == mutant.before and mutant.after in entry.get("becomes", [mutant.after])
 
 
 def known_results() -> dict[str, bool]:
