@@ -7,6 +7,7 @@ model's context on its left without an error.
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,6 +57,22 @@ class Lengths:
     too_long: int
 
 
+def check_asked_domains(evaluate: EvaluateConfig, domains: Sequence[str]) -> None:
+    """Check that the domains that `dmt.evaluate.domains` names exist.
+
+    Args:
+        evaluate: the `dmt.evaluate` block.
+        domains: the domains of the run.
+
+    Raises:
+        DMTError: one does not exist.
+    """
+    for domain in (evaluate.domains or {}).values():
+        if domain not in domains:
+            problem = f"there is no domain {domain!r}"
+            raise DMTError("dmt.evaluate.domains", problem, f"domains: {', '.join(domains)}")
+
+
 def check_evaluation_files(evaluate: EvaluateConfig) -> None:
     """Read each local evaluation file whole.
 
@@ -102,16 +119,15 @@ def _questions(task: str, evaluate: EvaluateConfig) -> Sequence[str]:
 def _read(task: str, settings: str, _: tuple[int, int]) -> Sequence[str]:
     """Return the bare questions of a task under some settings, which are JSON."""
     module, function = DATASETS[task].split(".")
-    read = getattr(importlib.import_module(f"axolotl_dmt.scoring.{module}"), function)
+    dataset = getattr(importlib.import_module(f"axolotl_dmt.scoring.{module}"), function)
     try:
-        rows: Any = read(**json.loads(settings))["test"]
+        rows: Any = inspect.unwrap(dataset)(**json.loads(settings))["test"]
     except DMTError as error:
         named = error.key == _data_setting(task)
         ability = error.key.removeprefix("dmt_").removesuffix("_data")
         key = f"dmt.evaluate.data.{ability}" if named else error.key
         raise DMTError(key, error.problem, error.fix) from error
-    questions: Sequence[str] = tuple(rows[RENDERED])
-    return questions
+    return tuple(row[RENDERED] for row in rows)
 
 
 def check_lengths(

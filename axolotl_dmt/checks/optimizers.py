@@ -7,6 +7,8 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from axolotl_dmt.checks.axolotl_schema import axolotl_schema
+from axolotl_dmt.checks.trainer_source import trainer_optimizers
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plan.inputs import Stage
 
@@ -93,10 +95,8 @@ REFUSED: Final[Mapping[str, tuple[str, str]]] = {
 
 def known_optimizers() -> frozenset[str]:
     """Return the names that Axolotl takes: its own and those of transformers."""
-    from axolotl.utils.schemas.enums import CustomSupportedOptimizers
-    from transformers.training_args import OptimizerNames
-
-    return frozenset(name.value for name in (*OptimizerNames, *CustomSupportedOptimizers))
+    custom = axolotl_schema("enums").CustomSupportedOptimizers
+    return frozenset([*trainer_optimizers(), *(name.value for name in custom)])
 
 
 def check_optimizer(cfg: Mapping[str, Any], stages: Sequence[Stage], *, files: bool = True) -> None:

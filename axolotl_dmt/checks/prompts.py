@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from axolotl_dmt.checks.data_files import first_rows
-from axolotl_dmt.checks.evaluation_files import first_question
+from axolotl_dmt.checks.evaluation_files import check_asked_domains, first_question
 from axolotl_dmt.config.args import EvaluateConfig
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.evaluation.asking import chat_arguments, is_ours
@@ -85,10 +85,7 @@ def check_asked(evaluate: EvaluateConfig, prompts: TrainedPrompts) -> None:
     Raises:
         DMTError: a task has no format, or `dmt.evaluate.domains` names an unknown domain.
     """
-    for domain in (evaluate.domains or {}).values():
-        if domain not in (known := [*prompts.domains, *prompts.unknown]):
-            problem = f"there is no domain {domain!r}"
-            raise DMTError("dmt.evaluate.domains", problem, f"domains: {', '.join(known)}")
+    check_asked_domains(evaluate, [*prompts.domains, *prompts.unknown])
     for task in tasks_of(evaluate):
         asked_in(evaluate, prompts, task)
 

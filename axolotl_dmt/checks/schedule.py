@@ -18,7 +18,7 @@ from axolotl_dmt.checks.collated_rows import uncollatable
 from axolotl_dmt.checks.data_files import may_be_gone, wrong_columns
 from axolotl_dmt.checks.data_paths import by_products, misread_files, missing_files
 from axolotl_dmt.checks.dataset_types import listed_names, wrong_types
-from axolotl_dmt.checks.evaluation_files import check_evaluation_files
+from axolotl_dmt.checks.evaluation_files import check_asked_domains, check_evaluation_files
 from axolotl_dmt.checks.fraction_held_out import explain_fractions
 from axolotl_dmt.checks.impossible_values import impossible_values
 from axolotl_dmt.checks.optimizers import check_optimizer
@@ -72,6 +72,8 @@ def check_reading(
         problems.attempt(check_base_model, raw)
     config = reading.config
     if config and config.evaluate and config.evaluates:
+        if reading.dataset_domains:
+            problems.attempt(check_asked_domains, config.evaluate, reading.domains)
         before = len(problems)
         problems.attempt(check_evaluate, config.evaluate, files=files)
         if files and len(problems) == before:

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from axolotl_dmt.checks.axolotl_keys import check_output_dir
+from axolotl_dmt.checks.axolotl_schema import axolotl_schema
 from axolotl_dmt.checks.data_paths import missing_files
 from axolotl_dmt.checks.plugins import PLUGIN, plugin_names
 from axolotl_dmt.checks.row_numbers import row_remarks
@@ -103,8 +104,6 @@ def _our_problems(cfg: Mapping[str, Any], reading: Reading, *, files: bool) -> l
 
 def _refused_by_axolotl(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
     """Yield what Axolotl's own validation of the YAML refuses."""
-    from axolotl.utils.schemas.config import AxolotlInputConfig
-
     axolotl_keys: dict[str, Any] = {
         key: copy.deepcopy(value)
         for key, value in cfg.items()
@@ -117,7 +116,7 @@ def _refused_by_axolotl(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
             if str(entry.get("type")).startswith("sharegpt"):
                 del entry["type"]  # reported for its entry; Axolotl's message shows the whole list
     try:
-        AxolotlInputConfig(**axolotl_keys)
+        axolotl_schema("config").AxolotlInputConfig(**axolotl_keys)
     except ValidationError as error:
         yield from explain_axolotl(error, cfg)
     except Exception as error:  # Axolotl's checks fail on values of an unexpected type

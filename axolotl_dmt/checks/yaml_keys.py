@@ -9,14 +9,15 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import AliasChoices, BaseModel
 
+from axolotl_dmt.checks.axolotl_schema import axolotl_schema
 from axolotl_dmt.checks.data_paths import entries
 from axolotl_dmt.checks.plugins import PLUGIN, loaded_plugin, plugin_names
+from axolotl_dmt.checks.trainer_source import trainer_arguments
 from axolotl_dmt.config.plain_values import misread_keys
 from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.errors import DMTError
@@ -87,8 +88,7 @@ def _misspelt_in_entries(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
 
 def keys_of_entries() -> set[str]:
     """Return the keys that Axolotl knows in an entry of `datasets`, whatever its kind, and ours."""
-    from axolotl.utils.schemas import datasets
-
+    datasets = axolotl_schema("datasets")
     models = [kind for kind in vars(datasets).values() if isinstance(kind, type)]
     return {"domain", "weight"}.union(
         *(names_of_fields(kind) for kind in models if issubclass(kind, BaseModel))
@@ -97,9 +97,7 @@ def keys_of_entries() -> set[str]:
 
 def _known_keys(cfg: Mapping[str, Any]) -> set[str]:
     """Return the keys of Axolotl and of the plugins that can be loaded."""
-    from axolotl.utils.schemas.config import AxolotlInputConfig
-
-    keys = {"dmt", *names_of_fields(AxolotlInputConfig)}
+    keys = {"dmt", *names_of_fields(axolotl_schema("config").AxolotlInputConfig)}
     for name in plugin_names(cfg):
         if name != PLUGIN:
             with contextlib.suppress(Exception):  # `check_plugins` reports it
@@ -116,15 +114,8 @@ def _closest(unknown: Collection[str], known_keys: Collection[str]) -> dict[str,
         key: next(iter(difflib.get_close_matches(key, known_keys, n=1, cutoff=MISSPELT)), None)
         for key in unknown
     }
-    # importing the trainer takes seconds
-    arguments = _trainer_arguments() if any(matches.values()) else set()
+    arguments = trainer_arguments() if any(matches.values()) else set()
     return {key: None if key in arguments else close for key, close in matches.items()}
-
-
-def _trainer_arguments() -> set[str]:
-    from transformers import TrainingArguments
-
-    return {field.name for field in fields(TrainingArguments)}
 
 
 def names_of_fields(model: type[BaseModel]) -> Iterator[str]:

@@ -13,15 +13,31 @@ import click
 
 from axolotl_dmt.cli.recipe import recipe
 from axolotl_dmt.console import echo
-from axolotl_dmt.errors import one_clear_error
+from axolotl_dmt.errors import DMTError, one_clear_error
 
 
 class _Commands(click.Group):
-    """A group that ends a command with a message and exit code 2 if it raises a user's mistake."""
+    """A group that ends a command with a message and exit code 2 if it raises a user's mistake.
+
+    A command that needs a library which only an extra of this package installs counts as one, too.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         with one_clear_error():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except ModuleNotFoundError as error:
+                raise _missing_extra(error) from error
+
+
+def _missing_extra(error: ModuleNotFoundError) -> Exception:
+    """Return the user's mistake where the library of an extra is missing, else the error itself."""
+    package = (error.name or "").partition(".")[0]
+    extra = {"axolotl": "train", "torch": "eval", "transformers": "eval", "peft": "eval"}
+    if package not in extra:
+        return error
+    fix = f"pip install 'axolotl-dmt[{extra[package]}]'"
+    return DMTError(package, "is not installed, and this command needs it", fix)
 
 
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -66,14 +82,20 @@ dmt.add_command(recipe)
 @click.option(
     "--no-files", is_flag=True, help="Do not check that the model and the data files exist."
 )
-def check(config: str, no_files: bool) -> None:
-    """Report every mistake in CONFIG with its line number, and show its prompts.
+@click.option(
+    "--prompts",
+    is_flag=True,
+    help="Also show a trained row of each domain and what each task is asked, and check that they "
+    "fit together. Needs the tokenizer on this machine, and takes several seconds.",
+)
+def check(config: str, no_files: bool, prompts: bool) -> None:
+    """Report every mistake in CONFIG with its line number.
 
     Works offline and requires no GPU. Exits with code 1 if there are mistakes.
     """
     from axolotl_dmt.cli.check import check_yaml
 
-    if not check_yaml(config, files=not no_files):
+    if not check_yaml(config, files=not no_files, prompts=prompts):
         click.get_current_context().exit(1)
 
 

@@ -134,11 +134,12 @@ def _prepare(
     sources.set_generation(generation, metadata)
 
 
+@sources.as_splits
 def dataset(
     generation: MutableMapping[str, Any] | None = None,
     record: MutableMapping[str, Any] | None = None,
     **metadata: Any,
-) -> Any:
+) -> sources.Splits:
     """Return the rows of `dmt_code`: HumanEval's, or those of the file that `dmt_code_data` names.
 
     Args:
@@ -153,14 +154,15 @@ def dataset(
     rows = sources.load_rows("dmt_code_data", metadata, fields=FIELDS, hub=HUMANEVAL)
     code_rows.check_humaneval(rows, "dmt_code_data")
     template = sources.prompt_template(metadata, "dmt_code", generation)
-    return sources.splits(test=sources.with_prompts(rows, "prompt", template))
+    return {"test": sources.with_prompts(rows, "prompt", template)}
 
 
+@sources.as_splits
 def mbpp_dataset(
     generation: MutableMapping[str, Any] | None = None,
     record: MutableMapping[str, Any] | None = None,
     **metadata: Any,
-) -> Any:
+) -> sources.Splits:
     """Return the rows of `dmt_code_mbpp`: MBPP's test split, or those of `dmt_code_mbpp_data`.
 
     The arguments are those of `dataset`.
@@ -174,7 +176,7 @@ def mbpp_dataset(
     code_rows.check_mbpp(rows, "dmt_code_mbpp_data")
     questions = [{**row, "prompt": mbpp_question(row)} for row in rows]
     template = sources.prompt_template(metadata, "dmt_code_mbpp", generation)
-    return sources.splits(test=sources.with_prompts(questions, "prompt", template))
+    return {"test": sources.with_prompts(questions, "prompt", template)}
 
 
 def mbpp_question(row: Mapping[str, Any]) -> str:

@@ -31,12 +31,13 @@ from axolotl_dmt.scoring.sources import (
     Hub,
     Prompt,
     Row,
+    Splits,
+    as_splits,
     load_rows,
     prompt_of,
     prompt_template,
     set_generation,
     setting,
-    splits,
     with_prompts,
 )
 from axolotl_dmt.scoring.thinking import after_thinking
@@ -251,7 +252,8 @@ def _follows(check: Check, answer: str) -> bool:
 # The lm-eval task
 
 
-def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Any:
+@as_splits
+def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Splits:
     """Return the prompts of `dmt_general`: IFEval's, or those of the file in `dmt_general_data`.
 
     Args:
@@ -283,7 +285,7 @@ def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Any:
         log.warning("dmt_general: %d of %d prompts skipped: %s", skipped, len(rows), PUNKT_HINT)
     rows = [{**row, "skipped": skipped} for row in checkable]
     template = prompt_template(metadata, "dmt_general", generation)
-    return splits(test=with_prompts(rows, "prompt", template))
+    return {"test": with_prompts(rows, "prompt", template)}
 
 
 class _Uncheckable(Exception):

@@ -10,12 +10,13 @@ from axolotl_dmt.scoring.sources import (
     Hub,
     Prompt,
     Row,
+    Splits,
+    as_splits,
     load_examples,
     load_rows,
     prompt_of,
     prompt_template,
     set_generation,
-    splits,
     with_prompts,
 )
 from axolotl_dmt.scoring.worked_examples import WORKED_EXAMPLES
@@ -24,7 +25,8 @@ FIELDS = {"question": str, "answer": str}
 GSM8K = Hub(path="openai/gsm8k", configs=("main",))
 
 
-def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Any:
+@as_splits
+def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Splits:
     """Return the rows of `dmt_math`: GSM8K's test split, or the file that `dmt_math_data` names.
 
     The `train` split contains the few-shot examples: the eight of `worked_examples`, or those of
@@ -45,10 +47,10 @@ def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Any:
             raise DMTError(name, f"the answer of row {number} has no number", "end it with #### N")
     examples = load_examples("dmt_math_fewshot", metadata, fields=FIELDS, built_in=WORKED_EXAMPLES)
     template = prompt_template(metadata, "dmt_math", generation)
-    return splits(
-        test=with_prompts(rows, "question", template, answer="answer"),
-        train=with_prompts(examples, "question", template, answer="answer"),
-    )
+    return {
+        "test": with_prompts(rows, "question", template, answer="answer"),
+        "train": with_prompts(examples, "question", template, answer="answer"),
+    }
 
 
 def doc_to_text(doc: Row) -> Prompt:

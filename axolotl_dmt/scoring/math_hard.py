@@ -15,12 +15,13 @@ from axolotl_dmt.scoring.expressions import equivalent, load_math_verify
 from axolotl_dmt.scoring.sources import (
     Hub,
     Row,
+    Splits,
+    as_splits,
     each_row,
     load_examples,
     load_rows,
     prompt_template,
     set_generation,
-    splits,
     with_prompts,
 )
 from axolotl_dmt.scoring.worked_examples import HARD_EXAMPLES
@@ -53,7 +54,8 @@ def _with_gold(row: Row, name: str) -> Row:
     return {"question": question, "solution": solution, "gold": solution if gold is None else gold}
 
 
-def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Any:
+@as_splits
+def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Splits:
     """Return the rows of `dmt_math_hard`: MATH's test split, or those of `dmt_math_hard_data`.
 
     The `train` split contains the few-shot examples: the four of `worked_examples`, or those of the
@@ -74,10 +76,10 @@ def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Any:
     examples = load_examples(examples_name, metadata, fields={}, built_in=HARD_EXAMPLES)
     examples = [_with_gold(row, examples_name) for row in examples]
     template = prompt_template(metadata, "dmt_math_hard", generation)
-    return splits(
-        test=with_prompts(rows, "question", template, answer="solution"),
-        train=with_prompts(examples, "question", template, answer="solution"),
-    )
+    return {
+        "test": with_prompts(rows, "question", template, answer="solution"),
+        "train": with_prompts(examples, "question", template, answer="solution"),
+    }
 
 
 def process_results(doc: Row, results: list[str]) -> dict[str, float]:

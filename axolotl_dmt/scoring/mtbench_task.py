@@ -24,10 +24,11 @@ from axolotl_dmt.scoring.prompts import Template
 from axolotl_dmt.scoring.sources import (
     MODEL_FOLDERS,
     Row,
+    Splits,
+    as_splits,
     prompt_template,
     set_generation,
     setting,
-    splits,
 )
 from axolotl_dmt.scoring.thinking import after_thinking
 
@@ -38,7 +39,8 @@ TASK = "dmt_general_mtbench"
 log = logging.getLogger(__name__)
 
 
-def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Any:
+@as_splits
+def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Splits:
     """Return the questions of `dmt_general_mtbench`.
 
     Args:
@@ -49,7 +51,7 @@ def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Any:
         DMTError: If a setting is wrong, or MT-Bench's files are missing or wrong.
     """
     set_generation(generation, metadata)
-    return splits(test=mtbench.load_questions(mtbench.data_folder(metadata)))
+    return {"test": mtbench.load_questions(mtbench.data_folder(metadata))}
 
 
 class MTBench(ConfigurableTask):  # type: ignore[misc]  # lm-eval is untyped

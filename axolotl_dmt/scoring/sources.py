@@ -7,21 +7,23 @@ dmt_math_data=my.jsonl`, or `TaskManager(metadata=...)`), then in the environmen
 lm-eval passes a task its metadata in one place only, the task's `custom_dataset` function. That
 function therefore does all of this at once:
 
+    @as_splits
     def dataset(generation=None, **metadata):
         set_generation(generation, metadata)
         rows = load_rows("dmt_math_data", metadata, fields=FIELDS, hub=HUB)
         template = prompt_template(metadata, "dmt_math", generation)
-        return splits(test=with_prompts(rows, "question", template))
+        return {"test": with_prompts(rows, "question", template)}
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.files import read_json_rows
@@ -36,6 +38,9 @@ from axolotl_dmt.scoring.prompts import (
 
 Metadata = Mapping[str, Any]
 Row = dict[str, Any]
+Splits = Mapping[str, Sequence[Row]]
+"""The rows of each split of a task."""
+Arguments = ParamSpec("Arguments")
 
 RENDERED = "rendered_prompt"
 """The field of a document that holds its question, rendered into the prompt template."""
@@ -231,20 +236,27 @@ def load_examples(
     return [{"question": question, "answer": answer} for question, answer in built_in]
 
 
-def splits(**rows: Iterable[Row]) -> Any:
-    """Return the `DatasetDict` that lm-eval expects from a `custom_dataset` function.
+def as_splits(read: Callable[Arguments, Splits]) -> Callable[Arguments, Any]:
+    """Make a function that reads the rows of each split return lm-eval's `DatasetDict` of them.
 
-    Arrow needs the same fields in every row, so only the fields that all rows of a split have are
-    included.
+    `inspect.unwrap` returns the function itself, for callers that only want the rows: importing
+    `datasets` takes seconds. Arrow needs the same fields in every row, so only the fields that all
+    rows of a split have are included.
     """
-    import datasets
 
-    tables = {}
-    for split, items in rows.items():
-        listed = list(items)
-        shared = [field for field in listed[0] if all(field in row for row in listed)]
-        tables[split] = datasets.Dataset.from_list([{f: row[f] for f in shared} for row in listed])
-    return datasets.DatasetDict(tables)
+    @functools.wraps(read)
+    def dataset(*arguments: Arguments.args, **settings: Arguments.kwargs) -> Any:
+        rows = read(*arguments, **settings)
+        import datasets
+
+        tables = {}
+        for split, items in rows.items():
+            shared = [field for field in items[0] if all(field in row for row in items)]
+            table = datasets.Dataset.from_list([{f: row[f] for f in shared} for row in items])
+            tables[split] = table
+        return datasets.DatasetDict(tables)
+
+    return dataset
 
 
 # Prompts
