@@ -3,6 +3,8 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 # Test processes; a file's tests stay together, since they share what they train.
 WORKERS ?= 2
+# The oldest and the newest lm-eval that the tasks and scorers are tested with, without Axolotl.
+LM_EVAL ?= 0.4.11 0.4.13
 VENV := .venv
 BIN := $(VENV)/bin
 STUDY_ROWS := --math 8000 --code 2000 --general 8000 --test 200
@@ -10,9 +12,11 @@ CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 # A folder with the published files of GSM8K, Code Alpaca, HumanEval, Open-Assistant and IFEval.
 DATA ?=
 FROM := $(if $(DATA),--data $(DATA))
+EVAL_TESTS := tests/evaluation/test_asking.py tests/evaluation/test_without_axolotl.py \
+  tests/scoring/test_eval_tasks.py tests/scoring/test_math.py
 QUIET := AXOLOTL_DO_NOT_TRACK=1 HF_HUB_OFFLINE=1
 
-.PHONY: help setup quickstart real study study-beyond study-pretrained test test-slow lint format types docs docs-reference check soak mutants clean
+.PHONY: help test-eval setup quickstart real study study-beyond study-pretrained test test-slow lint format types docs docs-reference check soak mutants clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -76,6 +80,16 @@ test: $(VENV)/ready ## Run the fast tests
 test-slow: $(VENV)/ready ## Run every test
 	$(QUIET) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'slow or not slow'
 
+# Each version has an environment of its own, into which the wheel is installed as users install it.
+test-eval: ## Test the tasks and scorers with lm-eval alone, its oldest and its newest version
+	for version in $(LM_EVAL); do \
+	  env=.venv-eval-$$version; \
+	  test -e $$env/ready || { $(PYTHON) -m venv $$env && $$env/bin/pip install -q $(TORCH) && \
+	    $$env/bin/pip install -q '.[eval]' "lm-eval==$$version" pytest hypothesis && \
+	    touch $$env/ready; } || exit 1; \
+	  $(QUIET) $$env/bin/python -m pytest $(EVAL_TESTS) || exit 1; \
+	done
+
 lint: $(VENV)/ready ## Check style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -103,4 +117,4 @@ mutants: $(VENV)/ready ## Put faults into the package plan and count those that 
 	nice $(BIN)/python tests/mutants.py --at-least 95
 
 clean: ## Remove what was made here
-	rm -rf $(VENV) outputs last_run_prepared dist build site
+	rm -rf $(VENV) .venv-eval-* outputs last_run_prepared dist build site

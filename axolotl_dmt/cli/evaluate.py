@@ -1,10 +1,11 @@
-"""`axolotl dmt evaluate`: score the saved stages of a run and write its report again."""
+"""`axolotl dmt evaluate`: score the saved stages of a run, or any models side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from axolotl_dmt.cli.report import load_requested_hooks, write_and_print
 from axolotl_dmt.config.args import EvaluateConfig, read_config
@@ -13,11 +14,78 @@ from axolotl_dmt.console import echo
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.evaluation.saved import score_saved_stage
 from axolotl_dmt.evaluation.scores import Evaluation, with_scores
+from axolotl_dmt.hooks.loading import load_hooks
 from axolotl_dmt.results.config_file import load_config, save_config
 from axolotl_dmt.results.folder import RunFolder, load_results
 from axolotl_dmt.results.items import Point, record_items
 from axolotl_dmt.results.results import EVALUATE, Results
 from axolotl_dmt.results.secrets import masked, without_masked
+
+
+def evaluate(
+    models: Sequence[str],
+    *,
+    config: Path | None,
+    tasks: str | None,
+    limit: float | None,
+    data: Sequence[str],
+    to: Path | None,
+    again: bool,
+    hooks: Sequence[str],
+) -> bool:
+    """Score the stages of a run if only its folder is given, else models side by side.
+
+    Args:
+        models: what the command line names; see `AnyModel.of`.
+        config: a YAML with `dmt.evaluate`, or None.
+        tasks: names of tasks, separated by commas, or None.
+        limit: items per task, or None.
+        data: `ability=file` for each ability with items of its own.
+        to: the folder to write the results to, or None.
+        again: also score the stages of a run that already have scores.
+        hooks: the hooks to load, named as in `dmt.hooks`.
+
+    Returns:
+        Whether every model was scored.
+
+    Raises:
+        DMTError: an argument is wrong, a hook cannot be loaded, or a stage cannot be scored.
+    """
+    chosen = bool(tasks or limit or data or to)
+    if len(models) == 1 and not chosen and RunFolder(Path(models[0])).results.is_file():
+        evaluate_run(Path(models[0]), config=config, again=again, hooks=hooks)
+        return True
+    if again:
+        raise DMTError("--again", "is for the stages of one run", "remove it")
+    from axolotl_dmt.cli.evaluate_models import evaluate_models
+
+    block = config_of(config) if config else EvaluateConfig()
+    block = with_options(block, tasks=tasks, limit=limit, data=data)
+    load_hooks(hooks)
+    return evaluate_models(models, block, to=to)
+
+
+def with_options(
+    block: EvaluateConfig, *, tasks: str | None, limit: float | None, data: Sequence[str]
+) -> EvaluateConfig:
+    """Return a block with the values of the command line in place of its own.
+
+    Raises:
+        DMTError: a value is wrong.
+    """
+    values: dict[str, Any] = block.model_dump(exclude_unset=True)
+    if tasks:
+        values["tasks"] = [name.strip() for name in tasks.split(",") if name.strip()]
+    if limit:
+        values["limit"] = limit
+    for entry in data:
+        ability, _, path = entry.partition("=")
+        if not path:
+            raise DMTError("--data", f"{entry!r} has no =", "write math=gsm8k_test.jsonl")
+        values["data"] = {**(values.get("data") or {}), ability: path}
+    config = read_config({"evaluate": values}).evaluate
+    assert config is not None
+    return config
 
 
 def evaluate_run(
@@ -96,10 +164,7 @@ def evaluate_config(results: Results, config_file: Path | None) -> EvaluateConfi
         DMTError: the YAML, or the run, has no such settings.
     """
     if config_file is not None:
-        config = read_config(YamlFile.read(config_file).data.get("dmt"))
-        if config.evaluate is not None:
-            return config.evaluate
-        raise DMTError("dmt.evaluate", f"{config_file} has none", "add evaluate: {tasks: [...]}")
+        return config_of(config_file)
     recorded = results.extra.get(EVALUATE)
     if recorded is None:
         raise DMTError(
@@ -109,6 +174,18 @@ def evaluate_config(results: Results, config_file: Path | None) -> EvaluateConfi
         )
     # Runs of versions that recorded no prompt were asked in `plain`.
     return EvaluateConfig.model_validate({"prompt": "plain", **without_masked(recorded)})
+
+
+def config_of(file: Path) -> EvaluateConfig:
+    """Return the `dmt.evaluate` block of a YAML.
+
+    Raises:
+        DMTError: the YAML has none, or its `dmt:` block has a mistake.
+    """
+    config = read_config(YamlFile.read(file).data.get("dmt"))
+    if config.evaluate is None:
+        raise DMTError("dmt.evaluate", f"{file} has none", "add evaluate: {tasks: [...]}")
+    return config.evaluate
 
 
 def _in_one_line(evaluation: Evaluation) -> str:

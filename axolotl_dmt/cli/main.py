@@ -11,54 +11,19 @@ from typing import Any
 
 import click
 
+from axolotl_dmt.cli.group import (
+    FILE,
+    FOLDER,
+    NEW_FILE,
+    Commands,
+    hooks_option,
+    launcher_option,
+)
 from axolotl_dmt.cli.recipe import recipe
 from axolotl_dmt.console import echo
-from axolotl_dmt.errors import DMTError, one_clear_error
 
 
-class _Commands(click.Group):
-    """A group that ends a command with a message and exit code 2 if it raises a user's mistake.
-
-    A command that needs a library which only an extra of this package installs counts as one, too.
-    """
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with one_clear_error():
-            try:
-                return super().invoke(ctx)
-            except ModuleNotFoundError as error:
-                raise _missing_extra(error) from error
-
-
-def _missing_extra(error: ModuleNotFoundError) -> Exception:
-    """Return the user's mistake where the library of an extra is missing, else the error itself."""
-    package = (error.name or "").partition(".")[0]
-    extra = {"axolotl": "train", "torch": "eval", "transformers": "eval", "peft": "eval"}
-    if package not in extra:
-        return error
-    fix = f"pip install 'axolotl-dmt[{extra[package]}]'"
-    return DMTError(package, "is not installed, and this command needs it", fix)
-
-
-_file = click.Path(exists=True, dir_okay=False, path_type=Path)
-_folder = click.Path(exists=True, file_okay=False, path_type=Path)
-_new_file = click.Path(dir_okay=False, path_type=Path)
-
-_hooks = click.option(
-    "--hooks",
-    multiple=True,
-    metavar="MODULE_OR_FILE",
-    help="Load this module or file of hooks, named as in dmt.hooks; repeat for more. The hooks "
-    "that the run used are loaded only if they are named here.",
-)
-_launcher_args = click.option(
-    "--launcher-args",
-    help="Append this to each `axolotl train` command, for example "
-    "'--launcher torchrun -- --nproc_per_node 8'.",
-)
-
-
-@click.group(cls=_Commands)
+@click.group(cls=Commands)
 @click.option("--quiet", is_flag=True, help="Show no progress bars. Same as AXOLOTL_DMT_QUIET=1.")
 def dmt(quiet: bool) -> None:
     """Dual-stage Mixed Fine-tuning: plan runs, score their stages, report.
@@ -122,27 +87,41 @@ def plan(config: str, as_json: bool, plot: str | None, rows: str | None, cost: b
 
 
 @dmt.command()
-@click.argument("output_dir", type=_folder)
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option("--config", type=FILE, help="Score by the dmt.evaluate block of this YAML.")
 @click.option(
-    "--config",
-    type=_file,
-    help="Use the dmt.evaluate block of this YAML instead of the run's own.",
+    "--tasks", help="lm-eval tasks or groups.  [default: dmt_suite, or those of --config]"
 )
-@click.option("--again", is_flag=True, help="Also score the stages that already have scores.")
-@_hooks
-def evaluate(output_dir: Path, config: Path | None, again: bool, hooks: tuple[str, ...]) -> None:
-    """Score the stages of a finished run that have no scores yet.
+@click.option("--limit", type=click.FloatRange(min=0, min_open=True), help="Items per task.")
+@click.option(
+    "--data",
+    multiple=True,
+    metavar="ABILITY=FILE",
+    help="The items of an ability, for example math=gsm8k_test.jsonl; repeat for more.",
+)
+@click.option(
+    "--to", type=click.Path(path_type=Path), help="Also write the results to this folder."
+)
+@click.option("--again", is_flag=True, help="Also score a run's stages that already have scores.")
+@hooks_option
+def evaluate(models: tuple[str, ...], **options: Any) -> None:
+    """Score models side by side, or the stages of a run that have no scores yet.
 
-    Rewrites the run's report and prints its table.
+    A MODEL is a folder with a model or an adapter, a name on the Hub, or a served model as
+    URL#NAME (http://localhost:8000/v1#my-model). A run's OUTPUT_DIR stands for its last stage.
+    The models are compared with the first one on the items that they share.
+
+    One OUTPUT_DIR without --tasks, --limit, --data and --to: scores the run's unscored stages.
     """
-    from axolotl_dmt.cli.evaluate import evaluate_run
+    from axolotl_dmt.cli.evaluate import evaluate as run_evaluation
 
-    evaluate_run(output_dir, config=config, again=again, hooks=hooks)
+    if not run_evaluation(models, **options):
+        click.get_current_context().exit(1)
 
 
 @dmt.command()
-@click.argument("output_dir", type=_folder)
-@_hooks
+@click.argument("output_dir", type=FOLDER)
+@hooks_option
 def report(output_dir: Path, hooks: tuple[str, ...]) -> None:
     """Rewrite the report of a run and print its table."""
     from axolotl_dmt.cli.report import rewrite_report
@@ -151,8 +130,8 @@ def report(output_dir: Path, hooks: tuple[str, ...]) -> None:
 
 
 @dmt.command("choose-k")
-@click.argument("config", type=_file)
-@_launcher_args
+@click.argument("config", type=FILE)
+@launcher_option
 @click.option(
     "--train",
     is_flag=True,
@@ -169,11 +148,11 @@ def choose_k(config: Path, launcher_args: str | None, train: bool) -> None:
 
 
 @dmt.command("row-losses")
-@click.argument("config", type=_file)
+@click.argument("config", type=FILE)
 @click.option(
     "--model",
     required=True,
-    type=_folder,
+    type=FOLDER,
     help="The folder of a stage, for example OUTPUT_DIR/stages/01-specialise.",
 )
 @click.option(
@@ -182,7 +161,7 @@ def choose_k(config: Path, launcher_args: str | None, train: bool) -> None:
 )
 @click.option(
     "--output",
-    type=_new_file,
+    type=NEW_FILE,
     help="The file to write.  [default: dmt.replay.losses if set, else "
     "OUTPUT_DIR/dmt/row_losses.parquet]",
 )
@@ -208,7 +187,7 @@ def row_losses(
 
 
 @dmt.command()
-@click.argument("output_dir", type=_folder)
+@click.argument("output_dir", type=FOLDER)
 @click.option(
     "--stages",
     default="specialise,generalise",
@@ -239,7 +218,7 @@ def merge(output_dir: Path, stages: str, method: str, weight: float, to: Path) -
 
 
 @dmt.command()
-@click.argument("study", type=_file)
+@click.argument("study", type=FILE)
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
@@ -247,7 +226,7 @@ def merge(output_dir: Path, stages: str, method: str, weight: float, to: Path) -
     show_default=True,
     help="How many runs to train at the same time.",
 )
-@_launcher_args
+@launcher_option
 @click.option(
     "--dry-run", is_flag=True, help="Print the cells with their steps and tokens; train nothing."
 )
@@ -276,8 +255,8 @@ def study(study: Path, **options: Any) -> None:
 
 
 @dmt.command("filter")
-@click.argument("source", type=_file)
-@click.argument("target", type=_new_file)
+@click.argument("source", type=FILE)
+@click.argument("target", type=NEW_FILE)
 @click.option("--drop", required=True, metavar="REGEX", help="Drop the rows that match.")
 @click.option("--column", help="Search this column only.  [default: every text of the row]")
 @click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists.")
@@ -290,8 +269,8 @@ def filter_(source: Path, target: Path, drop: str, column: str | None, overwrite
 
 
 @dmt.command()
-@click.argument("output_dir", type=_folder)
-@click.option("--config", type=_file, help="Use this YAML instead of the one saved with the run.")
+@click.argument("output_dir", type=FOLDER)
+@click.option("--config", type=FILE, help="Use this YAML instead of the one saved with the run.")
 @click.option(
     "--layer",
     type=int,
@@ -314,7 +293,7 @@ def filter_(source: Path, target: Path, drop: str, column: str | None, overwrite
 @click.option("--queries", default=100, show_default=True, help="Queries per domain.")
 @click.option(
     "--to",
-    type=_new_file,
+    type=NEW_FILE,
     help="The PNG to write.  [default: OUTPUT_DIR/dmt/hidden_states.png]",
 )
 def visualise(output_dir: Path, config: Path | None, to: Path | None, **settings: Any) -> None:
@@ -363,7 +342,7 @@ def schema() -> None:
 
 
 @dmt.command()
-@click.argument("path", default="dmt.yaml", type=_new_file)
+@click.argument("path", default="dmt.yaml", type=NEW_FILE)
 @click.option("--base-model", help="A model folder, or a model on the Hugging Face Hub.")
 @click.option(
     "--data",
@@ -412,9 +391,9 @@ def init(path: Path, **answers: Any) -> None:
 
 
 @dmt.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=_folder)
-@click.option("--markdown", type=_new_file, help="Also write the tables to this Markdown file.")
-@click.option("--html", type=_new_file, help="Also write the comparison to this HTML page.")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=FOLDER)
+@click.option("--markdown", type=NEW_FILE, help="Also write the tables to this Markdown file.")
+@click.option("--html", type=NEW_FILE, help="Also write the comparison to this HTML page.")
 def compare(runs: tuple[Path, ...], markdown: Path | None, html: Path | None) -> None:
     """Compare runs with the first one. Each RUN is an output folder."""
     from axolotl_dmt.cli.compare import compare_runs

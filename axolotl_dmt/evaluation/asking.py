@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from importlib.metadata import version
 from typing import Any
+
+from packaging.version import Version
 
 from axolotl_dmt.config.args import EvaluateConfig
 from axolotl_dmt.scoring.prompts import AS_TRAINED, Template, TrainedPrompts
@@ -19,14 +22,36 @@ def is_ours(task: str) -> bool:
     return task.startswith("dmt_")
 
 
+def load_tasks(manager: Any, names: Sequence[str]) -> Mapping[Any, Any]:
+    """Load tasks by lm-eval's task manager, in the form that its evaluator takes them.
+
+    lm-eval 0.4.11 returns nested mappings of groups; later versions return flat ones beside a map
+    of the groups. `leaves` reads both.
+    """
+    load = getattr(manager, "load", None) or manager.load_task_or_group
+    loaded: Mapping[Any, Any] = load(list(names))
+    return loaded
+
+
 def leaves(loaded: Mapping[Any, Any], *groups: str) -> Iterator[tuple[str, Any, tuple[str, ...]]]:
-    """Yield (name, task, its groups from the innermost) of what lm-eval's task manager loaded."""
+    """Yield (name, task, its groups from the innermost) of what `load_tasks` returned."""
+    if {"tasks", "groups", "group_map"} <= loaded.keys():
+        for name, task in loaded["tasks"].items():
+            yield name, task, tuple(_groups_of(name, loaded["group_map"]))
+        return
     for key, value in loaded.items():
         name = str(getattr(key, "group", key))
         if isinstance(value, Mapping):
             yield from leaves(value, name, *groups)
         else:
             yield name, value[1] if isinstance(value, tuple) else value, groups
+
+
+def _groups_of(name: str, group_map: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for group, parts in group_map.items():
+        if name in parts and group != name:
+            yield group
+            yield from _groups_of(group, group_map)
 
 
 def ask_as_trained(loaded: Mapping[Any, Any], prompts: TrainedPrompts) -> None:
@@ -71,8 +96,9 @@ def templates_in_use(
 def model_arguments(config: EvaluateConfig, templates: Sequence[Template] = ()) -> dict[str, Any]:
     """Return the arguments of lm-eval's models for reasoning and for special tokens.
 
-    lm-eval's `hf` model ignores `chat_template_args` unless `enable_thinking` is given, and ignores
-    `enable_thinking` if they are; its `vllm` model takes both. So the arguments hold both.
+    In lm-eval 0.4.11, the `hf` model ignores `chat_template_args` unless `enable_thinking` is
+    given, and ignores `enable_thinking` if they are. Later versions refuse `enable_thinking: true`
+    without an end token. `vllm` takes the switch in both places.
 
     Args:
         config: the `dmt.evaluate` block.
@@ -82,7 +108,8 @@ def model_arguments(config: EvaluateConfig, templates: Sequence[Template] = ()) 
     chat = chat_arguments(config)
     if chat:
         arguments["chat_template_args"] = chat
-        if config.model == "hf" or "enable_thinking" in chat:
+        is_read = config.model != "hf" or Version(version("lm_eval")) < Version("0.4.12")
+        if is_read and (config.model == "hf" or "enable_thinking" in chat):
             arguments["enable_thinking"] = bool(chat.get("enable_thinking", True))
     if config.think_end_token is not None:
         arguments["think_end_token"] = config.think_end_token

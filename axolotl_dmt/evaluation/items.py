@@ -201,5 +201,8 @@ def _generated(sample: Mapping[str, Any], model: Any) -> dict[str, Any]:
     tokenise = getattr(model, "tok_encode", None)
     if tokenise is None:
         return {"generation": text}
-    tokens = len(tokenise(answer_of(sample), add_special_tokens=False))
+    encoded = tokenise(answer_of(sample), add_special_tokens=False)
+    if isinstance(encoded, str):  # a served model, whose tokenizer is not here
+        return {"generation": text}
+    tokens = len(encoded)
     return {"generation": text, "tokens": tokens, "cut_off": tokens >= NEARLY_FULL * longest}

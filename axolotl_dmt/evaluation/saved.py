@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,23 @@ def score_saved_stage(folder: Path, config: EvaluateConfig) -> Evaluation:
         DMTError: `config` has a mistake.
     """
     tasks = Tasks(config, TrainedPrompts.beside(folder))
+    return score_loaded(tasks, lambda: _load(tasks, folder, config))
+
+
+def score_loaded(tasks: Tasks, load: Callable[[], Any]) -> Evaluation:
+    """Score the lm-eval model that a function loads.
+
+    Args:
+        tasks: the tasks.
+        load: returns the model.
+
+    Returns:
+        The evaluation; if loading or scoring fails, its `error` says why.
+    """
+    config = tasks.config
     started = time.monotonic()
     try:
-        model = _load(tasks, folder, config)
+        model = load()
         output = tasks.evaluate(model)
     except Exception as error:
         return Evaluation(error=error_text(error), seconds=time.monotonic() - started)

@@ -14,7 +14,13 @@ from axolotl_dmt import sandbox
 from axolotl_dmt.config.args import EvaluateConfig
 from axolotl_dmt.console import bars_where_wanted, silence_known_noise
 from axolotl_dmt.errors import DMTError, DMTErrors
-from axolotl_dmt.evaluation.asking import ask_as_trained, leaves, model_arguments, templates_in_use
+from axolotl_dmt.evaluation.asking import (
+    ask_as_trained,
+    leaves,
+    load_tasks,
+    model_arguments,
+    templates_in_use,
+)
 from axolotl_dmt.evaluation.scores import SUITE
 from axolotl_dmt.scoring.prompts import AS_TRAINED, TrainedPrompts
 from axolotl_dmt.scoring.sources import env_name, prompt_template
@@ -123,7 +129,8 @@ class Tasks:
         self.prompts = prompts.with_tasks(self.config.domains)
         if self.config.prompt == AS_TRAINED:
             self.settings["dmt_prompt"] = json.dumps(self.prompts.to_json())
-            self.manager.metadata = {**self.settings}
+            # Later versions of lm-eval read the metadata only when the manager is created.
+            self.manager = task_manager(self.config, self.settings)
 
     def model_arguments(self) -> dict[str, Any]:
         """Return the arguments with which lm-eval's model answers the tasks."""
@@ -145,7 +152,7 @@ class Tasks:
         """
         silence_known_noise()
         with _environment(self.settings), bars_where_wanted():
-            loaded = self.manager.load_task_or_group(list(self.config.tasks))
+            loaded = load_tasks(self.manager, self.config.tasks)
         return {name: task for name, task, _ in leaves(loaded)}
 
     def evaluate(self, model: Any) -> dict[str, Any] | None:
@@ -187,10 +194,13 @@ class _AskingManager:
     def __init__(self, manager: Any, prompts: TrainedPrompts) -> None:
         self._manager, self._prompts = manager, prompts
 
-    def load_task_or_group(self, names: Any) -> Any:
-        loaded = self._manager.load_task_or_group(names)
+    def load(self, names: Any) -> Any:
+        """Load tasks; lm-eval 0.4.11 calls this method by the other name."""
+        loaded = load_tasks(self._manager, names)
         ask_as_trained(loaded, self._prompts)
         return loaded
+
+    load_task_or_group = load
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._manager, name)

@@ -6,6 +6,7 @@ the models were asked alike, with the same prompts, examples, versions and sandb
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -64,12 +65,23 @@ class Answers:
         """The mean score; None without a score."""
         return sum(self.scores.values()) / len(self.scores) if self.scores else None
 
-    def difference_to(self, other: Answers) -> str | None:
-        """Return why these answers cannot be compared with others; None where they can."""
+    def difference_to(self, other: Answers, *, same_prompts: bool = True) -> str | None:
+        """Return why these answers cannot be compared with others; None where they can.
+
+        Args:
+            other: the other answers.
+            same_prompts: whether the prompts must be the same. Else the texts that end an answer,
+                which belong to the prompt's format, may differ too.
+        """
         for name, title in _SETTINGS.items():
             ours, theirs = self.settings[name], other.settings[name]
+            if name == "generation" and not same_prompts:
+                ours, theirs = _without_stops(ours), _without_stops(theirs)
             if ours != theirs:
                 return f"{title} differs ({_listed(ours - theirs)}, {_listed(theirs - ours)})"
+        return self._changed_prompts(other) if same_prompts else None
+
+    def _changed_prompts(self, other: Answers) -> str | None:
         common = self.prompts.keys() & other.prompts.keys()
         changed = sum(self.prompts[item] != other.prompts[item] for item in common)
         if changed:
@@ -78,10 +90,20 @@ class Answers:
 
     def warning_with(self, other: Answers) -> str | None:
         """Return what may affect a comparison with others but does not forbid it, or None."""
+        if changed := self._changed_prompts(other):
+            return changed
         if self.suites == other.suites:
             return None
         ours, theirs = _listed(self.suites), _listed(other.suites)
         return f"scored with different versions of axolotl-dmt ({ours}, {theirs})"
+
+
+def _without_stops(generations: set[str]) -> set[str]:
+    """Return settings of the generation without the texts that end an answer."""
+    return {
+        json.dumps({key: value for key, value in json.loads(text).items() if key != "until"})
+        for text in generations
+    }
 
 
 def _listed(values: set[str]) -> str:
@@ -161,6 +183,7 @@ def compare(
     *,
     names: tuple[str, str],
     reference: str,
+    same_prompts: bool = True,
 ) -> list[Change]:
     """Compare two models on the abilities that both have.
 
@@ -169,12 +192,14 @@ def compare(
         after: the same of the second model.
         names: the names of the two models.
         reference: what the first one is to the second.
+        same_prompts: whether they are compared only where they were asked in the same prompts;
+            else different prompts are a warning.
 
     Returns:
         One change for each ability, with p-values that are corrected for their number.
     """
     changes = [
-        _change(ability, before[ability], answers, names, reference)
+        _change(ability, before[ability], answers, names, reference, same_prompts)
         for ability, answers in after.items()
         if ability in before
     ]
@@ -184,9 +209,14 @@ def compare(
 
 
 def _change(
-    ability: str, before: Answers, after: Answers, names: tuple[str, str], reference: str
+    ability: str,
+    before: Answers,
+    after: Answers,
+    names: tuple[str, str],
+    reference: str,
+    same_prompts: bool,
 ) -> Change:
-    refusal = before.difference_to(after)
+    refusal = before.difference_to(after, same_prompts=same_prompts)
     paired = None if refusal else common_items(before.scores, after.scores)
     if not refusal and paired is None:
         refusal = "no item has a score of both"

@@ -1,0 +1,53 @@
+"""What the commands share: the group, which reports mistakes in one message, types and options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from axolotl_dmt.errors import DMTError, one_clear_error
+
+EXTRAS: Final = {"axolotl": "train", "torch": "eval", "transformers": "eval", "peft": "eval"}
+"""The extra of this package that installs a library."""
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+NEW_FILE = click.Path(dir_okay=False, path_type=Path)
+
+hooks_option = click.option(
+    "--hooks",
+    multiple=True,
+    metavar="MODULE_OR_FILE",
+    help="Load this module or file of hooks, named as in dmt.hooks; repeat for more. The hooks "
+    "that the run used are loaded only if they are named here.",
+)
+launcher_option = click.option(
+    "--launcher-args",
+    help="Append this to each `axolotl train` command, for example "
+    "'--launcher torchrun -- --nproc_per_node 8'.",
+)
+
+
+class Commands(click.Group):
+    """A group that ends a command with a message and exit code 2 if it raises a user's mistake.
+
+    A command that needs a library which only an extra of this package installs counts as one, too.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Invoke the command.
+
+        Raises:
+            SystemExit: with code 2 after a user's mistake was printed.
+        """
+        with one_clear_error():
+            try:
+                return super().invoke(ctx)
+            except ModuleNotFoundError as error:
+                package = (error.name or "").partition(".")[0]
+                if package not in EXTRAS:
+                    raise
+                fix = f"pip install 'axolotl-dmt[{EXTRAS[package]}]'"
+                raise DMTError(package, "is not installed, and is needed here", fix) from error
