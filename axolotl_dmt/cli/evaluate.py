@@ -83,7 +83,7 @@ def with_options(
         if not path:
             raise DMTError("--data", f"{entry!r} has no =", "write math=gsm8k_test.jsonl")
         values["data"] = {**(values.get("data") or {}), ability: path}
-    config = read_config({"evaluate": values}).evaluate
+    config = read_config({"strategy": "dmt", "evaluate": values}).evaluate
     assert config is not None
     return config
 

@@ -99,9 +99,7 @@ def plan(config: str, as_json: bool, plot: str | None, rows: str | None, cost: b
     metavar="ABILITY=FILE",
     help="The items of an ability, for example math=gsm8k_test.jsonl; repeat for more.",
 )
-@click.option(
-    "--to", type=click.Path(path_type=Path), help="Also write the results to this folder."
-)
+@click.option("--to", type=click.Path(path_type=Path), help="Write the results to this folder.")
 @click.option("--again", is_flag=True, help="Also score a run's stages that already have scores.")
 @hooks_option
 def evaluate(models: tuple[str, ...], **options: Any) -> None:
@@ -111,7 +109,7 @@ def evaluate(models: tuple[str, ...], **options: Any) -> None:
     URL#NAME (http://localhost:8000/v1#my-model). A run's OUTPUT_DIR stands for its last stage.
     The models are compared with the first one on the items that they share.
 
-    One OUTPUT_DIR without --tasks, --limit, --data and --to: scores the run's unscored stages.
+    One OUTPUT_DIR, without --tasks, --limit, --data and --to, means the run's unscored stages.
     """
     from axolotl_dmt.cli.evaluate import evaluate as run_evaluation
 
@@ -233,12 +231,12 @@ def merge(output_dir: Path, stages: str, method: str, weight: float, to: Path) -
 @click.option(
     "--emit",
     "emit_commands",
-    is_flag=True,
-    help="Print the remaining commands in dependency order; train nothing.",
+    type=click.Choice(["shell", "slurm"]),
+    is_flag=False,
+    flag_value="shell",
+    help="Print the remaining commands in order, or a script for Slurm; train nothing.",
 )
-@click.option(
-    "--report-only", is_flag=True, help="Write the report on the finished runs; train nothing."
-)
+@click.option("--report-only", is_flag=True, help="Report on the finished runs; train nothing.")
 @click.option(
     "--retrain-changed",
     is_flag=True,

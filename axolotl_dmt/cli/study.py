@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from axolotl_dmt.study.folder import (
     read_cell_results,
     read_missing,
 )
-from axolotl_dmt.study.runner import StudyRunner, emit
+from axolotl_dmt.study.runner import StudyRunner, emit, emit_slurm
 from axolotl_dmt.study.set_keys import check_set_keys
 
 
@@ -29,7 +30,7 @@ def run_study(
     jobs: int,
     launcher_args: str | None,
     dry_run: bool,
-    emit_commands: bool,
+    emit_commands: str | None,
     report_only: bool,
     retrain_changed: bool,
 ) -> None:
@@ -40,7 +41,8 @@ def run_study(
         jobs: the number of runs to train at the same time.
         launcher_args: appended to each `axolotl train` command.
         dry_run: only print the steps and tokens that would be trained.
-        emit_commands: only print the commands of the unfinished runs.
+        emit_commands: only print the commands of the unfinished runs, for a `shell`, or a script
+            that submits them to `slurm`; None trains them.
         report_only: only write the report.
         retrain_changed: train the runs again whose settings have changed.
 
@@ -66,10 +68,15 @@ def run_study(
     with locked(runs_dir) as lock:
         folder = open_study(root, cells, retrain_changed=retrain_changed, runs_dir=runs_dir)
         folder.write_cells(cells)
+        report = f"axolotl dmt study {shlex.quote(str(path))} --report-only"
+        if emit_commands == "slurm":
+            for line in emit_slurm(folder, runs, launcher_args, report):
+                echo(line)
+            return
         if emit_commands:
             for line in emit(folder, runs, launcher_args):
                 echo(line)
-            echo(f"# then\naxolotl dmt study {path} --report-only")
+            echo(f"# then\n{report}")
             return
         runner = StudyRunner(
             folder, jobs=jobs, launcher_args=launcher_args, console=console, lock=lock

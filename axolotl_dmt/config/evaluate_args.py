@@ -148,11 +148,19 @@ class EvaluateConfig(Block):
     include_path: str | None = Field(
         None, description="A folder with your own lm-eval tasks.", examples=["my_tasks"]
     )
-    runner: Literal["in_process", "subprocess"] = Field(
+    runner: Literal["in_process", "subprocess", "background"] = Field(
         "in_process",
         description="in_process scores the live model, with the items divided among the ranks; "
-        "subprocess scores the saved stage in a separate process, which ZeRO-3 and FSDP require.",
+        "subprocess scores the saved stage in a separate process, which ZeRO-3 and FSDP require; "
+        "background does so while the next stage trains.",
         examples=["subprocess"],
+    )
+    devices: list[Annotated[int, Field(ge=0)]] | None = Field(
+        None,
+        min_length=1,
+        description="With `runner: subprocess` or `background`: the GPUs that the separate process "
+        "may use, which the training should not use.",
+        examples=[[7]],
     )
     model: Literal["hf", "vllm"] = Field(
         "hf",
@@ -200,6 +208,9 @@ class EvaluateConfig(Block):
 
     @model_validator(mode="after")
     def _vllm_needs_a_process(self) -> EvaluateConfig:
-        if self.model == "vllm" and self.runner != "subprocess":
+        if self.model == "vllm" and self.runner == "in_process":
             raise DMTError("model", "vllm scores only saved stages", "write runner: subprocess too")
+        if self.devices is not None and self.runner == "in_process":
+            problem = "has no effect with runner: in_process, which scores the model that trains"
+            raise DMTError("devices", problem, "write runner: background too")
         return self

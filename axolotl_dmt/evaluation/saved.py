@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -132,7 +134,9 @@ def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def score_in_subprocess(folder: Path, config: EvaluateConfig) -> Evaluation:
+def score_in_subprocess(
+    folder: Path, config: EvaluateConfig, *, own_session: bool = False
+) -> Evaluation:
     """Score a saved stage in a separate process.
 
     The process holds no training state, so it can score models that the training shards with ZeRO-3
@@ -141,6 +145,8 @@ def score_in_subprocess(folder: Path, config: EvaluateConfig) -> Evaluation:
     Args:
         folder: as in `score_saved_stage`.
         config: the `dmt.evaluate` block.
+        own_session: start the process in a session of its own, which no signal of the terminal
+            reaches. It ends, with all that it started, when this process is gone.
 
     Returns:
         The evaluation; if it fails, its `error` says why.
@@ -151,17 +157,24 @@ def score_in_subprocess(folder: Path, config: EvaluateConfig) -> Evaluation:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="axolotl-dmt-") as scratch:
         config_file, out_file = Path(scratch) / "config.json", Path(scratch) / "scored.json"
-        settings = {"evaluate": config.model_dump(exclude_none=True), "hooks": loaded_hooks()}
+        settings = {
+            "evaluate": config.model_dump(exclude_none=True),
+            "hooks": loaded_hooks(),
+            "parent": os.getpid(),
+        }
         config_file.write_text(json.dumps(settings), encoding="utf-8")
         environment = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith((*LAUNCHER_VARIABLES, "ACCELERATE_", "FSDP_"))
         }
+        if config.devices is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, config.devices))
         completed = subprocess.run(
             [sys.executable, "-m", __name__, str(folder), str(config_file), str(out_file)],
             env=environment,
             stdout=sys.stderr,
+            start_new_session=own_session,
             check=False,
         )
         if completed.returncode == 0 and out_file.is_file():
@@ -176,11 +189,25 @@ def score_in_subprocess(folder: Path, config: EvaluateConfig) -> Evaluation:
 def main(folder: str, config_file: str, out_file: str) -> None:
     """Run the separate process: read the configuration, score the model, write the evaluation."""
     settings = read_json(config_file)
+    _end_with(settings["parent"])
     load_hooks(settings["hooks"])
     config = EvaluateConfig.model_validate(settings["evaluate"])
     evaluation = score_saved_stage(Path(folder), config)
     record_items(Path(out_file).with_suffix(ITEMS_SUFFIX), Point.baseline(), evaluation.items)
     Path(out_file).write_text(json.dumps(evaluation.to_json()), encoding="utf-8")
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent is gone, in a session of its own with all in it."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        if os.getsid(0) == os.getpid():
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="watch", daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -56,6 +56,41 @@ def emit(folder: StudyFolder, runs: Sequence[StudyRun], launcher_args: str) -> I
             yield shlex.join(run_command(run, folder.write(run), launcher_args))
 
 
+def emit_slurm(
+    folder: StudyFolder, runs: Sequence[StudyRun], launcher_args: str, report: str
+) -> Iterator[str]:
+    """Write the configurations of the unfinished runs and yield a script that submits them.
+
+    Each run is a job that starts once the run before it has succeeded. The script passes its own
+    arguments on to `sbatch`, which must ask for the GPUs and the time of a run.
+
+    Args:
+        folder: the study's folder, on storage that all nodes share.
+        runs: the runs of the study, parents before children.
+        launcher_args: arguments that are added to each `axolotl train`.
+        report: the command that writes the study's report, which runs at the end.
+    """
+    yield "#!/bin/bash"
+    yield "# Submit with the options of one run, for example: bash FILE --gpus 8 --time 24:00:00"
+    yield "set -euo pipefail"
+    yield f"cd {shlex.quote(os.getcwd())}"
+    jobs: dict[str, str] = {}
+    for run in runs:
+        if folder.is_done(run):
+            continue
+        command = shlex.join(run_command(run, folder.write(run), launcher_args))
+        jobs[run.key] = job = f"job_{len(jobs) + 1}"
+        parent = jobs.get(run.parent.key) if run.parent else None
+        after = f" --dependency=afterok:${parent} --kill-on-invalid-dep=yes" if parent else ""
+        log = shlex.quote(str((folder.of(run) / LOG_FILE).resolve()))
+        name = shlex.quote(f"{folder.root.name}: {run.name}")
+        submit = f'sbatch --parsable "$@" --job-name={name} --output={log}{after}'
+        yield f"{job}=$({submit} --wrap {shlex.quote(command)})"
+    all_jobs = ":".join(f"${job}" for job in jobs.values())
+    after = f" --dependency=afterany:{all_jobs}" if jobs else ""
+    yield f"sbatch --job-name=report{after} --wrap {shlex.quote(report)}"
+
+
 class StudyRunner:
     """Trains the unfinished runs of a study and reports progress.
 

@@ -18,6 +18,7 @@ from transformers.trainer_utils import SaveStrategy
 
 from axolotl_dmt.config.args import DMTConfig, EverySteps
 from axolotl_dmt.errors import one_clear_error
+from axolotl_dmt.evaluation.background import BackgroundScoring
 from axolotl_dmt.evaluation.live import held_out_losses, score_live_model
 from axolotl_dmt.evaluation.saved import score_in_subprocess
 from axolotl_dmt.evaluation.scores import Evaluation, error_text
@@ -78,6 +79,9 @@ class StageCallback(TrainerCallback, ExportableState):
         self.recorder, self.tasks, self.ranks = recorder, tasks, ranks
         self.scores_before = scores_before
         self.entered, self.stage_started = -1, time.monotonic()
+        self.background: BackgroundScoring | None = None
+        if tasks is not None and tasks.config.runner == "background" and ranks.index == 0:
+            self.background = BackgroundScoring(tasks.config)
         self.freezer: Freezer | None = None
         if any(part.settings.freeze for part in plan.stages):
             self.freezer = Freezer(trainer.model)
@@ -105,6 +109,7 @@ class StageCallback(TrainerCallback, ExportableState):
             take_next_plan(self.recorder.folder.output_dir)
         if self.tasks and self.scores_before and state.global_step == 0:
             self._score_start(self.tasks, self.recorder.folder)
+        self._score_unscored(state.global_step)
 
     def on_step_begin(
         self,
@@ -146,6 +151,7 @@ class StageCallback(TrainerCallback, ExportableState):
 
         Where the next stage asks for it, the optimiser state is reset and a fresh adapter started.
         """
+        self._join()
         step = state.global_step
         stage = self.plan.stages[self.plan.stage_at(step - 1)]
         if step != stage.end_step:
@@ -178,7 +184,10 @@ class StageCallback(TrainerCallback, ExportableState):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """Write the final results and the report."""
+        """Wait for stages that are scored in the background, and write the results and report."""
+        if self.tasks is not None and self.tasks.config.runner == "background":
+            self._join(wait=True)
+            self.ranks.wait()
         self.recorder.finish(state.log_history)
 
     def _call_stage_hook(
@@ -248,21 +257,50 @@ class StageCallback(TrainerCallback, ExportableState):
 
     def _score(self, stage: StagePlan, folder: Path, losses: Mapping[str, float]) -> None:
         """Record the end of a stage, with scores where `dmt.evaluate.when` asks for them."""
-        when = self.config.evaluate.when if self.config.evaluate else "never"
-        last = stage.index + 1 == len(self.plan.stages)
-        if self.tasks is None or when == "never" or (when == "end" and not last):
+        if not self._is_due(stage):
             self.recorder.stage_done(stage, None, losses)
             return
         # Only rank 0 may have access to the results of the run that is resumed.
         if self.ranks.from_first(self.recorder.is_scored(stage)):
             return
+        assert self.tasks is not None
+        if self.tasks.config.runner == "background":
+            self.recorder.stage_done(stage, None, losses)
+            if self.background is not None:
+                self.background.start(stage.name, folder)
+            return
         evaluation = self._evaluate(f"stage {stage.name}", folder)
         self.recorder.stage_done(stage, evaluation, losses)
+
+    def _is_due(self, stage: StagePlan) -> bool:
+        """Whether a stage is scored at its end."""
+        when = self.config.evaluate.when if self.config.evaluate else "never"
+        last = stage.index + 1 == len(self.plan.stages)
+        return not (self.tasks is None or when == "never" or (when == "end" and not last))
+
+    def _score_unscored(self, step: int) -> None:
+        """Score in the background what a run did not come to before it was interrupted."""
+        if self.background is None:
+            return
+        recorded = {result.name for result in self.recorder.results.stages}
+        for stage in self.plan.stages:
+            folder = self.recorder.folder.stage(stage.index, stage.name)
+            is_open = self._is_due(stage) and not self.recorder.is_scored(stage)
+            if stage.end_step <= step and stage.name in recorded and is_open and folder.is_dir():
+                self.background.start(stage.name, folder)
+
+    def _join(self, *, wait: bool = False) -> None:
+        """Record the stages that were scored in the background since the last call."""
+        if self.background is None:
+            return
+        for name, evaluation in self.background.finished(wait=wait):
+            self._log_scores(f"stage {name}", evaluation)
+            self.recorder.stage_scored(name, evaluation)
 
     def _score_start(self, tasks: Tasks, run: RunFolder) -> None:
         """Score the model before its first step; a separate process reads a copy that is saved."""
         losses, folder = self._held_out_losses(), None
-        if tasks.config.runner == "subprocess":
+        if tasks.config.runner != "in_process":
             folder = self._save_model(run.starting_model)
         self.recorder.baseline(self._evaluate("the starting model", folder), losses)
         if folder is not None and self.trainer.args.should_save:
@@ -272,17 +310,21 @@ class StageCallback(TrainerCallback, ExportableState):
     def _evaluate(self, label: str, folder: Path | None = None) -> Evaluation:
         """Score the model and log the scores; `label` names the model in the log."""
         evaluation = self._score_model(folder)
+        self._log_scores(label, evaluation)
+        return evaluation
+
+    def _log_scores(self, label: str, evaluation: Evaluation) -> None:
         if evaluation.error:
             LOG.error("%s was not scored, training continues: %s", label, evaluation.error)
         if evaluation.scores:
             values = {name: score.value for name, score in evaluation.scores.items()}
             LOG.info("%s scored: %s", label, ", ".join(f"{n} {v:.3f}" for n, v in values.items()))
-            with self._log_still_due():
-                self.trainer.log({f"dmt/{name}": value for name, value in values.items()})
-        return evaluation
+            if self.background is None or self.trainer.args.world_size == 1:  # all ranks must log
+                with self._log_still_due():
+                    self.trainer.log({f"dmt/{name}": value for name, value in values.items()})
 
     def _score_model(self, folder: Path | None) -> Evaluation:
-        """Score the live model, or with `runner: subprocess` the model saved in `folder`."""
+        """Score the live model, or with another runner than `in_process` that in `folder`."""
         assert self.tasks is not None
         if folder is None or self.tasks.config.runner == "in_process":
             return score_live_model(self.trainer, self.tasks, self.ranks)

@@ -169,6 +169,19 @@ class Recorder:
         self.results = self.results.with_stage(_with_losses(result, losses))
         self._save()
 
+    def stage_scored(self, name: str, evaluation: Evaluation) -> None:
+        """Record the evaluation of a stage that was recorded without one.
+
+        Args:
+            name: the name of the stage.
+            evaluation: its evaluation.
+        """
+        result = next(result for result in self.results.stages if result.name == name)
+        self.timings[f"evaluate {name}"] = evaluation.seconds
+        self._record_items(Point.stage(name, result.end_step), evaluation)
+        self.results = self.results.with_stage(with_scores(result, evaluation))
+        self._save()
+
     def step_scored(self, step: int, evaluation: Evaluation) -> None:
         """Record the items of an evaluation within a stage."""
         self._record_items(Point.at_step(step), evaluation)

@@ -69,7 +69,7 @@ def test_the_command_line_replaces_values_of_the_block() -> None:
     assert with_options(block, tasks=None, limit=None, data=()) == block
     with expect_error("--data", "math", "math="):
         with_options(block, tasks=None, limit=None, data=["math"])
-    with expect_error("evaluate.data.maths", "dmt_suite", "math"):
+    with expect_error("dmt.evaluate.data.maths", "dmt_suite", "math"):
         with_options(block, tasks=None, limit=None, data=["maths=a"])
 
 

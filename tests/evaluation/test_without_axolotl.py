@@ -94,7 +94,7 @@ def test_what_needs_torch_is_importable_without_axolotl() -> None:
     assert failed_imports(list(NEEDS_TORCH), forbidden=AXOLOTL) == {}
 
 
-def test_lm_eval_loads_and_scores_the_suite_without_axolotl_and_torch(tmp_path: Path) -> None:
+def test_lm_eval_loads_and_scores_the_suite_without_axolotl(tmp_path: Path) -> None:
     rows = {
         "math": {"question": "What is 1+1?", "answer": "1+1=2\n#### 2"},
         "code": {
@@ -116,7 +116,7 @@ def test_lm_eval_loads_and_scores_the_suite_without_axolotl_and_torch(tmp_path: 
         (tmp_path / f"{ability}.jsonl").write_text(json.dumps(row))
         settings[f"dmt_{ability}_data"] = str(tmp_path / f"{ability}.jsonl")
     code = (
-        "import json, lm_eval\n"
+        "import json, lm_eval, lm_eval.evaluator\n"
         "from lm_eval.tasks import TaskManager\n"
         "from tests.scripted_lm import ScriptedLM\n"
         "lm_eval.evaluator.add_env_info = lambda _: None\n"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from axolotl_dmt.study.folder import (
     read_cell_results,
     read_missing,
 )
-from axolotl_dmt.study.runner import emit
+from axolotl_dmt.study.runner import emit, emit_slurm
 from tests.mistakes import assert_mistake, expect_error
 
 BASE: dict[str, Any] = {
@@ -440,3 +442,39 @@ def test_the_report_covers_the_finished_cells_and_names_the_missing_ones(tmp_pat
 def test_a_study_that_was_not_started_has_no_report(tmp_path: Path) -> None:
     with expect_error(tmp_path, "study.json"):
         read_cell_results(tmp_path)
+
+
+SBATCH = """#!/bin/bash
+number=$(($(wc -l < calls) + 1))
+printf '%s\\t' "$@" >> calls
+echo >> calls
+echo "$number"
+"""
+
+
+def test_the_script_for_slurm_submits_each_run_after_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cells = cells_of(tmp_path, strategy=["sequential", "dmt"])
+    folder = opened(tmp_path, cells)
+    runs = runs_of(cells)
+    finish(folder, runs[0], 0.5)
+    (tmp_path / "submit.sh").write_text("\n".join(emit_slurm(folder, runs, "", "report it")))
+    (tmp_path / "sbatch").write_text(SBATCH)
+    (tmp_path / "sbatch").chmod(0o755)
+    (tmp_path / "calls").touch()
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "submit.sh", "--gpus", "8"], env=environment, check=True)
+    calls = [line.split("\t") for line in (tmp_path / "calls").read_text().splitlines()]
+    left = runs[1:]
+    assert len(calls) == len(left) + 1
+    number = {run.key: str(index) for index, run in enumerate(left, 1)}
+    for run, call in zip(left, calls, strict=False):
+        assert call[:3] == ["--parsable", "--gpus", "8"]
+        assert f"axolotl train {folder.of(run) / 'config.yaml'}" in call
+        after = number.get(run.parent.key) if run.parent else None
+        assert (f"--dependency=afterok:{after}" in call) == (after is not None)
+    numbers = ":".join(number.values())
+    assert calls[-1][-3:-1] == ["--wrap", "report it"]
+    assert f"--dependency=afterany:{numbers}" in calls[-1]
