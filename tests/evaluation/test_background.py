@@ -19,7 +19,17 @@ from tests.mistakes import expect_error
 from tests.tiny_model import make_model
 
 ROOT = Path(__file__).parents[2]
-HANGS = "import os, time\ntime.sleep(600 if 'SLOW' in os.environ else 0)\n"
+HANGS = """
+import os, time
+from axolotl_dmt import hookimpl
+
+time.sleep(600 if 'SLOW' in os.environ else 0)
+
+
+@hookimpl
+def adjust_stages(stages):
+    pass
+"""
 """A hook that never finishes loading in the process that scores."""
 STARTS = """
 import os, sys, time
