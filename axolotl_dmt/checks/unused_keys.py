@@ -104,9 +104,10 @@ def _of_evaluate(block: Mapping[str, Any], config: DMTConfig) -> Iterator[DMTErr
         yield DMTError(key, "is empty, so nothing is scored", fix)
     if evaluate is None:
         return
-    if evaluate.model_args and evaluate.runner == "in_process":
-        problem = "has no effect with runner: in_process, which scores the model that trains"
-        yield DMTError(f"{key}.model_args", problem, "write runner: subprocess, or remove it")
+    for name in ("model_args", "devices"):
+        if getattr(evaluate, name) and evaluate.runner == "in_process":
+            problem = "has no effect with runner: in_process, which scores the model that trains"
+            yield DMTError(f"{key}.{name}", problem, "write runner: subprocess, or remove it")
     # a user's own tasks may ask the judge, too
     if (
         evaluate.judge

@@ -210,7 +210,4 @@ class EvaluateConfig(Block):
     def _vllm_needs_a_process(self) -> EvaluateConfig:
         if self.model == "vllm" and self.runner == "in_process":
             raise DMTError("model", "vllm scores only saved stages", "write runner: subprocess too")
-        if self.devices is not None and self.runner == "in_process":
-            problem = "has no effect with runner: in_process, which scores the model that trains"
-            raise DMTError("devices", problem, "write runner: background too")
         return self

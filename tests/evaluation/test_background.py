@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from axolotl_dmt.config.args import EvaluateConfig, read_config
+from axolotl_dmt.config.args import EvaluateConfig
 from axolotl_dmt.evaluation.background import BackgroundScoring
 from axolotl_dmt.evaluation.saved import score_saved_stage
-from tests.mistakes import expect_error
 from tests.tiny_model import make_model
 
 ROOT = Path(__file__).parents[2]
@@ -96,9 +95,3 @@ def test_killing_the_run_leaves_no_process_behind(tmp_path: Path) -> None:
     while any(map(is_running, found)):
         assert time.monotonic() < deadline
         time.sleep(0.2)
-
-
-def test_devices_are_for_a_process_of_its_own() -> None:
-    assert EvaluateConfig(runner="background", devices=[7]).devices == [7]
-    with expect_error("dmt.evaluate.devices", "in_process", "background"):
-        read_config({"strategy": "dmt", "evaluate": {"devices": [7]}})
