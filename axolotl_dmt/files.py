@@ -102,12 +102,13 @@ def read_json_rows(path: str | os.PathLike[str]) -> list[tuple[int, Any]]:
     return [(number, parse_json(line)) for number, line in lines if line.strip()]
 
 
-def read_text(path: str | os.PathLike[str], *, most_bytes: int) -> str:
+def read_text(path: str | os.PathLike[str], *, most_bytes: int, errors: str = "strict") -> str:
     """Read a regular UTF-8 file of limited size.
 
     Args:
         path: the file, or a link to one.
         most_bytes: the largest size that is read.
+        errors: how to decode what is not UTF-8; one of the names that `bytes.decode` takes.
 
     Raises:
         OSError: the file cannot be read, or is a device, a pipe or a socket.
@@ -124,7 +125,20 @@ def read_text(path: str | os.PathLike[str], *, most_bytes: int) -> str:
         data = file.read(most_bytes + 1)
     if len(data) > most_bytes:
         raise ValueError(f"larger than {most_bytes / 2**20:g} MiB")
-    return data.decode("utf-8")
+    return data.decode("utf-8", errors)
+
+
+def readable_text(path: str | os.PathLike[str], *, most_bytes: int = LARGEST_YAML) -> str:
+    """Return the text of a file; an empty text if `read_text` cannot read it.
+
+    Args:
+        path: the file, or a link to one; bytes that are not UTF-8 are replaced.
+        most_bytes: the largest size that is read.
+    """
+    try:
+        return read_text(path, most_bytes=most_bytes, errors="replace")
+    except (OSError, ValueError):
+        return ""
 
 
 def read_json(path: str | os.PathLike[str], *, most_bytes: int = LARGEST) -> Any:

@@ -52,6 +52,33 @@ PURE = (
 
 HEAVY = ("torch", "axolotl", "transformers")
 MAY_IMPORT_AXOLOTL = ("plugin", "training", "evaluation", "checks", "ranks", "chat")
+PARSERS = (
+    "json.load",
+    "json.loads",
+    "yaml.load",
+    "yaml.load_all",
+    "yaml.safe_load",
+    "yaml.safe_load_all",
+    "yaml.full_load",
+    "yaml.compose",
+    "yaml.parse",
+)
+READERS = ("read_text", "read_bytes")
+OWN_READERS = {
+    "files": "the bounded reader of text and JSON",
+    "yaml_data": "the bounded reader of YAML",
+    "recipes.strict_yaml": "parses a recipe of bounded size, after its events were checked",
+    "training.raw_rows": "parses values that `datasets` wrote as JSON itself",
+    "scoring.expression_worker": "parses the lines of its own parent process",
+    "training.load_errors": "reads a file of at most a kilobyte",
+    "recipes.export": "reads the picture that the run drew",
+    "sandbox.levels": "reads a module of this package, and /proc",
+    "checks.dataset_types": "reads the modules of Axolotl",
+    "checks.evaluation_files": "reads the tasks of this package",
+    "study.runner": "reads the log of its own process",
+    "toy.real_small": "reads files that it wrote",
+}
+"""The modules that parse or read a whole file by themselves, and why that is safe."""
 MOST_TOP_MODULES = 12
 MOST_LINES = 400
 
@@ -113,6 +140,25 @@ def arrows() -> set[tuple[str, str, str]]:
 
 def layer_of(part: str) -> int:
     return next(index for index, layer in enumerate(LAYERS) if part in layer)
+
+
+def unbounded_readers(file: Path) -> Iterator[str]:
+    """Yield each call in a file that parses JSON or YAML, or reads a whole file, without limits."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            name = ast.unparse(node.func)
+            if name in PARSERS or node.func.attr in READERS:
+                yield f"{name} in line {node.lineno}"
+        elif isinstance(node, ast.ImportFrom) and node.module in ("json", "yaml"):
+            yield f"from {node.module} import in line {node.lineno}"
+
+
+def test_files_are_read_within_limits() -> None:
+    # A stranger's file may be a device, a pipe, a bomb of aliases or a million brackets.
+    calls = {module_name(file): list(unbounded_readers(file)) for file in modules()}
+    reading = {name.removeprefix("axolotl_dmt."): found for name, found in calls.items() if found}
+    assert {name: reading[name] for name in reading.keys() - OWN_READERS.keys()} == {}
+    assert OWN_READERS.keys() <= reading.keys()
 
 
 def test_every_part_is_in_exactly_one_layer() -> None:

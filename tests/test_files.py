@@ -14,6 +14,7 @@ from axolotl_dmt.files import (
     read_json,
     read_json_rows,
     read_text,
+    readable_text,
     replacing,
     write_json,
     write_text,
@@ -146,6 +147,14 @@ def test_a_large_file_a_pipe_a_device_and_a_folder_are_refused(tmp_path: Path) -
     for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
         with pytest.raises(OSError, match=r"regular file|directory"):
             read_text(path, most_bytes=9)
+
+
+def test_a_text_that_cannot_be_read_is_empty_where_that_is_asked_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "latin").write_bytes(b"caf\xe9")
+    paths = [tmp_path / "pipe", tmp_path / "missing", tmp_path, tmp_path / "latin"]
+    assert [readable_text(path) for path in paths] == ["", "", "", "caf\ufffd"]
+    assert readable_text(tmp_path / "latin", most_bytes=2) == ""
 
 
 def test_what_was_written_is_read_through_a_link(tmp_path: Path) -> None:

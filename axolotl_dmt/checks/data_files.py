@@ -20,6 +20,7 @@ from axolotl_dmt.chat import PAIR, columns_of_row, half_of_pair
 from axolotl_dmt.checks.data_paths import entries
 from axolotl_dmt.config.run_keys import tokenised_in_collator
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import parse_json
 from axolotl_dmt.results.folder import RunFolder
 
 FIRST_ROWS = 300
@@ -276,7 +277,7 @@ def _keys(values: Iterable[Any]) -> list[str]:
     for value in values:
         if isinstance(value, str) and value.lstrip().startswith("["):
             try:
-                value = json.loads(value)
+                value = parse_json(value)
             except ValueError:
                 continue
         for item in value if isinstance(value, list) else ():

@@ -9,6 +9,7 @@ from typing import Any
 
 from axolotl_dmt.checks.axolotl_keys import is_local
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import readable_text
 from axolotl_dmt.results.folder import RunFolder
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".parquet", ".arrow", ".txt", ".gz", ".zst", ".zip")
@@ -145,5 +146,4 @@ def _names_its_files(path: str, entry: Mapping[str, Any]) -> bool:
         (folder / name).is_file() for name in ("state.json", "dataset_dict.json")
     ):
         return True  # the second kind is what `save_to_disk` writes
-    card = folder / "README.md"
-    return card.is_file() and "configs:" in card.read_text(encoding="utf-8", errors="replace")
+    return "configs:" in readable_text(folder / "README.md")

@@ -22,6 +22,7 @@ from axolotl_dmt.evaluation.asking import (
     templates_in_use,
 )
 from axolotl_dmt.evaluation.scores import SUITE
+from axolotl_dmt.files import readable_text
 from axolotl_dmt.scoring.prompts import AS_TRAINED, TrainedPrompts
 from axolotl_dmt.scoring.sources import env_name, prompt_template
 
@@ -90,7 +91,7 @@ def _unknown_tasks(config: EvaluateConfig) -> set[str]:
         for file in folder.rglob("*.yaml"):
             if not missing:
                 return missing
-            text = file.read_text(encoding="utf-8", errors="replace")
+            text = readable_text(file)
             mentioned = (task for task in missing if task in text)
             missing -= {
                 task for task in mentioned if re.search(_NAMES.format(re.escape(task)), text)

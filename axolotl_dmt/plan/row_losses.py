@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.files import replacing
+from axolotl_dmt.files import parse_json, replacing
 from axolotl_dmt.plan.inputs import Domain
 
 SCHEMA: Final = 1
@@ -164,7 +164,7 @@ def read_header(path: Path) -> dict[str, Any]:
         raise DMTError(KEY, f"no file {path}", f"write it first: {COMMAND}")
     try:
         metadata = parquet.read_schema(path).metadata or {}
-        header: dict[str, Any] = json.loads(metadata[_METADATA])
+        header: dict[str, Any] = parse_json(metadata[_METADATA])
         if header["schema"] == SCHEMA:
             return header
     except (OSError, ValueError, KeyError):

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from axolotl_dmt.config.args import read_config
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.files import parse_json
+from axolotl_dmt.files import parse_json, readable_text
 from axolotl_dmt.recipes.fetch import RecipeFiles
 from axolotl_dmt.recipes.safety import Finding, deepspeed_findings, findings
 from axolotl_dmt.recipes.strict_yaml import read_yaml
@@ -249,7 +249,7 @@ def headline(path: Path) -> str:
     if path.is_dir():
         path = path / YAML_FILE
     words: list[str] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in readable_text(path).splitlines():
         if not line.startswith("#"):
             break
         words.append(line.lstrip("# "))

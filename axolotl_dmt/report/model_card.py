@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from axolotl_dmt.files import LARGEST, read_text
 from axolotl_dmt.report.markdown import plan_table, scores_table
 from axolotl_dmt.report.view import HOW_TO_READ, ReportView
 from axolotl_dmt.results.folder import RunFolder
@@ -21,7 +22,7 @@ def update_card(view: ReportView, output_dir: Path) -> None:
     """
     card = RunFolder(output_dir).model_card
     if card.is_file():
-        text = card.read_text(encoding="utf-8", errors="replace")
+        text = read_text(card, most_bytes=LARGEST, errors="replace")
         picture = RunFolder(output_dir).picture
         place = picture.relative_to(output_dir).as_posix() if picture.is_file() else None
         card.write_text(with_section(text, section(view, place)), encoding="utf-8")

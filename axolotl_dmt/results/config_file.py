@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from axolotl_dmt.errors import DMTError, first_line
-from axolotl_dmt.files import LARGEST_YAML, read_text, write_text
+from axolotl_dmt.files import LARGEST_YAML, read_text, readable_text, write_text
 from axolotl_dmt.plan.inputs import Domain
 from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.results.secrets import masked
@@ -87,10 +87,7 @@ def hub_commit(name: str, revision: str, kind: str) -> str | None:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     folder = Path(HF_HUB_CACHE) / "--".join([kind, *name.split("/")])
-    try:
-        return (folder / "refs" / revision).read_text(encoding="utf-8").strip() or None
-    except (OSError, ValueError):
-        return None
+    return readable_text(folder / "refs" / revision).strip() or None
 
 
 def save_config(raw: Mapping[str, Any], output_dir: Path) -> None:

@@ -25,6 +25,7 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import parse_json
 from axolotl_dmt.scoring.pooled_mean import pooled_mean, pooled_stderr
 from axolotl_dmt.scoring.punkt import PUNKT_HINT, fetch_punkt
 from axolotl_dmt.scoring.sources import (
@@ -319,7 +320,7 @@ def process_results(doc: Row, results: list[str]) -> dict[str, Any]:
 
     `loose_score` and `loose_instruction_accuracy` are IFEval's loose accuracies.
     """
-    checks, answer = json.loads(doc["checks"]), after_thinking(results[0])
+    checks, answer = parse_json(doc["checks"]), after_thinking(results[0])
     passed = instructions_followed(checks, answer)
     loosely_passed = instructions_followed(checks, answer, loose=True)
     return {

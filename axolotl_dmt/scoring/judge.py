@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.files import write_text
+from axolotl_dmt.files import parse_json, read_json, write_text
 from axolotl_dmt.scoring.ratings import read_rating
 from axolotl_dmt.scoring.sources import Metadata, integer, setting
 
@@ -32,6 +32,8 @@ MOST_FAILURES = 5
 """After so many failed requests in a row, the judge counts as unavailable."""
 _NO_SECRETS = frozenset({"", "none", "empty", "dummy", "null", "-", "x", "token-abc123"})
 """What is written instead of a key where a local server needs none."""
+LARGEST_ANSWER = 16 * 2**20
+"""The size limit of a value in the cache, in bytes."""
 _OWN_FIELDS = ("model", "messages", "stream", "n")
 
 log = logging.getLogger(__name__)
@@ -78,7 +80,7 @@ class DiskCache:
     def get(self, key: Any) -> Any | None:
         """Return the value stored for a key; None if there is no readable value."""
         try:
-            return json.loads(self.file(key).read_text(encoding="utf-8"))
+            return read_json(self.file(key), most_bytes=LARGEST_ANSWER)
         except (OSError, ValueError):
             return None
 
@@ -188,7 +190,7 @@ def _request_fields(value: Any) -> dict[str, Any]:
         'use JSON such as {"temperature": null, "max_tokens": null, "max_completion_tokens": 2048}'
     )
     try:
-        fields = json.loads(value) if isinstance(value, str) else dict(value or {})
+        fields = parse_json(value) if isinstance(value, str) else dict(value or {})
     except (ValueError, TypeError) as error:
         raise DMTError("dmt_judge_request", f"{value!r} is not JSON", fix) from error
     if not isinstance(fields, dict):
@@ -245,8 +247,8 @@ class Judge:
         }
         cache_key = {**request, "base_url": self.settings.base_url}
         stored = self._cache.get(cache_key)
-        if isinstance(stored, dict) and isinstance(stored.get("rating"), (int, float)):
-            return Judgment(rating=stored["rating"], text=stored.get("text", ""), cached=True)
+        if isinstance(stored, dict) and _is_rating(stored.get("rating")):
+            return Judgment(rating=stored["rating"], text=_text(stored.get("text")), cached=True)
         judgment = Judgment(rating=None)
         for _ in range(self.settings.attempts):
             if reason := self._failures.reason():
@@ -290,6 +292,10 @@ class Judge:
 
     def _without_key(self, text: str) -> str:
         return text if self._key.lower() in _NO_SECRETS else text.replace(self._key, "[key]")
+
+
+def _is_rating(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 1 <= value <= 10
 
 
 def _text(content: Any) -> str:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.files import read_json_rows
+from axolotl_dmt.files import parse_json, read_json_rows
 from axolotl_dmt.scoring.prompts import (
     AS_TRAINED,
     PROMPTS_FILE,
@@ -320,7 +320,7 @@ def _json_of_formats(text: str) -> Any | None:
     if not text.startswith("{"):
         return None
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except ValueError:
         return None
     return value if isinstance(value, dict) and "domains" in value else None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from axolotl_dmt.files import read_json
+from axolotl_dmt.files import parse_json, read_json
 
 STATE_FILE = "trainer_state.json"
 
@@ -94,6 +93,6 @@ def _is_whole_safetensors(file: Path) -> bool:
         length = int.from_bytes(opened.read(8), "little")
         if not 0 < length <= size - 8:
             return False
-        header = json.loads(opened.read(length))
+        header = parse_json(opened.read(length))
     ends = (tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__")
     return bool(size >= 8 + length + max(ends, default=0))

@@ -6,6 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from axolotl_dmt.files import LARGEST, readable_text
 from axolotl_dmt.report.model_card import START
 from axolotl_dmt.results.folder import RunFolder
 
@@ -58,7 +59,7 @@ def _products(run: RunFolder) -> tuple[Path, ...]:
 
 def _has_our_section(card: Path) -> bool:
     """Whether a model card has the section that a run of this plugin adds."""
-    return card.is_file() and START in card.read_text(encoding="utf-8", errors="replace")
+    return START in readable_text(card, most_bytes=LARGEST)
 
 
 def take_next_plan(output_dir: Path) -> None:

@@ -18,6 +18,7 @@ from axolotl_dmt.checks.data_files import MOST_NAMES, TOKENISED
 from axolotl_dmt.checks.data_paths import files_of
 from axolotl_dmt.checks.dataset_types import missing_type
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.files import parse_json
 
 LONGEST_CAUSE = 200
 """Characters of another library's message that are shown at most."""
@@ -189,9 +190,11 @@ def _first_line_problem(line: str, problem: str, text: str) -> tuple[int, str] |
     """Return the problem of the first line, unless the whole file is one JSON value."""
     if line.lstrip().startswith("[") and problem == NOT_JSON:
         try:
-            json.loads(text)
+            parse_json(text)
         except json.JSONDecodeError as error:
             return error.lineno, NOT_JSON
+        except ValueError as error:
+            return 1, f"is {error}"
     return None if _is_json(text) else (1, problem)
 
 
@@ -207,7 +210,7 @@ def _problem(line: str) -> str | None:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text)
-    except (ValueError, RecursionError):
+        parse_json(text)
+    except ValueError:
         return False
     return True

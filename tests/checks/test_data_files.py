@@ -128,6 +128,12 @@ def test_our_chats_columns_are_named_both_or_neither() -> None:
     assert_mistakes(wrong, ("datasets[0].field_human", "'questoin'", "'question'?"))
 
 
+def test_a_list_in_a_text_that_is_nested_without_end_is_no_list_of_messages() -> None:
+    write("deep.jsonl", [{"chat": "[" * 100_000}] * 2)
+    entry = {"path": "deep.jsonl", "type": "chat_template", "field_messages": "chat"}
+    assert mistakes(entry) == []
+
+
 def test_columns_of_some_rows_are_columns() -> None:
     rows: list[dict[str, Any]] = [{"question": "a"}] * 200 + [{"question": "a", "answer": "b"}]
     write("rows.jsonl", rows)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+import os
 
 import pytest
 
@@ -253,6 +255,22 @@ def test_a_judge_without_a_model_is_refused(monkeypatch):
     monkeypatch.delenv("DMT_JUDGE_MODEL", raising=False)
     with expect_error("dmt_judge_model", "DMT_JUDGE_MODEL"):
         JudgeSettings.read({})
+
+
+def test_a_strangers_cache_neither_hangs_nor_forges_a_rating(make_judge, tmp_path):
+    with judge_server(lambda number, request: (200, "[[8]]")) as server:
+        judge = make_judge(server.url)
+        judge.grade(ask("a"))
+        (stored,) = (tmp_path / "cache").rglob("*.json")
+        judgment = json.loads(stored.read_text())
+        for forged in (999, True, float("nan"), "9", None):
+            stored.write_text(json.dumps({**judgment, "rating": forged}))
+            assert (judge.grade(ask("a")).rating, judge.grade(ask("a")).cached) == (8.0, True)
+        stored.write_text("[" * 100_000)
+        assert not judge.grade(ask("a")).cached
+        stored.unlink()
+        os.mkfifo(stored)
+        assert not judge.grade(ask("a")).cached
 
 
 def test_a_truncated_cache_file_counts_as_missing(tmp_path):

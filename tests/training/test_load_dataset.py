@@ -140,6 +140,8 @@ def test_lines_are_found_in_folders_archives_and_lists() -> None:
     }.items():
         Path(name).write_text(text)
         assert broken_line(name) is None
+    Path("deep.json").write_text("[" * 100_000)
+    assert broken_line("deep.json") == (1, "is nested more than 64 levels deep")
     Path("no.jsonl").write_bytes(b"\xff\xfe{")
     assert broken_line("no.jsonl") is None
 
