@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from axolotl_dmt.config.args import DEFAULT_SEED
 from axolotl_dmt.config.pydantic_errors import explain_axolotl
 from axolotl_dmt.errors import DMTErrors, one_clear_error
+from axolotl_dmt.training.log import mask_logged_secrets
 from axolotl_dmt.training.run import Run
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class DMTPlugin(BasePlugin):
         self.run = self.prepared = self.recorder = None
         if "dmt" not in cfg:
             return
+        mask_logged_secrets()
         with one_clear_error():
             self.run = Run.from_raw(cfg)
 

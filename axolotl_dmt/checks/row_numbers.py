@@ -1,6 +1,7 @@
 """What `axolotl dmt check` can say about the numbers of rows, without tokenising anything.
 
-These are remarks, not mistakes: the rows of each local file, and replays of a handful of rows.
+These are remarks on the rows of each local file and on replays of a handful of rows, and mistakes
+for plans that do not fit into memory.
 """
 
 from __future__ import annotations
@@ -12,12 +13,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from axolotl_dmt.config.reading import Reading
+from axolotl_dmt.config.resolve import stage_key
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.files import read_json_rows
+from axolotl_dmt.plan.amounts import Amount
+from axolotl_dmt.plan.inputs import Stage
+from axolotl_dmt.plan.plan_size import check_size
 from axolotl_dmt.plan.plan_warnings import handful, replayed_fractions
 
 MOST_BYTES = 256 * 2**20
 """Larger files are not counted, so that the check stays quick."""
+
+MANY_EPOCHS = 100
+"""With fewer epochs, the order of the rows is smaller than the rows."""
+SMALLEST_ROW = 4
+"""The bytes of a row in the order of a stage, which may be more."""
 
 
 class FileRows(NamedTuple):
@@ -55,6 +65,46 @@ def row_remarks(cfg: Mapping[str, Any], reading: Reading) -> Iterator[DMTError]:
         warning = handful(stage, domain, fraction, domains.get(domain) or 0)
         if warning:
             yield DMTError(key, warning, "")
+
+
+def beyond_memory(cfg: Mapping[str, Any], reading: Reading) -> Iterator[DMTError]:
+    """Yield a mistake for each stage that trains on more rows than memory can hold the order of.
+
+    Only the rows of local files count, and only amounts in rows and fractions, so that a stage that
+    is reported can never be planned.
+
+    Args:
+        cfg: the content of the YAML.
+        reading: the schedule that was read from it.
+    """
+    if all(stage.epochs < MANY_EPOCHS for stage in reading.stages):
+        return  # no local file has rows enough, so that none needs to be counted
+    entries = cfg.get("datasets")
+    counted = [rows_of(entry) for entry in (entries if isinstance(entries, list) else ())]
+    sums = _sums(reading.dataset_domains, counted)
+    domains = {name: rows or 0 for name, rows in zip(reading.domains, sums, strict=True)}
+    block = cfg.get("dmt")
+    block = block if isinstance(block, Mapping) else {}
+    for stage in reading.stages:
+        key = stage_key(block, stage.name, "epochs", "num_epochs")
+        rows = int(_epoch_rows(stage, domains) * stage.epochs)
+        if stage.max_steps is not None:
+            rows = min(rows, stage.max_steps)
+        try:
+            check_size(key, rows, SMALLEST_ROW)
+        except DMTError as error:
+            yield error
+
+
+def _epoch_rows(stage: Stage, domains: Mapping[str, int]) -> int:
+    """Return the fewest rows of an epoch of a stage."""
+
+    def rows_in(name: str, amount: Amount) -> int:
+        if amount.unit in ("all", "fraction"):
+            return int(amount.value * domains.get(name, 0))
+        return int(amount.value) if amount.unit == "rows" else 0
+
+    return sum(rows_in(name, amount) for name, amount in stage.mix.items())
 
 
 def _sums(domains: tuple[str, ...], counted: list[FileRows | None]) -> Iterator[int | None]:

@@ -23,6 +23,7 @@ from axolotl_dmt.checks.fraction_held_out import explain_fractions
 from axolotl_dmt.checks.impossible_values import impossible_values
 from axolotl_dmt.checks.optimizers import check_optimizer
 from axolotl_dmt.checks.plugins import check_plugins
+from axolotl_dmt.checks.row_numbers import beyond_memory
 from axolotl_dmt.checks.score_columns import unmatched_scores
 from axolotl_dmt.checks.sharding import check_sharding
 from axolotl_dmt.checks.stages import check_stages
@@ -87,6 +88,8 @@ def check_reading(
             problems += check(raw)
         if not may_be_gone(raw):
             problems += missing_files(raw)
+        if not problems:
+            problems += beyond_memory(raw, reading)
     return explain_fractions(raw, reading, reading.mistakes(problems))
 
 

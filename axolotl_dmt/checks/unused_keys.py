@@ -37,6 +37,7 @@ def unused_keys(cfg: Mapping[str, Any], reading: Reading | ResolvedSchedule) -> 
         written = {key for key, value in block.items() if value is not None}
         remarks += _beside_stages(written, config)
         remarks += _beside_strategy(written, config, reading)
+        remarks += _nothing_of_a_domain(config)
         remarks += _of_evaluate(block, config)
         if "auto_k" in written and block.get("k") != AUTO:
             problem = "has no effect: it is for k: auto, which `axolotl dmt choose-k` chooses"
@@ -68,6 +69,15 @@ def _domains_of_test_datasets(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
             yield DMTError(f"{key}.domain", problem, fix)
 
 
+def _nothing_of_a_domain(config: DMTConfig) -> Iterator[DMTError]:
+    for index, stage in enumerate(config.stages or ()):
+        for domain, amount in (stage.mix or {}).items():
+            if not amount.value:
+                problem = f"{amount} takes no row of {domain}"
+                key = f"dmt.stages[{index}].mix.{domain}"
+                yield DMTError(key, problem, "remove it, or write an amount such as 1/256")
+
+
 def _beside_stages(written: set[str], config: DMTConfig) -> Iterator[DMTError]:
     if config.stages:
         for key in ("k", "general", "sequence", "domain"):
@@ -87,6 +97,10 @@ def _beside_strategy(
     if "k" in written and not depends_on_k(strategy, setting):
         problem = f"has no effect with strategy: {name}, which replays no fraction"
         yield DMTError("dmt.k", problem, "remove it, or write strategy: dmt")
+    elif "k" in written and setting.k == 0 and setting.share is None:
+        problem = "0 replays nothing, so stage 2 forgets the specialised domains"
+        fix = "write k: 1/256, or strategy: mixed_sequential if this is meant"
+        yield DMTError("dmt.k", problem, fix)
     for key, reader in OF_STRATEGY.items():
         if key in written and name in OWN_STRATEGIES and name != reader:
             problem = f"has no effect with strategy: {name}"

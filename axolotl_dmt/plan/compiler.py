@@ -165,7 +165,7 @@ class _Compiler:
         solved = _Solved(index, stage, key, rankings, order, self.amounts)
         if self.packing is None or stage.max_steps is None:  # packs are laid out step by step
             limit = (stage.max_steps or solved.draws) * self.global_batch
-            check_size(key, min(solved.draws, limit), np.dtype(self.dtype).itemsize)
+            check_size(f"{key}.epochs", min(solved.draws, limit), np.dtype(self.dtype).itemsize)
         return solved
 
     def _learned(self, name: str) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ def check_size(key: str, rows: int, bytes_a_row: int) -> None:
     """Check that the order of a stage's rows fits into the memory of this machine.
 
     Args:
-        key: the YAML key of the stage.
+        key: the YAML key that sets the epochs of the stage.
         rows: the rows that the stage trains on, each as often as it does.
         bytes_a_row: the size of one entry of the order.
 
@@ -28,4 +28,4 @@ def check_size(key: str, rows: int, bytes_a_row: int) -> None:
             f"the stage would train on {float(rows):.3g} rows, whose order needs "
             f"{float(rows * bytes_a_row) / 2**30:,.0f} GiB of memory"
         )
-        raise DMTError(f"{key}.epochs", problem, "take fewer epochs, or set max_steps")
+        raise DMTError(key, problem, "take fewer epochs, or set max_steps")

@@ -1,20 +1,31 @@
-"""Adds a section on stages and scores to the model card that Axolotl writes."""
+"""Adds a section on stages and scores to the model card that Axolotl writes.
+
+Axolotl copies the run's YAML to the card, which is often uploaded, so secrets in it are masked.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from axolotl_dmt.files import LARGEST, read_text
 from axolotl_dmt.report.markdown import plan_table, scores_table
 from axolotl_dmt.report.view import HOW_TO_READ, ReportView
 from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.results.masked_yaml import masked_yaml
+from axolotl_dmt.results.secrets import masked_text
 
 START, END = "<!-- axolotl-dmt: start -->", "<!-- axolotl-dmt: end -->"
 """The text between these marks is replaced; the text around them stays."""
 
+_CONFIG = re.compile(
+    r"(<summary>See axolotl config</summary>.*?\n```yaml\n)(.*?)(\n?```\n\n</details>)", re.DOTALL
+)
+"""The YAML in Axolotl's model card."""
+
 
 def update_card(view: ReportView, output_dir: Path) -> None:
-    """Write the section into `OUTPUT_DIR/README.md`, if that file exists.
+    """Write the section into `OUTPUT_DIR/README.md` and mask secrets, if that file exists.
 
     Args:
         view: the run.
@@ -25,7 +36,12 @@ def update_card(view: ReportView, output_dir: Path) -> None:
         text = read_text(card, most_bytes=LARGEST, errors="replace")
         picture = RunFolder(output_dir).picture
         place = picture.relative_to(output_dir).as_posix() if picture.is_file() else None
+        text = masked_text(_CONFIG.sub(_masked_config, text))
         card.write_text(with_section(text, section(view, place)), encoding="utf-8")
+
+
+def _masked_config(block: re.Match[str]) -> str:
+    return f"{block[1]}{masked_yaml(block[2])}{block[3]}"
 
 
 def section(view: ReportView, picture: str | None = None) -> str:

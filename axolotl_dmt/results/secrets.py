@@ -13,7 +13,15 @@ from typing import Any, Final
 
 from axolotl_dmt.results.secret_values import MASK, holds_secret, masked_text
 
-__all__ = ["MASK", "holds_secret", "is_secret", "masked", "masked_text", "without_masked"]
+__all__ = [
+    "MASK",
+    "holds_secret",
+    "is_secret",
+    "masked",
+    "masked_text",
+    "names_secret",
+    "without_masked",
+]
 
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _SECRET_WORD: Final = re.compile(
@@ -57,7 +65,7 @@ def is_secret(key: str | int, value: Any) -> bool:
         value: its value.
     """
     return (
-        isinstance(value, str) and bool(value) and (_names_secret(str(key)) or holds_secret(value))
+        isinstance(value, str) and bool(value) and (names_secret(str(key)) or holds_secret(value))
     )
 
 
@@ -76,7 +84,7 @@ def _masked(value: Any, key: str, *, by_name: bool, private: bool) -> Any:
     private = private or bool(_PRIVATE.fullmatch(key))
     if isinstance(value, Mapping):
         named = not _CHOSEN_BY_USER.fullmatch(key)
-        secret = by_name and not private and _names_secret(key)
+        secret = by_name and not private and names_secret(key)
         return {
             name if not isinstance(name, str) else masked_text(name): _masked(
                 item, str(name) if named else "", by_name=named, private=private or secret
@@ -87,25 +95,37 @@ def _masked(value: Any, key: str, *, by_name: bool, private: bool) -> Any:
         return [_masked(item, key, by_name=by_name, private=private) for item in value]
     if isinstance(value, bytes):
         return MASK
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return MASK if by_name and _is_password(key) else value
     if not isinstance(value, str) or not value or value == MASK:
         return value
-    if private or (by_name and _names_secret(key)):
+    if private or (by_name and names_secret(key)):
         return MASK
     return masked_text(value, random_runs=not _NAMES.fullmatch(key))
 
 
-def _names_secret(key: str) -> bool:
+def names_secret(key: str) -> bool:
     """Return whether a key names a secret, such as `api-key`, `clientSecret` or `hub_token`."""
-    words = [word.lower() for word in _WORD.findall(key)]
+    words = _words(key)
     name = "_".join(words)
     if _HARMLESS.fullmatch(name):
         return False
-    neighbours = [first + second for first, second in pairwise(words)]
     return (
         bool(_SECRET_NAME.fullmatch(name))
-        or any(_SECRET_WORD.fullmatch(word) for word in (*words, *neighbours))
+        or _is_password(key)
         or (len(words) > 1 and words[-1] in _LAST_WORDS)
     )
+
+
+def _is_password(key: str) -> bool:
+    """Return whether one of the words of a key can only mean a secret, which may be a number."""
+    words = _words(key)
+    neighbours = [first + second for first, second in pairwise(words)]
+    return any(_SECRET_WORD.fullmatch(word) for word in (*words, *neighbours))
+
+
+def _words(key: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(key)]
 
 
 def without_masked(value: Any) -> Any:

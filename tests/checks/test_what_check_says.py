@@ -15,6 +15,7 @@ import yaml
 from axolotl_dmt.checks.yaml_check import check_file
 from axolotl_dmt.config.advice import shown
 from axolotl_dmt.errors import DMTError, DMTErrors
+from axolotl_dmt.plan import plan_size
 from axolotl_dmt.training.run import Run
 from tests.checks.test_yaml_check import GOOD
 from tests.mistakes import assert_mistake, assert_mistakes
@@ -190,6 +191,12 @@ UNUSED = {
     "k beside stages": (beside_stages("k: 1/4"), "11: dmt.k"),
     "general beside stages": (beside_stages("general: math"), "11: dmt.general"),
     "k of another strategy": (changed("strategy: dmt", "strategy: multi_task"), "9: dmt.k"),
+    "k of zero": (changed("1/16", "0"), "9: dmt.k", "strategy: mixed_sequential"),
+    "an amount of zero": (
+        stage("name: a", "mix: {math: 0, general: all}"),
+        "10: dmt.stages[0].mix.math",
+        "no row",
+    ),
     "sequence": (block("sequence: [math, general]"), "10: dmt.sequence"),
     "domain": (block("domain: math"), "10: dmt.domain"),
     "auto_k": (block("auto_k: {loss: 0.1}"), "10: dmt.auto_k"),
@@ -271,6 +278,29 @@ def test_json_in_any_form_holds_rows(content: str) -> None:
         [],
         mistakes(changed("path: org/math, type: alpaca", "path: org/math, type: completion")),
     ) or all("field" in line for line in mistakes(Path("dmt.yaml").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "rows"),
+    [
+        (changed("num_epochs: 1", "num_epochs: 9e4"), "13: num_epochs", "3.6e+06"),
+        (
+            stage("name: a", "mix: {math: 1/2, general: {rows: 100}}", "epochs: 9e4"),
+            "11: dmt.stages[0].epochs",
+            "1.08e+07",
+        ),
+    ],
+)
+def test_a_plan_beyond_memory_is_refused_before_rows_are_tokenised(
+    text: str, key: str, rows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("math.jsonl").write_text(ROW * 40)
+    text = text.replace("org/math", "math.jsonl")
+    assert mistakes(text) == []
+    monkeypatch.setattr(plan_size, "MOST_OF_MEMORY", 1e-9)
+    assert_mistakes(mistakes(text), (f"dmt.yaml:{key}", rows, "max_steps"))
+    with pytest.raises(DMTError, match=re.escape(rows)):
+        Run.from_raw(yaml.safe_load(text))
 
 
 def test_a_folder_without_a_model_is_a_mistake() -> None:

@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from axolotl_dmt.cli.main import dmt
+from axolotl_dmt.results.secrets import MASK
 from tests.conftest import ROWS
-from tests.e2e.runs import Finished, config, train
+from tests.e2e.runs import Finished, axolotl, config, train, write
+from tests.e2e.secrets_in_a_yaml import planted, secrets
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +30,21 @@ def finished(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
             "allow_unsafe_code": True,
         },
     }
-    return train(folder, config(toy, folder / "out", dmt=dmt))
+    settings, comments = planted(config(toy, folder / "out", dmt=dmt))
+    assert write(folder / "dmt.yaml", settings).open("a").write(comments)
+    # Variables with which people set secrets.
+    variables = {"HF_TOKEN": secrets()[2], "DMT_JUDGE_API_KEY": secrets()[3]}
+    done = axolotl("train", str(folder / "dmt.yaml"), "--launcher", "python", **variables)
+    return Finished(done.returncode, done.stdout + done.stderr, folder / "out")
+
+
+def files_with(secret: str, folder: Path) -> list[str]:
+    """Return the files below a folder that contain a text, written plainly or as JSON."""
+    return [
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and secret.encode() in path.read_bytes()
+    ]
 
 
 def test_both_stages_run_to_their_ends(finished: Finished) -> None:
@@ -65,6 +83,31 @@ def test_report_and_picture_are_written(finished: Finished) -> None:
     assert "specialise" in (folder / "report.md").read_text()
     assert (folder / "abilities.png").stat().st_size > 5000
     assert "generalise" in finished.output
+
+
+def test_no_secret_of_the_yaml_is_in_a_file_of_the_run_or_in_its_log(
+    toy: Path, finished: Finished
+) -> None:
+    written = {secret: files_with(secret, finished.folder) for secret in secrets()}
+    assert {secret: files for secret, files in written.items() if files} == {}
+    assert [secret for secret in secrets() if files_with(secret, toy / "prepared")] == []
+    assert [secret for secret in secrets() if secret in finished.output] == []
+    names = {path.name for path in finished.folder.rglob("*") if path.is_file()}
+    assert {"results.json", "config.yaml", "debug.log", "README.md", "report.html"} <= names
+    card = (finished.folder / "README.md").read_text()
+    assert "base_model: " in card and f"# comet_api_key: {MASK}" in card
+
+
+def test_no_secret_of_the_yaml_is_in_the_recipe_of_the_run(
+    finished: Finished, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe"
+    arguments = ["recipe", "export", str(finished.folder), "--to", str(recipe)]
+    exported = CliRunner().invoke(dmt, arguments, catch_exceptions=False)
+    assert exported.exit_code == 0, exported.output
+    assert len(list(recipe.iterdir())) >= 3
+    assert [secret for secret in secrets() if files_with(secret, tmp_path)] == []
+    assert [secret for secret in secrets() if secret in exported.output] == []
 
 
 def test_each_stage_warms_up_and_decays_on_its_own(finished: Finished) -> None:
