@@ -15,6 +15,10 @@ FROM := $(if $(DATA),--data $(DATA))
 EVAL_TESTS := tests/evaluation/test_asking.py tests/evaluation/test_without_axolotl.py \
   tests/scoring/test_eval_tasks.py tests/scoring/test_math.py
 QUIET := AXOLOTL_DO_NOT_TRACK=1 HF_HUB_OFFLINE=1
+# A model this small gains nothing from more than four threads.
+THREADS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1); echo $$((n > 4 ? 4 : n)))
+# The quickstart shows the stages, without warnings of other libraries, progress bars and losses.
+CALM := AXOLOTL_DMT_QUIET=1 TQDM_DISABLE=1 LOG_LEVEL=ERROR TORCH_LOGS=-torch.utils._pytree
 
 .PHONY: help test-eval setup quickstart real study study-beyond study-pretrained test test-slow lint format types docs docs-reference check soak mutants clean
 
@@ -32,7 +36,8 @@ setup: $(VENV)/ready ## Make .venv with everything in it
 
 quickstart: $(VENV)/ready ## Train a tiny model through both stages on the CPU, score it, report
 	$(BIN)/python -m axolotl_dmt.toy outputs/quickstart-data
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) $(BIN)/axolotl train yaml_templates/quickstart.yaml
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) $(CALM) OMP_NUM_THREADS=$(THREADS) \
+	  $(BIN)/axolotl train yaml_templates/quickstart.yaml --launcher python
 
 real: $(VENV)/ready ## Train SmolLM2-135M on real data on the CPU; DATA=FOLDER in place of the hub
 	$(BIN)/python -m axolotl_dmt.toy.pretrained outputs/real $(FROM)

@@ -20,7 +20,8 @@ from typing import TextIO
 import click
 
 VARIABLE = "AXOLOTL_DMT_QUIET"
-"""Environment variable that turns progress bars off."""
+"""Environment variable that turns off progress bars, the losses of a training at each logging step,
+and the messages of Axolotl's log that are neither warnings nor ours."""
 
 KNOWN_WARNINGS = (
     "Skipping publisher trust check for",  # by kernels, when bitsandbytes is imported offline
@@ -35,9 +36,14 @@ BAR = re.compile(
 )
 """What tqdm writes for a bar."""
 
-KNOWN_LOGS = {"lm_eval.api.task": "Custom kwargs can be passed to"}
-"""{logger: words of its message}. For each of our tasks lm-eval explains how to pass settings, and
-`dmt.evaluate` has already passed them."""
+KNOWN_LOGS = {
+    # lm-eval explains for each of our tasks how to pass settings, which `dmt.evaluate` has passed
+    "lm_eval.api.task": "Custom kwargs can be passed to",
+    # when torchao and its types are imported with another build of torch than theirs
+    "torchao": "Failed to load",
+    "torch.utils._pytree": "is an Enum subclass",
+}
+"""{logger: words of its message}."""
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -81,9 +87,14 @@ def _is_news(record: logging.LogRecord) -> bool:
     return KNOWN_LOGS[record.name] not in str(record.msg)
 
 
+def wants_quiet() -> bool:
+    """Return whether `VARIABLE` is set."""
+    return os.environ.get(VARIABLE, "0") not in ("", "0")
+
+
 def is_quiet() -> bool:
     """Return whether progress bars are unwanted: by `VARIABLE`, or because there is no terminal."""
-    return os.environ.get(VARIABLE, "0") not in ("", "0") or not sys.stderr.isatty()
+    return wants_quiet() or not sys.stderr.isatty()
 
 
 @contextlib.contextmanager

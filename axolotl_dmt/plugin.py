@@ -9,10 +9,11 @@ from axolotl.common.datasets import TrainDatasetMeta
 from axolotl.integrations.base import BasePlugin, PluginManager
 from pydantic import ValidationError
 
+from axolotl_dmt.checks.yaml_check import refused_by_axolotl
 from axolotl_dmt.config.args import DEFAULT_SEED
 from axolotl_dmt.config.pydantic_errors import explain_axolotl
 from axolotl_dmt.errors import DMTErrors, one_clear_error
-from axolotl_dmt.training.log import mask_logged_secrets
+from axolotl_dmt.training.log import mask_logged_secrets, quieten_terminal
 from axolotl_dmt.training.run import Run
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class DMTPlugin(BasePlugin):
         if "dmt" not in cfg:
             return
         mask_logged_secrets()
+        quieten_terminal()
         with one_clear_error():
             self.run = Run.from_raw(cfg)
 
@@ -58,9 +60,14 @@ class DMTPlugin(BasePlugin):
             SystemExit: the error is one of validation.
         """
         error = sys.exc_info()[1]
-        if self.run is not None and isinstance(error, ValidationError):
-            with one_clear_error():
+        if self.run is None:
+            return
+        with one_clear_error():
+            if isinstance(error, ValidationError):
                 raise DMTErrors(explain_axolotl(error, cfg.to_dict()))
+            # One of Axolotl's checks failed on a value of an unexpected type.
+            if problems := list(refused_by_axolotl(cfg.to_dict())):
+                raise DMTErrors(problems)
 
     def get_input_args(self) -> str:
         """Return the path of the pydantic model that holds the `dmt` key."""

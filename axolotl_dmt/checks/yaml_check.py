@@ -71,7 +71,7 @@ def check_file(path: str | Path, *, files: bool = True) -> Findings:
     keys = [problem.key for problem in problems]
     with quiet_axolotl(silent=True):
         mistaken_keys, ignored_keys = check_keys(cfg)
-        schema_problems = [*mistaken_keys, *_refused_by_axolotl(cfg)]
+        schema_problems = [*mistaken_keys, *refused_by_axolotl(cfg)]
     problems += [
         problem for problem in schema_problems if not any(within(problem.key, key) for key in keys)
     ]
@@ -102,8 +102,12 @@ def _our_problems(cfg: Mapping[str, Any], reading: Reading, *, files: bool) -> l
     return problems
 
 
-def _refused_by_axolotl(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
-    """Yield what Axolotl's own validation of the YAML refuses."""
+def refused_by_axolotl(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
+    """Yield what Axolotl's own validation refuses.
+
+    Args:
+        cfg: the content of the YAML.
+    """
     axolotl_keys: dict[str, Any] = {
         key: copy.deepcopy(value)
         for key, value in cfg.items()

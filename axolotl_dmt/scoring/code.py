@@ -7,6 +7,7 @@ a sandbox, and the verdicts become pass@k. `code_rows` refuses rows that cannot 
 from __future__ import annotations
 
 import builtins
+import functools
 import logging
 import re
 import sys
@@ -128,10 +129,16 @@ def _prepare(
     allowed = sources.flag("allow_unsafe_code", metadata)
     allowed = allowed or "--confirm_run_unsafe_code" in sys.argv
     level = sandbox.require_level(allow_unsafe_code=allowed)
-    log.info("sandbox level: %s", sandbox.describe(level))
+    _log_once(sandbox.describe(level))
     if record is not None:
         record["sandbox"] = sandbox.describe(level)
     sources.set_generation(generation, metadata)
+
+
+@functools.cache
+def _log_once(level: str) -> None:
+    """Log the level of the sandbox, once for each run of the program."""
+    log.info("sandbox level: %s", level)
 
 
 @sources.as_splits

@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from axolotl_dmt.console import silence_known_noise
 from axolotl_dmt.toy.skills import SKILLS, Row, make_rows
 
 TRAIN = {"math": 8000, "code": 4000, "general": 6000}
@@ -121,6 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="also write models of 0.1 to 4 million parameters, into base-0.1M to base-4M",
     )
     options = parser.parse_args(arguments)
+    silence_known_noise()
     sizes = {skill: getattr(options, skill) for skill in TRAIN}
     try:
         make(

@@ -1,4 +1,8 @@
-"""The log of a run: Axolotl's, without secrets, and without control characters in our messages."""
+"""The log of a run: Axolotl's, without secrets, and without control characters in our messages.
+
+If `console.wants_quiet()`, the terminal shows Axolotl's warnings and our messages only; `debug.log`
+still has all of them.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,9 @@ import logging
 from typing import Final
 
 from axolotl.utils.logging import get_logger
+from axolotl.utils.tee import file_only_stream
 
-from axolotl_dmt.console import clean_records
+from axolotl_dmt.console import clean_records, wants_quiet
 from axolotl_dmt.files import parse_json
 from axolotl_dmt.results.secrets import MASK, masked, masked_text
 
@@ -18,6 +23,8 @@ clean_records(logging.getLogger("axolotl_dmt"))
 CONFIG_LOGGER: Final = "axolotl.cli.config"
 CONFIG_START: Final = "config:\n"
 """The logger and the first words of the message in which Axolotl prints the whole configuration."""
+ADVICE: Final = "Processing datasets during training"
+"""The first words of a warning that Axolotl logs for each dataset."""
 
 
 def mask_logged_secrets() -> None:
@@ -30,6 +37,21 @@ def mask_logged_secrets() -> None:
         for handler in logger.handlers:
             if _without_secrets not in handler.filters:
                 handler.addFilter(_without_secrets)
+
+
+def quieten_terminal() -> None:
+    """Keep Axolotl's log off the terminal, except warnings and our messages, if `wants_quiet()`."""
+    if not wants_quiet():
+        return
+    for handler in logging.getLogger("axolotl").handlers:
+        to_terminal = getattr(handler, "stream", None) is not file_only_stream
+        if to_terminal and _is_for_users not in handler.filters:
+            handler.addFilter(_is_for_users)
+
+
+def _is_for_users(record: logging.LogRecord) -> bool:
+    is_ours = record.name.startswith("axolotl_dmt")
+    return is_ours or (record.levelno >= logging.WARNING and ADVICE not in str(record.msg))
 
 
 def _without_secrets(record: logging.LogRecord) -> bool:

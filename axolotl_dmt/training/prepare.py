@@ -32,7 +32,7 @@ from axolotl_dmt.training.eval_packing import choose_eval_packing
 from axolotl_dmt.training.interruption import interruption_message
 from axolotl_dmt.training.log import LOG
 from axolotl_dmt.training.pool import RowPool
-from axolotl_dmt.training.progress import StageProgress
+from axolotl_dmt.training.progress import StageProgress, leave_out_losses
 from axolotl_dmt.training.recorder import Recorder
 from axolotl_dmt.training.run import Run
 from axolotl_dmt.training.trainer import StageTrainerMixin
@@ -162,6 +162,7 @@ def follow_plan(
             "list axolotl_dmt.DMTPlugin first",
         )
     run, plan, pool = prepared.run, prepared.plan, prepared.pool
+    leave_out_losses(trainer)
     trainer.follow_plan(plan, pool.layout, _adapters(prepared, cfg, trainer))
     recorder = Recorder(
         Path(cfg.output_dir),

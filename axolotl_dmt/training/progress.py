@@ -5,16 +5,34 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState
+from transformers import (
+    PrinterCallback,
+    ProgressCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+)
 from transformers import TrainingArguments as Arguments
 
-from axolotl_dmt.console import is_quiet
+from axolotl_dmt.console import is_quiet, wants_quiet
 from axolotl_dmt.plan.training_plan import StagePlan, TrainingPlan
 from axolotl_dmt.report.format import duration
 from axolotl_dmt.training.log import LOG
 
+LOSS = "loss"
+"""The key of the loss in the trainer's log."""
 SHORTEST_ESTIMATE = 30.0
 """The shortest estimate that is logged, in seconds."""
+
+
+def leave_out_losses(trainer: Any) -> None:
+    """Remove the callbacks that print each entry of the trainer's log, if `wants_quiet()`.
+
+    The report still shows the losses, and loggers such as W&B still get them.
+    """
+    if wants_quiet():
+        for callback in (ProgressCallback, PrinterCallback):
+            trainer.remove_callback(callback)
 
 
 class StageProgress(TrainerCallback):
@@ -68,7 +86,8 @@ class StageProgress(TrainerCallback):
         done, seconds = state.global_step - self.first_step, time.monotonic() - self.started
         if state.global_step == stage.end_step:
             self.pace = seconds / self._work(stage, done)
-            LOG.info("%s: trained in %s", self._label(stage), duration(seconds))
+            loss = _last_loss(state, self.first_step)
+            LOG.info("%s: trained in %s%s", self._label(stage), duration(seconds), loss)
         # The first steps also compile and allocate.
         elif not self.estimated and done >= 5 and done * 20 >= stage.steps:
             pace = seconds / self._work(stage, done)
@@ -98,3 +117,9 @@ class StageProgress(TrainerCallback):
             if isinstance(callback, ProgressCallback):
                 return callback.training_bar
         return None
+
+
+def _last_loss(state: TrainerState, first_step: int) -> str:
+    """Return the end of a message: the loss that was logged last in a stage, if there is one."""
+    entries = [entry for entry in state.log_history if LOSS in entry and entry["step"] > first_step]
+    return f", loss {entries[-1][LOSS]:.4g}" if entries else ""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from axolotl.cli.config import load_cfg
 
 from axolotl_dmt.checks.yaml_check import check_file
 from axolotl_dmt.config.advice import shown
@@ -185,6 +186,17 @@ def test_a_mistake_is_one_line(case: str) -> None:
     assert_mistakes(lines, (f"dmt.yaml:{key}", *values))
     assert not re.search(r"input should|valid (integer|string|boolean)|None|True|False", lines[0])
     assert not re.search(r"\S{120}", lines[0])
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_train_refuses_what_check_refuses(case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text, key, *_ = MISTAKES[case]
+    Path("dmt.yaml").write_text(text)
+    with pytest.raises(SystemExit) as ended:
+        load_cfg("dmt.yaml")
+    assert ended.value.code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if "axolotl-dmt: " in line]
+    assert_mistake(lines[0].split("axolotl-dmt: ")[1], key.split(": ")[1])
 
 
 UNUSED = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import count
 from typing import Any
 
+import yaml
+
 from tests.results.test_secrets import SECRET_KEYS, TOKENS
 
 PLAIN = "orange-river-"
@@ -13,8 +15,11 @@ NUMBER = 998877665
 """A password that is a number."""
 
 
-def planted(settings: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """Return the settings with secrets that neither stop nor change the run, and comments."""
+def planted(settings: dict[str, Any]) -> str:
+    """Return a YAML of the settings and of secrets that neither stop nor change the run.
+
+    Its datasets share an anchor.
+    """
     names = (f"{PLAIN}{number}" for number in count())
     tokens = [*TOKENS.values()]
     settings["dmt"]["evaluate"]["model_args"] = {
@@ -33,7 +38,9 @@ def planted(settings: dict[str, Any]) -> tuple[dict[str, Any], str]:
         f"# comet_api_key: {next(names)}",
         f"# see https://me:{next(names)}@host/a?sig={next(names)} and {tokens[3]}",
     ]
-    return {**settings, **more}, "".join(f"{line}\n" for line in comments)
+    text = yaml.safe_dump({**settings, **more}, sort_keys=False)
+    text = text.replace("- path:", "- <<: *entry\n  path:")
+    return "\n".join(["x-entry: &entry {split: train}", text, *comments]) + "\n"
 
 
 def secrets() -> list[str]:

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from axolotl_dmt.cli.main import dmt
 from axolotl_dmt.results.secrets import MASK
 from tests.conftest import ROWS
-from tests.e2e.runs import Finished, axolotl, config, train, write
+from tests.e2e.runs import Finished, axolotl, config, train
 from tests.e2e.secrets_in_a_yaml import planted, secrets
 
 
@@ -30,8 +30,9 @@ def finished(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
             "allow_unsafe_code": True,
         },
     }
-    settings, comments = planted(config(toy, folder / "out", dmt=dmt))
-    assert write(folder / "dmt.yaml", settings).open("a").write(comments)
+    text = planted(config(toy, folder / "out", dmt=dmt))
+    assert text.count("<<: *entry") == 3
+    (folder / "dmt.yaml").write_text(text)
     # Variables with which people set secrets.
     variables = {"HF_TOKEN": secrets()[2], "DMT_JUDGE_API_KEY": secrets()[3]}
     done = axolotl("train", str(folder / "dmt.yaml"), "--launcher", "python", **variables)
@@ -95,7 +96,7 @@ def test_no_secret_of_the_yaml_is_in_a_file_of_the_run_or_in_its_log(
     names = {path.name for path in finished.folder.rglob("*") if path.is_file()}
     assert {"results.json", "config.yaml", "debug.log", "README.md", "report.html"} <= names
     card = (finished.folder / "README.md").read_text()
-    assert "base_model: " in card and f"# comet_api_key: {MASK}" in card
+    assert "path: " in card and "<<: *entry" in card and f"# comet_api_key: {MASK}" in card
 
 
 def test_no_secret_of_the_yaml_is_in_the_recipe_of_the_run(

@@ -11,7 +11,8 @@ import yaml
 from click.testing import CliRunner, Result
 
 from axolotl_dmt.cli.main import dmt
-from axolotl_dmt.recipes.export import clean, export
+from axolotl_dmt.recipes.clean import clean
+from axolotl_dmt.recipes.export import export
 from axolotl_dmt.recipes.fetch import RecipeFiles
 from axolotl_dmt.recipes.recipe import Card, read_recipe, save_files
 from axolotl_dmt.results import Results, Score, StageResult

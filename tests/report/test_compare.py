@@ -147,6 +147,22 @@ def test_the_model_card_has_one_section_that_later_reports_replace(tmp_path: Pat
     assert text.endswith("My own words.\n")
 
 
+def test_the_yaml_in_the_model_card_loses_its_secrets(tmp_path: Path) -> None:
+    card = tmp_path / "README.md"
+    yaml = "base_model: org/model  # mine\nhub_token: orange-river-4\n"
+    yaml += "# wandb_api_key: orange-river-4\n"
+    # As `setup_model_card` of Axolotl writes it.
+    card.write_text(
+        f"# Model\n<details><summary>See axolotl config</summary>\n\naxolotl version: `0.19.0`\n"
+        f"```yaml\n{yaml}\n```\n\n</details><br>\n\nTrained on https://me:orange-river-4@host/x.\n"
+    )
+    update_card(ReportView.of(results()), tmp_path)
+    text = card.read_text()
+    assert "orange-river-4" not in text
+    assert 'base_model: org/model  # mine\nhub_token: "***"\n# wandb_api_key: ***\n' in text
+    assert "Trained on https://host/x." in text
+
+
 def test_a_folder_without_a_card_gets_none(tmp_path: Path) -> None:
     update_card(ReportView.of(results()), tmp_path)
     assert not (tmp_path / "README.md").exists()

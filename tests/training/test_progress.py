@@ -5,20 +5,21 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tqdm import tqdm
-from transformers import ProgressCallback, TrainerControl, TrainerState
+from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState
+from transformers.trainer_callback import CallbackHandler
 
 from axolotl_dmt.console import VARIABLE, bars_where_wanted, is_quiet
 from axolotl_dmt.plan import compile_plan
 from axolotl_dmt.plan.amounts import ALL
 from axolotl_dmt.plan.inputs import Domain, Stage
 from axolotl_dmt.training import progress
-from axolotl_dmt.training.progress import StageProgress
+from axolotl_dmt.training.progress import StageProgress, leave_out_losses
 
 
 class Terminal(io.StringIO):
@@ -37,7 +38,11 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return stream
 
 
-def run(monkeypatch: pytest.MonkeyPatch, seconds_a_step: float) -> list[str]:
+def run(
+    monkeypatch: pytest.MonkeyPatch,
+    seconds_a_step: float,
+    losses: Sequence[dict[str, float]] = (),
+) -> list[str]:
     """Run both callbacks through two stages and return the bar's description at each step."""
     plan = compile_plan(
         stages=[Stage(name=name, mix={"math": ALL}, learning_rate=1.0) for name in ("one", "two")],
@@ -51,7 +56,8 @@ def run(monkeypatch: pytest.MonkeyPatch, seconds_a_step: float) -> list[str]:
     trainer = SimpleNamespace(callback_handler=SimpleNamespace(callbacks=[bars]))
     callbacks = [bars, StageProgress(trainer, plan)]
     args: Any = None
-    state, control, words = TrainerState(max_steps=80), TrainerControl(), []
+    state = TrainerState(max_steps=80, log_history=[*losses])
+    control, words = TrainerControl(), []
 
     def event(name: str) -> None:
         for callback in callbacks:
@@ -122,6 +128,33 @@ def test_a_variable_turns_the_bars_off(
     watched(monkeypatch)
     monkeypatch.setenv(VARIABLE, value)
     assert is_quiet() is quiet
+
+
+@pytest.mark.parametrize(("value", "printed"), [("1", False), ("0", True)])
+def test_a_variable_turns_the_printed_losses_off(
+    monkeypatch: pytest.MonkeyPatch, value: str, printed: bool
+) -> None:
+    monkeypatch.setenv(VARIABLE, value)
+    handler = CallbackHandler([ProgressCallback(), Loss()], None, None, None, None)
+    leave_out_losses(SimpleNamespace(remove_callback=handler.remove_callback))
+    kinds = [type(callback) for callback in handler.callbacks]
+    assert Loss in kinds
+    assert (ProgressCallback in kinds) is printed
+
+
+def test_a_stage_ends_with_its_last_loss(
+    monkeypatch: pytest.MonkeyPatch, log: Callable[[], list[str]]
+) -> None:
+    watched(monkeypatch)
+    run(monkeypatch, 0.1, losses=[{"loss": 0.12345, "step": 30}, {"eval_loss": 9, "step": 40}])
+    assert log() == [
+        "stage 1/2 one: trained in 4.0 s, loss 0.1235",
+        "stage 2/2 two: trained in 4.0 s",
+    ]
+
+
+class Loss(TrainerCallback):
+    """A callback of the user's."""
 
 
 def draw() -> None:
