@@ -68,7 +68,7 @@ def row_remarks(cfg: Mapping[str, Any], reading: Reading) -> Iterator[DMTError]:
 
 
 def beyond_memory(cfg: Mapping[str, Any], reading: Reading) -> Iterator[DMTError]:
-    """Yield a mistake for each stage that trains on more rows than memory can hold the order of.
+    """Yield a mistake for each key that makes a stage too long for its order to fit into memory.
 
     Only the rows of local files count, and only amounts in rows and fractions, so that a stage that
     is reported can never be planned.
@@ -85,6 +85,7 @@ def beyond_memory(cfg: Mapping[str, Any], reading: Reading) -> Iterator[DMTError
     domains = {name: rows or 0 for name, rows in zip(reading.domains, sums, strict=True)}
     block = cfg.get("dmt")
     block = block if isinstance(block, Mapping) else {}
+    reported: set[str] = set()
     for stage in reading.stages:
         key = stage_key(block, stage.name, "epochs", "num_epochs")
         rows = int(_epoch_rows(stage, domains) * stage.epochs)
@@ -93,7 +94,9 @@ def beyond_memory(cfg: Mapping[str, Any], reading: Reading) -> Iterator[DMTError
         try:
             check_size(key, rows, SMALLEST_ROW)
         except DMTError as error:
-            yield error
+            if key not in reported:
+                yield error
+            reported.add(key)
 
 
 def _epoch_rows(stage: Stage, domains: Mapping[str, int]) -> int:
