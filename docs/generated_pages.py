@@ -6,12 +6,14 @@ mkdocs loads this file through the `hooks` entry of mkdocs.yml, with docs/ on th
 from __future__ import annotations
 
 import json
+import posixpath
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 from axolotl_dmt.config.json_schema import yaml_schema
 from reference_commands import command_reference
@@ -19,9 +21,18 @@ from reference_hooks import hook_reference
 
 ROOT = Path(__file__).parents[1]
 REPOSITORY = "https://github.com/axolotl-dmt/axolotl-dmt"
-_FROM_README = re.compile(r"<!-- README: (.+) -->")
+PAGES_OF_FILES = {
+    "axolotl_dmt/cli/main.py": "commands.md",
+    "axolotl_dmt/hookspecs.py": "hooks.md",
+    "eval_tasks/README.md": "tasks.md",
+    "yaml_templates/README.md": "templates.md",
+    "benchmarks/README.md": "benchmarks.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+}
+"""{file: the page that is generated from it}."""
+_RELATIVE = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 _TEST = re.compile(r"`((?:\w+/)*test_\w+\.py)::(test_\w+)`")
-_BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def generated() -> dict[str, str]:
@@ -44,23 +55,26 @@ def _into_repository(page: str) -> str:
     return re.sub(r"\]\((?!https?:|#)", f"]({REPOSITORY}/blob/main/{folder}/", text)
 
 
-def with_readme_blocks(markdown: str) -> str:
-    """Replace `<!-- README: words -->` by the code block of README.md that starts with the words.
+def with_site_links(markdown: str, page: str) -> str:
+    """Point the links that lead out of docs/ to the site's pages, or else to the repository.
 
-    This keeps the output of a run in one place only.
+    The pages of docs/ link to files, so that the links also work in a clone.
 
-    Raises:
-        ValueError: README.md has no such block.
+    Args:
+        markdown: the text of the page.
+        page: its path in docs/.
     """
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    folder = PurePosixPath(page).parent
 
-    def block(match: re.Match[str]) -> str:
-        for text in _BLOCK.findall(readme):
-            if text.startswith(match[1]):
-                return f"```\n{text}```"
-        raise ValueError(f"README.md has no block that starts with {match[1]!r}")
+    def target(match: re.Match[str]) -> str:
+        path = posixpath.normpath((PurePosixPath("docs") / folder / match[1]).as_posix())
+        if path.startswith("docs/"):
+            return match[0]
+        if path in PAGES_OF_FILES:
+            return f"]({posixpath.relpath(PAGES_OF_FILES[path], folder.as_posix())}"
+        return f"]({REPOSITORY}/blob/main/{path}"
 
-    return _FROM_README.sub(block, markdown)
+    return _RELATIVE.sub(target, markdown)
 
 
 def with_linked_tests(markdown: str) -> str:
@@ -75,6 +89,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, **event: Any) -> str:
-    """Insert the blocks that a page takes from README.md, and link tests (an mkdocs event)."""
-    return with_linked_tests(with_readme_blocks(markdown))
+def on_page_markdown(markdown: str, *, page: Page, **event: Any) -> str:
+    """Link the site's pages, and the tests that a page names (an mkdocs event)."""
+    if page.file.generated_by:
+        return with_linked_tests(markdown)
+    return with_linked_tests(with_site_links(markdown, page.file.src_uri))

@@ -40,7 +40,7 @@ from axolotl_dmt.results import (
     StageResult,
 )
 from axolotl_dmt.study.config import Study
-from generated_pages import generated, with_readme_blocks
+from generated_pages import PAGES_OF_FILES, generated, with_site_links
 from reference import SECTIONS
 from reference_commands import commands
 from reference_hooks import hooks
@@ -281,9 +281,35 @@ def test_the_files_that_the_map_of_the_package_names_exist() -> None:
             assert (ROOT / "axolotl_dmt" / folder / name).is_file(), f"{folder}{name}"
 
 
-def test_the_tutorial_takes_its_outputs_from_the_readme() -> None:
-    assert "retention" in with_readme_blocks(
-        (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
+def test_the_tutorial_shows_the_outputs_of_the_readme() -> None:
+    readme, tutorial = (
+        [body for _, kind, body in FENCE.findall((ROOT / page).read_text()) if not kind]
+        for page in ("README.md", "docs/tutorial.md")
     )
-    with pytest.raises(ValueError, match="no block"):
-        with_readme_blocks("<!-- README: no such words -->")
+    for title in ("Abilities by stage\n", "Plan\n"):
+        ours, theirs = (
+            [body for body in bodies if body.startswith(title)] for bodies in (readme, tutorial)
+        )
+        assert ours == theirs and len(ours) == 1
+
+
+def test_no_comment_stands_for_a_part_of_a_page() -> None:
+    for path, text in {**pages(), "README.md": (ROOT / "README.md").read_text()}.items():
+        comments = re.findall(r"<!--(.*?)-->", FENCE.sub("", text), re.DOTALL)
+        hidden = [comment for comment in comments if "tests/" not in comment]
+        assert not hidden or path == "changelog.md", f"{path}: {hidden}"
+
+
+def test_links_of_the_docs_work_in_a_clone() -> None:
+    for path in sorted((ROOT / "docs").rglob("*.md")):
+        text = FENCE.sub("", path.read_text(encoding="utf-8"))
+        for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text):
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_links_out_of_the_docs_lead_to_pages_of_the_site() -> None:
+    text = "[a](../../eval_tasks/README.md#x) [b](../../Makefile) [c](lora.md) [d](#e)"
+    assert with_site_links(text, "howto/task.md") == (
+        f"[a](../tasks.md#x) [b]({REPOSITORY}blob/main/Makefile) [c](lora.md) [d](#e)"
+    )
+    assert set(PAGES_OF_FILES.values()) <= set(GENERATED)
