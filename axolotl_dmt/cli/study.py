@@ -10,7 +10,7 @@ from typing import Any
 from axolotl_dmt.config.args import read_config
 from axolotl_dmt.console import echo
 from axolotl_dmt.report.console import Console
-from axolotl_dmt.study.cells import Cell, expand, runs_of
+from axolotl_dmt.study.cells import SEED, Cell, expand, runs_of
 from axolotl_dmt.study.config import Study, read_study
 from axolotl_dmt.study.folder import (
     RUNS,
@@ -60,7 +60,7 @@ def run_study(
         read_config(run.config["dmt"])
     console = Console()
     if dry_run:
-        _print_estimate(study, cells, StudyFolder(root, runs, runs_dir), console)
+        _print_estimate(study, base, cells, StudyFolder(root, runs, runs_dir), console)
         return
     if report_only:
         _write_report(study, base, root, console)
@@ -84,11 +84,16 @@ def run_study(
         runner.train(runs)
     _write_report(study, base, root, console)
     if runner.failed:
+        _print_data_commands(study, base)
         raise SystemExit(1)
 
 
 def _print_estimate(
-    study: Study, cells: Sequence[Cell], folder: StudyFolder, console: Console
+    study: Study,
+    base: Mapping[str, Any],
+    cells: Sequence[Cell],
+    folder: StudyFolder,
+    console: Console,
 ) -> None:
     """Print the steps and tokens of the study, from the plans of its first seed's cells."""
     from axolotl_dmt.study.estimate import estimate, estimate_table, totals
@@ -101,6 +106,23 @@ def _print_estimate(
         console.print(line, highlight=False)
     for problem in problems:
         echo(problem, err=True)
+    _print_data_commands(study, base)
+
+
+def _print_data_commands(study: Study, base: Mapping[str, Any]) -> None:
+    """Print the study's command that makes the data, for each seed for which a file is missing."""
+    if study.make_data is None:
+        return
+    files = [str(entry["path"]) for entry in base["datasets"]]
+    commands = [
+        study.make_data.replace(SEED, str(seed))
+        for seed in study.seeds
+        if not all(Path(file.replace(SEED, str(seed))).exists() for file in files)
+    ]
+    if commands:
+        echo("Make the data first:", err=True)
+        for command in commands:
+            echo(f"  {command}", err=True)
 
 
 def _write_report(study: Study, base: Mapping[str, Any], root: Path, console: Console) -> None:

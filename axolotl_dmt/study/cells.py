@@ -24,6 +24,9 @@ from axolotl_dmt.errors import DMTError
 from axolotl_dmt.study.config import Grid, Merge, Study
 from axolotl_dmt.study.stages import cell_stages, domains_of, uses_k
 
+SEED = "{seed}"
+"""What is replaced by the seed of a cell, in the strings of a base."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRun:
@@ -354,7 +357,7 @@ def _index(entries: list[Any], part: str, key: str) -> int:
 def _with_seed(value: Any, seed: int) -> Any:
     """Return the value with every `{seed}` in its strings replaced by the seed."""
     if isinstance(value, str):
-        return value.replace("{seed}", str(seed))
+        return value.replace(SEED, str(seed))
     if isinstance(value, dict):
         return {name: _with_seed(item, seed) for name, item in value.items()}
     if isinstance(value, list):

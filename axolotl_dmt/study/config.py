@@ -82,6 +82,11 @@ class Study(Grid):
     judge_k: FractionOfDomain | None = Field(
         None, description="The k of `dmt` at which the report judges the paper's claims."
     )
+    make_data: str | None = Field(
+        None,
+        description="The command that makes the data of a seed, which is shown if files are "
+        "missing; `{seed}` is replaced. It is never run.",
+    )
     cells: list[Grid] = Field(
         default_factory=list, description="Grids; the study has the cells of all of them."
     )

@@ -30,6 +30,8 @@ from axolotl_dmt.study.folder import (
 from axolotl_dmt.study.runner import emit, emit_slurm
 from tests.mistakes import assert_mistake, expect_error
 
+TINY = Path(__file__).parents[2] / "yaml_templates/studies/tiny"
+
 BASE: dict[str, Any] = {
     "base_model": "models/{seed}",
     "datasets": [
@@ -259,6 +261,22 @@ def test_a_dry_run_shows_the_cells_before_there_is_data(
     assert done.exit_code == 0, done.output
     assert "cells: 2, seeds: 1, runs: 3, done: 0" in done.output
     assert "dmt.evaluate.data.math: no file none.jsonl" in done.output
+
+
+def test_a_dry_run_names_the_command_that_makes_missing_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(dmt, ["study", str(TINY / "rq4_strategies.yaml"), "--dry-run"])
+    assert done.exit_code == 0, done.output
+    *_, heading, first, second, third = done.output.splitlines()
+    assert "data first" in heading
+    for seed, line in enumerate((first, second, third), 1):
+        command = line.split()
+        assert command[:4] == ["python", "-m", "axolotl_dmt.toy", f"outputs/studies/data-{seed}"]
+        assert command[4:6] == ["--seed", str(seed)]
+    recipe = (TINY.parents[2] / "Makefile").read_text()
+    assert "STUDY_ROWS := " + " ".join(command[6:]) in recipe
 
 
 def finish(folder: StudyFolder, run: StudyRun, value: float) -> None:
