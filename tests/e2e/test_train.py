@@ -35,7 +35,9 @@ def finished(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     (folder / "dmt.yaml").write_text(text)
     # Variables with which people set secrets.
     variables = {"HF_TOKEN": secrets()[2], "DMT_JUDGE_API_KEY": secrets()[3]}
-    done = axolotl("train", str(folder / "dmt.yaml"), "--launcher", "python", **variables)
+    done = axolotl(
+        "train", str(folder / "dmt.yaml"), "--launcher", "python", timeout=1800, **variables
+    )
     return Finished(done.returncode, done.stdout + done.stderr, folder / "out")
 
 
