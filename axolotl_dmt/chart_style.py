@@ -142,9 +142,14 @@ def dress(axes: Any, title: str = "", *, grid: str = "y", longest: int = 34) -> 
 
 
 def label(text: str, longest: int = 34) -> str:
-    """Return a text for a chart: printable, shortened, and with `$` escaped against formulas."""
+    """Return a text for a chart: printable, shortened, and with `$` escaped against formulas.
+
+    A long text is cut in its middle, since long names often differ at their ends only.
+    """
     text = "".join(c if c.isprintable() else " " for c in text)
-    text = text if len(text) <= longest else text[: longest - 1] + "…"
+    if len(text) > longest:
+        end = (longest - 1) // 3
+        text = f"{text[: longest - 1 - end]}…{text[len(text) - end :]}"
     return text.replace("$", r"\$")
 
 

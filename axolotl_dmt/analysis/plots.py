@@ -30,6 +30,8 @@ from axolotl_dmt.report.format import number
 
 PANEL = (3.5, 2.7)
 """Width and height of a panel in inches; a phone's screen is about as wide."""
+MOST_LEVEL_NAMES = 3
+"""Stages whose names fit below a panel beside each other."""
 _SETUPS = {"single": "its data alone", "multi_task": "all data mixed"}
 _FILLS: dict[str, dict[str, Any]] = {
     "single": {},
@@ -307,11 +309,20 @@ def _stages(comparison: Comparison, treatments: Sequence[Treatment], narrow: boo
                 text = f"{label(ability, 20)} {number(last.mean)}"
                 ends.append((text, colours[ability], scale.share(last.mean)))
         name_line_ends(axis, ends, gap)
-        axis.set_xticks(range(len(names)), [wrapped(name, 12) for name in names])
+        _name_stages(axis, names)
         axis.set_xlim(-0.2, len(names) - 0.8)
         whole_scale(axis, Scale(0.0, 1.0))
         dress(axis, treatment.label)
     return figure
+
+
+def _name_stages(axes: Any, names: Sequence[str]) -> None:
+    """Write the names of stages below a panel; those of many stages are slanted."""
+    if len(names) <= MOST_LEVEL_NAMES:
+        axes.set_xticks(range(len(names)), [wrapped(name, 12) for name in names])
+        return
+    slant = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(len(names)), [label(name, 18) for name in names], **slant)
 
 
 def _score_after(stage: int, ability: str) -> Callable[[CellResult], float | None]:
