@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.files import replacing
+from axolotl_dmt.files import parse_json, replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -213,12 +213,20 @@ def read_items(path: Path) -> pa.Table:
     except (OSError, pa.ArrowException) as error:
         fix = "move it away and score the run again: axolotl dmt evaluate OUTPUT_DIR --again"
         raise DMTError(str(path), f"cannot be read ({error})", fix) from error
-    header = json.loads((table.schema.metadata or {}).get(METADATA, b"{}"))
-    if header.get("schema") != SCHEMA:
-        problem = f"has schema {header.get('schema')!r}, and this version reads {SCHEMA}"
+    version = _schema_version((table.schema.metadata or {}).get(METADATA, b"{}"))
+    if version != SCHEMA:
+        problem = f"has schema {version!r}, and this version reads {SCHEMA}"
         fix = "read it with the version of axolotl-dmt that wrote it"
         raise DMTError(str(path), problem, fix)
     return table.select(COLUMNS).cast(schema())
+
+
+def _schema_version(header: bytes) -> Any:
+    try:
+        fields = parse_json(header)
+    except ValueError:
+        return None
+    return fields.get("schema") if isinstance(fields, dict) else None
 
 
 def items_of(path: Path, point: str | None = None) -> tuple[Item, ...]:
