@@ -76,7 +76,6 @@ OWN_READERS = {
     "checks.dataset_types": "reads the modules of Axolotl",
     "checks.evaluation_files": "reads the tasks of this package",
     "study.runner": "reads the log of its own process",
-    "toy.real_small": "reads files that it wrote",
 }
 """The modules that parse or read a whole file by themselves, and why that is safe."""
 MOST_TOP_MODULES = 12
