@@ -17,7 +17,17 @@ from tests.e2e.runs import environment
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/tutorial.md", "docs/faq.md", "docs/json_schema.md")
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-PROGRAMS = ("axolotl ", "DATA=", "lm_eval", "make", "pip", "python", "sed", "source")
+PROGRAMS = (
+    "axolotl ",
+    "axolotl-dmt ",
+    "DATA=",
+    "lm_eval",
+    "make",
+    "pip",
+    "python",
+    "sed",
+    "source",
+)
 """What the first line of a block of commands starts with; other blocks show outputs."""
 
 
@@ -71,15 +81,17 @@ def clone(folder: Path) -> Path:
 def run(command: str, typed: str | None = None) -> str:
     """Run a command in the current folder, and return its output.
 
-    `axolotl dmt ...` runs in this process, which has imported Axolotl already.
+    `axolotl dmt ...` and `axolotl-dmt ...` run in this process, which has imported Axolotl already.
 
     Args:
         command: the command.
         typed: what is typed at the command's questions.
     """
     words = shlex.split(command)
-    if words[:2] == ["axolotl", "dmt"] and ">" not in words:
-        done = CliRunner().invoke(dmt, words[2:], input=typed)
+    if words[:2] == ["axolotl", "dmt"]:
+        words = ["axolotl-dmt", *words[2:]]
+    if words[0] == "axolotl-dmt" and ">" not in words:
+        done = CliRunner().invoke(dmt, words[1:], input=typed)
         assert done.exit_code in (0, 2), f"{command}\n{done.output}\n{done.exception!r}"
         return done.output
     process = subprocess.run(
