@@ -74,6 +74,7 @@ OWN_READERS = {
     "recipes.export": "reads the picture that the run drew",
     "sandbox.levels": "reads a module of this package, and /proc",
     "checks.dataset_types": "reads the modules of Axolotl",
+    "checks.trainer_source": "reads a module of transformers",
     "checks.evaluation_files": "reads the tasks of this package",
     "study.runner": "reads the log of its own process",
 }

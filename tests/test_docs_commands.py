@@ -38,6 +38,10 @@ NOT_RUN = {
     "pip install '.[eval]'": "needs a package index",
     "pip install '.[judge]'": "needs a package index",
     "axolotl dmt compare RUN RUN": "stands for a command",
+    "axolotl-dmt evaluate org/model outputs/my-run http://localhost:8000/v1#served-model "
+    "--tasks dmt_suite --limit 200 --data math=gsm8k_test.jsonl --to outputs/evaluation": (
+        "see tests/cli/test_evaluate_models.py"
+    ),
     "lm_eval --tasks dmt_suite --model hf --model_args pretrained=org/model": "downloads",
     "lm_eval run --tasks dmt_suite --model hf --model_args "
     "pretrained=outputs/my-run/stages/02-generalise": "downloads the benchmarks",

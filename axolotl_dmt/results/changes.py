@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from axolotl_dmt.files import parse_json
 from axolotl_dmt.results.items import BASELINE_KIND, STAGE_KIND
 from axolotl_dmt.results.metrics import best
 from axolotl_dmt.results.paired import PairedDifference, common_items, holm
@@ -100,10 +101,17 @@ class Answers:
 
 def _without_stops(generations: set[str]) -> set[str]:
     """Return settings of the generation without the texts that end an answer."""
-    return {
-        json.dumps({key: value for key, value in json.loads(text).items() if key != "until"})
-        for text in generations
-    }
+    return {_without_stop(text) for text in generations}
+
+
+def _without_stop(generation: str) -> str:
+    try:
+        settings = parse_json(generation)
+    except ValueError:
+        return generation
+    if not isinstance(settings, dict):
+        return generation
+    return json.dumps({key: value for key, value in settings.items() if key != "until"})
 
 
 def _listed(values: set[str]) -> str:
