@@ -115,6 +115,19 @@ def test_the_ledger_holds_every_item_of_each_stage(live: Finished) -> None:
     }
 
 
+@pytest.mark.slow
+def test_a_run_scored_in_the_background_gives_the_same_results(
+    toy: Path, live: Finished, tmp_path: Path
+) -> None:
+    done = train(tmp_path, settings(toy, tmp_path / "out", runner="background"))
+    assert done.code == 0, done.output[-4000:]
+    assert done.results["stages"] == live.results["stages"]
+    ledgers = [load_items(run.folder).to_pylist() for run in (done, live)]
+    assert ledgers[0] == ledgers[1]
+    weights = [(run.folder / "model.safetensors").read_bytes() for run in (done, live)]
+    assert weights[0] == weights[1]
+
+
 def test_a_failed_evaluation_never_loses_training(live: Finished, failed: Finished) -> None:
     assert failed.code == 0, failed.output[-4000:]
     for stage in failed.results["stages"]:
