@@ -16,7 +16,7 @@ from axolotl_dmt.report.changes import HOW_TO_READ, cells, notes
 from axolotl_dmt.report.console import Console
 from axolotl_dmt.report.format import MISSING, with_error
 from axolotl_dmt.report.tables import Table
-from axolotl_dmt.results.changes import RUN, Change, answers_by_point, compare
+from axolotl_dmt.results.changes import RUN, Answers, Change, answers_by_point, compare
 from axolotl_dmt.results.items import ITEMS_FILE, Point, items_table, record_items
 from axolotl_dmt.scoring.prompts import AS_TRAINED
 
@@ -112,7 +112,7 @@ def differences(scored: Scored) -> list[Change]:
 
     The models may be asked in prompts of their own, which is said, and forbids no comparison.
     """
-    answers = {}
+    answers: dict[str, Mapping[str, Answers]] = {}
     for index, (name, evaluation) in enumerate(scored.items()):
         table = items_table(_point(name, index), evaluation.items)
         answers |= answers_by_point(table, [MODEL_KIND])
