@@ -93,6 +93,8 @@ test-eval: ## Test the tasks and scorers with lm-eval alone, in its newest versi
 	  test -e $$env/ready || { $(PYTHON) -m venv $$env && $$env/bin/pip install -q $(TORCH) && \
 	    $$env/bin/pip install -q '.[eval]' "lm-eval==$$version" pytest hypothesis && \
 	    touch $$env/ready; } || exit 1; \
+	  (cd $$env && bin/python -c 'from lm_eval.tasks import TaskManager as T; \
+	    assert "dmt_suite" in T().all_tasks, "lm-eval does not find dmt_suite"') || exit 1; \
 	  $(QUIET) $$env/bin/python -m pytest $(EVAL_TESTS) || exit 1; \
 	done
 
