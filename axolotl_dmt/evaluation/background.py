@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from axolotl_dmt.config.args import EvaluateConfig
@@ -43,20 +43,19 @@ class BackgroundScoring:
             self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
             self._thread.start()
 
-    def finished(self, *, wait: bool = False) -> Sequence[Finished]:
-        """Return the evaluations that ended since the last call.
+    def finished(self, *, wait: bool = False) -> Iterator[Finished]:
+        """Yield the evaluations that ended since the last call.
 
         Args:
-            wait: wait until all stages are scored.
+            wait: wait until all stages are scored, and yield each as soon as it is.
         """
-        evaluations = []
         while self._unfinished:
             try:
-                evaluations.append(self._finished.get(block=wait))
+                evaluation = self._finished.get(block=wait)
             except queue.Empty:
-                break
+                return
             self._unfinished -= 1
-        return evaluations
+            yield evaluation
 
     def _run(self) -> None:
         while True:

@@ -58,7 +58,7 @@ def test_a_stage_is_scored_as_in_this_process_and_a_broken_one_ends_nothing(
     good, broken = Path(make_model(tmp_path / "good")), tmp_path / "broken"
     broken.mkdir()
     scoring = BackgroundScoring(config)
-    assert scoring.finished(wait=True) == []
+    assert list(scoring.finished(wait=True)) == []
     scoring.start("broken", broken)
     scoring.start("good", good)
     (_, failed), (name, evaluation) = scoring.finished(wait=True)
