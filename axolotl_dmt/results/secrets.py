@@ -16,7 +16,6 @@ from axolotl_dmt.results.secret_values import MASK, holds_secret, masked_text
 __all__ = [
     "MASK",
     "holds_secret",
-    "is_secret",
     "masked",
     "masked_text",
     "names_secret",
@@ -55,22 +54,10 @@ _NAMES: Final = re.compile(
 """Keys of names, paths and digests, in which a random run of characters is no secret."""
 
 
-def is_secret(key: str | int, value: Any) -> bool:
-    """Return whether an entry looks like a password, a token or a key.
-
-    Only text can be a secret: a flag such as `hf_use_auth_token: true` is not one.
-
-    Args:
-        key: the entry's own key, without those above it.
-        value: its value.
-    """
-    return (
-        isinstance(value, str) and bool(value) and (names_secret(str(key)) or holds_secret(value))
-    )
-
-
 def masked(value: Any, key: str = "") -> Any:
     """Return a plain copy of nested settings with each secret replaced by `MASK`.
+
+    Only text can be a secret: a flag such as `hf_use_auth_token: true` is not one.
 
     Args:
         value: a value of JSON or YAML.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.files import parse_json, read_json
+from axolotl_dmt.training.weight_files import files_in_index
 
 STATE_FILE = "trainer_state.json"
 
@@ -62,8 +63,8 @@ def _defects(checkpoint: Path) -> Iterator[str]:
         if file.is_file() and _is_cut_off(file):
             yield f"{file.name} is cut off"
     for index in checkpoint.glob("*.index.json"):
-        names = read_json(index)["weight_map"].values()
-        missing = sorted(name for name in set(names) if not (checkpoint / name).is_file())
+        names = set(files_in_index(index).values())
+        missing = sorted(name for name in names if not (checkpoint / name).is_file())
         if missing:
             yield f"{missing[0]} is missing"
     if not _holds(checkpoint, WEIGHTS):

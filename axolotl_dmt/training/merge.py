@@ -10,20 +10,19 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.files import read_json, replacing
+from axolotl_dmt.files import replacing
 from axolotl_dmt.results.folder import RunFolder, load_results
+from axolotl_dmt.training.weight_files import INDEX, weight_files
 
 METHODS = ("linear", "slerp")
 _FIX = "name two models of the same architecture"
-_INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
-_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", _INDEX)
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", INDEX)
 
 
 def merge_stages(
@@ -140,21 +139,21 @@ def _weight_map(folder: Path) -> Mapping[str, str]:
     Raises:
         DMTError: the folder holds no readable safetensors.
     """
+    fix = "name a stage whose model is complete"
     try:
-        if (folder / _INDEX).is_file():
-            index: Any = read_json(folder / _INDEX)
-            return dict(index["weight_map"])
-        with safe_open(folder / _SINGLE, framework="pt") as weights:
-            return dict.fromkeys(weights.keys(), _SINGLE)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        files = weight_files(folder)
+    except (OSError, ValueError) as error:
         problem = f"{folder} holds no readable model.safetensors ({error})"
-        raise DMTError("--stages", problem, "name a stage whose model is complete") from None
+        raise DMTError("--stages", problem, fix) from None
+    if not files:
+        raise DMTError("--stages", f"{folder} holds no model.safetensors", fix)
+    return files
 
 
 def _copy_other_files(first: Path, second: Path, to: Path) -> None:
     """Copy the first model's index of tensors, and all of the second's files except weights."""
-    if (first / _INDEX).is_file():
-        shutil.copy2(first / _INDEX, to)
+    if (first / INDEX).is_file():
+        shutil.copy2(first / INDEX, to)
     for path in second.iterdir():
         if path.is_file() and not path.name.endswith(_WEIGHTS):
             shutil.copy2(path, to)

@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
-from axolotl_dmt.files import read_json
+from axolotl_dmt.training.weight_files import weight_files
 
 
 def has_renamed_weights(folder: Path, model: Any) -> bool:
@@ -24,7 +22,7 @@ def has_renamed_weights(folder: Path, model: Any) -> bool:
         folder: the checkpoint; False if it holds no full model.
         model: the model that it was saved from.
     """
-    return bool(_saved_names(folder) - set(model.state_dict()))
+    return bool(weight_files(folder).keys() - set(model.state_dict()))
 
 
 def load_renamed_weights(folder: Path, model: Any) -> None:
@@ -37,13 +35,3 @@ def load_renamed_weights(folder: Path, model: Any) -> None:
     # In 32 bits nothing is lost, and loading casts each weight to the type that it has.
     saved = type(model).from_pretrained(folder, dtype=torch.float32)
     model.load_state_dict(saved.state_dict())
-
-
-def _saved_names(folder: Path) -> set[str]:
-    index, single = folder / SAFE_WEIGHTS_INDEX_NAME, folder / SAFE_WEIGHTS_NAME
-    if index.is_file():
-        return set(read_json(index)["weight_map"])
-    if single.is_file():
-        with safe_open(single, framework="pt") as file:
-            return set(file.keys())
-    return set()

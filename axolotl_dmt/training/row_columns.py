@@ -15,7 +15,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.training.tokenised_rows import arrow_column
+from axolotl_dmt.training.tokenised_rows import arrow_chunks
 
 PER_TOKEN = ("attention_mask", "labels")
 """The columns with one value for each of a row's `input_ids`."""
@@ -50,8 +50,11 @@ def check_lengths(rows: Dataset, key: str, path: str) -> None:
 
 def _list_lengths(rows: Dataset, column: str) -> NDArray[np.int64]:
     """Return the length of each list in a column, and -1 for null."""
-    lengths = pc.list_value_length(arrow_column(rows, column))
-    return np.asarray(pc.fill_null(lengths.cast(pa.int64()), -1).to_numpy())
+    lengths = [
+        pc.fill_null(pc.list_value_length(chunk).cast(pa.int64()), -1).to_numpy()
+        for chunk in arrow_chunks(rows, column)
+    ]
+    return np.concatenate(lengths) if lengths else np.zeros(0, np.int64)
 
 
 def align_columns(parts: Mapping[str, Dataset]) -> dict[str, Dataset]:
