@@ -20,6 +20,7 @@ from axolotl_dmt.evaluation.row_tokens import (
     usual_format,
 )
 from axolotl_dmt.scoring.prompts import QUESTION, Template, turn_marks
+from axolotl_dmt.scoring.thinking import after_thinking
 
 Turn = tuple[Row, Row]
 """A question and its answer, as messages."""
@@ -59,6 +60,8 @@ class ChatRows:
     def _from_turns(self, system: list[Row], turn: Turn, following: Turn) -> TrainedFormat:
         tokens, (question, answer) = self.tokens, turn
         asked, answered = (str(message[self.content]).strip() for message in turn)
+        # Templates of thinking models set reasoning apart, and leave it out of earlier turns.
+        answered = after_thinking(answered).strip() or answered
         # Other columns of a row stay out of it, so that its template sees messages only.
         ids, labels = tokens.tokenise({self.column: [*system, question, answer]})
         start = tokens.answer_start(ids, labels, asked)
@@ -79,7 +82,9 @@ class ChatRows:
             first, later = (
                 f"{part.split(QUESTION)[0]}{QUESTION}{closing}" for part in (first, later)
             )
-        end = whole[whole.rfind(answered) + len(answered) :]
+        if (place_of_answer := whole.rfind(answered)) < 0:
+            raise NoFormatError("its answer is not found in the trained row")
+        end = whole[place_of_answer + len(answered) :]
         eos = tokens.tokenizer.eos_token or ""
         template = Template(
             first=first,
@@ -102,11 +107,12 @@ class ChatRows:
         plain = {**following[0], self.content: second}
         ids, labels = tokens.tokenise({self.column: [*before, plain, following[1]]})
         whole = tokens.decode(ids)
-        end = whole.find(answered, whole.find(asked) + len(asked)) + len(answered)
+        answer = whole.find(answered, whole.find(asked) + len(asked))
+        end = answer + len(answered)
         place = whole.find(second, end)
         for start in answer_starts(labels):
             prompt = tokens.decode(ids[:start])
-            if place >= 0 and len(prompt) >= place + len(second):
+            if min(answer, place) >= 0 and len(prompt) >= place + len(second):
                 between = whole[end:place]
                 return between, f"{between}{QUESTION}{prompt[place + len(second) :]}"
         raise NoFormatError("its second question is not found before a trained answer")

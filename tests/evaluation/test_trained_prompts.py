@@ -201,6 +201,39 @@ def test_arguments_of_the_chat_template_reach_the_prompt() -> None:
     assert found.later.endswith("<|im_start|>assistant\n<think></think>")
 
 
+REASONING = [
+    {
+        "messages": [
+            {"role": "user", "content": f"What is {n}+{n}?"},
+            {"role": "assistant", "content": f"<think>\nTwice {n}.\n</think>\n\nIt is {2 * n}"},
+        ]
+    }
+    for n in range(3)
+]
+NO_THOUGHT = "<think>\n\n</think>\n\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "thinking", "closing"),
+    [
+        ("axolotl_dmt.chat", QA, None, NO_THOUGHT),
+        ("axolotl_dmt.chat", QA, True, "<think>\n\n"),
+        ("chat_template", REASONING, None, "<think>\n"),
+        ("chat_template", REASONING, False, NO_THOUGHT),
+    ],
+)
+def test_a_thinking_models_rows_and_arguments_decide_how_an_answer_begins(
+    kind: str, rows: list[dict[str, Any]], thinking: bool | None, closing: str
+) -> None:
+    arguments = None if thinking is None else {"enable_thinking": thinking}
+    found = read(kind, rows, chat_arguments=arguments, chat_template="qwen3").template
+    assert found.first == f"{CHATML_FIRST}{closing}"
+    # Earlier answers stand in a conversation without their reasoning.
+    assert found.later == f"<|im_end|>\n{CHATML_FIRST}{closing}"
+    assert found.end == "<|im_end|>\n"
+    assert "<|im_end|>" in found.stop
+
+
 @pytest.mark.parametrize(
     ("kind", "rows"),
     [
