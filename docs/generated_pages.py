@@ -43,7 +43,10 @@ def generated() -> dict[str, str]:
         "dmt.schema.json": json.dumps(yaml_schema(), indent=2) + "\n",
         "tasks.md": (ROOT / "eval_tasks/README.md").read_text(encoding="utf-8"),
         "templates.md": _into_repository("yaml_templates/README.md"),
-        "benchmarks.md": (ROOT / "benchmarks/README.md").read_text(encoding="utf-8"),
+        # benchmarks/ is a sibling of docs/, so its links to docs/ are those of a page there.
+        "benchmarks.md": with_site_links(
+            (ROOT / "benchmarks/README.md").read_text(encoding="utf-8"), "benchmarks.md"
+        ),
         "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
         "changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
     }
@@ -69,7 +72,7 @@ def with_site_links(markdown: str, page: str) -> str:
     def target(match: re.Match[str]) -> str:
         path = posixpath.normpath((PurePosixPath("docs") / folder / match[1]).as_posix())
         if path.startswith("docs/"):
-            return match[0]
+            return f"]({posixpath.relpath(path.removeprefix('docs/'), folder.as_posix())}"
         if path in PAGES_OF_FILES:
             return f"]({posixpath.relpath(PAGES_OF_FILES[path], folder.as_posix())}"
         return f"]({REPOSITORY}/blob/main/{path}"
