@@ -9,7 +9,6 @@ LM_EVAL ?= 0.4.13
 VENV := .venv
 BIN := $(VENV)/bin
 STUDY_ROWS := --math 8000 --code 2000 --general 8000 --test 200
-CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 # A folder with the published files of GSM8K, Code Alpaca, HumanEval, Open-Assistant and IFEval.
 DATA ?=
 FROM := $(if $(DATA),--data $(DATA))
@@ -17,7 +16,8 @@ EVAL_TESTS := tests/evaluation/test_asking.py tests/evaluation/test_without_axol
   tests/cli/test_evaluate_models.py tests/scoring/test_eval_tasks.py tests/scoring/test_math.py
 QUIET := AXOLOTL_DO_NOT_TRACK=1 HF_HUB_OFFLINE=1
 # A model this small gains nothing from more than four threads.
-THREADS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1); echo $$((n > 4 ? 4 : n)))
+CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
+THREADS ?= $(shell echo $$(($(CORES) > 4 ? 4 : $(CORES))))
 # The quickstart shows the stages, without warnings of other libraries, progress bars and losses.
 CALM := AXOLOTL_DMT_QUIET=1 TQDM_DISABLE=1 LOG_LEVEL=ERROR TORCH_LOGS=-torch.utils._pytree
 

@@ -172,7 +172,7 @@ class RowTokens:
         # Of equally good ones, `max` returns the first.
         text, special = max(
             [*candidates, (first, False)],
-            key=lambda item: self._tokens_alike(*item, question, trained),
+            key=lambda item: self._tokens_alike(item[0], item[1], question, trained),
         )
         return text, special, self._tokens_alike(text, special, question, trained) > len(trained)
 

@@ -81,8 +81,8 @@ def make(
     random.Random(seed).shuffle(chats)
     write_jsonl(data / "chats.jsonl", chats)
     save_base(folder / "base", texts, seed=seed)
-    for size in SIZES if every_size else ():
-        save_base(folder / f"base-{size}", texts, seed=seed, size=size)
+    for name in SIZES if every_size else ():
+        save_base(folder / f"base-{name}", texts, seed=seed, size=name)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -95,10 +95,10 @@ def write_domains(
     files["general_held_out"], rest = _take(trees, held_out["general"])
     files["general"], _ = _take(rest, train["general"])
     folder.mkdir(parents=True, exist_ok=True)
-    for name, rows in files.items():
-        lines = (json.dumps(row, ensure_ascii=False) for row in rows)
+    for name, content in files.items():
+        lines = (json.dumps(row, ensure_ascii=False) for row in content)
         write_text(folder / f"{name}.jsonl", "".join(f"{line}\n" for line in lines))
-    return {f"{name}.jsonl": len(rows) for name, rows in files.items()}
+    return {f"{name}.jsonl": len(content) for name, content in files.items()}
 
 
 def load(source: Source, data: Path | None) -> list[Row]:
