@@ -139,6 +139,14 @@ class DMTPlugin(BasePlugin):
         return list(callbacks)
 
     def post_train_unload(self, cfg: Any) -> None:
-        """Print the table of results, below everything that Axolotl prints."""
-        if self.recorder is not None:
-            self.recorder.show()
+        """Print the table of results below everything that Axolotl prints, and check `dmt.gate`.
+
+        Raises:
+            SystemExit: the run does not pass its gate; everything has been saved by then.
+        """
+        if self.recorder is None:
+            return
+        self.recorder.show()
+        gate = self.run.schedule.config.gate if self.run else None
+        if gate is not None and (status := self.recorder.pass_gate(gate)):
+            raise SystemExit(status)

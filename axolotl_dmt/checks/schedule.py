@@ -72,6 +72,8 @@ def check_reading(
     if files:
         problems.attempt(check_base_model, raw)
     config = reading.config
+    if config and config.gate is not None:
+        problems.attempt(check_gate, config)
     if config and config.evaluate and config.evaluates:
         if reading.dataset_domains:
             problems.attempt(check_asked_domains, config.evaluate, reading.domains)
@@ -107,3 +109,17 @@ def _stage_problems(
     problems.attempt(check_sharding, raw, config, resets=resets, files=files)
     problems.attempt(check_val_rows, config, reading.domains)
     return problems
+
+
+def check_gate(config: DMTConfig) -> None:
+    """Refuse a gate that has no answers to judge by.
+
+    Raises:
+        DMTError: nothing is scored, or the items are not kept.
+    """
+    if not config.evaluates or config.evaluate is None:
+        fix = "add evaluate: {tasks: [...]}, or remove gate"
+        raise DMTError("dmt.gate", "nothing is scored", fix)
+    if config.evaluate.items == "none":
+        fix = "write evaluate.items: scores, or remove gate"
+        raise DMTError("dmt.gate", "the gate compares items, which are not kept", fix)

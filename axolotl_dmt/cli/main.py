@@ -6,11 +6,13 @@ The work of a command is in another module, which is imported only when the comm
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
+from axolotl_dmt.cli.gate import gate
 from axolotl_dmt.cli.group import (
     FILE,
     FOLDER,
@@ -34,12 +36,11 @@ def dmt(quiet: bool) -> None:
 
     silence_known_noise()
     if quiet:
-        import os
-
         os.environ[VARIABLE] = "1"
 
 
 dmt.add_command(recipe)
+dmt.add_command(gate)
 
 
 @dmt.command()

@@ -17,11 +17,10 @@ from axolotl_dmt.report.plot import plot_runs
 from axolotl_dmt.report.tables import Table
 from axolotl_dmt.report.view import HOW_TO_READ as HOW_TO_READ_SCORES
 from axolotl_dmt.report.view import ReportView, all_colours
-from axolotl_dmt.results.changes import RUN, Answers, answers_by_point, compare
+from axolotl_dmt.results.changes import RUN, Answers, compare, run_ledger
 from axolotl_dmt.results.config_file import load_config
 from axolotl_dmt.results.costs import total_costs
 from axolotl_dmt.results.folder import RunFolder, load_results
-from axolotl_dmt.results.items import STAGE_KIND, read_items
 from axolotl_dmt.results.results import Results
 
 HOW_TO_READ = (
@@ -79,12 +78,9 @@ def last_answers(folder: Path, results: Results) -> Mapping[str, Answers]:
     Raises:
         DMTError: the ledger cannot be read.
     """
-    path = RunFolder(folder).items
-    if not path.is_file() or not results.stages:
+    if not results.stages:
         return {}
-    last = results.stages[-1]
-    answers = answers_by_point(read_items(path), (STAGE_KIND,)).get(last.name, {})
-    return {ability: of for ability, of in answers.items() if ability in last.scores}
+    return run_ledger(folder, results).get(results.stages[-1].name, {})
 
 
 def _settings(folder: Path, results: Results) -> dict[str, str]:

@@ -15,11 +15,10 @@ from axolotl_dmt.plan.row_counts import RowCounts
 from axolotl_dmt.report import paper
 from axolotl_dmt.report.format import MISSING
 from axolotl_dmt.results import metrics
-from axolotl_dmt.results.changes import BEST, Change, answers_by_point, stage_changes
+from axolotl_dmt.results.changes import BEST, Change, run_ledger, stage_changes
 from axolotl_dmt.results.config_file import load_config
 from axolotl_dmt.results.costs import Cost, stage_costs, total_costs
 from axolotl_dmt.results.folder import RunFolder
-from axolotl_dmt.results.items import read_items
 from axolotl_dmt.results.results import PARTS, Results, Score, StageResult
 
 HOW_TO_READ = (
@@ -244,19 +243,13 @@ class ReportView:
 
 def _changes(results: Results, output_dir: Path | None) -> tuple[Change, ...]:
     """Return what changed on the same items, for the points that still have the ledger's scores."""
-    if output_dir is None or not (path := RunFolder(output_dir).items).is_file():
+    if output_dir is None:
         return ()
     try:
-        ledger = answers_by_point(read_items(path))
+        ledger = run_ledger(output_dir, results)
     except DMTError:  # a report does not fail because of the ledger
         return ()
-    scored = {point.name: point.scores for point in results.points()}
-    kept = {
-        point: {name: answers for name, answers in abilities.items() if name in scored[point]}
-        for point, abilities in ledger.items()
-        if point in scored
-    }
-    return stage_changes(kept, [stage.name for stage in results.stages])
+    return stage_changes(ledger, [stage.name for stage in results.stages])
 
 
 def _paired_stderr(changes: Sequence[Change], ability: str, stage: str) -> float | None:

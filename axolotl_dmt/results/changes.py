@@ -10,12 +10,15 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from axolotl_dmt.files import parse_json
-from axolotl_dmt.results.items import BASELINE_KIND, STAGE_KIND
+from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.results.items import BASELINE_KIND, STAGE_KIND, read_items
 from axolotl_dmt.results.metrics import best
 from axolotl_dmt.results.paired import PairedDifference, common_items, holm
+from axolotl_dmt.results.results import Results
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -168,6 +171,27 @@ def answers_by_point(table: pa.Table, kinds: Sequence[str] = (BASELINE_KIND, STA
             abilities = ledger.setdefault(values["point"], {})
             _add(abilities.setdefault(values["ability"], Answers()), values)
     return ledger
+
+
+def run_ledger(folder: Path, results: Results) -> Ledger:
+    """Return the answers of a run at the points whose scores its results hold; empty without any.
+
+    Args:
+        folder: the run's output folder.
+        results: its results.
+
+    Raises:
+        DMTError: the ledger cannot be read.
+    """
+    path = RunFolder(folder).items
+    if not path.is_file():
+        return {}
+    scored = {point.name: point.scores for point in results.points()}
+    return {
+        point: {name: answers for name, answers in abilities.items() if name in scored[point]}
+        for point, abilities in answers_by_point(read_items(path)).items()
+        if point in scored
+    }
 
 
 def _add(answers: Answers, row: Mapping[str, object]) -> None:

@@ -40,6 +40,7 @@ ALPHA = 0.05
 POWER = 0.8
 """The power that a number of items is planned for."""
 
+_MOST_ITEMS = 10_000_000
 _BATCH = 2**22  # numbers that the test holds in memory at once
 
 
@@ -217,6 +218,27 @@ def interval(changes: npt.ArrayLike, level: float, *, graded: bool) -> tuple[flo
     return float(sample.mean() - half), float(sample.mean() + half)
 
 
+def interval_of(change: PairedDifference, level: float) -> tuple[float, float]:
+    """Return the two-sided interval of a difference at another level than 95%.
+
+    Args:
+        change: the comparison.
+        level: the level, such as 0.9.
+    """
+    from scipy.stats import t
+
+    if not change.graded:
+        unchanged = change.n - change.lost - change.won
+        changes = np.repeat([-1.0, 1.0, 0.0], [change.lost, change.won, unchanged])
+        return interval(changes, level, graded=False)
+    if change.n == 1:
+        return -math.inf, math.inf
+    half = (
+        t.ppf((1 + level) / 2, change.n - 1) * change.stderr * math.sqrt(change.n / (change.n - 1))
+    )
+    return float(change.difference - half), float(change.difference + half)
+
+
 def holm(p_values: Mapping[Name, float]) -> dict[Name, float]:
     """Return p-values corrected for their number, by Holm's method.
 
@@ -259,6 +281,46 @@ def items_needed(
     within = math.sqrt(spread**2 - difference**2)
     root = norm.ppf(1 - alpha / sides) * spread + norm.ppf(power) * within
     return float(max(1.0, math.ceil((root / difference) ** 2)))
+
+
+def items_to_clear(
+    change: PairedDifference, limit: float, *, alpha: float = ALPHA, power: float = POWER
+) -> int | None:
+    """Return how many items would show on which side of a limit a difference lies.
+
+    The items beyond those at hand are assumed to change as these did.
+
+    Args:
+        change: the comparison on the items at hand.
+        limit: the limit, such as -0.02.
+        alpha: the error rate of the one-sided bound.
+        power: the probability with which the bound clears the limit.
+
+    Returns:
+        The number of items; None if more than ten million would be needed.
+    """
+    from scipy.stats import norm
+
+    errors = float(norm.ppf(1 - alpha) + norm.ppf(power))
+
+    def clears(n: int) -> bool:
+        if change.graded:
+            centre, variance = change.difference, change.stderr**2 * change.n
+            distance = abs(centre - limit) - errors * math.sqrt(variance / n)
+            return distance > 0
+        won, lost = ((count * n / change.n + 1) / (n + 2) for count in (change.won, change.lost))
+        centre = won - lost
+        half = errors * math.sqrt((won + lost - centre**2) / (n + 2))
+        is_above = change.difference > limit
+        return centre - half > limit if is_above else centre + half < limit
+
+    low, high = 1, _MOST_ITEMS
+    if not clears(high):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if clears(middle) else (middle + 1, high)
+    return low
 
 
 def detectable(

@@ -316,6 +316,7 @@ def _configuration(
         _set(config, name, value)
     if not isinstance(config["dmt"], dict):
         raise DMTError("study.set.dmt", f"{config['dmt']!r} is not a mapping", "set a key in it")
+    config["dmt"].pop("gate", None)  # a run of a study is not failed by its scores
     config = _with_seed(config, seed)
     config["seed"] = config["dmt"]["seed"] = seed
     # A later run loads its model from its parent's folder. The tokeniser's name must stay the same,

@@ -22,14 +22,17 @@ from rich.table import Table
 from axolotl_dmt.checks.axolotl_keys import check_output_dir
 from axolotl_dmt.checks.schedule import check_schedule
 from axolotl_dmt.config.args import AUTO, DEFAULT_SEED, DMTConfig, read_config
+from axolotl_dmt.config.gate_args import GateConfig
 from axolotl_dmt.config.k_choice import KEY, KChoice, ScoredRun
 from axolotl_dmt.config.reading import stage_defaults
 from axolotl_dmt.config.replay_args import AutoKConfig
 from axolotl_dmt.config.yaml_file import YamlFile
+from axolotl_dmt.console import echo
 from axolotl_dmt.errors import DMTError, DMTErrors, Problems
 from axolotl_dmt.plan.training_plan import TrainingPlan
 from axolotl_dmt.report.console import Console
 from axolotl_dmt.results.folder import RunFolder, load_results
+from axolotl_dmt.results.gate import judge_run, rules_of, verdict_of
 from axolotl_dmt.results.items import Point, items_of, record_items
 from axolotl_dmt.study.cells import Cell, StudyRun, expand
 from axolotl_dmt.study.config import Study
@@ -238,6 +241,7 @@ def _train_stage_2(
     block = {**raw["dmt"], "k": str(choice.k), "start_stage": trial.stages[0]}
     run_folder = RunFolder.of_config(raw)
     path = folder.root / "stage_2.yaml"
+    gate = block.pop("gate", None)  # the scores that it compares with are added below
     config = {**raw, **start, "output_dir": str(run_folder.output_dir), "dmt": block}
     path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
     arguments = train_command(path, launcher_args)[1:]
@@ -250,6 +254,21 @@ def _train_stage_2(
     trial_items = RunFolder(folder.of(trial)).items
     record_items(run_folder.items, Point.baseline(), items_of(trial_items, trial.stages[-1]))
     write_report(ReportView.of(results, run_folder.output_dir), run_folder.dmt)
+    if gate is not None:
+        _pass_gate(GateConfig.model_validate(gate), run_folder.output_dir)
+
+
+def _pass_gate(gate: GateConfig, folder: Path) -> None:
+    """Print what became of a gate's rules.
+
+    Raises:
+        SystemExit: the run does not pass; the code says whether that is certain.
+    """
+    outcomes = judge_run(folder, rules_of(gate.keep, gate.improve), gate.against)
+    for outcome in outcomes:
+        echo(f"axolotl-dmt: gate: {outcome}")
+    if status := int(verdict_of(outcomes)):
+        raise SystemExit(status)
 
 
 _START = ("base_model", "lora_model_dir", "tokenizer_config", "dataset_prepared_path")

@@ -164,6 +164,7 @@ def follow_plan(
     run, plan, pool = prepared.run, prepared.plan, prepared.pool
     leave_out_losses(trainer)
     trainer.follow_plan(plan, pool.layout, _adapters(prepared, cfg, trainer))
+    _log_loss_by_domain(prepared, cfg, trainer)
     recorder = Recorder(
         Path(cfg.output_dir),
         plan,
@@ -191,6 +192,19 @@ def follow_plan(
         ),
     ]
     return callbacks, recorder
+
+
+def _log_loss_by_domain(prepared: PreparedRun, cfg: Any, trainer: StageTrainerMixin) -> None:
+    """Let the trainer log the loss of each domain, or log in one line why it cannot."""
+    domains = prepared.pool.domains
+    if not prepared.run.schedule.config.loss_by_domain or len(domains) < 2:
+        return
+    if max(cfg.context_parallel_size or 1, cfg.tensor_parallel_size or 1) > 1:
+        reason: str | None = "several ranks share a sequence"
+    else:
+        reason = trainer.log_loss_by_domain(domains)
+    if reason:
+        LOG.info("the training loss is not logged by domain: %s", reason)
 
 
 def _adapters(prepared: PreparedRun, cfg: Any, trainer: Any) -> StackedAdapters | None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.config.args import EvaluateConfig
+from axolotl_dmt.config.gate_args import GateConfig
+from axolotl_dmt.console import echo
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.evaluation.scores import Evaluation, with_scores
 from axolotl_dmt.hooks.loading import display_name
@@ -27,6 +29,7 @@ from axolotl_dmt.results.results import (
     Score,
     StageResult,
 )
+from axolotl_dmt.training.domain_loss import by_domain
 from axolotl_dmt.training.earlier_run import set_aside
 from axolotl_dmt.training.log import LOG
 
@@ -198,6 +201,7 @@ class Recorder:
                 "stage": self.plan.stages[self.plan.stage_at(entry["step"] - 1)].name,
                 "loss": entry["loss"],
                 "learning_rate": entry.get("learning_rate"),
+                **({"domain_loss": losses} if (losses := by_domain(entry)) else {}),
             }
             for entry in log_history
             if "loss" in entry and entry.get("step", 0) > 0
@@ -222,6 +226,25 @@ class Recorder:
         print_tables(self.view(), console)
         for path in self.reports:
             console.print(f"  {path}", style="dim", highlight=False)
+
+    def pass_gate(self, gate: GateConfig) -> int:
+        """Print what became of the gate's rules, and return the exit status that they ask for.
+
+        Ranks that do not write return 0.
+        """
+        if not self.writes:
+            return 0
+        from axolotl_dmt.results.gate import Verdict, judge_run, rules_of, verdict_of
+
+        try:
+            rules = rules_of(gate.keep, gate.improve)
+            outcomes = judge_run(self.folder.output_dir, rules, gate.against)
+        except DMTError as error:
+            echo(f"axolotl-dmt: gate: cannot be told: {error}")
+            return int(Verdict.UNKNOWN)
+        for outcome in outcomes:
+            echo(f"axolotl-dmt: gate: {outcome}")
+        return int(verdict_of(outcomes))
 
     def _result(
         self, name: str, end_step: int, rows: Mapping[str, int], evaluation: Evaluation | None

@@ -17,10 +17,12 @@ from axolotl.utils.dict import DictDefault
 from transformers import PreTrainedModel, Trainer
 
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.plan.inputs import Domain
 from axolotl_dmt.plan.training_plan import TrainingPlan
 from axolotl_dmt.report.model_card import update_card
 from axolotl_dmt.training.adapters import StackedAdapters, is_stacked
 from axolotl_dmt.training.blank_steps import BlankStep, steps_with_blanks
+from axolotl_dmt.training.domain_loss import DomainLosses, PlannedDomains
 from axolotl_dmt.training.interruption import MakeMessage, line_on_signal
 from axolotl_dmt.training.optimizer import (
     copy_of_options,
@@ -45,6 +47,7 @@ class StageTrainerMixin:
         dmt_recorder: holds the results that the model card shows.
         dmt_interruption_message: makes the line that an interrupted training prints.
         dmt_blank_steps: the steps that hold blank micro batches.
+        dmt_losses: adds up the training loss of each domain; None where it cannot.
         dmt_decaying: for each of the optimiser's parameter groups, whether weight decay applies.
     """
 
@@ -54,6 +57,7 @@ class StageTrainerMixin:
     dmt_recorder: Recorder | None = None
     dmt_interruption_message: MakeMessage | None = None
     dmt_blank_steps: Mapping[int, BlankStep]
+    dmt_losses: DomainLosses | None = None
     dmt_decaying: Sequence[bool] = ()
 
     def follow_plan(
@@ -126,7 +130,45 @@ class StageTrainerMixin:
         if self.dmt_recorder is not None and self.is_world_process_zero():
             update_card(self.dmt_recorder.view(), Path(self.args.output_dir))
 
-    def compute_loss(
+    def log_loss_by_domain(self: Any, domains: Sequence[Domain]) -> str | None:
+        """Log the training loss of each domain from now on, after `follow_plan`.
+
+        Args:
+            domains: the domains of the plan's rows.
+
+        Returns:
+            Why it cannot be logged, or None.
+        """
+        planned = PlannedDomains(
+            self.dmt_plan,
+            domains,
+            accumulation=self.args.gradient_accumulation_steps,
+            ranks=self.args.world_size,
+            rank=self.args.process_index,
+            pads_left=getattr(self.processing_class, "padding_side", "right") == "left",
+        )
+        if self.args.torch_compile:
+            return "the model is compiled"
+        self.dmt_losses = DomainLosses.attach(self.model, planned)
+        return None if self.dmt_losses else "the model has a loss function of its own"
+
+    def log(self: Any, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log as the base class does, with the loss of each domain beside the training loss."""
+        if self.dmt_losses is not None and "loss" in logs:
+            logs |= self.dmt_losses.take(self.accelerator)
+        super().log(logs, *args, **kwargs)  # type: ignore[misc]
+
+    def compute_loss(self: Any, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Compute the loss, and take note of the losses of its tokens in training."""
+        if self.dmt_losses is None or not model.training:
+            return self._loss(model, inputs, *args, **kwargs)
+        step, labels = self.state.global_step, inputs.get("labels")
+        if step in self.dmt_blank_steps and bool((labels == IGNORED).all()):
+            labels = None
+        with self.dmt_losses.watching(step, labels):
+            return self._loss(model, inputs, *args, **kwargs)
+
+    def _loss(
         self: Any, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any
     ) -> Any:
         """Compute the base class's loss; a micro batch that holds only blank rows adds nothing.

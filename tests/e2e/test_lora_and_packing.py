@@ -77,6 +77,12 @@ def test_no_pack_holds_rows_of_two_stages(toy: Path, tmp_path: Path, accumulatio
     blanks = int((plan.order[: plan.pack_offsets[ends[0] * plan.packs_per_step]] < 0).sum())
     assert sum(starts) == (120 - 2) + (60 - 1) + blanks
     assert all(point["loss"] < 20 for point in done.results["learning_curve"])
+    for point in done.results["learning_curve"]:
+        domains = {"math", "code"} | ({"general"} if point["stage"] == "generalise" else set())
+        losses = point["domain_loss"]
+        assert set(losses) <= domains and losses
+        assert min(losses.values()) <= point["loss"] * 1.001, point
+        assert point["loss"] * 0.999 <= max(losses.values()), point
     # The held-out rows do not fill a batch of packs, but each has a loss.
     for stage in done.results["stages"]:
         assert stage["held_out_loss"].keys() == ROWS.keys()

@@ -104,6 +104,11 @@ def test_losses_and_rates_agree(
     for one, two in zip(ours, theirs, strict=True):
         assert one["learning_rate"] == two["learning_rate"]
         assert one["loss"] == pytest.approx(two["loss"], rel=1e-4), one["step"]
+        assert one["domain_loss"] == pytest.approx(two["domain_loss"], rel=1e-4), one["step"]
+        low, high = min(one["domain_loss"].values()), max(one["domain_loss"].values())
+        assert low <= one["loss"] * 1.0001 and one["loss"] * 0.9999 <= high
+    assert set(ours[0]["domain_loss"]) == {"math", "code"}
+    assert "general" in ours[-1]["domain_loss"]
 
 
 def test_the_work_of_scoring_is_shared_and_gathered(
