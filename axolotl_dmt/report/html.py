@@ -83,6 +83,7 @@ def _context(view: ReportView) -> dict[str, Any]:
         "kept": text.kept,
         "number": text.number,
         "changes": stage_table(view),
+        "flips": _flips(view),
         "lede": _lede(view),
         "how_to_read": HOW_TO_READ,
         "missing": text.MISSING,
@@ -134,6 +135,7 @@ def _forgetting_row(view: ReportView, line: AbilityLine, index: int) -> dict[str
         "best_name": view.names[line.best or 0],
         "last": last,
         "last_name": view.names[-1],
+        "turned": view.change_from_best(line.name),
         "lost": lost,
         "change": None if line.forgetting is None else abs(line.forgetting),
         "track": charts.change_track(
@@ -172,6 +174,18 @@ def _mixture(view: ReportView, stage: Mapping[str, Any], name: str) -> dict[str,
     ]
     shares = [(row["name"], row["percent"], view.domain_colours[row["name"]]) for row in rows]
     return {"rows": rows, "bar": charts.share_bar(shares, name=name)}
+
+
+def _flips(view: ReportView) -> dict[str, Any] | None:
+    """Return the items that stages turned, with the names that they can be filtered by."""
+    if not view.flips:
+        return None
+    return {
+        "groups": view.flips,
+        "abilities": list(dict.fromkeys(group.ability for group in view.flips)),
+        "stages": list(dict.fromkeys(group.stage for group in view.flips)),
+        "directions": ["lost", "won"],
+    }
 
 
 def _samples(view: ReportView) -> list[tuple[str, list[dict[str, Any]]]]:

@@ -18,7 +18,9 @@ from axolotl_dmt.results import metrics
 from axolotl_dmt.results.changes import BEST, Change, run_ledger, stage_changes
 from axolotl_dmt.results.config_file import load_config
 from axolotl_dmt.results.costs import Cost, stage_costs, total_costs
+from axolotl_dmt.results.flips import Flips, stage_flips
 from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.results.paired import PairedDifference
 from axolotl_dmt.results.results import PARTS, Results, Score, StageResult
 
 HOW_TO_READ = (
@@ -29,6 +31,8 @@ HOW_TO_READ = (
     "Scores are given with one standard error (±): a change of less than about two of "
     "them may be chance."
 )
+MOST_FLIPS = 20
+"""The number of items that a page shows of each ability, stage and direction."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +133,7 @@ class ReportView:
         name: the name of the run's folder, or empty.
         schedule: how the stages were chosen, such as `strategy dmt, k = 1/256`, or empty.
         changes: what changed on the same items; empty where the run has no ledger.
+        output_dir: the run's folder, or None.
     """
 
     results: Results
@@ -141,6 +146,7 @@ class ReportView:
     name: str = ""
     schedule: str = ""
     changes: tuple[Change, ...] = ()
+    output_dir: Path | None = None
 
     @classmethod
     def of(cls, results: Results, output_dir: Path | None = None) -> ReportView:
@@ -165,6 +171,7 @@ class ReportView:
             name=output_dir.resolve().name if output_dir else "",
             schedule=_schedule(results, output_dir),
             changes=changes,
+            output_dir=output_dir,
         )
 
     @property
@@ -226,6 +233,24 @@ class ReportView:
     def colours(self) -> dict[str, str]:
         """{domain or ability: its colour in every chart}."""
         return {**self.domain_colours, **self.ability_colours}
+
+    def change_from_best(self, ability: str) -> PairedDifference | None:
+        """Return the change of an ability from its best earlier stage to the last, by its items."""
+        last = self.results.stages[-1].name if self.results.stages else ""
+        for change in self.changes:
+            if (change.ability, change.after, change.reference) == (ability, last, BEST):
+                return change.paired
+        return None
+
+    @cached_property
+    def flips(self) -> tuple[Flips, ...]:
+        """The items that each stage lost and won; empty where the run has no ledger."""
+        if self.output_dir is None:
+            return ()
+        try:
+            return stage_flips(self.output_dir, self.results, most=MOST_FLIPS)
+        except DMTError:  # a report does not fail because of the ledger
+            return ()
 
     def line(self, ability: str) -> AbilityLine | None:
         """Return the line of an ability, or None where the run has no such ability."""

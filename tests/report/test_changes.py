@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.results import Results
 from axolotl_dmt.results.items import Point, record_items
 from tests.report.test_compare import results, save, stage
-from tests.results.test_changes import items, passes
+from tests.results.test_changes import item, items, passes
 
 
 def run(folder: Path, last: int = 20, **changes: object) -> Path:
@@ -99,3 +100,47 @@ def test_runs_that_were_asked_differently_are_not_compared_item_by_item(tmp_path
 @pytest.mark.parametrize(("p", "text"), [(None, "–"), (0.0004, "< 0.001"), (0.03, "0.030")])
 def test_p_values_as_text(p: float | None, text: str) -> None:
     assert p_text(p) == text
+
+
+def with_texts(folder: Path) -> Path:
+    """Write a run whose second stage loses one item and wins another, with nasty texts."""
+    save(folder, results())
+    for point, right in ((Point.stage("one", 10), 0), (Point.stage("two", 25), 1)):
+        rows = [
+            replace(
+                item("math", index, float(index == right)),
+                prompt=f"What is {index}+1? <b>",
+                answer=f"{point.name} says <script>{index}</script>",
+                target=str(index + 1),
+                cut_off=index == 0,
+            )
+            for index in range(3)
+        ]
+        record_items(folder / "dmt/items.parquet", point, rows)
+    return folder
+
+
+def test_the_page_shows_the_items_that_a_stage_turned_side_by_side(tmp_path: Path) -> None:
+    of = view(with_texts(tmp_path / "run"))
+    lost, won = of.flips
+    assert (lost.stage, lost.before, lost.is_lost, lost.count) == ("two", "one", True, 1)
+    assert won.shown[0].answers == ("one says <script>1</script>", "two says <script>1</script>")
+    assert won.shown[0].scores == (0.0, 1.0)
+    page = html_report(of)
+    assert "two says &lt;script&gt;0&lt;/script&gt;" in page and "<script" not in page
+    assert "1 items lost, 1 won, of 3" in page
+    for group in ("d-0", "d-1"):
+        assert f"#flip-{group}:checked" in page and f'id="flip-{group}"' in page
+    assert "cut off" in page
+
+
+def test_a_long_list_is_cut_with_its_count_and_none_is_shown_without_texts(
+    tmp_path: Path,
+) -> None:
+    bare = view(run(tmp_path / "bare"))
+    assert [(flips.stage, flips.count, flips.shown) for flips in bare.flips] == [
+        ("one", 25, ()),
+        ("two", 10, ()),
+    ]
+    assert "25 won" in html_report(bare)
+    assert ReportView.of(Results.load(tmp_path / "bare/dmt")).flips == ()
