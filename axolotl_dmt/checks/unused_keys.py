@@ -64,7 +64,7 @@ def _axolotls_keys(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
 def _domains_of_test_datasets(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
     for key, entry in entries(cfg):
         if key.startswith("test_datasets") and entry.get("domain") is not None:
-            problem = "has no effect: the rows of test_datasets are evaluated together"
+            problem = "has no effect: an entry of test_datasets has a loss of its own"
             fix = "remove it, or write dmt.val_rows for a loss of each domain"
             yield DMTError(f"{key}.domain", problem, fix)
 

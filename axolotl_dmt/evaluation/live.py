@@ -70,7 +70,7 @@ def _score_on_all_ranks(model: Any, tokenizer: Any, tasks: Tasks, ranks: Ranks) 
 
 
 def held_out_losses(trainer: Any) -> dict[str, float]:
-    """Return {domain: loss on its held-out rows}, and that of `test_datasets` under "test".
+    """Return {domain: loss on its held-out rows}, and those of each entry of `test_datasets`.
 
     The trainer logs the losses as `eval_<domain>_loss`.
     """

@@ -43,7 +43,7 @@ def eval_packing_note(cfg: Any, pool: RowPool, raw: Any) -> str | None:
     few = _too_few(cfg, pool) if cfg.sample_packing and raw.get("eval_sample_packing") else []
     if not few:
         return None
-    names = ["test_datasets" if name == "test" else name for name in few]
+    names = ["test_datasets" if name.startswith("test") else name for name in few]
     return (
         "eval_sample_packing: true is not used: the rows to evaluate of "
         f"{', '.join(names)} may not fill one batch of packs; set eval_sample_packing: false"

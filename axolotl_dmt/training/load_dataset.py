@@ -20,7 +20,7 @@ from axolotl_dmt.training.tokenised_rows import is_tokenised
 
 
 def load_dataset(
-    cfg: DictDefault, key: str, tokenizer: Any, processor: Any
+    cfg: DictDefault, key: str, tokenizer: Any, processor: Any, *, first_test: int = 0
 ) -> tuple[Dataset, Dataset | None]:
     """Return the rows of a configuration's only dataset, and those of its test datasets.
 
@@ -29,6 +29,7 @@ def load_dataset(
         key: the key of this entry in the YAML, such as `datasets[2]`.
         tokenizer: the tokenizer of the base model.
         processor: its processor, or None.
+        first_test: the position in the YAML of the configuration's first test dataset.
 
     Raises:
         DMTError: the dataset or a test dataset cannot be read or tokenised, or has no rows.
@@ -41,13 +42,13 @@ def load_dataset(
     except Exception as error:  # of the reader of a file, a prompt strategy or a chat template
         if cfg.test_datasets:
             load_dataset(_with_tests(cfg, None), key, tokenizer, processor)
-            raise _test_error(cfg, error, key, tokenizer, processor) from error
+            raise _test_error(cfg, error, tokenizer, processor, first_test) from error
         loader = Loader(cfg=cfg, tokenizer=tokenizer, processor=processor)
         raise loader.explain(cfg.datasets[0], key, error) from error
     _check_rows(rows, cfg, cfg.datasets[0], key, tokenizer, processor)
     if tests is not None and cfg.test_datasets:
         one = len(cfg.test_datasets) == 1
-        test_key = f"test_datasets{'[0]' if one else ''}"
+        test_key = f"test_datasets[{first_test}]" if one else "test_datasets"
         _check_rows(tests, _for_tests(cfg), cfg.test_datasets[0], test_key, tokenizer, processor)
     return rows, tests
 
@@ -84,7 +85,7 @@ def _no_rows(cfg: DictDefault, entry: DictDefault, key: str) -> DMTError:
 
 
 def _test_error(
-    cfg: DictDefault, error: Exception, key: str, tokenizer: Any, processor: Any
+    cfg: DictDefault, error: Exception, tokenizer: Any, processor: Any, first_test: int
 ) -> DMTError:
     """Return the mistake of the first test dataset that fails by itself, or of all together."""
     for index, entry in enumerate(cfg.test_datasets):
@@ -93,7 +94,7 @@ def _test_error(
             prepare_datasets(single, tokenizer, processor=processor)
         except Exception as failure:
             loader = Loader(cfg=single, tokenizer=tokenizer, processor=processor, split="test")
-            return loader.explain(entry, f"test_datasets[{index}]", failure)
+            return loader.explain(entry, f"test_datasets[{first_test + index}]", failure)
     return DMTError("test_datasets", f"could not be prepared ({cause_of(error)})", "")
 
 

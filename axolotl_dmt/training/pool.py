@@ -6,6 +6,7 @@ after `axolotl preprocess`, a run with another k, strategy or seed tokenises not
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -54,7 +55,7 @@ class RowPool:
     Attributes:
         dataset: the rows, as `layout` describes.
         domains: what the plan needs to know about each domain, in the order of the dataset.
-        held_out: {domain: its held-out rows}, and Axolotl's `test_datasets` under "test".
+        held_out: {domain: its held-out rows}, and those of each entry of `test_datasets`.
         notes: a sentence for each thing about `held_out` that is probably not meant.
     """
 
@@ -148,7 +149,7 @@ def load_pool(
         tokenizer = load_tokenizer(cfg)
     processor = _processor(cfg, tokenizer)
     prepared, tests = _load_parts(cfg, dataset_domains, remasked or {}, tokenizer, processor)
-    held_out = {} if tests is None else {"test": tests}
+    held_out = dict(tests)
     if cfg.dataset_exact_deduplication:  # Axolotl deduplicates each dataset by itself
         prepared = {name: without_copies(parts) for name, parts in prepared.items()}
     if val_set_size:
@@ -170,14 +171,12 @@ def load_pool(
         dataset=dataset,
         domains=tuple(domains),
         held_out=held_out,
-        notes=tuple(_notes_on_tests(rows, tests)),
+        notes=tuple(note for part in tests.values() for note in _notes_on_tests(rows, part)),
     )
 
 
-def _notes_on_tests(rows: Dataset, tests: Dataset | None) -> Iterator[str]:
+def _notes_on_tests(rows: Dataset, tests: Dataset) -> Iterator[str]:
     """Yield a sentence if test rows are copies of rows that are trained on."""
-    if tests is None:
-        return
     copies = int(np.isin(row_digests(tests), row_digests(rows)).sum())
     if copies:
         yield (
@@ -208,8 +207,8 @@ def _load_parts(
     remasked: Mapping[str, str],
     tokenizer: Any,
     processor: Any,
-) -> tuple[dict[str, list[Part]], Dataset | None]:
-    """Return {domain: its datasets}, all with the same columns, and the rows of the test datasets.
+) -> tuple[dict[str, list[Part]], dict[str, Dataset]]:
+    """Return {domain: its datasets}, all with the same columns, and {name: rows of a test dataset}.
 
     Raises:
         DMTError: a dataset cannot be prepared or masked differently, or does not fit the others.
@@ -217,17 +216,12 @@ def _load_parts(
     loaded: dict[str, Dataset] = {}
     counts: dict[str, dict[str, int]] = {}
     remasked_rows: dict[str, Dataset] = {}
-    test_rows = None
     keys = [f"datasets[{index}]" for index in range(len(dataset_domains))]
     for key, entry, domain in zip(keys, cfg.datasets, dataset_domains, strict=True):
-        single = _config_of_one_dataset(cfg, entry, with_test_datasets=key == keys[0])
+        single = _config_of_one_dataset(cfg, entry)
         with counting_rows():
-            loaded[key], tests = load_dataset(single, key, tokenizer, processor)
+            loaded[key], _ = load_dataset(single, key, tokenizer, processor)
         counts[key] = _counts(single, loaded[key], tokenizer)
-        if tests is not None:
-            test_rows = tests
-        if tests is not None and is_tokenised(tests):
-            test_rows = tests.select(np.flatnonzero(trained_counts(tests)))
         if stage := remasked.get(domain):
             single.test_datasets, single.train_on_inputs = None, not cfg.train_on_inputs
             remasked_rows[key], _ = load_dataset(single, key, tokenizer, processor)
@@ -249,7 +243,47 @@ def _load_parts(
             recorded=counts[key],
         )
         parts.setdefault(domain, []).append(part.trained_only(key))
-    return parts, test_rows
+    return parts, _load_tests(cfg, tokenizer, processor)
+
+
+def _load_tests(cfg: DictDefault, tokenizer: Any, processor: Any) -> dict[str, Dataset]:
+    """Return {name: rows} of each entry of `test_datasets`.
+
+    Raises:
+        DMTError: an entry cannot be prepared.
+    """
+    rows: dict[str, Dataset] = {}
+    for index, (name, entry) in enumerate(
+        zip(test_names(cfg), cfg.test_datasets or (), strict=True)
+    ):
+        single = _config_of_one_dataset(cfg, cfg.datasets[0])
+        single.test_datasets = [entry]
+        with counting_rows():
+            _, tests = load_dataset(single, "datasets[0]", tokenizer, processor, first_test=index)
+        if tests is not None:
+            is_text = is_tokenised(tests)
+            rows[name] = tests.select(np.flatnonzero(trained_counts(tests))) if is_text else tests
+    return rows
+
+
+def test_names(cfg: DictDefault) -> list[str]:
+    """Return the name of each entry of `test_datasets` in the log.
+
+    A single entry is called `test`. Several have the name of their file or dataset, such as
+    `test_gsm8k`, with a number where two are the same.
+    """
+    entries = cfg.test_datasets or ()
+    if len(entries) == 1:
+        return ["test"]
+    names: list[str] = []
+    for entry in entries:
+        files = entry.data_files
+        source = files[0] if isinstance(files, list) and files else files or entry.path
+        stem = re.sub(r"\W+", "_", Path(str(source)).name.split(".")[0]) or "rows"
+        name = f"test_{stem}"
+        copies = sum(other == name or other.startswith(f"{name}_") for other in names)
+        names.append(f"{name}_{copies + 1}" if name in names else name)
+    return names
 
 
 def _counts(cfg: DictDefault, rows: Dataset, tokenizer: Any) -> dict[str, int]:
@@ -301,7 +335,7 @@ def unprepared(cfg: DictDefault) -> dict[str, str]:
         name = load_tokenizer(cfg).name_or_path
     missing = {}
     for index, entry in enumerate(cfg.datasets):
-        single = _config_of_one_dataset(cfg, entry, with_test_datasets=False)
+        single = _config_of_one_dataset(cfg, entry)
         prepared = prepared_folder(single, single.datasets, name)
         if cfg.skip_prepare_dataset or not any(prepared.glob("*")):
             missing[f"datasets[{index}].path"] = str(entry["path"])
@@ -334,10 +368,8 @@ def _numbers(part: Part) -> NDArray[np.int64]:
     return np.arange(len(part.rows)) if part.numbers is None else part.numbers
 
 
-def _config_of_one_dataset(
-    cfg: DictDefault, entry: DictDefault, *, with_test_datasets: bool
-) -> DictDefault:
-    """Return the configuration with this dataset only, and its rows in the order of the source."""
+def _config_of_one_dataset(cfg: DictDefault, entry: DictDefault) -> DictDefault:
+    """Return the configuration with this dataset alone, its rows in the order of the source."""
     single = DictDefault({**cfg, "datasets": [entry]})
     # The plan orders, splits and repeats rows; the cache must hold them in the source's order.
     single.shuffle_merged_datasets = False
@@ -345,8 +377,7 @@ def _config_of_one_dataset(
     single.val_set_size = 0
     if single.group_by_length:
         single.group_by_length = None
-    if not with_test_datasets:
-        single.test_datasets = None
+    single.test_datasets = None
     # Axolotl's count of steps is not used and would read every label; these three values prevent
     # that.
     single.total_num_tokens = single.total_supervised_tokens = 1

@@ -215,6 +215,17 @@ def test_a_fault_of_a_test_dataset_is_not_blamed_on_the_first_dataset(model: str
     assert len(load(model, first, test_datasets=[good]).held_out["test"]) == 8
 
 
+def test_each_entry_of_the_test_datasets_keeps_its_own_rows_under_its_own_name(model: str) -> None:
+    short = {**alpaca(ALPACA[:3], "short.jsonl"), "split": "train"}
+    long = {**alpaca(name="t.v2.jsonl"), "split": "train"}
+    tests = load(model, alpaca(), test_datasets=[short, long, short]).held_out
+    assert {name: len(rows) for name, rows in tests.items()} == {
+        "test_short": 3,
+        "test_t": 8,
+        "test_short_2": 3,
+    }
+
+
 def test_a_test_set_without_rows_is_refused(model: str) -> None:
     long = alpaca([{"instruction": "x" * 900, "input": "", "output": "5"}], "long.jsonl")
     with expect_error("test_datasets[0]", "long.jsonl", "512"):
