@@ -54,25 +54,30 @@ class ChatRows:
             NoFormatError: no turn shows it.
         """
         system, turns = self._sample()
+        try:
+            return self._usual(system, turns)
+        except NoFormatError:  # for instance where the tokenizer does not keep an answer's text
+            return self._usual(system, self._sample_turns())
+
+    def _usual(self, system: list[Row], turns: list[Turn]) -> TrainedFormat:
         pairs = zip(turns, [*turns[1:], turns[0]], strict=True)
         return usual_format(partial(self._from_turns, system, *pair) for pair in pairs)
 
     def _from_turns(self, system: list[Row], turn: Turn, following: Turn) -> TrainedFormat:
         tokens, (question, answer) = self.tokens, turn
-        asked, answered = (str(message[self.content]).strip() for message in turn)
-        # Templates of thinking models set reasoning apart, and leave it out of earlier turns.
-        answered = after_thinking(answered).strip() or answered
+        asked = str(question[self.content]).strip()
         # Other columns of a row stay out of it, so that its template sees messages only.
         ids, labels = tokens.tokenise({self.column: [*system, question, answer]})
         start = tokens.answer_start(ids, labels, asked)
         text, whole = tokens.decode(ids[:start]), tokens.decode(ids)
+        answered = self._answer_in(whole, answer)
         padded = f"\n {asked} \n"
         spaced = {**question, self.content: padded}
         plain = {**question, self.content: asked}
         ids_plain, labels_plain = tokens.tokenise({self.column: [*system, plain, answer]})
         unspaced = tokens.decode(ids_plain[: tokens.answer_start(ids_plain, labels_plain, asked)])
         strips = tokens.strips({self.column: [*system, spaced, answer]}, padded, unspaced)
-        between, later = self._later([*system, plain, answer], asked, answered, following)
+        between, later = self._later([*system, plain, answer], asked, following)
         place = str(question[self.content])
         place = place if place in text else asked
         cut = cut_question(text, place)
@@ -82,9 +87,7 @@ class ChatRows:
             first, later = (
                 f"{part.split(QUESTION)[0]}{QUESTION}{closing}" for part in (first, later)
             )
-        if (place_of_answer := whole.rfind(answered)) < 0:
-            raise NoFormatError("its answer is not found in the trained row")
-        end = whole[place_of_answer + len(answered) :]
+        end = whole[whole.rfind(answered) + len(answered) :]
         eos = tokens.tokenizer.eos_token or ""
         template = Template(
             first=first,
@@ -98,21 +101,34 @@ class ChatRows:
         ends_with_eos = bool(eos) and end.lstrip().startswith(eos)
         return TrainedFormat(template=template, row=whole, ends_with_eos=ends_with_eos, exact=exact)
 
-    def _later(
-        self, before: list[Row], asked: str, answered: str, following: Turn
-    ) -> tuple[str, str]:
+    def _answer_in(self, text: str, answer: Row) -> str:
+        """Return an answer as it stands in a text, with its last white space if that is kept.
+
+        Templates of thinking models set reasoning apart, and leave it out of earlier turns.
+
+        Raises:
+            NoFormatError: the text does not contain the answer.
+        """
+        said = str(answer[self.content])
+        said = after_thinking(said).lstrip() or said.lstrip()
+        for part in (said, said.rstrip()):
+            if part in text:
+                return part
+        raise NoFormatError("its answer is not found in the trained row")
+
+    def _later(self, before: list[Row], asked: str, following: Turn) -> tuple[str, str]:
         """Return the text between an answer and the next question, and the later turn."""
         tokens = self.tokens
         second = str(following[0][self.content]).strip()
         plain = {**following[0], self.content: second}
         ids, labels = tokens.tokenise({self.column: [*before, plain, following[1]]})
         whole = tokens.decode(ids)
-        answer = whole.find(answered, whole.find(asked) + len(asked))
-        end = answer + len(answered)
+        answered = self._answer_in(whole, before[-1])
+        end = whole.find(answered, whole.find(asked) + len(asked)) + len(answered)
         place = whole.find(second, end)
         for start in answer_starts(labels):
             prompt = tokens.decode(ids[:start])
-            if min(answer, place) >= 0 and len(prompt) >= place + len(second):
+            if place >= 0 and len(prompt) >= place + len(second):
                 between = whole[end:place]
                 return between, f"{between}{QUESTION}{prompt[place + len(second) :]}"
         raise NoFormatError("its second question is not found before a trained answer")
@@ -127,15 +143,18 @@ class ChatRows:
         turns.sort(key=lambda turn: -len(turn[0][self.content][:400]))
         turns = turns[:TRIED_TURNS]
         if len(turns) < 2:
-            user, assistant = ("human", "gpt") if self.role == "from" else ("user", "assistant")
-            turns += [
-                ({self.role: user, self.content: q}, {self.role: assistant, self.content: a})
-                for q, a in SAMPLE_TURNS
-            ]
+            turns += self._sample_turns()
         counts = Counter(None if item is None else item.get(self.content) for item in systems)
         common = counts.most_common(1)[0][0] if counts else None
         system = next((item for item in systems if item and item[self.content] == common), None)
         return [system] if system else [], turns
+
+    def _sample_turns(self) -> list[Turn]:
+        user, assistant = ("human", "gpt") if self.role == "from" else ("user", "assistant")
+        return [
+            ({self.role: user, self.content: q}, {self.role: assistant, self.content: a})
+            for q, a in SAMPLE_TURNS
+        ]
 
     def _messages(self, row: Row) -> list[Row] | None:
         messages = row.get(self.column)

@@ -201,6 +201,18 @@ def test_arguments_of_the_chat_template_reach_the_prompt() -> None:
     assert found.later.endswith("<|im_start|>assistant\n<think></think>")
 
 
+def test_white_space_at_the_end_of_an_answer_is_no_part_of_the_format() -> None:
+    rows = [{"question": f"Write f{n}", "answer": f"    return {n}\n"} for n in range(3)]
+    found = read("axolotl_dmt.chat", rows).template
+    assert found.later == f"<|im_end|>\n{CHATML_FIRST}"
+    assert found.end == "<|im_end|>\n"
+
+
+def test_answers_that_the_tokenizer_does_not_know_leave_the_format_readable() -> None:
+    rows = [{"question": f"Write f{n}", "answer": "\u4e00\u4e8c"} for n in range(3)]
+    assert read("axolotl_dmt.chat", rows).template.first == CHATML_FIRST
+
+
 REASONING = [
     {
         "messages": [
