@@ -112,8 +112,31 @@ class EvaluateConfig(Block):
     )
     batch_size: int | Literal["auto"] = Field(
         8,
-        description="Number of items generated at once, or auto. vLLM forms its own batches.",
+        description="Number of items in a static batch, or auto. Continuous batching and vLLM take "
+        "as many at once as the memory allows.",
         examples=[32],
+    )
+    batching: Literal["auto", "static"] = Field(
+        "auto",
+        description="auto generates by continuous batching, where a finished answer makes room for "
+        "the next, if the model allows it; the log says which. static always waits for the longest "
+        "answer of each batch.",
+        examples=["static"],
+    )
+    cache_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="With continuous batching: share of the device's free memory, beside the model "
+        "and the optimiser state, that the keys and values of the answers may take.",
+        examples=[0.3],
+    )
+    stop_early: bool = Field(
+        False,
+        description="With continuous batching: end an answer to dmt_math after a complete line "
+        "`#### N`, and one to dmt_code after a closed code fence. This saves time, but a model "
+        "that corrects itself afterwards is scored by its first answer.",
+        examples=[True],
     )
     apply_chat_template: bool = Field(
         False,

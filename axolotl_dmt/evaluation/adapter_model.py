@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lm_eval.models.huggingface import HFLM
 from peft import PeftModel
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import safe_open
+
+from axolotl_dmt.evaluation.answering_model import AnsweringModel
 
 WRAPPER = "base_model.model."
 """What PEFT writes before the name of each parameter."""
 
 
-class AdapterModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
+class AdapterModel(AnsweringModel):
     """Gives the base model as many embeddings as the adapter has before it loads the adapter.
 
     lm-eval gives it one for each token. An adapter has more where the embeddings are padded, as by

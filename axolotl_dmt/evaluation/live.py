@@ -45,10 +45,17 @@ def _score_on_all_ranks(model: Any, tokenizer: Any, tasks: Tasks, ranks: Ranks) 
     started = time.monotonic()
     shared_model, error = None, None
     try:
+        from axolotl_dmt.evaluation.batching import Batching
         from axolotl_dmt.evaluation.shared_model import SharedModel
 
-        size, arguments = tasks.config.batch_size, tasks.model_arguments()
-        shared_model = SharedModel(model, tokenizer, size, ranks, **arguments)
+        shared_model = SharedModel(
+            model,
+            tokenizer,
+            tasks.config.batch_size,
+            ranks,
+            batching=Batching.of(tasks.config),
+            **tasks.model_arguments(),
+        )
     except Exception as caught:
         error = error_text(caught)
     failures = [failure for failure in ranks.gathered(error) if failure]
@@ -62,7 +69,10 @@ def _score_on_all_ranks(model: Any, tokenizer: Any, tasks: Tasks, ranks: Ranks) 
         assert output is not None
         seconds = time.monotonic() - started
         items = read_items(output, shared_model, tasks.config)
-        return Evaluation.of(output, samples=tasks.config.samples, seconds=seconds, items=items)
+        evaluation = Evaluation.of(
+            output, samples=tasks.config.samples, seconds=seconds, items=items
+        )
+        return replace(evaluation, generation=shared_model.generation.to_json())
     except Exception as caught:
         return Evaluation(error=error_text(caught), seconds=time.monotonic() - started)
     finally:

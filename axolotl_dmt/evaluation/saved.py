@@ -74,29 +74,37 @@ def score_loaded(tasks: Tasks, load: Callable[[], Any]) -> Evaluation:
     assert output is not None
     seconds = time.monotonic() - started
     items = read_items(output, model, config)
-    return Evaluation.of(output, samples=config.samples, seconds=seconds, items=items)
+    evaluation = Evaluation.of(output, samples=config.samples, seconds=seconds, items=items)
+    generation = getattr(model, "generation", None)
+    return (
+        evaluation if generation is None else replace(evaluation, generation=generation.to_json())
+    )
 
 
 def _load(tasks: Tasks, folder: Path, config: EvaluateConfig) -> Any:
     """Return lm-eval's model of the one in a folder."""
     arguments = tasks.model_arguments() | _model_arguments(folder, config)
-    if config.model == "hf" and _has_modules(folder):
+    silence_known_noise()
+    if config.model == "hf":
         from axolotl_dmt.evaluation.adapter_model import AdapterModel
+        from axolotl_dmt.evaluation.answering_model import AnsweringModel
+        from axolotl_dmt.evaluation.batching import Batching
 
-        return AdapterModel(**arguments, batch_size=config.batch_size, device=_device())
+        model_type = AdapterModel if _has_modules(folder) else AnsweringModel
+        with bars_where_wanted():
+            return model_type(
+                batching=Batching.of(config),
+                batch_size=config.batch_size,
+                device=_device(),
+                **arguments,
+            )
     from lm_eval.api.registry import get_model
 
-    silence_known_noise()
-    # As `simple_evaluate` does with the name of a model.
+    # As `simple_evaluate` does with the name of a model. vLLM forms batches itself; a number would
+    # only limit it.
     with bars_where_wanted():
         return get_model(config.model).create_from_arg_obj(
-            arguments,
-            {
-                # vLLM forms batches itself; a number would only limit it.
-                "batch_size": "auto" if config.model == "vllm" else config.batch_size,
-                "max_batch_size": None,
-                "device": _device() if config.model == "hf" else None,
-            },
+            arguments, {"batch_size": "auto", "max_batch_size": None, "device": None}
         )
 
 

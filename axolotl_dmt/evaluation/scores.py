@@ -32,6 +32,7 @@ class Evaluation:
         error: why the evaluation failed, or None.
         details: what the tasks record about how they scored, such as the sandbox level.
         items: every item for the ledger; only where the evaluation ran, since they may be large.
+        generation: how the answers were generated: tokens, seconds, tokens per second.
     """
 
     scores: Mapping[str, Score] = field(default_factory=dict)
@@ -40,6 +41,7 @@ class Evaluation:
     error: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     items: tuple[Item, ...] = ()
+    generation: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -84,6 +86,7 @@ class Evaluation:
             "seconds": self.seconds,
             "error": self.error,
             "details": dict(self.details),
+            "generation": dict(self.generation),
         }
 
     @classmethod
@@ -95,12 +98,17 @@ class Evaluation:
             seconds=data["seconds"],
             error=data["error"],
             details=data["details"],
+            generation=data.get("generation", {}),
         )
 
 
 def with_scores(result: StageResult, evaluation: Evaluation) -> StageResult:
     """Return a stage's result with the scores, samples and error of an evaluation."""
-    details = {"scored_with": dict(evaluation.details)} if evaluation.details else {}
+    details: dict[str, Any] = {}
+    if evaluation.details:
+        details["scored_with"] = dict(evaluation.details)
+    if evaluation.generation:
+        details["generation"] = dict(evaluation.generation)
     return replace(
         result,
         scores=evaluation.scores,

@@ -158,8 +158,9 @@ PROMPT_TYPE: Mapping[str, Check] = _keys(
 
 EVALUATE: Mapping[str, Check] = {
     **_keys(
-        "when before prompt limit num_fewshot batch_size apply_chat_template max_new_tokens runner "
-        "model samples items domains devices enable_thinking think_end_token",
+        "when before prompt limit num_fewshot batch_size batching cache_share stop_early "
+        "apply_chat_template max_new_tokens runner model samples items domains devices "
+        "enable_thinking think_end_token",
         _anything,
     ),
     "chat_template_args": _settings,

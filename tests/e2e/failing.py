@@ -41,7 +41,7 @@ class FailingRankPlugin(BasePlugin):
             elif where == "model":  # while the model is scored
                 from lm_eval.models.huggingface import HFLM
 
-                raises(HFLM, "_model_generate", due)
+                raises(HFLM, "tok_batch_encode", due)
             elif where == "tasks":
                 import lm_eval
 

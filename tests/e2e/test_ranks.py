@@ -145,7 +145,7 @@ def test_a_rank_that_fails_while_scoring_costs_the_scores_and_one_that_fails_in_
         fail_at=f"model:1:{END} step:1:{END + 2}",
     )
     (stage,) = done.results["stages"]
-    assert stage["error"] == "RuntimeError: rank 1: OSError: _model_generate went wrong on rank 1"
+    assert stage["error"] == "RuntimeError: rank 1: OSError: tok_batch_encode went wrong on rank 1"
     assert done.code != 0
     assert "OSError: training_step went wrong on rank 1" in done.output
     assert max(rows_by_step(tmp_path / "run")) == END + 1

@@ -11,6 +11,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from axolotl_dmt.evaluation.adapter_model import AdapterModel
+from axolotl_dmt.evaluation.batching import Batching
 from axolotl_dmt.evaluation.saved import _has_modules
 from tests.tiny_model import make_model
 
@@ -53,7 +54,12 @@ def test_the_loaded_model_computes_what_the_saved_one_did(
     saved = trained(base, tmp_path, rows=rows, modules=modules)
     assert _has_modules(tmp_path)
     loaded = AdapterModel(
-        pretrained=base, tokenizer=str(tmp_path), peft=str(tmp_path), device="cpu", batch_size=1
+        batching=Batching(),
+        pretrained=base,
+        tokenizer=str(tmp_path),
+        peft=str(tmp_path),
+        device="cpu",
+        batch_size=1,
     )
     tokens = torch.arange(3, 40)[None]
     torch.testing.assert_close(loaded.model(tokens).logits, saved(tokens).logits)

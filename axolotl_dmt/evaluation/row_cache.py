@@ -1,0 +1,212 @@
+"""The keys and values of answers that are generated together, where answers come and go.
+
+All rows end at the same column, so each row is padded on the left, as in a static batch, and every
+attention implementation accepts the same mask. A new row is copied to the columns before the
+current one. A finished row is overwritten by the last one. Columns are written in place:
+transformers' own cache copies everything at each token.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+SPARE_COLUMNS = 128
+"""Columns beyond the longest row; when they are used up, all rows move to the left."""
+
+
+class RowCache(Cache):
+    """A cache with room for a fixed number of rows and columns.
+
+    Attributes:
+        lengths: the number of tokens of each row in use.
+        end: the column that the next token is written to.
+        mask: 1 where a row has a token, of shape [room for rows, columns].
+    """
+
+    def __init__(self, like: DynamicCache, rows: int, longest: int, first_column: int) -> None:
+        """Allocate the cache.
+
+        Args:
+            like: the cache of some prompts, whose layers show the shapes.
+            rows: room for rows.
+            longest: the most tokens that a row can reach.
+            first_column: the longest prompt that will be added.
+        """
+        self.lengths: list[int] = []
+        self.end = self._first_column = first_column
+        self.columns = longest + SPARE_COLUMNS
+        layers: list[Any] = [_Layer(self, layer, rows) for layer in like.layers]
+        super().__init__(layers=layers)
+        device = like.layers[0].keys.device
+        self.mask = torch.zeros(rows, self.columns, dtype=torch.long, device=device)
+
+    @property
+    def rows(self) -> int:
+        """The number of rows in use."""
+        return len(self.lengths)
+
+    @property
+    def start(self) -> int:
+        """The first column in which a row has a token."""
+        return self.end - max(self.lengths)
+
+    def begin_token(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Make room for a token of each row; return the attention mask and the positions."""
+        if self.end == self.columns:
+            self._move_left()
+        self.mask[: self.rows, self.end] = 1
+        mask = self.mask[: self.rows, self.start : self.end + 1]
+        return mask, torch.tensor(self.lengths, device=mask.device).unsqueeze(1)
+
+    def end_token(self) -> None:
+        """Count the token that the model has written to each row."""
+        self.lengths = [length + 1 for length in self.lengths]
+        self.end += 1
+
+    def add(self, prompts: DynamicCache, row: int, spans: Sequence[tuple[int, int]]) -> None:
+        """Add a row with the columns `spans` of one row of a cache of prompts."""
+        length = sum(stop - start for start, stop in spans)
+        target, at = self.rows, self.end - length
+        self.mask[target] = 0
+        self.mask[target, at : self.end] = 1
+        for start, stop in spans:
+            for layer, source in zip(self.layers, prompts.layers, strict=True):
+                layer.keys[target, :, at : at + stop - start] = source.keys[row, :, start:stop]
+                layer.values[target, :, at : at + stop - start] = source.values[row, :, start:stop]
+            at += stop - start
+        self.lengths.append(length)
+
+    def remove(self, row: int) -> None:
+        """Remove a row; the last row takes its place."""
+        last, columns = self.rows - 1, slice(self.start, self.end)
+        if row != last:
+            self.mask[row] = self.mask[last]
+            for layer in self.layers:
+                layer.keys[row, :, columns] = layer.keys[last, :, columns]
+                layer.values[row, :, columns] = layer.values[last, :, columns]
+        self.lengths[row] = self.lengths[last]
+        self.lengths.pop()
+
+    def _move_left(self) -> None:
+        """Move all rows to the left, so that the longest prompt still fits before the end."""
+        end = max(self._first_column, *self.lengths)
+        source, target = slice(self.start, self.end), slice(end - max(self.lengths), end)
+        moved = self.mask[: self.rows, source].clone()
+        self.mask.zero_()
+        self.mask[: self.rows, target] = moved
+        for layer in self.layers:
+            for states in (layer.keys, layer.values):
+                for row in states[: self.rows]:
+                    row[:, target] = row[:, source].clone()
+        self.end = end
+
+
+class _Layer(CacheLayerMixin):
+    """One layer of a RowCache: `keys` and `values` hold all rows and columns."""
+
+    is_sliding = False
+
+    def __init__(self, cache: RowCache, like: Any, rows: int) -> None:
+        super().__init__()
+        self._cache = cache
+        self.keys, self.values = (
+            states.new_empty(rows, states.shape[1], cache.columns, states.shape[3])
+            for states in (like.keys, like.values)
+        )
+        self.is_initialized = True
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        """Do nothing: the layer is allocated from the start."""
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write one token of each row; return all columns in use, with this one."""
+        cache = self._cache
+        rows, start, end = cache.rows, cache.start, cache.end
+        self.keys[:rows, :, end : end + 1] = key_states
+        self.values[:rows, :, end : end + 1] = value_states
+        return self.keys[:rows, :, start : end + 1], self.values[:rows, :, start : end + 1]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Return the number of columns in use with the next token, and 0."""
+        return self.get_seq_length() + query_length, 0
+
+    def get_seq_length(self) -> int:
+        """Return the number of columns in use."""
+        return self._cache.end - self._cache.start
+
+    def get_max_length(self) -> int:
+        """Return -1: rows may become as long as the cache was allocated for."""
+        return -1
+
+
+def bytes_per_token(cache: DynamicCache) -> int:
+    """Return the size of a token's keys and values, from a cache of any tokens."""
+    return sum(
+        states.shape[1] * states.shape[3] * states.element_size()
+        for layer in cache.layers
+        for states in (layer.keys, layer.values)
+    )
+
+
+@contextlib.contextmanager
+def attention_without_copies() -> Iterator[None]:
+    """While the block runs, `sdpa` attends to shared keys and values without copying them.
+
+    transformers repeats the keys and values for each query head that shares them, if there is a
+    mask, which costs more than the attention itself. The queries that share a head are passed as
+    several queries of that head instead.
+    """
+    former = ALL_ATTENTION_FUNCTIONS["sdpa"]
+    if former is not sdpa_attention_forward:  # another library has its own
+        yield
+        return
+    ALL_ATTENTION_FUNCTIONS["sdpa"] = _grouped_attention
+    try:
+        yield
+    finally:
+        del ALL_ATTENTION_FUNCTIONS["sdpa"]
+
+
+def _grouped_attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    position_bias: torch.Tensor | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    rows, heads, queries, size = query.shape
+    group = getattr(module, "num_key_value_groups", 1)
+    if queries > 1 or group == 1 or position_bias is not None or dropout:
+        return sdpa_attention_forward(
+            module,
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout,
+            scaling,
+            position_bias=position_bias,
+            **kwargs,
+        )
+    output = torch.nn.functional.scaled_dot_product_attention(
+        query.reshape(rows, heads // group, group, size),
+        key,
+        value,
+        attn_mask=attention_mask,
+        scale=scaling,
+    )
+    return output.reshape(rows, 1, heads, value.shape[3]), None
