@@ -75,10 +75,9 @@ def score_loaded(tasks: Tasks, load: Callable[[], Any]) -> Evaluation:
     seconds = time.monotonic() - started
     items = read_items(output, model, config)
     evaluation = Evaluation.of(output, samples=config.samples, seconds=seconds, items=items)
-    generation = getattr(model, "generation", None)
-    return (
-        evaluation if generation is None else replace(evaluation, generation=generation.to_json())
-    )
+    if config.model == "hf":
+        evaluation = replace(evaluation, generation=model.generation.to_json())
+    return evaluation
 
 
 def _load(tasks: Tasks, folder: Path, config: EvaluateConfig) -> Any:
