@@ -122,6 +122,12 @@ def _of_evaluate(block: Mapping[str, Any], config: DMTConfig) -> Iterator[DMTErr
         if getattr(evaluate, name) and evaluate.runner == "in_process":
             problem = "has no effect with runner: in_process, which scores the model that trains"
             yield DMTError(f"{key}.{name}", problem, "write runner: subprocess, or remove it")
+    continuous = evaluate.model == "hf" and evaluate.batching == "auto"
+    for setting in ("cache_share", "stop_early"):
+        if setting in evaluate.model_fields_set and not continuous:
+            problem = "has no effect without continuous batching"
+            fix = "remove it, or write batching: auto and model: hf"
+            yield DMTError(f"{key}.{setting}", problem, fix)
     # a user's own tasks may ask the judge, too
     if (
         evaluate.judge

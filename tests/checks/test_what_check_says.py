@@ -215,6 +215,14 @@ UNUSED = {
     "judge": (evaluate("tasks: [dmt_math]", "judge: {model: m}"), "12: dmt.evaluate.judge"),
     "model_args": (evaluate("model_args: {dtype: float16}"), "11: dmt.evaluate.model_args"),
     "devices": (evaluate("devices: [7]"), "11: dmt.evaluate.devices"),
+    "cache_share": (
+        evaluate("batching: static", "cache_share: 0.2"),
+        "12: dmt.evaluate.cache_share",
+    ),
+    "stop_early": (
+        evaluate("runner: subprocess", "model: vllm", "stop_early: true"),
+        "13: dmt.evaluate.stop_early",
+    ),
     "domain of test_datasets": (
         GOOD + "test_datasets:\n  - {path: org/t, type: alpaca, split: test, domain: math}\n",
         "16: test_datasets[0].domain",
@@ -241,6 +249,7 @@ def test_a_key_without_effect_is_a_remark(case: str) -> None:
         evaluate("tasks: [dmt_general_mtbench]", "judge: {model: m}"),
         evaluate("runner: subprocess", "model_args: {dtype: float16}"),
         evaluate("runner: background", "devices: [7]"),
+        evaluate("cache_share: 0.2", "stop_early: true"),
         changed("domain: math", "domain: 'no'"),
         changed("domain: math", "domain: 1e3"),
         changed("1/16", '"1/256"'),
