@@ -117,8 +117,9 @@ class _Layer(CacheLayerMixin):
     def __init__(self, cache: RowCache, like: Any, rows: int) -> None:
         super().__init__()
         self._cache = cache
+        # Zeros: what is masked has no weight, but no weight times NaN is NaN.
         self.keys, self.values = (
-            states.new_empty(rows, states.shape[1], cache.columns, states.shape[3])
+            states.new_zeros(rows, states.shape[1], cache.columns, states.shape[3])
             for states in (like.keys, like.values)
         )
         self.is_initialized = True

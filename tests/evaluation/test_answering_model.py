@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -36,7 +36,7 @@ SIZES: dict[str, Any] = {
     "pad_token_id": TOKENIZER.pad_token_id,
     "bos_token_id": TOKENIZER.bos_token_id,
 }
-PROMPTS = ["What is 7 times 8? " * count + end for count in (1, 6, 2, 9, 3) for end in "abc"]
+PROMPTS = ["What is 7 times 8? " * count + end for count in (1, 6, 2, 9, 3) for end in "ab"]
 
 
 def make(kind: str, **changes: Any) -> Any:
@@ -109,9 +109,12 @@ def plain(model: Any, asked: Sequence[Instance], **arguments: Any) -> list[str]:
 
 
 @pytest.fixture
-def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make room for few answers, so that most prompts have to wait."""
-    monkeypatch.setattr(answering_model, "MOST_ROWS_ON_CPU", 5)
+def few_rows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Make room for few answers, so that most prompts have to wait; fill new memory with NaN."""
+    monkeypatch.setattr(answering_model, "MOST_ROWS_ON_CPU", 4)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.mark.usefixtures("few_rows")
@@ -123,7 +126,7 @@ def test_greedy_answers_are_those_of_static_batches(name: str) -> None:
     assert len({len(answer) for answer in expected}) > 1
     continuous = ours(model)
     assert continuous.generate_until(requests(), disable_tqdm=True) == expected
-    assert continuous.generation.batching.startswith("continuous batching, 5 answers at once")
+    assert continuous.generation.batching.startswith("continuous batching, 4 answers at once")
     static = ours(model, batching=Batching(mode="static"))
     assert static.generate_until(requests(), disable_tqdm=True) == expected
     assert static.generation.batching.startswith("static batches of 4")
