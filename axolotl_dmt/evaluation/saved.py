@@ -75,9 +75,8 @@ def score_loaded(tasks: Tasks, load: Callable[[], Any]) -> Evaluation:
     seconds = time.monotonic() - started
     items = read_items(output, model, config)
     evaluation = Evaluation.of(output, samples=config.samples, seconds=seconds, items=items)
-    if config.model == "hf":
-        evaluation = replace(evaluation, generation=model.generation.to_json())
-    return evaluation
+    generation = getattr(model, "generation", None)  # a served model does not count its tokens
+    return replace(evaluation, generation=generation.to_json()) if generation else evaluation
 
 
 def _load(tasks: Tasks, folder: Path, config: EvaluateConfig) -> Any:
