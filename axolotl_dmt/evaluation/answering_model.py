@@ -40,7 +40,7 @@ LOG = logging.getLogger("axolotl_dmt")
 
 MOST_ROWS = 256
 MOST_ROWS_ON_CPU = 64
-"""The most answers at once; with more, a CPU is not faster."""
+"""The most answers at once: a CPU's arithmetic is used up by fewer answers than a GPU's."""
 
 
 @dataclass

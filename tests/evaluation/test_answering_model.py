@@ -19,7 +19,6 @@ from axolotl_dmt.evaluation import answering_model
 from axolotl_dmt.evaluation.answering_model import AnsweringModel
 from axolotl_dmt.evaluation.batching import Batching
 from axolotl_dmt.evaluation.live import undisturbed
-from axolotl_dmt.evaluation.shared_model import balanced_shares
 from tests.tiny_model import make_tokenizer
 
 TOKENIZER = make_tokenizer()
@@ -298,12 +297,3 @@ def test_an_error_surfaces_and_leaves_attention_as_it_was() -> None:
     with pytest.raises(OSError, match="the device is gone"):
         answering.generate_until(requests(), disable_tqdm=True)
     assert dict(ALL_ATTENTION_FUNCTIONS) == attention
-
-
-def test_shares_have_about_the_same_length() -> None:
-    lengths = [512.0] * 7 + [1280.0] * 5 + [3.0]
-    shares = balanced_shares(lengths, 3)
-    assert sorted(i for share in shares for i in share) == list(range(13))
-    totals = [sum(lengths[i] for i in share) for share in shares]
-    assert max(totals) - min(totals) <= 1280
-    assert balanced_shares([1.0, 2.0], 4) == [[1], [0], [], []]
