@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -76,13 +76,14 @@ def run(
 
 
 @pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]]:
     """Return a function that returns the messages logged so far, each once."""
     logger = logging.getLogger("axolotl_dmt")
     logger.addHandler(caplog.handler)
     logger.setLevel(logging.INFO)
     caplog.set_level(logging.INFO)
-    return lambda: list(dict.fromkeys(record.getMessage() for record in caplog.records))
+    yield lambda: list(dict.fromkeys(record.getMessage() for record in caplog.records))
+    logger.removeHandler(caplog.handler)
 
 
 def test_the_bar_names_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
