@@ -2,6 +2,8 @@
 
 lm-eval does so only for models that are given `think_end_token`. The tasks of dmt_suite do it in a
 filter, before any scorer reads the answers, so a number in the reasoning never counts as an answer.
+Each reader of answers does it again, so that it is right when it is called by itself; a second time
+changes nothing in an answer without such marks.
 """
 
 from __future__ import annotations
