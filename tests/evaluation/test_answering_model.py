@@ -121,7 +121,7 @@ def few_rows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_greedy_answers_are_those_of_static_batches(name: str) -> None:
     model = MODELS[name]()
     expected = plain(model, requests())
-    assert len(set(expected)) > 3
+    assert len(set(expected)) > 1
     assert len({len(answer) for answer in expected}) > 1
     continuous = ours(model)
     assert continuous.generate_until(requests(), disable_tqdm=True) == expected
