@@ -26,12 +26,12 @@ import resource
 import signal
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import CodeType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 sys.path.insert(0, str(ROOT := Path(__file__).resolve().parents[1]))
@@ -68,6 +68,7 @@ class Mutant:
 
     Attributes:
         module: the name of the module within the package.
+        function: the name of the function around the line; empty outside of functions.
         line: the number of the line, from 1.
         before: the line as it is, without indentation.
         after: the line with the fault; the lines in its place, if it became several.
@@ -75,6 +76,7 @@ class Mutant:
     """
 
     module: str
+    function: str
     line: int
     before: str
     after: str
@@ -88,12 +90,26 @@ class Mutant:
         return f"{self.module}.py:{self.line}\n  - {self.before}\n  + {self.after}"
 
 
-def mutants_of(module: str, seed: int) -> Iterator[Mutant]:
-    """Yield one mutant for each place and kind of change, without those in annotations."""
+class Place(NamedTuple):
+    """A place in a module, and the operators that change it in one way or another.
+
+    Attributes:
+        module: the name of the module.
+        key: the kind of change and the position, which the seed's draw depends on.
+        choices: an operator, and which of its occurrences in the module is meant.
+    """
+
+    module: str
+    key: str
+    choices: list[tuple[Any, int]]
+
+
+def places_of(module: str) -> list[Place]:
+    """Return each place and kind of change of a module, without those in annotations."""
     source = (FOLDER / f"{module}.py").read_text()
     annotations = annotation_spans(source)
     nodes = list(ast_nodes(get_ast(source)))
-    places: dict[tuple[str, Any], list[tuple[Any, int]]] = defaultdict(list)
+    places: dict[str, list[tuple[Any, int]]] = defaultdict(list)
     for name in sorted(cosmic_ray.plugins.operator_names()):
         kind, _, replacement = name.rpartition("/")[2].partition("_")
         operator_class = cosmic_ray.plugins.get_operator(name)
@@ -106,19 +122,20 @@ def mutants_of(module: str, seed: int) -> Iterator[Mutant]:
         )
         for occurrence, position in enumerate(positions):
             if not any(start <= position < end for start, end in annotations):
-                places[f"{kind}_{replacement.partition('_')[0]}", position].append(
-                    (operator, occurrence)
-                )
-    for (kind, position), choices in sorted(places.items(), key=lambda item: str(item[0])):
-        draw = random.Random(f"{seed}/{module}/{kind}/{position}")
-        changed = None
-        for operator, occurrence in draw.sample(choices, len(choices)):
-            changed = mutate_code(source, operator, occurrence)
-            if changed is not None and is_valid(changed):
-                break
-        else:
-            continue
-        yield described(module, source, changed)
+                key = f"{kind}_{replacement.partition('_')[0]} {position}"
+                places[key].append((operator, occurrence))
+    return [Place(module, key, choices) for key, choices in sorted(places.items())]
+
+
+def mutant_at(place: Place, seed: int) -> Mutant | None:
+    """Return the mutant that the seed draws for a place; None if no change of it is valid."""
+    source = (FOLDER / f"{place.module}.py").read_text()
+    draw = random.Random(f"{seed}/{place.module}/{place.key}")
+    for operator, occurrence in draw.sample(place.choices, len(place.choices)):
+        changed = mutate_code(source, operator, occurrence)
+        if changed is not None and is_valid(changed):
+            return described(place.module, source, changed)
+    return None
 
 
 def annotation_spans(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
@@ -149,7 +166,15 @@ def described(module: str, source: str, changed: str) -> Mutant:
     while before[-1 - tail] == after[-1 - tail] and tail < len(before) - first - 1:
         tail += 1
     lines = " ".join(line.strip() for line in after[first : len(after) - tail])
-    return Mutant(module, first + 1, before[first].strip(), lines, changed)
+    function = function_at(source, first + 1)
+    return Mutant(module, function, first + 1, before[first].strip(), lines, changed)
+
+
+def function_at(source: str, line: int) -> str:
+    """Return the name of the outermost function around a line, or an empty string."""
+    functions = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef))
+    around = (f.name for f in functions if f.lineno <= line <= (f.end_lineno or 0))
+    return next(around, "")
 
 
 class WithFault(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader):
@@ -230,26 +255,18 @@ def run_all(mutants: list[Mutant], workers: int, seconds: int) -> Iterator[tuple
 
 
 def without_equivalent(mutants: list[Mutant]) -> list[Mutant]:
-    """Return the mutants that are not listed as equivalent, and print entries without a mutant."""
+    """Return the mutants that are not listed as equivalent."""
     entries = yaml.safe_load(EQUIVALENT.read_text()) if EQUIVALENT.exists() else []
-    uses: Counter[int] = Counter()
-    left = []
-    for mutant in mutants:
-        match = next((i for i, entry in enumerate(entries) if matches(entry, mutant)), None)
-        if match is None:
-            left.append(mutant)
-        else:
-            uses[match] += 1
-    for i, entry in enumerate(entries):
-        if not uses[i] and entry.get("module") in {mutant.module for mutant in mutants}:
-            print(f"no mutant is like {entry['module']}: {entry['line']}")
-    print(f"{len(mutants)} mutants, {uses.total()} of them equivalent", flush=True)
+    left = [m for m in mutants if not any(matches(entry, m) for entry in entries)]
+    print(f"{len(mutants)} mutants, {len(mutants) - len(left)} of them equivalent", flush=True)
     return left
 
 
 def matches(entry: dict[str, Any], mutant: Mutant) -> bool:
     if entry.get("module", mutant.module) != mutant.module:
         return False
+    if "function" in entry:
+        return entry["function"] == mutant.function
     if "replaces" in entry:
         return mutant.after == mutant.before.replace(entry["replaces"], entry["by"])
     return entry["line"] == mutant.before and mutant.after in entry.get("becomes", [mutant.after])
@@ -277,12 +294,11 @@ def main() -> None:
     modules = arguments.module or sorted(
         path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__"
     )
-    mutants = without_equivalent(
-        [mutant for module in modules for mutant in mutants_of(module, arguments.seed)]
-    )
+    places = [place for module in modules for place in places_of(module)]
     if arguments.sample is not None:
-        size = min(arguments.sample, len(mutants))
-        mutants = random.Random(arguments.seed).sample(mutants, size)
+        places = random.Random(arguments.seed).sample(places, min(arguments.sample, len(places)))
+    drawn = (mutant_at(place, arguments.seed) for place in places)
+    mutants = without_equivalent([mutant for mutant in drawn if mutant is not None])
     results = known_results()
     open_ones = [mutant for mutant in mutants if not results.get(mutant.digest)]
     seconds = baseline(modules)

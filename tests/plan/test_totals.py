@@ -22,15 +22,16 @@ def drawn(count: int, size: int, epochs: int, part: int, redraw: bool, last: boo
 
 @pytest.mark.parametrize(("redraw", "last"), itertools.product((False, True), repeat=2))
 def test_distinct_rows_and_repeats_are_those_of_the_order(redraw: bool, last: bool) -> None:
-    """Beside another domain, whose rows come before and after those of this one."""
+    """Beside domains with lower and higher row ids."""
     for size, count, epochs in itertools.product(range(1, 5), range(1, 7), range(4)):
-        pools = {"other": domain("other", 9), "math": domain("math", size)}
+        pools = {"low": domain("low", 9), "math": domain("math", size), "high": domain("high", 3)}
+        offsets = {"low": 0, "math": 9, "high": 9 + size}
         for part in range(0 if epochs else 1, count):
             rows = drawn(count, size, epochs, part, redraw, last)
-            others = np.arange(epochs or 1) % 9
-            order = np.concatenate([rows + 9, others, BLANKS]).astype(np.int32)
-            counts = {"other": 1, "math": count}
-            found = domain_draws(order, counts, pools, {"other": 0, "math": 9}, redraw)["math"]
+            low, high = np.arange(epochs or 1), np.tile(np.arange(3), epochs or 1) + 9 + size
+            order = np.concatenate([high, rows + 9, low, BLANKS]).astype(np.int32)
+            counts = {"low": 1, "math": count, "high": 3}
+            found = domain_draws(order, counts, pools, offsets, redraw)["math"]
             times = np.bincount(rows, minlength=size)
             case = (size, count, epochs, part)
             assert (found.available, found.draws) == (size, len(rows)), case
