@@ -58,7 +58,9 @@ STARTS_A_PROCESS = (
     f"{TESTS}/test_properties.py::"
     "test_processes_with_other_hash_seeds_and_threads_compile_the_same_plan",
 )
-WHOLE_PLANS = tuple(f"{TESTS}/test_{name}.py" for name in ("compiler", "packs", "properties"))
+WHOLE_PLANS = tuple(
+    f"{TESTS}/test_{name}.py" for name in ("start_stage", "compiler", "packs", "properties")
+)
 MEMORY = 4 << 30
 
 

@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.plan import Packing, TrainingPlan, compile_plan
+from axolotl_dmt.plan import Packing, TrainingPlan, compile_plan, write_rows
 from axolotl_dmt.plan.orders import ORDERS
+from tests.plan.conftest import USUAL
 from tests.pools import domain, rows_of, stage, stage_rows
 
 relaxed = settings(max_examples=60, deadline=None)
@@ -228,6 +230,26 @@ print(plan.fingerprint, int(plan.order[::7].sum()))
         )
         printed.add(done.stdout)
     assert len(printed) == 1
+
+
+def test_the_size_of_the_chunks_changes_nothing(monkeypatch, tmp_path):
+    mix = {"math": "1/3", "code": {"token_share": 0.1}, "general": {"share": 0.2}, "law": "all"}
+    made = {
+        "stages": [stage(mix, order, order=order, epochs=1.5) for order in ("shuffle", "blocks")],
+        "domains": [domain(name, 700 + len(name)) for name in NAMES],
+        "seed": 5,
+        "global_batch": 64,
+    }
+    small = compile_plan(**made)
+    write_rows(small, made["domains"], tmp_path / "small.parquet")
+    for name, size in USUAL.items():
+        assert size >= 1 << 16  # for speed
+        monkeypatch.setattr(f"axolotl_dmt.plan.{name}", size)
+    usual = compile_plan(**made)
+    assert (usual.fingerprint, usual.stages) == (small.fingerprint, small.stages)
+    write_rows(usual, made["domains"], tmp_path / "usual.parquet")
+    tables = [parquet.read_table(tmp_path / f"{name}.parquet") for name in ("small", "usual")]
+    assert tables[0].equals(tables[1])
 
 
 @given(plans(), st.sampled_from([1, 2, 3, 4]), st.sampled_from([1, 2, 4]), st.sampled_from([1, 3]))
