@@ -201,6 +201,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100, help="of all configurations together")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, default=Path("outputs/soak"))
+    parser.add_argument("--only", choices=CONFIGURATIONS, help="one configuration, with its share")
     arguments = parser.parse_args()
     output = arguments.output.resolve()
     output.mkdir(parents=True, exist_ok=True)
@@ -208,22 +209,28 @@ def main() -> None:
         shutil.rmtree(output / "data", ignore_errors=True)
         (output / "data").mkdir()
         make_data(output / "data")
-    lines = (output / "runs.jsonl").read_text() if (output / "runs.jsonl").exists() else ""
-    record = [Run(**json.loads(line)) for line in lines.splitlines()]
     import_once()
-    soaks = [Soak(name, arguments.seed, output, record) for name in CONFIGURATIONS]
-    shares = [(arguments.kills + number) // len(soaks) for number in range(len(soaks))]
+    names = [arguments.only] if arguments.only else list(CONFIGURATIONS)
+    record = read_record(output)
+    soaks = [Soak(name, arguments.seed, output, record) for name in names]
+    share = -(-arguments.kills // len(CONFIGURATIONS))
     # In turn, so that each configuration has its share of a soak that is stopped.
-    while any(soak.counts.total() < share for soak, share in zip(soaks, shares, strict=True)):
-        for soak, share in zip(soaks, shares, strict=True):
-            if (left := share - soak.counts.total()) > 0:
-                run = soak.next_run(left)
-                record.append(run)
-                with (output / "runs.jsonl").open("a") as file:
-                    file.write(json.dumps(asdict(run)) + "\n")
-                print(f"{run.configuration}, run {run.number}: {described(run)}", flush=True)
+    while unfinished := [soak for soak in soaks if soak.counts.total() < share]:
+        for soak in unfinished:
+            run = soak.next_run(share - soak.counts.total())
+            with (output / "runs.jsonl").open("a") as file:
+                file.write(json.dumps(asdict(run)) + "\n")
+            print(f"{run.configuration}, run {run.number}: {described(run)}", flush=True)
+    record = read_record(output)
     print(table(record))
     sys.exit(any(not (run.equal_weights and run.equal_scores) for run in record))
+
+
+def read_record(output: Path) -> list[Run]:
+    """Return the runs that are finished, perhaps by another process of the same soak."""
+    file = output / "runs.jsonl"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [Run(**json.loads(line)) for line in lines]
 
 
 if __name__ == "__main__":

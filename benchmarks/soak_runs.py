@@ -42,7 +42,8 @@ PACKED = {
 CONFIGURATIONS: Mapping[str, Mapping[str, Any]] = {
     "full, AdamW": {"optimizer": "adamw_torch"},
     "full, packed, 8-bit AdamW": {"optimizer": "adamw_bnb_8bit", **PACKED},
-    "LoRA, 8-bit AdamW": {"optimizer": "adamw_bnb_8bit", **LORA},
+    # bitsandbytes keeps the state of fewer than 4,096 values in 32 bits.
+    "LoRA, 8-bit AdamW": {"optimizer": "adamw_bnb_8bit", **LORA, "lora_r": 32},
     "LoRA, packed, AdamW": {"optimizer": "adamw_torch", **LORA, **PACKED},
 }
 IMPORTED_ONCE = (
