@@ -56,7 +56,7 @@ def write_domains(
 ) -> dict[str, int]:
     """Write the rows of math, code and general into a folder.
 
-    For each domain there are `<domain>.jsonl` to train on, `<domain>_held_out.jsonl`, whose loss is
+    For each domain there are `<domain>.jsonl` to train on, `held_out/<domain>.jsonl`, whose loss is
     measured, and `<domain>_test.jsonl`, whose items are scored.
 
     Args:
@@ -87,14 +87,14 @@ def write_domains(
     for domain, source in (("math", MATH), ("code", CODE)):
         rows = load(source, data)
         generator.shuffle(rows)
-        files[f"{domain}_held_out"] = rows[: held_out[domain]]
+        files[f"held_out/{domain}"] = rows[: held_out[domain]]
         files[domain] = rows[held_out[domain] :][: train[domain]]
     trees = chats_by_tree(load(GENERAL, data))
     generator.shuffle(trees)
     # The conversations of a tree share their first turns, so a tree is held out as a whole.
-    files["general_held_out"], rest = _take(trees, held_out["general"])
+    files["held_out/general"], rest = _take(trees, held_out["general"])
     files["general"], _ = _take(rest, train["general"])
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "held_out").mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         lines = (json.dumps(row, ensure_ascii=False) for row in content)
         write_text(folder / f"{name}.jsonl", "".join(f"{line}\n" for line in lines))

@@ -34,7 +34,9 @@ def as_log_likelihoods(results: list[CellResult]) -> list[CellResult]:
 
 
 def test_a_stage_has_its_scores_or_its_negated_losses() -> None:
-    stage = StageResult(name="a", end_step=1, extra={"held_out_loss": {"math": 0.85, "code": 2}})
+    stage = StageResult(
+        name="a", end_step=1, extra={"held_out_loss": {"math": 0.85, "test_code": 2}}
+    )
     assert LOG_LIKELIHOOD.values(stage) == {"math": -0.85, "code": -2.0}
     assert SCORE.values(stage) == {}
     assert LOG_LIKELIHOOD.values(StageResult(name="a", end_step=1)) == {}

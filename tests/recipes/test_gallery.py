@@ -126,6 +126,7 @@ def with_prepared_files(cfg: Any) -> None:
     (Path(cfg.base_model) / "config.json").write_text('{"model_type": "llama"}')
     row = json.dumps({"question": "a", "answer": "#### 1", "instruction": "a", "output": "b"})
     for entry in cfg.test_datasets:
+        Path(entry.path).parent.mkdir(parents=True, exist_ok=True)
         chat = {"messages": [{"role": "user", "content": "a"}]}
         Path(entry.path).write_text(json.dumps(chat) if entry.type == "chat_template" else row)
     items = {

@@ -53,22 +53,22 @@ def test_rows_to_train_on_are_not_held_out(published: Path, tmp_path: Path) -> N
         "math_test.jsonl": 3,
         "code_test.jsonl": 1,
         "general_test.jsonl": 2,
-        "math_held_out.jsonl": 2,
+        "held_out/math.jsonl": 2,
         "math.jsonl": 5,
-        "code_held_out.jsonl": 2,
+        "held_out/code.jsonl": 2,
         "code.jsonl": 3,
-        "general_held_out.jsonl": 4,  # two whole trees
+        "held_out/general.jsonl": 4,  # two whole trees
         "general.jsonl": 4,
     }
     for domain in TRAIN:
         trained, held_out = (
             {json.dumps(row) for row in rows_of(tmp_path, name)}
-            for name in (domain, f"{domain}_held_out")
+            for name in (domain, f"held_out/{domain}")
         )
         assert not trained & held_out
     questions = [
         {row["messages"][0]["content"] for row in rows_of(tmp_path, name)}
-        for name in ("general", "general_held_out")
+        for name in ("general", "held_out/general")
     ]
     assert not questions[0] & questions[1]
 
