@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import Any, Final
 from axolotl_dmt.checks.local_model import context_of
 from axolotl_dmt.config.args import EvaluateConfig
 from axolotl_dmt.errors import DMTError, DMTErrors, Problems
+from axolotl_dmt.evaluation.items import row_key
 from axolotl_dmt.evaluation.tasks import suite_folder, task_settings, tasks_of
 from axolotl_dmt.scoring.prompts import AS_TRAINED, QUESTION, TrainedPrompts
 from axolotl_dmt.scoring.sources import RENDERED, prompt_template, setting
@@ -106,6 +108,33 @@ def first_question(task: str, evaluate: EvaluateConfig) -> str | None:
         DMTError: a row of the file cannot be scored.
     """
     return _questions(task, evaluate)[0] if task in _local_tasks(evaluate) else None
+
+
+def local_questions(evaluate: EvaluateConfig) -> dict[str, tuple[list[str], list[str]]]:
+    """Return {task: (keys, questions)} of the items that are scored and read from local files.
+
+    The keys are those of the ledger, without the task's version.
+
+    Raises:
+        DMTError: a row of a file cannot be scored.
+    """
+    settings, limit = {**task_settings(evaluate), "dmt_prompt": QUESTION}, evaluate.limit
+    items = {}
+    for task in _local_tasks(evaluate):
+        _questions(task, evaluate)  # names the row that cannot be scored
+        module, function = DATASETS[task].split(".")
+        dataset = getattr(importlib.import_module(f"axolotl_dmt.scoring.{module}"), function)
+        rows = list(dataset(**settings)["test"])
+        if limit is not None:
+            rows = rows[: int(limit) if limit >= 1 else math.ceil(limit * len(rows))]
+        items[task] = ([row_key(task, row) for row in rows], [row[RENDERED] for row in rows])
+    return items
+
+
+def unread_tasks(evaluate: EvaluateConfig) -> list[str]:
+    """Return the tasks of a block whose rows are not in a local file."""
+    local = set(_local_tasks(evaluate))
+    return [task for task in dict.fromkeys(tasks_of(evaluate)) if task not in local]
 
 
 def _questions(task: str, evaluate: EvaluateConfig) -> Sequence[str]:

@@ -15,6 +15,7 @@ from axolotl_dmt.checks.axolotl_keys import (
     refuse_unsupported,
 )
 from axolotl_dmt.checks.collated_rows import uncollatable
+from axolotl_dmt.checks.contamination import check_decontaminate
 from axolotl_dmt.checks.data_files import may_be_gone, wrong_columns
 from axolotl_dmt.checks.data_paths import by_products, misread_files, missing_files
 from axolotl_dmt.checks.dataset_types import listed_names, wrong_types
@@ -74,6 +75,8 @@ def check_reading(
     config = reading.config
     if config and config.gate is not None:
         problems.attempt(check_gate, config)
+    if config:
+        problems.attempt(check_decontaminate, config)
     if config and config.evaluate and config.evaluates:
         if reading.dataset_domains:
             problems.attempt(check_asked_domains, config.evaluate, reading.domains)

@@ -9,7 +9,7 @@ from axolotl_dmt.errors import DMTError
 NO_PROMPTS = "the prompts were not checked; add --prompts, or see them in `axolotl dmt plan`"
 
 
-def check_yaml(config: str, *, files: bool, prompts: bool) -> bool:
+def check_yaml(config: str, *, files: bool, prompts: bool, contamination: bool = False) -> bool:
     """Print every mistake in a YAML, and what is worth knowing about it.
 
     Args:
@@ -17,6 +17,7 @@ def check_yaml(config: str, *, files: bool, prompts: bool) -> bool:
         files: whether the model and the data files that it names must exist.
         prompts: also show the prompts and check them, where the tokenizer is on this machine. This
             imports Axolotl, which takes several seconds.
+        contamination: also search the local data files for the items of the evaluation files.
 
     Returns:
         Whether there are no mistakes.
@@ -26,6 +27,14 @@ def check_yaml(config: str, *, files: bool, prompts: bool) -> bool:
     if not mistakes and prompts:
         try:
             lines = _prompt_lines(findings)
+        except DMTError as error:
+            mistakes = [f"{config}: {line}" for line in str(error).splitlines()]
+    if not mistakes and contamination:
+        from axolotl_dmt.checks.contamination import search_files
+
+        assert findings.reading is not None, "a file without mistakes can be read"
+        try:
+            lines += search_files(findings.raw, findings.reading)
         except DMTError as error:
             mistakes = [f"{config}: {line}" for line in str(error).splitlines()]
     for line in (*lines, *findings.remarks, *mistakes):

@@ -13,14 +13,7 @@ from typing import Any
 import click
 
 from axolotl_dmt.cli.gate import gate
-from axolotl_dmt.cli.group import (
-    FILE,
-    FOLDER,
-    NEW_FILE,
-    Commands,
-    hooks_option,
-    launcher_option,
-)
+from axolotl_dmt.cli.group import FILE, FOLDER, NEW_FILE, Commands, hooks_option, launcher_option
 from axolotl_dmt.cli.recipe import recipe
 from axolotl_dmt.console import echo
 
@@ -54,14 +47,21 @@ dmt.add_command(gate)
     help="Also show a trained row of each domain and what each task is asked, and check that they "
     "fit together. Needs the tokenizer on this machine, and takes several seconds.",
 )
-def check(config: str, no_files: bool, prompts: bool) -> None:
+@click.option(
+    "--contamination",
+    is_flag=True,
+    help="Also list the rows of local data files that share a long text with an item of the "
+    "evaluation files. Takes about a minute for a million rows.",
+)
+def check(config: str, no_files: bool, prompts: bool, contamination: bool) -> None:
     """Report every mistake in CONFIG with its line number.
 
     Works offline and requires no GPU. Exits with code 1 if there are mistakes.
     """
     from axolotl_dmt.cli.check import check_yaml
 
-    if not check_yaml(config, files=not no_files, prompts=prompts):
+    options = {"prompts": prompts, "contamination": contamination}
+    if not check_yaml(config, files=not no_files, **options):
         click.get_current_context().exit(1)
 
 

@@ -32,10 +32,12 @@ def show_plan(
     """
     with quiet_axolotl():
         from axolotl_dmt.training.asking import run_prompts
+        from axolotl_dmt.training.contamination import search_pool
 
         compiled = compile_from_yaml(config)
         prompts = run_prompts(compiled.run, compiled.cfg)
-    plan, evaluate = compiled.plan, compiled.run.schedule.config.evaluate
+        plan, evaluate = compiled.plan, compiled.run.schedule.config.evaluate
+        search = search_pool(evaluate, compiled.cfg, compiled.pool)
     if rows:
         from axolotl_dmt.plan.draws import write_rows
 
@@ -47,7 +49,9 @@ def show_plan(
         with _writing("--plot", plot):
             plot_plan(plan, Path(plot))
     about_prompts = dict.fromkeys(prompt_warnings(prompts, evaluate))
-    about_rows = (*notes_on_rows(plan.data), *compiled.notes)
+    about_rows = [*notes_on_rows(plan.data), *compiled.notes]
+    if search is not None:
+        about_rows += search.warnings()
     for warning in (*about_rows, *plan_warnings(plan), *about_prompts):
         echo(f"warning: {warning}", err=True)
     if as_json:
@@ -67,6 +71,8 @@ def show_plan(
         console.print(cost_table(compiled.cfg, plan))
     for line in prompt_lines(prompts, evaluate):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if search is not None:
+        console.print(search.summary(), highlight=False, markup=False, soft_wrap=True)
     for path in filter(None, (rows, plot)):
         console.print(f"wrote {path}", style="dim", highlight=False)
 

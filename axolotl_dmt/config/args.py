@@ -139,6 +139,12 @@ class DMTConfig(Block):
         "loss by domain: a number for all domains, or {domain: number}. Default: `val_set_size`.",
         examples=[200],
     )
+    decontaminate: bool = Field(
+        False,
+        description="Leave out rows that share a long text with an item of an evaluation file "
+        "(`evaluate.data`): 13 words in a row, or half of the item's runs of 8 words.",
+        examples=[True],
+    )
     reset_optimizer: bool = Field(
         True,
         description="Reset the optimiser state at each stage boundary.",

@@ -94,12 +94,21 @@ def _key(task: str, sample: Mapping[str, Any], task_version: Any) -> str:
     """Return the key of an item, which does not depend on the prompt's format."""
     doc, target = sample.get("doc"), str(sample.get("target"))
     if is_ours(task) and isinstance(doc, Mapping):
-        # The rendered prompt and target depend on the format that the run is asked in.
-        row = {name: value for name, value in doc.items() if name not in (RENDERED, TARGET)}
-        identity = (json.dumps(row, sort_keys=True, default=str), "")
-    else:
-        identity = (str(sample.get("doc_hash") or _prompt(sample)), target)
+        return f"{row_key(task, doc)}@{task_version}"
+    identity = (str(sample.get("doc_hash") or _prompt(sample)), target)
     return f"{digest(task, *identity)}@{task_version}"
+
+
+def row_key(task: str, row: Mapping[str, Any]) -> str:
+    """Return the key of an item of a task of ours, without the task's version.
+
+    Args:
+        task: the name of the task.
+        row: the row that lm-eval gets from the task.
+    """
+    # The rendered prompt and target depend on the format that the run is asked in.
+    fields = {name: value for name, value in row.items() if name not in (RENDERED, TARGET)}
+    return digest(task, json.dumps(fields, sort_keys=True, default=str), "")
 
 
 def _shared(output: Mapping[str, Any], task: str) -> dict[str, Any]:

@@ -26,6 +26,8 @@ class RowCounts:
         untrained: sequences without a trained token, which are left out.
         duplicates: exact copies of other sequences that are left out.
         copies: exact copies of other sequences of the dataset that remain.
+        contaminated: sequences that are left out because they share text with an item of an
+            evaluation file (`dmt.decontaminate`).
         held_out: sequences that are held out.
         copies_of_held_out: sequences that are left out because another domain holds out a copy.
         kept: sequences to train on.
@@ -41,6 +43,7 @@ class RowCounts:
     untrained: int = 0
     duplicates: int = 0
     copies: int | None = None
+    contaminated: int = 0
     held_out: int = 0
     copies_of_held_out: int = 0
     kept: int
@@ -64,6 +67,7 @@ class RowCounts:
             (self.untrained, "without a trained token and left out"),
             (self.duplicates, "exact copies of others and left out"),
             (self.copies, "exact copies of others and remain (see dataset_exact_deduplication)"),
+            (self.contaminated, "contaminated by evaluation items and left out"),
             (self.copies_of_held_out, "copies of held-out rows of another domain and left out"),
         ):
             if count:
@@ -94,6 +98,7 @@ def counts_table(
         "too_short": "too short",
         "untrained": "no trained tokens",
         "duplicates": "exact copies",
+        "contaminated": "contaminated",
         "held_out": "held out",
         "copies_of_held_out": "held-out copies",
         "kept": "kept",

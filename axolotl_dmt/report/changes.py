@@ -18,6 +18,13 @@ HOW_TO_READ = (
     "training seeds."
 )
 
+CLEAN_TITLE = "Scores without contaminated items"
+CLEAN_NOTE = (
+    "Contaminated items share 13 words in a row, or half of their runs of 8 words, with a row that "
+    "was there to train on, so their scores may show memory. Each cell gives the score of all "
+    "items and the score without these; `dmt.decontaminate: true` leaves such rows out."
+)
+
 
 def stage_table(view: ReportView, *, last_only: bool = False) -> Table | None:
     """Return the changes of a run's abilities over its stages; None where there are none.
@@ -36,6 +43,24 @@ def stage_table(view: ReportView, *, last_only: bool = False) -> Table | None:
     note = " ".join([HOW_TO_READ, *notes(changes)])
     left = (0, 1) if last_only else (0, 1, 2)
     return Table(title=TITLE, header=header, rows=tuple(rows), note=note, left=left)
+
+
+def clean_table(view: ReportView) -> Table | None:
+    """Return the scores with and without contaminated items; None where there are none."""
+    if not view.clean_scores:
+        return None
+    names = [name for name in view.names if any(name in line.scores for line in view.clean_scores)]
+    rows = []
+    for line in view.clean_scores:
+        cells = [
+            f"{number(line.scores[name][0])} → {number(line.scores[name][1])}"
+            if name in line.scores
+            else MISSING
+            for name in names
+        ]
+        rows.append((line.ability, f"{count(line.contaminated)} of {count(line.items)}", *cells))
+    header = ("ability", "contaminated", *names)
+    return Table(title=CLEAN_TITLE, header=header, rows=tuple(rows), note=CLEAN_NOTE)
 
 
 _HEADER = ("against", "change", "95% interval", "lost", "won", "n", "p")

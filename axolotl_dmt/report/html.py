@@ -15,7 +15,7 @@ from axolotl_dmt.hookspecs import Section
 from axolotl_dmt.plan.row_counts import counts_table
 from axolotl_dmt.report import charts, paper
 from axolotl_dmt.report import format as text
-from axolotl_dmt.report.changes import stage_table
+from axolotl_dmt.report.changes import clean_table, stage_table
 from axolotl_dmt.report.view import HOW_TO_READ, AbilityLine, ReportView
 from axolotl_dmt.results.results import HARDWARE
 
@@ -83,6 +83,7 @@ def _context(view: ReportView) -> dict[str, Any]:
         "kept": text.kept,
         "number": text.number,
         "changes": stage_table(view),
+        "clean": clean_table(view),
         "flips": _flips(view),
         "lede": _lede(view),
         "how_to_read": HOW_TO_READ,

@@ -9,7 +9,7 @@ from typing import Any
 from axolotl_dmt.hookspecs import Section
 from axolotl_dmt.plan.row_counts import counts_table
 from axolotl_dmt.report import paper
-from axolotl_dmt.report.changes import stage_table
+from axolotl_dmt.report.changes import clean_table, stage_table
 from axolotl_dmt.report.format import MISSING, count, kept, number, with_error
 from axolotl_dmt.report.tables import escaped, markdown_table
 from axolotl_dmt.report.view import HOW_TO_READ, AbilityLine, QuotedTable, ReportView
@@ -32,6 +32,8 @@ def markdown_report(
         parts.append(f"**Warning:** {escaped(view.loss_warning)}")
     parts += ["## Scores", scores_table(view), *([HOW_TO_READ] if view.was_scored else [])]
     if table := stage_table(view):
+        parts += [f"## {table.title}", table.markdown(), escaped(table.note)]
+    if table := clean_table(view):
         parts += [f"## {table.title}", table.markdown(), escaped(table.note)]
     if picture:
         parts.append(f"![Ability by stage]({picture})")

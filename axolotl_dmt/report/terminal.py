@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from axolotl_dmt.report.changes import notes, stage_table
+from axolotl_dmt.report.changes import clean_table, notes, stage_table
 from axolotl_dmt.report.console import Console
 from axolotl_dmt.report.format import MISSING, kept, number
 from axolotl_dmt.report.view import AbilityLine, ReportView
@@ -28,6 +28,8 @@ def print_tables(view: ReportView, console: Console) -> None:
         console.print(replace(changes, title=f"{changes.title} after {last}").terminal())
         for note in notes(change for change in view.changes if change.after == last):
             console.print(f"  {note}", highlight=False, markup=False)
+    if clean := clean_table(view):
+        console.print(clean.terminal())
 
 
 def terminal_table(view: ReportView) -> Table | Text:

@@ -17,6 +17,7 @@ from axolotl_dmt.report.format import MISSING
 from axolotl_dmt.results import metrics
 from axolotl_dmt.results.changes import BEST, Change, run_ledger, stage_changes
 from axolotl_dmt.results.config_file import load_config
+from axolotl_dmt.results.contamination import CleanScore, clean_scores
 from axolotl_dmt.results.costs import Cost, stage_costs, total_costs
 from axolotl_dmt.results.flips import Flips, stage_flips
 from axolotl_dmt.results.folder import RunFolder
@@ -251,6 +252,11 @@ class ReportView:
             return stage_flips(self.output_dir, self.results, most=MOST_FLIPS)
         except DMTError:  # a report does not fail because of the ledger
             return ()
+
+    @cached_property
+    def clean_scores(self) -> tuple[CleanScore, ...]:
+        """The abilities with contaminated items, and their scores without these."""
+        return () if self.output_dir is None else clean_scores(self.output_dir, self.results)
 
     def line(self, ability: str) -> AbilityLine | None:
         """Return the line of an ability, or None where the run has no such ability."""

@@ -7,7 +7,7 @@ after `axolotl preprocess`, a run with another k, strategy or seed tokenises not
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -44,6 +44,9 @@ from axolotl_dmt.training.tokenised_rows import (
     token_counts,
     trained_counts,
 )
+
+Parts = dict[str, list[Part]]
+"""{domain: its datasets}"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +126,7 @@ def load_pool(
     val_rows: Mapping[str, int] | None = None,
     val_set_size: Fraction | int = 0,
     remasked: Mapping[str, str] | None = None,
+    decontaminate: Callable[[Parts], Parts] | None = None,
     seed: int = 0,
 ) -> RowPool:
     """Prepare every dataset and return its rows in the order that the plan expects.
@@ -135,6 +139,7 @@ def load_pool(
         val_set_size: instead of `val_rows`, the part of all rows to hold out, or their number.
         remasked: {domain: stage} for the domains whose inputs a stage masks differently from
             Axolotl's `train_on_inputs`.
+        decontaminate: leaves out the rows that share text with an item of an evaluation file.
         seed: chooses the held-out rows.
 
     Raises:
@@ -152,6 +157,8 @@ def load_pool(
     held_out = dict(tests)
     if cfg.dataset_exact_deduplication:  # Axolotl deduplicates each dataset by itself
         prepared = {name: without_copies(parts) for name, parts in prepared.items()}
+    if decontaminate is not None:
+        prepared = decontaminate(prepared)
     if val_set_size:
         sizes = {name: sum(len(part.rows) for part in parts) for name, parts in prepared.items()}
         val_rows = rows_to_hold_out(sizes, val_set_size)

@@ -22,11 +22,13 @@ from axolotl_dmt.plan.plan_warnings import plan_warnings
 from axolotl_dmt.plan.row_counts import notes_on_rows
 from axolotl_dmt.plan.training_plan import TrainingPlan
 from axolotl_dmt.ranks import Ranks
+from axolotl_dmt.results.contamination import write_contamination
 from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.training import resume
 from axolotl_dmt.training.adapters import StackedAdapters, stacked_adapters
 from axolotl_dmt.training.asking import ask_as_trained
 from axolotl_dmt.training.callback import StageCallback
+from axolotl_dmt.training.contamination import search_pool
 from axolotl_dmt.training.environment import check_offloading, hardware, installed_versions
 from axolotl_dmt.training.eval_packing import choose_eval_packing
 from axolotl_dmt.training.interruption import interruption_message
@@ -84,6 +86,10 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
         if run.schedule.choice is not None:
             echo(f"axolotl-dmt: {run.schedule.choice[0].summary()}", err=True)
         notes = [*notes_on_rows(plan.data), *run.notes(cfg, pool), *plan_warnings(plan)]
+        search = search_pool(run.schedule.config.evaluate, cfg, pool)
+        if search is not None:
+            notes += search.warnings()
+            write_contamination(RunFolder.of_config(cfg).dmt, search.record())
         for note in notes:
             LOG.warning(note)
         contents = pool.contents()

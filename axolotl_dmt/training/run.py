@@ -10,7 +10,7 @@ import copy
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from axolotl_dmt.checks.axolotl_keys import check_output_dir
@@ -103,9 +103,11 @@ class Run:
         Raises:
             DMTError: rows are missing, or the row losses were measured on other rows.
         """
+        from axolotl_dmt.training.contamination import without_contaminated
         from axolotl_dmt.training.pool import load_pool
 
-        stages = self.schedule.stages
+        stages, config = self.schedule.stages, self.schedule.config
+        decontaminate = partial(without_contaminated, config.evaluate, cfg)
         pool = load_pool(
             cfg,
             self.schedule.dataset_domains,
@@ -113,6 +115,7 @@ class Run:
             val_rows=self._val_rows(),
             val_set_size=val_set_size(cfg),
             remasked=remasked_domains(stages),
+            decontaminate=decontaminate if config.decontaminate else None,
             seed=self.schedule.seed,
         )
         if self.row_losses is None:

@@ -22,11 +22,12 @@ def test_each_reason_is_a_sentence_with_its_count() -> None:
         untrained=4,
         duplicates=5,
         copies=6,
-        copies_of_held_out=7,
+        contaminated=7,
+        copies_of_held_out=8,
         kept=70,
     )
     notes = notes_on_rows([CLEAN, counts])
-    assert [note.split(" of 90 rows of m.jsonl are ")[0] for note in notes] == list("1234567")
+    assert [note.split(" of 90 rows of m.jsonl are ")[0] for note in notes] == list("12345678")
     assert "longer than sequence_len" in notes[0] and "held-out rows" in notes[-1]
 
 
@@ -50,6 +51,8 @@ def test_the_table_has_the_columns_that_say_something() -> None:
         *("held out", "kept"),
     )
     assert rows[1] == ("c", "code", "4", "?", "1", "0", "0", "1", "2")
+    contaminated = RowCounts(domain="code", dataset="c", read=4, contaminated=1, kept=3)
+    assert counts_table([contaminated])[0][-2:] == ("contaminated", "kept")
     texts = RowCounts(domain="code", dataset="c", read=4, tokenised=9, kept=9)
     assert counts_table([CLEAN, texts])[0][3] == "tokenised"
 
