@@ -22,7 +22,7 @@ CLEAN_TITLE = "Scores without contaminated items"
 CLEAN_NOTE = (
     "Contaminated items share 13 words in a row, or half of their runs of 8 words, with a row that "
     "was there to train on, so their scores may show memory. Each cell gives the score of all "
-    "items and the score without these; `dmt.decontaminate: true` leaves such rows out."
+    "items and the score without these; dmt.decontaminate: true leaves such rows out."
 )
 
 
