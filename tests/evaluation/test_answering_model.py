@@ -100,9 +100,10 @@ def ours(model: Any, **arguments: Any) -> AnsweringModel:
     )
 
 
-def plain(model: Any, asked: Sequence[Instance], **arguments: Any) -> list[str]:
-    """Return what lm-eval's own model answers, one prompt at a time."""
-    model = HFLM(pretrained=model, tokenizer=copy.deepcopy(TOKENIZER), batch_size=1, **arguments)
+def plain(model: Any, asked: Sequence[Instance], *, batch: int = 1, **arguments: Any) -> list[str]:
+    """Return what lm-eval's own model answers, by default one prompt at a time."""
+    tokenizer = copy.deepcopy(TOKENIZER)
+    model = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch, **arguments)
     answers: list[str] = model.generate_until(list(asked), disable_tqdm=True)
     return answers
 
@@ -157,7 +158,8 @@ def test_what_cannot_be_continuous_is_static_and_says_why(
 ) -> None:
     build, settings, reason = STATIC[name]
     model, asked = build(), requests(PROMPTS[:3], **settings)
-    expected = plain(model, asked)
+    # With the virtual tokens of prompt tuning, answers depend on the padding of a batch.
+    expected = plain(model, asked, batch=4)
     caplog.set_level("INFO", "axolotl_dmt")
     assert ours(model).generate_until(asked, disable_tqdm=True) == expected
     (line,) = (r.getMessage() for r in caplog.records if r.name == "axolotl_dmt")

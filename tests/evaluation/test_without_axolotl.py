@@ -25,6 +25,10 @@ NEEDS_AXOLOTL = (
 NEEDS_TORCH = (
     "axolotl_dmt.cli.visualise",
     "axolotl_dmt.evaluation.adapter_model",
+    "axolotl_dmt.evaluation.answering_model",
+    "axolotl_dmt.evaluation.batching",
+    "axolotl_dmt.evaluation.continuous",
+    "axolotl_dmt.evaluation.row_cache",
     "axolotl_dmt.scoring.mtbench_task",
     "axolotl_dmt.study.merge_run",
     "axolotl_dmt.toy",
