@@ -67,7 +67,7 @@ class Generation:
         }
 
 
-class AnsweringModel(HFLM):  # type: ignore[misc]  # lm-eval is untyped
+class AnsweringModel(HFLM):  # lm-eval is untyped
     """Generates continuously, or in static batches of `batch_size`, and counts the tokens.
 
     Attributes:

@@ -237,7 +237,8 @@ def _chosen(answers: Sequence[Answer], logits: torch.Tensor) -> list[int]:
 
 def _common_length(prompts: Sequence[Sequence[int]]) -> int:
     """Return how many tokens all prompts begin with, leaving at least one to each."""
-    first, last = min(prompts), max(prompts)
+    # What the first and the last in lexical order have in common, all have.
+    first, last = min(map(tuple, prompts)), max(map(tuple, prompts))
     most = min(map(len, prompts)) - 1
     same = (i for i in range(most) if first[i] != last[i])
     return next(same, max(0, most))
