@@ -22,8 +22,8 @@ from axolotl_dmt.errors import DMTError
 from axolotl_dmt.toy.real_data import write_domains
 from axolotl_dmt.toy.smollm2 import save_smollm2
 
-TRAIN = {"math": 400, "code": 256, "general": 200}
-HELD_OUT = {"math": 100, "code": 100, "general": 80}
+TRAIN = {"math": 256, "code": 256, "general": 160}
+HELD_OUT = 60
 
 
 @click.command()
@@ -43,6 +43,12 @@ HELD_OUT = {"math": 100, "code": 100, "general": 80}
     show_default=True,
     help="Conversations of Open-Assistant to train on, about; trees are taken whole.",
 )
+@click.option(
+    "--held-out",
+    default=HELD_OUT,
+    show_default=True,
+    help="Rows of each domain to hold out, about.",
+)
 @click.option("--seed", default=0, show_default=True, help="The seed that chooses the rows.")
 @click.option("--model/--no-model", default=True, help="Whether to fetch SmolLM2-135M-Instruct.")
 def main(
@@ -51,13 +57,20 @@ def main(
     math: int,
     code: int,
     general: int,
+    held_out: int,
     seed: int,
     model: bool,
 ) -> None:
     """Write real data and a small pre-trained chat model into FOLDER."""
     train = {"math": math, "code": code, "general": general}
     try:
-        rows = write_domains(folder / "data", data=data, train=train, held_out=HELD_OUT, seed=seed)
+        rows = write_domains(
+            folder / "data",
+            data=data,
+            train=train,
+            held_out=dict.fromkeys(train, held_out),
+            seed=seed,
+        )
         if model:
             save_smollm2(folder / "model")
     except DMTError as error:
