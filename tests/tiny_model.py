@@ -15,19 +15,26 @@ CHATML = (
 def make_tokenizer(chat_template: str | None = None):
     """Return a tokenizer with one token per printable character; others become `<unk>`."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
 
     special = ["<unk>", "<s>", "</s>"]
     vocabulary = {token: i for i, token in enumerate([*special, *string.printable])}
     core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     core.decoder = decoders.Fuse()
+    return _fast(core, chat_template)
+
+
+def _fast(core, chat_template: str | None, **more: object):
+    """Return the tokenizer of transformers with Llama's special tokens."""
+    from transformers import PreTrainedTokenizerFast
+
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=core,
         unk_token="<unk>",
         bos_token="<s>",
         eos_token="</s>",
         pad_token="</s>",
+        **more,
     )
     tokenizer.chat_template = chat_template
     return tokenizer
@@ -39,7 +46,6 @@ def make_llama_tokenizer(chat_template: str | None = None, *, legacy: bool = Fal
     A text begins with a space of its own; with `legacy`, so does the text after a special token.
     """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
 
     special = ["<unk>", "<s>", "</s>"]
     letters = [c for c in string.printable if c not in string.whitespace]
@@ -58,16 +64,8 @@ def make_llama_tokenizer(chat_template: str | None = None, *, legacy: bool = Fal
     core.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", vocabulary["<s>"])]
     )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        unk_token="<unk>",
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="</s>",
-        additional_special_tokens=["<|im_start|>", "<|im_end|>"],
-    )
-    tokenizer.chat_template = chat_template
-    return tokenizer
+    marks = ["<|im_start|>", "<|im_end|>"]
+    return _fast(core, chat_template, additional_special_tokens=marks)
 
 
 def make_model(folder: str | Path, chat_template: str | None = CHATML, seed: int = 0) -> str:

@@ -27,7 +27,7 @@ from fractions import Fraction
 import numpy as np
 
 from axolotl_dmt.analysis.intervals import Difference, paired
-from axolotl_dmt.analysis.treatments import Comparison, Treatment
+from axolotl_dmt.analysis.treatments import Comparison, Treatment, mean_by_seed
 from axolotl_dmt.analysis.verdicts import NOT_MEASURED, Part, above_zero, not_above, overall, within
 from axolotl_dmt.results import metrics
 
@@ -255,8 +255,7 @@ def larger_is_better(by_size: Sequence[Comparison]) -> list[Part]:
 def _mean_over_amounts(comparison: Comparison, ability: str) -> dict[int, float]:
     """Return {seed: mean score over all amounts of the ability's own data}."""
     columns = [t.scores(ability) for t in comparison.amounts("single", ability).values()]
-    seeds = set.intersection(*(set(column) for column in columns)) if columns else set()
-    return {s: sum(column[s] for column in columns) / len(columns) for s in sorted(seeds)}
+    return mean_by_seed(columns)
 
 
 CLAIMS = (

@@ -9,7 +9,13 @@ from typing import Any
 from axolotl_dmt.analysis.intervals import Interval
 from axolotl_dmt.analysis.measure import Scale
 from axolotl_dmt.analysis.numbers import ScalingCurve, curves, summary
-from axolotl_dmt.analysis.treatments import CellResult, Comparison, Treatment, at_largest_amount
+from axolotl_dmt.analysis.treatments import (
+    CellResult,
+    Comparison,
+    Treatment,
+    at_largest_amount,
+    mean_by_seed,
+)
 from axolotl_dmt.chart_style import (
     INK,
     MARKERS,
@@ -191,9 +197,7 @@ def _mean_of(treatment: Treatment, abilities: Sequence[str]) -> Interval | None:
 
     Seeds that lack one of the abilities are left out.
     """
-    columns = [treatment.scores(ability) for ability in abilities]
-    seeds = set.intersection(*(set(column) for column in columns)) if columns else set()
-    return summary({s: sum(column[s] for column in columns) / len(columns) for s in seeds})
+    return summary(mean_by_seed([treatment.scores(ability) for ability in abilities]))
 
 
 def _k_tradeoff(comparison: Comparison, size: str | None, narrow: bool) -> Any:

@@ -343,6 +343,12 @@ def at_largest_amount(treatments: Sequence[Treatment]) -> list[Treatment]:
     return [t for t in treatments if t.amount == largest]
 
 
+def mean_by_seed(columns: Sequence[Mapping[int, float]]) -> dict[int, float]:
+    """Return {seed: mean over the columns} for the seeds that all columns have, ascending."""
+    seeds = set.intersection(*(set(column) for column in columns)) if columns else set()
+    return {s: sum(column[s] for column in columns) / len(columns) for s in sorted(seeds)}
+
+
 def abilities_of(treatments: Iterable[Treatment], general: Sequence[str]) -> tuple[str, ...]:
     """Return every ability that was scored, general ones last."""
     abilities = dict.fromkeys(

@@ -168,14 +168,15 @@ def search_files(raw: Mapping[str, Any], reading: Reading) -> list[str]:
             unread.append(f"{entry['path']} (not a local file; `axolotl dmt plan` searches it)")
         for file in files:
             try:
-                search.add(domain, file, _batches(_rows(file, entry)))
+                search.add(domain, file, batches_of_texts(_rows(file, entry)))
             except (OSError, ValueError, csv.Error, RecursionError) as error:
                 unread.append(f"{file} ({first_line(error)})")
     lines = [search.summary(), *(f"warning: {line}" for line in search.warnings())]
     return lines + [f"warning: contamination: not searched: {name}" for name in unread]
 
 
-def _batches(rows: Iterable[Any]) -> Iterator[list[str]]:
+def batches_of_texts(rows: Iterable[Any]) -> Iterator[list[str]]:
+    """Yield the texts of some rows at a time, one text for each row."""
     batch: list[str] = []
     for row in rows:
         batch.append("\n".join(strings(row)))

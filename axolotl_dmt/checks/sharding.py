@@ -39,6 +39,16 @@ def check_sharding(
         _check_scoring(config, "FSDP")
 
 
+def zero_stage(setting: Any) -> int:
+    """Return the ZeRO stage of the YAML's `deepspeed`; 0 without one.
+
+    Raises:
+        DMTError: the file cannot be read.
+    """
+    zero = _read_deepspeed(setting).get("zero_optimization") if setting else None
+    return int((zero or {}).get("stage", 0))
+
+
 def _is_missing(setting: Any) -> bool:
     return not isinstance(setting, Mapping) and not Path(str(setting)).is_file()
 

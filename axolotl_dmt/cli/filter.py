@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from axolotl_dmt.checks.contamination import strings
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.files import read_json_rows, replacing
 
@@ -72,7 +73,7 @@ def _write(rows: Sequence[dict[str, Any]], target: Path) -> None:
 
 
 def _matches(pattern: re.Pattern[str], row: dict[str, Any], column: str | None) -> bool:
-    return any(pattern.search(text) for text in _texts(row if column is None else row.get(column)))
+    return any(pattern.search(text) for text in strings(row if column is None else row.get(column)))
 
 
 def _rows(source: Path) -> Iterator[dict[str, Any]]:
@@ -85,15 +86,3 @@ def _rows(source: Path) -> Iterator[dict[str, Any]]:
         if not isinstance(row, dict):
             raise DMTError("SOURCE", f"row {number} of {source} is not an object", fix)
         yield row
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield all texts in a value of nested lists and objects."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)

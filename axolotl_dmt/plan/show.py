@@ -53,7 +53,6 @@ def plan_tables(plan: TrainingPlan) -> Iterator[Any]:
         stages.add_column(name, justify="right")
     for stage in plan.stages:
         settings = stage.settings
-        tokens = [draw.tokens for draw in stage.domains.values()]
         reset = settings.reset_optimizer and stage.index > 0
         stages.add_row(
             stage.name,
@@ -63,7 +62,7 @@ def plan_tables(plan: TrainingPlan) -> Iterator[Any]:
             settings.lr_scheduler,
             f"{stage.warmup_steps:,}",
             f"{stage.draws:,}",
-            _count(None if None in tokens else sum(t or 0 for t in tokens)),
+            _count(stage.tokens),
             "reset" if reset else "new" if stage.index == 0 else "kept",
         )
     yield stages

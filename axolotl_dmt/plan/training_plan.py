@@ -84,6 +84,13 @@ class StagePlan:
         """Rows that the stage trains on, without blanks."""
         return sum(draw.draws for draw in self.domains.values())
 
+    @property
+    def tokens(self) -> int | None:
+        """Tokens of these rows, without padding; None where a domain's are unknown."""
+        counts = [draw.tokens for draw in self.domains.values()]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:

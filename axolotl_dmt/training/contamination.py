@@ -12,7 +12,7 @@ from typing import Any
 from axolotl.loaders import load_tokenizer
 from datasets import Dataset
 
-from axolotl_dmt.checks.contamination import ContaminationSearch, strings
+from axolotl_dmt.checks.contamination import ContaminationSearch, batches_of_texts
 from axolotl_dmt.config.args import EvaluateConfig
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.training.pool import Parts, RowPool
@@ -89,13 +89,7 @@ def _texts(rows: Dataset, tokenizer: Any) -> Iterator[list[str]]:
         for batch in tokens.iter(batch_size=_BATCH):
             yield _decoded(batch["input_ids"].to_pylist(), tokenizer)
         return
-    batch_of_texts: list[str] = []
-    for row in plain_rows(rows):
-        batch_of_texts.append("\n".join(strings(row)))
-        if len(batch_of_texts) == _BATCH:
-            yield batch_of_texts
-            batch_of_texts = []
-    yield batch_of_texts
+    yield from batches_of_texts(plain_rows(rows))
 
 
 def _decoded(ids: list[list[int]], tokenizer: Any) -> list[str]:

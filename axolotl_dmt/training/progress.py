@@ -104,9 +104,7 @@ class StageProgress(TrainerCallback):
 
     def _work(self, stage: StagePlan, steps: int) -> float:
         """Return the mean number of tokens in these steps, or `steps` where tokens are unknown."""
-        tokens = [draw.tokens for draw in stage.domains.values()]
-        total = sum(count for count in tokens if count is not None)
-        return steps * total / stage.steps if total and None not in tokens else float(steps)
+        return steps * stage.tokens / stage.steps if stage.tokens else float(steps)
 
     def _label(self, stage: StagePlan) -> str:
         return f"stage {stage.index + 1}/{len(self.plan.stages)} {stage.name}"

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from rich.table import Table
 
+from axolotl_dmt.checks.sharding import zero_stage
 from axolotl_dmt.errors import DMTError, first_line
 from axolotl_dmt.plan.training_plan import TrainingPlan
 
@@ -240,7 +241,7 @@ def tokens_of(plan: TrainingPlan) -> int:
     Raises:
         DMTError: the plan does not know its rows' lengths.
     """
-    counts = [draw.tokens for stage in plan.stages for draw in stage.domains.values()]
+    counts = [stage.tokens for stage in plan.stages]
     known = [count for count in counts if count is not None]
     if len(known) < len(counts):
         problem = "the plan has no token counts, because the rows are tokenised while training"
@@ -309,16 +310,5 @@ def _divided(cfg: Any) -> tuple[bool, bool, bool]:
     """Return whether weights, gradients and optimiser state are divided among the GPUs."""
     if cfg.fsdp_config or cfg.fsdp:
         return True, True, True
-    stage = _zero_stage(cfg.deepspeed)
+    stage = zero_stage(cfg.deepspeed)
     return stage >= 3, stage >= 2, stage >= 1
-
-
-def _zero_stage(deepspeed: Any) -> int:
-    """Return the ZeRO stage of a DeepSpeed configuration; 0 without one."""
-    if not deepspeed:
-        return 0
-    if isinstance(deepspeed, str):
-        from axolotl_dmt.files import read_json
-
-        deepspeed = read_json(deepspeed)
-    return int(deepspeed.get("zero_optimization", {}).get("stage", 0))
