@@ -79,7 +79,7 @@ class DMTPlugin(BasePlugin):
             return None
         with one_clear_error():
             if preprocess:
-                return TrainDatasetMeta(train_dataset=self.run.load_pool(cfg).dataset)
+                return TrainDatasetMeta(train_dataset=self.run.load_pool(cfg, search=True).dataset)
             from axolotl_dmt.training.prepare import prepare
 
             self.prepared = prepare(self.run, cfg)

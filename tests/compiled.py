@@ -78,6 +78,6 @@ def write(folder: Path, content: Mapping[str, Any]) -> str:
     return str(path)
 
 
-def compiled(folder: Path, content: Mapping[str, Any]) -> CompiledRun:
-    """Return the plan and the rows of a YAML."""
-    return compile_from_yaml(write(folder, content))
+def compiled(folder: Path, content: Mapping[str, Any], *, search: bool = False) -> CompiledRun:
+    """Return the plan and the rows of a YAML, with what a search for evaluation items found."""
+    return compile_from_yaml(write(folder, content), search=search)

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from axolotl_dmt.checks.data_paths import COMPRESSED, READ_AS, files_of
 from axolotl_dmt.checks.evaluation_files import local_questions, unread_tasks
-from axolotl_dmt.checks.ngrams import RULE, NGramIndex
+from axolotl_dmt.checks.ngrams import (
+    DIGESTED_RULE,
+    LONG,
+    RULE,
+    Matches,
+    NGramIndex,
+    no_matches,
+)
 from axolotl_dmt.config.args import DMTConfig, EvaluateConfig
 from axolotl_dmt.config.reading import Reading
 from axolotl_dmt.errors import DMTError, first_line
@@ -36,7 +45,7 @@ class _Overlap:
 
 
 class ContaminationSearch:
-    """A search for the items of the evaluation files in rows to train on.
+    """A search for the items of the evaluation files in rows to train on, and what it found.
 
     Args:
         items: {task: (keys, texts)} of the items.
@@ -49,9 +58,10 @@ class ContaminationSearch:
         self._sizes = {task: len(keys) for task, (keys, _) in items.items()}
         self._of = [(task, number) for task, size in self._sizes.items() for number in range(size)]
         self._keys = [key for keys, _ in items.values() for key in keys]
-        self._index = NGramIndex([text for _, texts in items.values() for text in texts])
-        self._overlaps: dict[tuple[str, str], _Overlap] = {}
-        self._contaminated: dict[str, dict[str, Counter[str]]] = {task: {} for task in items}
+        self._texts = [text for _, texts in items.values() for text in texts]
+        self._index = NGramIndex(self._texts)
+        self._overlaps: dict[tuple[str, str, bool], _Overlap] = {}
+        self._counts: dict[tuple[str, bool], dict[str, Counter[str]]] = {}
         self._unread = list(unread)
 
     @classmethod
@@ -64,71 +74,101 @@ class ContaminationSearch:
         items = local_questions(evaluate) if evaluate and evaluate.when != "never" else {}
         return cls(items, unread_tasks(evaluate)) if evaluate and items else None
 
-    def add(
-        self,
-        domain: str,
-        source: str,
-        batches: Iterable[Sequence[str]],
-        numbers: NDArray[np.int64] | None = None,
-    ) -> NDArray[np.bool_]:
-        """Search the rows of a dataset.
+    @cached_property
+    def digest(self) -> str:
+        """A digest of the items and of the rule, on which the matches of some rows depend."""
+        content = json.dumps([DIGESTED_RULE, self._texts])
+        return blake2b(content.encode("utf-8", "replace"), digest_size=16).hexdigest()
+
+    def find(self, batches: Iterable[Sequence[str]]) -> Matches:
+        """Search the texts of the rows of a dataset, some at a time."""
+        parts, start = [no_matches()], 0
+        for texts in batches:
+            parts.append(self._index.matches(texts) + np.asarray([start, 0, 0, 0]))
+            start += len(texts)
+        return np.concatenate(parts)
+
+    def fits(self, matches: Matches, rows: int) -> bool:
+        """Whether matches can be those of this search in this number of rows."""
+        is_table = matches.ndim == 2 and matches.shape[1:] == (4,) and matches.dtype == np.int64
+        if not is_table or not len(matches):
+            return is_table
+        limits = (rows, len(self._of), np.iinfo(np.int64).max, LONG + 1)
+        return bool((matches >= 0).all() and (matches.max(0) < limits).all())
+
+    def add(self, domain: str, source: str, matches: Matches, *, left_out: bool = False) -> None:
+        """Take note of the rows of a dataset that share text with items.
 
         Args:
             domain: the domain of the rows.
             source: the name of the dataset.
-            batches: the texts of its rows, some at a time.
-            numbers: the number of each row within the dataset; None where no row is left out.
-
-        Returns:
-            Which rows share text with an item, shape (rows,).
+            matches: what `find` returned.
+            left_out: whether these rows are not trained on.
         """
-        masks, start = [np.zeros(0, bool)], 0
-        for texts in batches:
-            mask = np.zeros(len(texts), bool)
-            for match in self._index.matches(texts):
-                mask[match.text] = True
-                row = start + match.text
-                row = row if numbers is None else int(numbers[row])
-                self._record(domain, source, row, match.item, match.words)
-            masks.append(mask)
-            start += len(texts)
-        return np.concatenate(masks)
-
-    def _record(self, domain: str, source: str, row: int, item: int, words: str) -> None:
-        task, number = self._of[item]
-        overlap = self._overlaps.setdefault((domain, task), _Overlap())
-        overlap.rows.add((source, row))
-        overlap.items.add(item)
-        if len(overlap.examples) < EXAMPLES:
-            overlap.examples.append(f"row {row} of {source} and item {number}: {words!r}")
-        counts = self._contaminated[task].setdefault(self._keys[item], Counter())
-        counts[domain] += 1
+        for row, item, first, words in matches.tolist():
+            task, number = self._of[item]
+            overlap = self._overlaps.setdefault((domain, task, left_out), _Overlap())
+            overlap.rows.add((source, row))
+            overlap.items.add(item)
+            if len(overlap.examples) < EXAMPLES:
+                shared = self._index.words(item, first, words)
+                overlap.examples.append(f"row {row} of {source} and item {number}: {shared!r}")
+            counts = self._counts.setdefault((task, left_out), {})
+            counts.setdefault(self._keys[item], Counter())[domain] += 1
 
     def record(self) -> dict[str, Any]:
-        """Return the contaminated items by task, for `write_contamination`."""
+        """Return the rule and what was found and left out, for `write_contamination`."""
         return {
-            task: {
-                "items": self._sizes[task],
-                "contaminated": {key: dict(counts) for key, counts in found.items()},
-            }
-            for task, found in self._contaminated.items()
+            "rule": RULE,
+            "tasks": {
+                task: {
+                    "items": size,
+                    "contaminated": self._items_of(task, left_out=False),
+                    "left_out": self._items_of(task, left_out=True),
+                }
+                for task, size in self._sizes.items()
+            },
+            "overlaps": [
+                {
+                    "domain": domain,
+                    "task": task,
+                    "left_out": left_out,
+                    "rows": len(overlap.rows),
+                    "items": len(overlap.items),
+                    "examples": overlap.examples,
+                }
+                for (domain, task, left_out), overlap in sorted(self._overlaps.items())
+            ],
+            "not_searched": self._unread,
         }
 
+    def _items_of(self, task: str, *, left_out: bool) -> dict[str, dict[str, int]]:
+        counts = self._counts.get((task, left_out), {})
+        return {key: dict(by_domain) for key, by_domain in counts.items()}
+
     def warnings(self) -> Iterator[str]:
-        """Yield a line for each domain and task that share text, with examples."""
-        for (domain, task), overlap in sorted(self._overlaps.items()):
-            yield (
-                f"contamination: {len(overlap.rows):,} row(s) of {domain} share text with "
-                f"{len(overlap.items):,} of {self._sizes[task]:,} items of {ability_of(task)} "
-                f"({task}), such as {'; '.join(overlap.examples)}"
-            )
+        """Yield a line for each domain and task that share text in rows to train on."""
+        for (domain, task, left_out), overlap in sorted(self._overlaps.items()):
+            if not left_out:
+                yield (
+                    f"contamination: {len(overlap.rows):,} row(s) of {domain} share text with "
+                    f"{len(overlap.items):,} of {self._sizes[task]:,} items of {ability_of(task)} "
+                    f"({task}), such as {'; '.join(overlap.examples)}"
+                )
 
     def summary(self) -> str:
-        """Return a line that says what was searched for and by which rule."""
+        """Return a line that says what was searched for, by which rule, and what was left out."""
         searched = ", ".join(f"{count:,} of {task}" for task, count in self._sizes.items())
         found = "" if self._overlaps else ": no row shares text with them"
+        rows = {
+            (domain, *row)
+            for (domain, _, left_out), overlap in self._overlaps.items()
+            for row in overlap.rows
+            if left_out
+        }
+        notes = [f"; {len(rows):,} row(s) that share text are left out"] if rows else []
         short = len(self._index.too_short)
-        notes = [f"; {short:,} have too few words"] if short else []
+        notes += [f"; {short:,} have too few words"] if short else []
         notes += [f"; not searched for: {', '.join(self._unread)}"] if self._unread else []
         return f"contamination ({RULE}): searched for the items {searched}{found}{''.join(notes)}"
 
@@ -168,7 +208,7 @@ def search_files(raw: Mapping[str, Any], reading: Reading) -> list[str]:
             unread.append(f"{entry['path']} (not a local file; `axolotl dmt plan` searches it)")
         for file in files:
             try:
-                search.add(domain, file, batches_of_texts(_rows(file, entry)))
+                search.add(domain, file, search.find(batches_of_texts(_rows(file, entry))))
             except (OSError, ValueError, csv.Error, RecursionError) as error:
                 unread.append(f"{file} ({first_line(error)})")
     lines = [search.summary(), *(f"warning: {line}" for line in search.warnings())]

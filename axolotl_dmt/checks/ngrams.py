@@ -13,8 +13,7 @@ numpy computes for millions of words at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -26,6 +25,8 @@ SHARE: Final = 0.5
 MOST_ITEMS: Final = 10
 """A run of words that more items hold does not count."""
 RULE: Final = f"{LONG} words in a row, or {SHARE:.0%} of the item's runs of {SHORT} words"
+DIGESTED_RULE: Final = f"1: {RULE}, {MOST_ITEMS} items"
+"""The rule in every detail; its number changes when the comparison of words does."""
 
 Words = NDArray[np.uint64]
 Numbers = NDArray[np.int64]
@@ -38,19 +39,17 @@ _SEPARATE: Final = re.compile(r"([\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-
 _NO_WORD: Final = re.compile(r"[^\w]+")
 
 
-@dataclass(frozen=True)
-class Match:
-    """A text that is contaminated by an item.
+Matches = NDArray[np.int64]
+"""Texts that are contaminated by items, shape (matches, 4).
 
-    Attributes:
-        text: the number of the text.
-        item: the number of the item.
-        words: the words that both hold, for a reader.
-    """
+The columns are the number of the text, the number of the item, the first word of the item that both
+hold, and the number of words.
+"""
 
-    text: int
-    item: int
-    words: str
+
+def no_matches() -> Matches:
+    """Return matches of nothing."""
+    return np.zeros((0, 4), np.int64)
 
 
 def _odd(seed: int) -> NDArray[np.uint64]:
@@ -203,17 +202,22 @@ class NGramIndex:
         self.too_short = np.flatnonzero(words[: len(items)] < SHORT)
         """The numbers of the items that have too few words to be searched for."""
 
-    def matches(self, texts: Sequence[str]) -> Iterator[Match]:
-        """Yield each pair of a text and an item that contaminates it."""
-        start, size, chunk = 0, 0, []
+    def matches(self, texts: Sequence[str]) -> Matches:
+        """Return each pair of a text and an item that contaminates it."""
+        start, size, chunk, parts = 0, 0, [], [no_matches()]
         for number, text in enumerate(texts):
             chunk.append(_plain(text))
             size += len(chunk[-1])
             if size >= _CHUNK or number == len(texts) - 1:
-                yield from self._matches(chunk, start)
+                parts.append(self._matches(chunk, start))
                 start, size, chunk = number + 1, 0, []
+        return np.concatenate(parts)
 
-    def _matches(self, texts: Sequence[bytes], start: int) -> Iterator[Match]:
+    def words(self, item: int, first: int, count: int) -> str:
+        """Return some words of an item as they are compared, for a reader."""
+        return " ".join(_words(self._items[item])[first : first + count])
+
+    def _matches(self, texts: Sequence[bytes], start: int) -> Matches:
         words, text_of = _hashed_words(texts)
         found: dict[tuple[int, int], tuple[int, int]] = {}
         for text, item, place in zip(*self._long.shared(words, text_of), strict=True):
@@ -228,7 +232,10 @@ class NGramIndex:
             for pair, at in zip(pairs[enough], first[enough], strict=True):
                 key = (int(pair // self._count), int(pair % self._count))
                 found.setdefault(key, (int(different[2][at]), SHORT))
-        for (number, item_number), (word, length) in sorted(found.items()):
-            begin = word - int(self._first_word[item_number])
-            shown = _words(self._items[item_number])[begin : begin + length]
-            yield Match(start + number, item_number, " ".join(shown))
+        return np.asarray(
+            [
+                (start + number, item, word - int(self._first_word[item]), length)
+                for (number, item), (word, length) in sorted(found.items())
+            ],
+            np.int64,
+        ).reshape(-1, 4)

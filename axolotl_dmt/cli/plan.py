@@ -32,12 +32,11 @@ def show_plan(
     """
     with quiet_axolotl():
         from axolotl_dmt.training.asking import run_prompts
-        from axolotl_dmt.training.contamination import search_pool
 
-        compiled = compile_from_yaml(config)
+        compiled = compile_from_yaml(config, search=True)
         prompts = run_prompts(compiled.run, compiled.cfg)
         plan, evaluate = compiled.plan, compiled.run.schedule.config.evaluate
-        search = search_pool(evaluate, compiled.cfg, compiled.pool)
+        search = compiled.pool.contamination
     if rows:
         from axolotl_dmt.plan.draws import write_rows
 

@@ -36,15 +36,16 @@ class CleanScore:
     scores: Mapping[str, tuple[float, float | None]]
 
 
-def write_contamination(folder: Path, tasks: Mapping[str, Any]) -> None:
+def write_contamination(folder: Path, record: Mapping[str, Any]) -> None:
     """Write what a search for contamination found.
 
     Args:
         folder: the folder `dmt` of a run; it is created.
-        tasks: {task: {"items": count, "contaminated": {item's key: {domain: rows}}}}.
+        record: what was found. Its `tasks` are {task: {"items": count, "contaminated": {item's
+            key: {domain: rows}}}}.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / CONTAMINATION_FILE, {"schema": SCHEMA, "tasks": tasks})
+    write_json(folder / CONTAMINATION_FILE, {"schema": SCHEMA, **record})
 
 
 def read_contamination(folder: Path) -> dict[str, set[str]]:

@@ -53,6 +53,23 @@ def load_dataset(
     return rows, tests
 
 
+def config_of_one_dataset(cfg: DictDefault, entry: DictDefault) -> DictDefault:
+    """Return the configuration with this dataset alone, its rows in the order of the source."""
+    single = DictDefault({**cfg, "datasets": [entry]})
+    # The plan orders, splits and repeats rows; the cache must hold them in the source's order.
+    single.shuffle_merged_datasets = False
+    single.shuffle_before_merging_datasets = False
+    single.val_set_size = 0
+    if single.group_by_length:
+        single.group_by_length = None
+    single.test_datasets = None
+    # Axolotl's count of steps is not used and would read every label; these three values prevent
+    # that.
+    single.total_num_tokens = single.total_supervised_tokens = 1
+    single.sample_packing_eff_est = 1.0
+    return single
+
+
 def _current_rows(cfg: DictDefault, tokenizer: Any) -> AbstractContextManager[None]:
     """Return the context in which prepared rows fit their sources."""
     if cfg.skip_prepare_dataset:  # no rows are prepared, and none are saved

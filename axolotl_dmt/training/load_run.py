@@ -46,11 +46,12 @@ class CompiledRun:
     notes: Sequence[str] = ()
 
 
-def compile_from_yaml(config: str) -> CompiledRun:
+def compile_from_yaml(config: str, *, search: bool = False) -> CompiledRun:
     """Compile the plan that `axolotl train` would follow.
 
     Args:
         config: the path of the YAML.
+        search: search the rows for the items of the evaluation files.
 
     Raises:
         DMTError: the YAML has no `dmt:` block, the base model cannot be loaded, or the rows reveal
@@ -62,7 +63,7 @@ def compile_from_yaml(config: str) -> CompiledRun:
 
     if (missing := unprepared(cfg)) and not cfg.skip_prepare_dataset:
         echo(f"tokenising, not prepared yet: {', '.join(missing.values())}", err=True)
-    pool = run.load_pool(cfg)
+    pool = run.load_pool(cfg, search=search)
     plan = run.compile(cfg, pool.domains)
     return CompiledRun(run=run, pool=pool, plan=plan, notes=run.notes(cfg, pool), cfg=cfg)
 

@@ -6,8 +6,7 @@ after `axolotl preprocess`, a run with another k, strategy or seed tokenises not
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,14 +19,16 @@ from datasets import Dataset, concatenate_datasets
 from numpy.typing import NDArray
 
 from axolotl_dmt.checks.collated_rows import message_columns
+from axolotl_dmt.checks.contamination import ContaminationSearch
 from axolotl_dmt.checks.data_paths import missing_files
 from axolotl_dmt.config.run_keys import tokenised_in_collator
 from axolotl_dmt.errors import DMTError, DMTErrors, explain_load_errors
 from axolotl_dmt.plan.inputs import Domain
 from axolotl_dmt.plan.row_losses import RowLosses
+from axolotl_dmt.training.contamination import PoolSearch
 from axolotl_dmt.training.dataset_labels import dataset_labels
 from axolotl_dmt.training.held_out import rows_to_hold_out
-from axolotl_dmt.training.load_dataset import load_dataset
+from axolotl_dmt.training.load_dataset import config_of_one_dataset, load_dataset
 from axolotl_dmt.training.load_errors import cause_of
 from axolotl_dmt.training.pool_layout import PoolLayout
 from axolotl_dmt.training.pool_part import Part, hold_out, scores, without_copies
@@ -36,7 +37,8 @@ from axolotl_dmt.training.raw_rows import align_columns as align_raw_columns
 from axolotl_dmt.training.raw_rows import blank_row
 from axolotl_dmt.training.row_columns import align_columns
 from axolotl_dmt.training.row_counts import counting_rows, recorded_counts
-from axolotl_dmt.training.row_digests import content_digest, row_digests
+from axolotl_dmt.training.row_digests import content_digest
+from axolotl_dmt.training.rows_of_tests import load_tests, notes_on_tests
 from axolotl_dmt.training.tokenised_rows import (
     IGNORED,
     arrow_column,
@@ -44,9 +46,6 @@ from axolotl_dmt.training.tokenised_rows import (
     token_counts,
     trained_counts,
 )
-
-Parts = dict[str, list[Part]]
-"""{domain: its datasets}"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +59,15 @@ class RowPool:
         domains: what the plan needs to know about each domain, in the order of the dataset.
         held_out: {domain: its held-out rows}, and those of each entry of `test_datasets`.
         notes: a sentence for each thing about `held_out` that is probably not meant.
+        contamination: the rows that share text with items of the evaluation files; None where they
+            were not searched.
     """
 
     dataset: Dataset
     domains: tuple[Domain, ...]
     held_out: Mapping[str, Dataset]
     notes: tuple[str, ...] = ()
+    contamination: ContaminationSearch | None = None
 
     @property
     def layout(self) -> PoolLayout:
@@ -126,7 +128,7 @@ def load_pool(
     val_rows: Mapping[str, int] | None = None,
     val_set_size: Fraction | int = 0,
     remasked: Mapping[str, str] | None = None,
-    decontaminate: Callable[[Parts], Parts] | None = None,
+    search: PoolSearch | None = None,
     seed: int = 0,
 ) -> RowPool:
     """Prepare every dataset and return its rows in the order that the plan expects.
@@ -139,7 +141,8 @@ def load_pool(
         val_set_size: instead of `val_rows`, the part of all rows to hold out, or their number.
         remasked: {domain: stage} for the domains whose inputs a stage masks differently from
             Axolotl's `train_on_inputs`.
-        decontaminate: leaves out the rows that share text with an item of an evaluation file.
+        search: finds the rows that share text with an item of an evaluation file, or leaves them
+            out.
         seed: chooses the held-out rows.
 
     Raises:
@@ -156,9 +159,9 @@ def load_pool(
     prepared, tests = _load_parts(cfg, dataset_domains, remasked or {}, tokenizer, processor)
     held_out = dict(tests)
     if cfg.dataset_exact_deduplication:  # Axolotl deduplicates each dataset by itself
-        prepared = {name: without_copies(parts) for name, parts in prepared.items()}
-    if decontaminate is not None:
-        prepared = decontaminate(prepared)
+        prepared = without_copies(prepared)
+    if search is not None:
+        prepared = search(prepared)
     if val_set_size:
         sizes = {name: sum(len(part.rows) for part in parts) for name, parts in prepared.items()}
         val_rows = rows_to_hold_out(sizes, val_set_size)
@@ -170,6 +173,8 @@ def load_pool(
         all_rows += [part.rows for part in parts]
         all_remasked += [part.remasked_rows for part in parts]
         domains.append(_domain(cfg, name, parts, (columns or {}).get(name, ())))
+    if search is not None:
+        search.finish(domains)
     rows = concatenate_datasets(all_rows)
     blank = _blank_row(rows) if is_tokenised(rows) else blank_row(rows)
     arranged = layout_of(domains).arrange([rows], blank, all_remasked if remasked else ())
@@ -178,18 +183,9 @@ def load_pool(
         dataset=dataset,
         domains=tuple(domains),
         held_out=held_out,
-        notes=tuple(note for part in tests.values() for note in _notes_on_tests(rows, part)),
+        notes=tuple(note for part in tests.values() for note in notes_on_tests(rows, part)),
+        contamination=search.search if search else None,
     )
-
-
-def _notes_on_tests(rows: Dataset, tests: Dataset) -> Iterator[str]:
-    """Yield a sentence if test rows are copies of rows that are trained on."""
-    copies = int(np.isin(row_digests(tests), row_digests(rows)).sum())
-    if copies:
-        yield (
-            f"{copies} of the {len(tests)} rows of test_datasets are exact copies of rows that are "
-            "trained on, so their loss does not show what the model learned to generalise"
-        )
 
 
 def _processor(cfg: DictDefault, tokenizer: Any) -> Any:
@@ -225,7 +221,7 @@ def _load_parts(
     remasked_rows: dict[str, Dataset] = {}
     keys = [f"datasets[{index}]" for index in range(len(dataset_domains))]
     for key, entry, domain in zip(keys, cfg.datasets, dataset_domains, strict=True):
-        single = _config_of_one_dataset(cfg, entry)
+        single = config_of_one_dataset(cfg, entry)
         with counting_rows():
             loaded[key], _ = load_dataset(single, key, tokenizer, processor)
         counts[key] = _counts(single, loaded[key], tokenizer)
@@ -250,47 +246,7 @@ def _load_parts(
             recorded=counts[key],
         )
         parts.setdefault(domain, []).append(part.trained_only(key))
-    return parts, _load_tests(cfg, tokenizer, processor)
-
-
-def _load_tests(cfg: DictDefault, tokenizer: Any, processor: Any) -> dict[str, Dataset]:
-    """Return {name: rows} of each entry of `test_datasets`.
-
-    Raises:
-        DMTError: an entry cannot be prepared.
-    """
-    rows: dict[str, Dataset] = {}
-    for index, (name, entry) in enumerate(
-        zip(test_names(cfg), cfg.test_datasets or (), strict=True)
-    ):
-        single = _config_of_one_dataset(cfg, cfg.datasets[0])
-        single.test_datasets = [entry]
-        with counting_rows():
-            _, tests = load_dataset(single, "datasets[0]", tokenizer, processor, first_test=index)
-        if tests is not None:
-            is_text = is_tokenised(tests)
-            rows[name] = tests.select(np.flatnonzero(trained_counts(tests))) if is_text else tests
-    return rows
-
-
-def test_names(cfg: DictDefault) -> list[str]:
-    """Return the name of each entry of `test_datasets` in the log.
-
-    A single entry is called `test`. Several have the name of their file or dataset, such as
-    `test_gsm8k`, with a number where two are the same.
-    """
-    entries = cfg.test_datasets or ()
-    if len(entries) == 1:
-        return ["test"]
-    names: list[str] = []
-    for entry in entries:
-        files = entry.data_files
-        source = files[0] if isinstance(files, list) and files else files or entry.path
-        stem = re.sub(r"\W+", "_", Path(str(source)).name.split(".")[0]) or "rows"
-        name = f"test_{stem}"
-        copies = sum(other == name or other.startswith(f"{name}_") for other in names)
-        names.append(f"{name}_{copies + 1}" if name in names else name)
-    return names
+    return parts, load_tests(cfg, tokenizer, processor)
 
 
 def _counts(cfg: DictDefault, rows: Dataset, tokenizer: Any) -> dict[str, int]:
@@ -342,7 +298,7 @@ def unprepared(cfg: DictDefault) -> dict[str, str]:
         name = load_tokenizer(cfg).name_or_path
     missing = {}
     for index, entry in enumerate(cfg.datasets):
-        single = _config_of_one_dataset(cfg, entry)
+        single = config_of_one_dataset(cfg, entry)
         prepared = prepared_folder(single, single.datasets, name)
         if cfg.skip_prepare_dataset or not any(prepared.glob("*")):
             missing[f"datasets[{index}].path"] = str(entry["path"])
@@ -373,23 +329,6 @@ def _domain(cfg: DictDefault, name: str, parts: Sequence[Part], columns: Sequenc
 
 def _numbers(part: Part) -> NDArray[np.int64]:
     return np.arange(len(part.rows)) if part.numbers is None else part.numbers
-
-
-def _config_of_one_dataset(cfg: DictDefault, entry: DictDefault) -> DictDefault:
-    """Return the configuration with this dataset alone, its rows in the order of the source."""
-    single = DictDefault({**cfg, "datasets": [entry]})
-    # The plan orders, splits and repeats rows; the cache must hold them in the source's order.
-    single.shuffle_merged_datasets = False
-    single.shuffle_before_merging_datasets = False
-    single.val_set_size = 0
-    if single.group_by_length:
-        single.group_by_length = None
-    single.test_datasets = None
-    # Axolotl's count of steps is not used and would read every label; these three values prevent
-    # that.
-    single.total_num_tokens = single.total_supervised_tokens = 1
-    single.sample_packing_eff_est = 1.0
-    return single
 
 
 def _blank_row(rows: Dataset) -> Dataset:

@@ -125,16 +125,30 @@ class Part:
         return self.without(untrained, "untrained")
 
 
-def without_copies(parts: Sequence[Part]) -> list[Part]:
-    """Return the parts of a domain with only the first of several equal rows."""
-    digests = [row_digests(part.rows) for part in parts]
+Parts = dict[str, list[Part]]
+"""{domain: its datasets}"""
+
+
+def without_copies(domains: Parts) -> Parts:
+    """Return the datasets with only the first of several equal rows.
+
+    Raises:
+        DMTError: a domain would have no row left.
+    """
+    digests = [row_digests(part.rows) for parts in domains.values() for part in parts]
     _, firsts = np.unique(np.concatenate(digests), return_index=True)
     is_copy = np.ones(sum(map(len, digests)), bool)
     is_copy[firsts] = False
-    return [
-        part.without(mask, "duplicates")
-        for part, mask in zip(parts, _split(is_copy, digests), strict=True)
-    ]
+    masks = iter(_split(is_copy, digests))
+    remaining = {
+        name: [part.without(next(masks), "duplicates") for part in parts]
+        for name, parts in domains.items()
+    }
+    for name, parts in remaining.items():
+        if not any(len(part.rows) for part in parts):
+            problem = f"every row of {name} is a copy of a row of a domain before it"
+            raise DMTError("dataset_exact_deduplication", problem, "remove the domain, or the key")
+    return remaining
 
 
 def hold_out(

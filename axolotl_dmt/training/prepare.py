@@ -28,7 +28,6 @@ from axolotl_dmt.training import resume
 from axolotl_dmt.training.adapters import StackedAdapters, stacked_adapters
 from axolotl_dmt.training.asking import ask_as_trained
 from axolotl_dmt.training.callback import StageCallback
-from axolotl_dmt.training.contamination import search_pool
 from axolotl_dmt.training.environment import check_offloading, hardware, installed_versions
 from axolotl_dmt.training.eval_packing import choose_eval_packing
 from axolotl_dmt.training.interruption import interruption_message
@@ -77,7 +76,7 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
     if not cfg.is_preprocess:
         check_offloading(cfg)
         ranks.once_a_host(lambda: check_services(cfg))
-    pool = run.load_pool(cfg)
+    pool = run.load_pool(cfg, search=ranks.first_on_host)
     ask_as_trained(run, cfg, ranks)
     folder = RunFolder.of_config(cfg).next_plan
 
@@ -86,10 +85,9 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
         if run.schedule.choice is not None:
             echo(f"axolotl-dmt: {run.schedule.choice[0].summary()}", err=True)
         notes = [*notes_on_rows(plan.data), *run.notes(cfg, pool), *plan_warnings(plan)]
-        search = search_pool(run.schedule.config.evaluate, cfg, pool)
-        if search is not None:
-            notes += search.warnings()
-            write_contamination(RunFolder.of_config(cfg).dmt, search.record())
+        if pool.contamination is not None:
+            notes += pool.contamination.warnings()
+            write_contamination(RunFolder.of_config(cfg).dmt, pool.contamination.record())
         for note in notes:
             LOG.warning(note)
         contents = pool.contents()

@@ -199,6 +199,11 @@ def prepared_folder(cfg: DictDefault, entries: Any, tokenizer_name: str) -> Path
     return Path(get_prepared_dataset_path(cfg, digest))
 
 
+def prepared_root(cfg: DictDefault) -> Path:
+    """Return the folder in which Axolotl keeps the folders of prepared rows."""
+    return Path(get_prepared_dataset_path(cfg, "")).resolve()
+
+
 def _settings(cfg: DictDefault, entries: Any) -> dict[str, Any]:
     """Return the settings that change the rows and that Axolotl's key leaves out."""
     sharded = any(entry.shards or entry.preprocess_shards for entry in entries)

@@ -10,7 +10,7 @@ import copy
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from axolotl_dmt.checks.axolotl_keys import check_output_dir
@@ -94,20 +94,27 @@ class Run:
             return None
         return RowLosses.load(losses_path(self.schedule.config))
 
-    def load_pool(self, cfg: Any) -> RowPool:
+    def load_pool(self, cfg: Any, *, search: bool = False) -> RowPool:
         """Tokenise every dataset, or read it from Axolotl's cache.
 
         Args:
             cfg: Axolotl's validated configuration.
+            search: search the rows for the items of the evaluation files, which
+                `dmt.decontaminate` does in any case.
 
         Raises:
             DMTError: rows are missing, or the row losses were measured on other rows.
         """
-        from axolotl_dmt.training.contamination import without_contaminated
+        from axolotl_dmt.training.contamination import PoolSearch
         from axolotl_dmt.training.pool import load_pool
 
         stages, config = self.schedule.stages, self.schedule.config
-        decontaminate = partial(without_contaminated, config.evaluate, cfg)
+        leaves_out = bool(config.decontaminate)
+        searches = (
+            PoolSearch.of(config.evaluate, cfg, leaves_out=leaves_out)
+            if (search or leaves_out)
+            else None
+        )
         pool = load_pool(
             cfg,
             self.schedule.dataset_domains,
@@ -115,7 +122,7 @@ class Run:
             val_rows=self._val_rows(),
             val_set_size=val_set_size(cfg),
             remasked=remasked_domains(stages),
-            decontaminate=decontaminate if config.decontaminate else None,
+            search=searches,
             seed=self.schedule.seed,
         )
         if self.row_losses is None:

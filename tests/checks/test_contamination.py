@@ -51,15 +51,18 @@ def test_a_search_counts_rows_and_items_by_domain_and_task(tmp_path: Path) -> No
     block = EvaluateConfig(**evaluation(tmp_path, tasks=["dmt_math", "gsm8k"]))
     search = ContaminationSearch.of(block)
     assert search is not None
-    mask = search.add("math", "m.jsonl", [["nothing", QUESTION], [], [f"so {QUESTION} so", "no"]])
-    assert mask.tolist() == [False, True, True, False]
-    assert search.add("chat", "c.jsonl", [["nothing"]]).tolist() == [False]
+    matches = search.find([["nothing", QUESTION], [], [f"so {QUESTION} so", "no"]])
+    assert matches[:, 0].tolist() == [1, 1, 2, 2]  # two of the items are equal
+    assert search.fits(matches, 3) and not search.fits(matches, 2)
+    search.add("math", "m.jsonl", matches)
+    assert not len(search.find([["nothing"]]))
     (line,) = search.warnings()
     for part in ("2 row(s) of math", "2 of 3 items of math", "row 1 of m.jsonl", "mary has seven"):
         assert part in line
-    (key,) = search.record()["dmt_math"]["contaminated"]
-    assert search.record()["dmt_math"]["items"] == 3
-    assert search.record()["dmt_math"]["contaminated"][key] == {"math": 4}  # both equal items
+    task = search.record()["tasks"]["dmt_math"]
+    ((_, counts),) = task["contaminated"].items()
+    assert (task["items"], counts) == (3, {"math": 4})  # both equal items
+    assert search.record()["not_searched"] == ["gsm8k"]
     assert "gsm8k" in search.summary() and "1 have too few words" in search.summary()
 
 

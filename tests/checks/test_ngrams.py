@@ -19,7 +19,7 @@ def text(*parts: list[str]) -> str:
 
 
 def pairs(items: list[str], texts: list[str]) -> list[tuple[int, int]]:
-    return [(match.text, match.item) for match in NGramIndex(items).matches(texts)]
+    return [(text, item) for text, item, *_ in NGramIndex(items).matches(texts).tolist()]
 
 
 ITEM = words(0, 60)
@@ -37,8 +37,9 @@ def test_half_of_the_runs_of_eight_words_contaminate() -> None:
     assert pairs([text(short)], [text(*separate)]) == []
     more = [short[0:12], words(4, 1), short[11:20]]  # 5 + 2
     assert pairs([text(short)], [text(*more)]) == [(0, 0)]
-    (match,) = NGramIndex([text(short)]).matches([text(*more)])
-    assert match.words == text(short[:SHORT])
+    index = NGramIndex([text(short)])
+    ((_, item, first, count),) = index.matches([text(*more)]).tolist()
+    assert index.words(item, first, count) == text(short[:SHORT])
 
 
 def test_the_same_run_twice_counts_once() -> None:
@@ -77,9 +78,9 @@ def test_what_many_items_have_in_common_does_not_contaminate() -> None:
 def test_items_with_too_few_words_are_named_and_not_found() -> None:
     index = NGramIndex(["Hi there", text(ITEM), ""])
     assert index.too_short.tolist() == [0, 2]
-    assert not list(index.matches(["Hi there", "", "Hi there Hi there"]))
-    assert not list(NGramIndex(["Hi"]).matches(["Hi", text(ITEM)]))
-    assert not list(index.matches([]))
+    assert not len(index.matches(["Hi there", "", "Hi there Hi there"]))
+    assert not len(NGramIndex(["Hi"]).matches(["Hi", text(ITEM)]))
+    assert not len(index.matches([]))
 
 
 def test_many_texts_give_what_each_gives_alone() -> None:

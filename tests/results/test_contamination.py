@@ -19,7 +19,8 @@ from tests.report.test_changes import printed, run, view
 
 def record(folder: Path, *numbers: int, task: str = "dmt_math") -> None:
     contaminated = {f"math{number}": {"math": 1} for number in numbers}
-    write_contamination(folder / "dmt", {task: {"items": 40, "contaminated": contaminated}})
+    tasks = {task: {"items": 40, "contaminated": contaminated}}
+    write_contamination(folder / "dmt", {"tasks": tasks})
 
 
 def clean(folder: Path) -> dict[str, tuple[float, float | None]]:

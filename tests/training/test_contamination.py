@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from axolotl_dmt.checks.contamination import ContaminationSearch
 from axolotl_dmt.cli.main import dmt
-from axolotl_dmt.training.contamination import search_pool
+from axolotl_dmt.training.contamination import FOLDER
+from axolotl_dmt.training.load_run import CompiledRun
 from tests.checks.test_contamination import COPY, evaluation
 from tests.compiled import alpaca, compiled, one_process, settings, tiny, write
 from tests.mistakes import expect_error
@@ -26,20 +29,21 @@ def content(folder: Path, base: str, math: list[dict[str, Any]], **dmt: Any) -> 
     return made
 
 
+def found(run: CompiledRun) -> ContaminationSearch:
+    assert run.pool.contamination is not None
+    return run.pool.contamination
+
+
 def test_rows_that_share_text_are_listed_or_left_out(tmp_path: Path, tiny: str) -> None:
     empty = {"instruction": "Say nothing", "input": "", "output": ""}
     rows = [*alpaca(3), COPY, *alpaca(8)[3:]]
-    search_of_more = compiled(tmp_path, content(tmp_path, tiny, [empty, *rows]))
-    found = search_pool(
-        search_of_more.run.schedule.config.evaluate, search_of_more.cfg, search_of_more.pool
-    )
-    assert found is not None
-    assert f"row 4 of {tmp_path}/math-1.jsonl" in next(iter(found.warnings()))
-    run = compiled(tmp_path, content(tmp_path, tiny, rows))
-    search = search_pool(run.run.schedule.config.evaluate, run.cfg, run.pool)
-    assert search is not None
-    (line,) = search.warnings()
+    more = compiled(tmp_path, content(tmp_path, tiny, [empty, *rows]), search=True)
+    assert f"row 4 of {tmp_path}/math-1.jsonl" in next(iter(found(more).warnings()))
+    run = compiled(tmp_path, content(tmp_path, tiny, rows), search=True)
+    (line,) = found(run).warnings()
     assert "1 row(s) of math" in line and f"row 3 of {tmp_path}/math-1.jsonl" in line
+    task = found(run).record()["tasks"]["dmt_math"]
+    assert len(task["contaminated"]) == 1 and not task["left_out"]
 
     clean = compiled(tmp_path, content(tmp_path, tiny, rows, decontaminate=True))
     counts = {Path(data.dataset).stem: data for data in clean.plan.data}
@@ -48,11 +52,74 @@ def test_rows_that_share_text_are_listed_or_left_out(tmp_path: Path, tiny: str) 
     numbers = clean.pool.domains[0].numbers
     assert numbers is not None
     assert numbers.tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 0, 1, 2, 3]
-    again = search_pool(clean.run.schedule.config.evaluate, clean.cfg, clean.pool)
-    assert again is not None and not list(again.warnings())
+    assert not list(found(clean).warnings())
+    assert "1 row(s) that share text are left out" in found(clean).summary()
+    record = found(clean).record()
+    assert record["tasks"]["dmt_math"] | {"left_out": {}} == {
+        "items": 3,
+        "contaminated": {},
+        "left_out": {},
+    }
+    assert record["tasks"]["dmt_math"]["left_out"] == task["contaminated"]
+    (overlap,) = record["overlaps"]
+    assert (overlap["domain"], overlap["rows"], overlap["left_out"]) == ("math", 1, True)
+    assert "row 3 of" in overlap["examples"][0]
     without = compiled(tmp_path, content(tmp_path, tiny, alpaca(8)))
     assert clean.plan.fingerprint == without.plan.fingerprint != run.plan.fingerprint
     assert without.plan.fingerprint == compiled(tmp_path, bare(tmp_path, tiny)).plan.fingerprint
+    assert without.pool.contamination is None  # only a plan and a training search
+
+
+def test_held_out_rows_are_not_trained_on(tmp_path: Path, tiny: str) -> None:
+    rows = [*alpaca(8), COPY]
+    held_out = []
+    for seed in range(1, 5):
+        made = {**content(tmp_path, tiny, rows, val_rows={"math": 6}), "seed": seed}
+        run = compiled(tmp_path, made, search=True)
+        math = run.pool.domains[0]
+        assert math.numbers is not None
+        is_trained = 8 in math.numbers[: math.datasets[0][1]].tolist()
+        assert len(list(found(run).warnings())) == is_trained
+        held_out.append(not is_trained)
+    assert {True, False} == set(held_out)
+
+
+class Searched(Exception):
+    """Raised in the place of a search."""
+
+
+def refuse(*_: object) -> None:
+    raise Searched
+
+
+def test_what_was_found_is_kept_beside_the_prepared_rows(
+    tmp_path: Path, tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [*alpaca(8), COPY]
+    first = found(compiled(tmp_path, content(tmp_path, tiny, rows), search=True)).record()
+    folder = tmp_path / "prepared" / FOLDER
+    kept = sorted(folder.glob("*.npy"))
+    assert len(kept) == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(ContaminationSearch, "find", refuse)
+        # Another schedule, seed and choice of rows read it too.
+        for changes in ({}, {"k": "1/2"}, {"val_rows": 1}, {"decontaminate": True}):
+            run = compiled(tmp_path, content(tmp_path, tiny, rows, **changes), search=True)
+            if changes.get("val_rows") is None and not changes.get("decontaminate"):
+                assert found(run).record() == first
+        with pytest.raises(Searched):  # other items
+            other = evaluation(tmp_path, limit=2)
+            compiled(tmp_path, content(tmp_path, tiny, rows, evaluate=other), search=True)
+        with pytest.raises(Searched):  # other rows
+            compiled(tmp_path, content(tmp_path, tiny, alpaca(7)), search=True)
+        kept[0].write_bytes(b"no array")
+        with pytest.raises(Searched):
+            compiled(tmp_path, content(tmp_path, tiny, rows), search=True)
+    for path in kept:
+        np.save(path, np.full((1, 4), 99, np.int64))  # numbers that no row and item has
+    again = compiled(tmp_path, content(tmp_path, tiny, rows), search=True)
+    assert found(again).record() == first
+    assert [np.load(path).shape[1] for path in kept] == [4, 4, 4]
 
 
 def bare(folder: Path, base: str) -> dict[str, Any]:

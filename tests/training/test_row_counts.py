@@ -89,6 +89,40 @@ def test_copies_in_two_files_of_a_domain_are_removed(tmp_path: Path, tiny: str) 
     assert math.numbers.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
 
 
+def test_copies_in_two_domains_remain_in_the_first(tmp_path: Path, tiny: str) -> None:
+    shared = alpaca(4)
+    files = {
+        "math": [*alpaca(8), *shared],
+        "general": [*alpaca(8, "general"), *shared],
+        "code": [*shared, *alpaca(3, "code")],
+        "math-2": alpaca(5, "more"),
+        "general-2": alpaca(6, "more"),
+    }
+    content = settings(tmp_path, tiny, files)
+    plain = compiled(tmp_path, content).plan.fingerprint
+    run = compiled(tmp_path, {**content, "dataset_exact_deduplication": True})
+    found = {name: (row.duplicates, row.kept) for name, row in counts(run.plan.data).items()}
+    assert found == {
+        "math": (4, 8),
+        "general": (4, 8),
+        "code": (4, 3),
+        "math-2": (0, 5),
+        "general-2": (5, 1),
+    }
+    rows = [
+        tuple(row) for domain in run.pool.domains for row in tokens(run.pool.rows_of(domain.name))
+    ]
+    assert len(rows) == len(set(rows)) == sum(kept for _, kept in found.values())
+    assert run.plan.fingerprint != plain
+
+
+def test_a_domain_of_copies_only_is_refused(tmp_path: Path, tiny: str) -> None:
+    files = {"math": alpaca(8), "general": alpaca(4)}
+    content = settings(tmp_path, tiny, files, dataset_exact_deduplication=True)
+    with expect_error("dataset_exact_deduplication", "every row of general"):
+        compiled(tmp_path, content)
+
+
 def tokens(rows: Any) -> set[tuple[int, ...]]:
     return {tuple(row) for row in rows["input_ids"]}
 
