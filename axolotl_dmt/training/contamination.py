@@ -169,7 +169,7 @@ def _numbered(part: Part, matches: Matches) -> Matches:
     """Return matches with the rows' numbers within the prepared dataset."""
     if part.numbers is None:
         return matches
-    numbered = matches.copy()
+    numbered: Matches = matches.copy()
     numbered[:, 0] = part.numbers[matches[:, 0]]
     return numbered
 
