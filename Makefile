@@ -36,7 +36,7 @@ $(VENV)/ready: pyproject.toml
 setup: $(VENV)/ready ## Make .venv with everything in it
 
 quickstart: $(VENV)/ready ## Train a tiny model through both stages on the CPU, score it, report
-	$(BIN)/python -m axolotl_dmt.toy outputs/quickstart-data
+	$(CALM) $(BIN)/python -m axolotl_dmt.toy outputs/quickstart-data
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) $(CALM) OMP_NUM_THREADS=$(THREADS) \
 	  $(BIN)/axolotl train yaml_templates/quickstart.yaml --launcher python
 

@@ -291,7 +291,9 @@ def main() -> None:
     sys.modules["numba"] = None  # type: ignore[assignment]  # compiling takes longer than the tests
     # A failure is enough: the smallest example for it is not needed.
     phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
-    hypothesis.settings.register_profile("mutants", database=None, derandomize=True, phases=phases)
+    hypothesis.settings.register_profile(
+        "mutants", database=None, derandomize=True, phases=phases, deadline=None
+    )
     hypothesis.settings.load_profile("mutants")
     modules = arguments.module or sorted(
         path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__"
