@@ -41,9 +41,9 @@ quickstart: $(VENV)/ready ## Train a tiny model through both stages on the CPU, 
 	  $(BIN)/axolotl train yaml_templates/quickstart.yaml --launcher python
 
 real: $(VENV)/ready ## Train SmolLM2-135M on real data on the CPU; DATA=FOLDER in place of the hub
-	$(BIN)/python -m axolotl_dmt.toy.pretrained outputs/real $(FROM)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=$(CORES) $(BIN)/axolotl train \
-	  yaml_templates/smollm2.yaml
+	$(CALM) $(BIN)/python -m axolotl_dmt.toy.pretrained outputs/real $(FROM)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) $(CALM) OMP_NUM_THREADS=$(CORES) \
+	  $(BIN)/axolotl train yaml_templates/smollm2.yaml --launcher python
 
 study: $(VENV)/ready ## Compare the paper's strategies and values of k on the tiny model, about an hour
 	for seed in 1 2 3 4 5; do \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ class RowTokens:
         from datasets import Dataset
 
         base, _, style = self.kind.partition(":")
-        with _without_bars():
+        with _quietly():
             try:
                 prepared, _ = get_dataset_wrapper(
                     dataset_config=self.entry,
@@ -235,14 +236,18 @@ def usual_format(
 
 
 @contextlib.contextmanager
-def _without_bars() -> Iterator[None]:
-    """Turn off the progress bars of `datasets` while the block runs."""
+def _quietly() -> Iterator[None]:
+    """Turn off the progress bars of `datasets`, and Axolotl's line for each row, in the block."""
     import datasets
 
     shown = not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
+    log = logging.getLogger("axolotl.utils.data.wrappers")
+    level = log.level
+    log.setLevel(logging.WARNING)
     try:
         yield
     finally:
+        log.setLevel(level)
         if shown:
             datasets.enable_progress_bars()
