@@ -6,8 +6,10 @@ rows and compiles the plan.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +100,7 @@ def load_run(config: str, **changes: Any) -> tuple[Any, Run]:
     # Inspecting a plan must not write there.
     scratch_folder = tempfile.TemporaryDirectory(prefix="axolotl-dmt-")
     base = {"base_model": raw.get("base_model")}
-    with scratch_folder as scratch, explain_load_errors(base):
+    with scratch_folder as scratch, explain_load_errors(base), _no_process_group():
         try:
             cfg = load_cfg(config, **changes, output_dir=scratch)
         except ValidationError as error:
@@ -113,3 +115,21 @@ def load_run(config: str, **changes: Any) -> tuple[Any, Run]:
             "add plugins: [axolotl_dmt.DMTPlugin] and a dmt block",
         )
     return cfg, run
+
+
+@contextlib.contextmanager
+def _no_process_group() -> Iterator[None]:
+    """Keep Axolotl from starting a process group for DeepSpeed while it loads a YAML.
+
+    It would need the variables of a launcher. The switch is that of `axolotl preprocess`.
+    """
+    switch = "AXOLOTL_IS_PREPROCESS"
+    before = os.environ.get(switch)
+    os.environ[switch] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[switch]
+        else:
+            os.environ[switch] = before

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from axolotl.utils.trainer import setup_deepspeed_env
 
 from axolotl_dmt.training.load_run import load_run
 from tests.mistakes import assert_mistake, expect_error
@@ -55,3 +58,19 @@ def test_an_output_folder_in_the_data_is_refused(config: dict[str, Any]) -> None
     config["datasets"][0]["path"] = "data"
     with expect_error("output_dir", "data/out", "datasets[0].path"):
         load(config)
+
+
+def test_loading_starts_no_process_group_for_deepspeed(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`tests/e2e/test_paper_7b.py` plans a run with DeepSpeed where that is installed."""
+    switch = "AXOLOTL_IS_PREPROCESS"
+    assert f'os.environ.get("{switch}"' in inspect.getsource(setup_deepspeed_env)
+    monkeypatch.delenv(switch, raising=False)
+    seen = []
+    monkeypatch.setattr(
+        "axolotl.cli.config.prepare_optim_env", lambda cfg: seen.append(os.environ.get(switch))
+    )
+    load(config)
+    assert seen == ["1"]
+    assert switch not in os.environ
