@@ -22,8 +22,8 @@ from axolotl_dmt.errors import DMTError
 from axolotl_dmt.toy.real_data import write_domains
 from axolotl_dmt.toy.smollm2 import save_smollm2
 
-TRAIN = {"math": 256, "code": 256, "general": 160}
-HELD_OUT = 60
+TRAIN = {"math": 160, "code": 96, "general": 96}
+HELD_OUT = 40
 
 
 @click.command()
