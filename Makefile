@@ -71,9 +71,9 @@ study-beyond: study ## Then judge what goes beyond the paper: which rows to repl
 
 study-pretrained: $(VENV)/ready ## The strategies and k on SmolLM2-135M and real data, many hours on two cores
 	$(BIN)/python -m axolotl_dmt.toy.pretrained outputs/pretrained $(FROM)
-	for seed in 1 2 3 4 5; do \
+	for seed in 0 1 2 3 4 5; do \
 	  $(BIN)/python -m axolotl_dmt.toy.pretrained outputs/pretrained/seed-$$seed --no-model \
-	    --seed $$seed --math 400 --general 200 --held-out 100 $(FROM) || exit 1; \
+	    --seed $$seed --general 170 --held-out 30 $(FROM) || exit 1; \
 	done
 	for study in losses scores; do \
 	  PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=$(CORES) $(BIN)/axolotl dmt study \
