@@ -42,7 +42,8 @@ quickstart: $(VENV)/ready ## Train a tiny model through both stages on the CPU, 
 
 real: $(VENV)/ready ## Train SmolLM2-135M on real data on the CPU; DATA=FOLDER in place of the hub
 	$(CALM) $(BIN)/python -m axolotl_dmt.toy.pretrained outputs/real $(FROM)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) $(CALM) OMP_NUM_THREADS=$(CORES) \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(if $(DATA),$(QUIET),AXOLOTL_DO_NOT_TRACK=1) $(CALM) \
+	  OMP_NUM_THREADS=$(CORES) \
 	  $(BIN)/axolotl train yaml_templates/smollm2.yaml --launcher python
 
 study: $(VENV)/ready ## Compare the paper's strategies and values of k on the tiny model, about an hour

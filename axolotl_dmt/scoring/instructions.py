@@ -283,10 +283,15 @@ def dataset(generation: dict[str, Any] | None = None, **metadata: Any) -> Splits
     if not checkable:
         raise DMTError(SETTING, f"none of {len(rows)} prompts can be checked", PUNKT_HINT)
     if skipped:
-        log.warning("dmt_general: %d of %d prompts skipped: %s", skipped, len(rows), PUNKT_HINT)
+        _report_skipped(skipped, len(rows))
     rows = [{**row, "skipped": skipped} for row in checkable]
     template = prompt_template(metadata, "dmt_general", generation)
     return {"test": with_prompts(rows, "prompt", template)}
+
+
+@functools.cache  # a process loads a task more than once
+def _report_skipped(skipped: int, prompts: int) -> None:
+    log.warning("dmt_general: %d of %d prompts skipped: %s", skipped, prompts, PUNKT_HINT)
 
 
 class _Uncheckable(Exception):
