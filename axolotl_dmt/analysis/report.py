@@ -12,6 +12,7 @@ from axolotl_dmt.analysis.claims import Judged, judge, judge_sizes
 from axolotl_dmt.analysis.numbers import records, to_json, write_csv, write_json
 from axolotl_dmt.analysis.overview import overview
 from axolotl_dmt.analysis.plots import pictures
+from axolotl_dmt.analysis.same_items import items_json, section_table, variant_items_table
 from axolotl_dmt.analysis.tables import (
     HOW_TO_READ,
     crossing_table,
@@ -160,9 +161,9 @@ def write_study_report(
         save(picture.draw(False), folder / f"{picture.stem}.png")
     rows = records(treatments, abilities, compared)
     write_csv(rows, folder / "study_results.csv")
-    write_json(
-        to_json(title, notes, rows, treatments, compared, by_size), folder / "study_results.json"
-    )
+    content = to_json(title, notes, rows, treatments, compared, by_size)
+    content["same_items"] = items_json(treatments, compared)
+    write_json(content, folder / "study_results.json")
     main, *less_data = score_tables(treatments, abilities) if abilities else [None]
     variants = variants_table(treatments, abilities)
     report = _Report(
@@ -172,7 +173,9 @@ def write_study_report(
         verdicts=_verdicts(sections) if abilities else "No ability was scored." if cells else "",
         notes="\n".join("- " + note.strip().replace("\n", "\n  ") for note in notes),
         main=main,
-        tables=[table for table in (variants, *less_data) if table],
+        tables=[
+            table for table in (variants, variant_items_table(treatments), *less_data) if table
+        ],
         stages=measure_tables(treatments, abilities),
         sections=sections,
         pictures=overview_pictures,
@@ -194,7 +197,7 @@ def _section(
     context = ", ".join(f"{key} = {value}" for key, value in comparison.context)
     prefix = f"study_{index + 1}_" if several else "study_"
     drawings = pictures(comparison, _paper_size(comparison, base_model))
-    tables = (differences_table, scaling_table, crossing_table)
+    tables = (differences_table, section_table, scaling_table, crossing_table)
     return _Section(
         title=(context or "no other axis set") if several else "",
         reference=_reference(comparison),

@@ -12,6 +12,7 @@ from axolotl_dmt.analysis.measure import SCORE, Measure, Scale
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plan.amounts import parse_fraction
 from axolotl_dmt.results import metrics
+from axolotl_dmt.results.changes import Answers
 from axolotl_dmt.results.metrics import ScoreMatrix
 
 DOMAIN_AMOUNT = "amount."
@@ -47,6 +48,7 @@ class CellResult:
         stages: the whole schedule in order, including stages that it shares with other cells.
         before: {ability: score of the model before training}; empty where it was not evaluated.
         measure: the measure of the scores.
+        answers: {ability: answers to its items after the last stage}; empty without a ledger.
     """
 
     name: str
@@ -55,6 +57,7 @@ class CellResult:
     stages: tuple[CellStage, ...]
     before: Mapping[str, float] = field(default_factory=dict)
     measure: Measure = SCORE
+    answers: Mapping[str, Answers] = field(default_factory=dict)
 
     def last(self) -> Mapping[str, float]:
         """Return {ability: score after the last stage}; empty if there is no stage."""

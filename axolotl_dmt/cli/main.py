@@ -15,6 +15,7 @@ import click
 from axolotl_dmt.cli.gate import gate
 from axolotl_dmt.cli.group import FILE, FOLDER, NEW_FILE, Commands, hooks_option, launcher_option
 from axolotl_dmt.cli.recipe import recipe
+from axolotl_dmt.cli.report import report
 from axolotl_dmt.console import echo
 
 
@@ -34,6 +35,7 @@ def dmt(quiet: bool) -> None:
 
 dmt.add_command(recipe)
 dmt.add_command(gate)
+dmt.add_command(report)
 
 
 @dmt.command()
@@ -116,16 +118,6 @@ def evaluate(models: tuple[str, ...], **options: Any) -> None:
 
     if not run_evaluation(models, **options):
         click.get_current_context().exit(1)
-
-
-@dmt.command()
-@click.argument("output_dir", type=FOLDER)
-@hooks_option
-def report(output_dir: Path, hooks: tuple[str, ...]) -> None:
-    """Rewrite the report of a run and print its table."""
-    from axolotl_dmt.cli.report import rewrite_report
-
-    rewrite_report(output_dir, hooks=hooks)
 
 
 @dmt.command("choose-k")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from axolotl_dmt.chart_style import FAINT, INK, MARKERS, PAGE, colours_of, label, panels, save
 from axolotl_dmt.checks.collated_rows import need_tokens
+from axolotl_dmt.cli.report import saved_config
 from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.results.folder import RunFolder, load_results
@@ -80,7 +81,7 @@ def visualise(
     for _, folder in folders:
         if not folder.is_dir():
             raise DMTError("OUTPUT_DIR", f"no folder {folder}", "the stage's model is needed")
-    config_file = config_file or _saved_config(output_dir)
+    config_file = config_file or saved_config(output_dir)
     raw = YamlFile.read(config_file).data
     need_tokens(raw, "visualise")
     base = str(raw.get("base_model"))
@@ -105,21 +106,6 @@ def visualise(
     caption = f"Hidden states at layer {layer}, {token} of the query's tokens, {method_name}"
     draw(projections, list(by_domain), labels, caption, to)
     return projections
-
-
-def _saved_config(output_dir: Path) -> Path:
-    """Return the YAML that is saved in a run's folder.
-
-    Raises:
-        DMTError: there is none, or it names hooks.
-    """
-    path = RunFolder(output_dir).config
-    if not path.is_file():
-        raise DMTError("--config", f"there is no {path}", "name the YAML of the run")
-    # The folder may come from somebody else, and hooks are code.
-    if YamlFile.read(path).hooks():
-        raise DMTError("--config", f"{path} names hooks, which are code", f"use --config {path}")
-    return path
 
 
 def _layer(layer: int | None, folder: str, base: str, trust_remote_code: bool) -> int:

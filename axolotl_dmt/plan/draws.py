@@ -51,7 +51,7 @@ def write_rows(plan: TrainingPlan, domains: Sequence[Domain], path: str | os.Pat
     )
     sizes = np.array([rows for _, _, rows in datasets], np.int64)
     starts = np.cumsum(sizes) - sizes
-    numbers = _numbers_within_datasets(domains, sizes)
+    numbers = numbers_within_datasets(domains, sizes)
     names = [stage.name for stage in plan.stages]
     domain_names = [domain.name for domain in domains]
     domain_of = np.array([domain_names.index(name) for name, _, _ in datasets], np.int32)
@@ -77,7 +77,7 @@ def write_rows(plan: TrainingPlan, domains: Sequence[Domain], path: str | os.Pat
                 writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
 
-def _numbers_within_datasets(
+def numbers_within_datasets(
     domains: Sequence[Domain], sizes: NDArray[np.int64]
 ) -> NDArray[np.int64] | None:
     """Return the number of each row within its dataset, by global row id.

@@ -17,7 +17,7 @@ from axolotl_dmt.report.plot import plot_runs
 from axolotl_dmt.report.tables import Table
 from axolotl_dmt.report.view import HOW_TO_READ as HOW_TO_READ_SCORES
 from axolotl_dmt.report.view import ReportView, all_colours
-from axolotl_dmt.results.changes import RUN, Answers, compare, run_ledger
+from axolotl_dmt.results.changes import RUN, Answers, compare, last_answers
 from axolotl_dmt.results.config_file import load_config
 from axolotl_dmt.results.costs import total_costs
 from axolotl_dmt.results.folder import RunFolder, load_results
@@ -66,21 +66,6 @@ def load_runs(folders: Sequence[Path]) -> list[ComparedRun]:
         answers = last_answers(folder, results)
         runs.append(ComparedRun(name=name, view=view, settings=settings, answers=answers))
     return runs
-
-
-def last_answers(folder: Path, results: Results) -> Mapping[str, Answers]:
-    """Return {ability: answers after the last stage of a run}; empty without a ledger.
-
-    Args:
-        folder: the run's output folder.
-        results: its results.
-
-    Raises:
-        DMTError: the ledger cannot be read.
-    """
-    if not results.stages:
-        return {}
-    return run_ledger(folder, results).get(results.stages[-1].name, {})
 
 
 def _settings(folder: Path, results: Results) -> dict[str, str]:

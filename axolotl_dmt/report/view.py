@@ -21,6 +21,7 @@ from axolotl_dmt.results.contamination import CleanScore, clean_scores
 from axolotl_dmt.results.costs import Cost, stage_costs, total_costs
 from axolotl_dmt.results.flips import Flips, stage_flips
 from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.results.nearest_rows import NearestRows, read_nearest
 from axolotl_dmt.results.paired import PairedDifference
 from axolotl_dmt.results.results import PARTS, Results, Score, StageResult
 
@@ -252,6 +253,11 @@ class ReportView:
             return stage_flips(self.output_dir, self.results, most=MOST_FLIPS)
         except DMTError:  # a report does not fail because of the ledger
             return ()
+
+    @cached_property
+    def nearest_rows(self) -> Mapping[str, NearestRows]:
+        """{stage: the rows that are most like the items it lost}, where they were looked for."""
+        return {} if self.output_dir is None else read_nearest(self.output_dir / "dmt")
 
     @cached_property
     def clean_scores(self) -> tuple[CleanScore, ...]:

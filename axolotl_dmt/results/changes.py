@@ -194,6 +194,21 @@ def run_ledger(folder: Path, results: Results) -> Ledger:
     }
 
 
+def last_answers(folder: Path, results: Results) -> Mapping[str, Answers]:
+    """Return {ability: answers after the last stage of a run}; empty without a ledger.
+
+    Args:
+        folder: the run's output folder.
+        results: its results.
+
+    Raises:
+        DMTError: the ledger cannot be read.
+    """
+    if not results.stages:
+        return {}
+    return run_ledger(folder, results).get(results.stages[-1].name, {})
+
+
 def _add(answers: Answers, row: Mapping[str, object]) -> None:
     digest, _, version = str(row["item"]).partition("@")
     version, _, copy = version.partition("#")

@@ -21,6 +21,7 @@ class Flip:
     """An item whose score changed over a stage.
 
     Attributes:
+        item: its key in the ledger.
         ability: the ability.
         stage: the stage that changed it.
         before: the point before that stage.
@@ -32,6 +33,7 @@ class Flip:
         cut_off: whether the answers before and after reached the longest length.
     """
 
+    item: str
     ability: str
     stage: str
     before: str
@@ -133,7 +135,7 @@ def _shown(
     table: Any, pairs: Sequence[tuple[int, int]], names: tuple[str, str], *, is_lost: bool
 ) -> tuple[Flip, ...]:
     """Read the texts of some items; those without texts are left out."""
-    columns = ["ability", "score", *_TEXTS]
+    columns = ["item", "ability", "score", *_TEXTS]
     rows = table.select(columns).take([index for pair in pairs for index in pair]).to_pylist()
     flips = []
     for former, latter in zip(rows[::2], rows[1::2], strict=True):
@@ -141,6 +143,7 @@ def _shown(
             continue
         flips.append(
             Flip(
+                item=latter["item"],
                 ability=latter["ability"],
                 stage=names[1],
                 before=names[0],

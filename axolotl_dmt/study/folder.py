@@ -28,7 +28,9 @@ from axolotl_dmt.analysis.measure import SCORE, Measure, require
 from axolotl_dmt.analysis.treatments import CellResult, CellStage
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.files import read_json, write_json, write_text
+from axolotl_dmt.results.changes import Answers, last_answers
 from axolotl_dmt.results.folder import RunFolder, load_results
+from axolotl_dmt.results.results import Results
 from axolotl_dmt.study.cells import Cell, StudyRun, runs_of
 
 SCHEMA = 1
@@ -232,10 +234,21 @@ def read_cell_results(study_dir: Path, measure: Measure = SCORE) -> list[CellRes
                     stages=tuple(stages),
                     before=measure.values(before) if before else {},
                     measure=measure,
+                    answers=_answers(study_dir / cell["runs"][-1]["folder"], runs[-1], measure),
                 )
             )
     require(measure, (stage.scores for cell in results for stage in cell.stages))
     return results
+
+
+def _answers(folder: Path, results: Results, measure: Measure) -> Mapping[str, Answers]:
+    """Return the answers after the last stage of a run; empty where they are not to be compared."""
+    if not measure.is_score:
+        return {}
+    try:
+        return last_answers(folder, results)
+    except DMTError:  # the report of a study does not fail because of a ledger
+        return {}
 
 
 def read_missing(study_dir: Path) -> dict[str, str]:

@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 from axolotl.loaders import load_tokenizer
-from datasets import Dataset
 from filelock import FileLock
 
-from axolotl_dmt.checks.contamination import ContaminationSearch, batches_of_texts
+from axolotl_dmt.checks.contamination import ContaminationSearch
 from axolotl_dmt.checks.ngrams import Matches
 from axolotl_dmt.config.args import EvaluateConfig
 from axolotl_dmt.errors import DMTError
@@ -28,13 +27,12 @@ from axolotl_dmt.plan.inputs import Domain
 from axolotl_dmt.training.log import LOG
 from axolotl_dmt.training.pool_part import Part, Parts
 from axolotl_dmt.training.prepared_data import prepared_root
-from axolotl_dmt.training.raw_rows import plain_rows
 from axolotl_dmt.training.row_digests import content_digest
+from axolotl_dmt.training.row_texts import texts_of
 from axolotl_dmt.training.tokenised_rows import is_tokenised
 
 FOLDER = "dmt_contamination"
 """The folder beside the prepared rows that holds what was found in them."""
-_BATCH = 4096
 
 
 class PoolSearch:
@@ -138,7 +136,7 @@ class PoolSearch:
             matches = self._kept(path, len(part.rows))
             if matches is None:
                 LOG.info("searching %s for the items of the evaluation files", part.label)
-                matches = self.search.find(_texts(part.rows, self._tokenizer))
+                matches = self.search.find(texts_of(part.rows, self._tokenizer))
                 _keep(path, matches)
         return matches
 
@@ -181,21 +179,3 @@ def _tokenizer_digest(tokenizer: Any) -> str:
     else:
         content = json.dumps(sorted(tokenizer.get_vocab().items(), key=lambda pair: pair[1]))
     return blake2b(content.encode("utf-8", "replace"), digest_size=16).hexdigest()
-
-
-def _texts(rows: Dataset, tokenizer: Any) -> Iterator[list[str]]:
-    """Yield the texts of some rows at a time."""
-    if is_tokenised(rows):
-        tokens = rows.select_columns(["input_ids"]).with_format("arrow")
-        for batch in tokens.iter(batch_size=_BATCH):
-            yield _decoded(batch["input_ids"].to_pylist(), tokenizer)
-        return
-    yield from batches_of_texts(plain_rows(rows))
-
-
-def _decoded(ids: list[list[int]], tokenizer: Any) -> list[str]:
-    if getattr(tokenizer, "is_fast", False):  # all rows at once, in half the time
-        texts: list[str] = tokenizer.backend_tokenizer.decode_batch(ids, skip_special_tokens=True)
-    else:
-        texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
-    return texts
