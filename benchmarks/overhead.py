@@ -2,11 +2,13 @@
 
     python benchmarks/overhead.py [--steps 200] [--rounds 3]
 
-Each run is a separate `axolotl train` on prepared data, with the same rows in the same order.
-Start-up is the time from the start of the process to the first step. Speed is measured from the
-10th step to the last, before anything is saved. Both are measured in wall time and in CPU time of
-the training process, which is less sensitive to other work on the machine. A ratio above 1 means
-that the plan is faster. The order of the two runs alternates between rounds.
+Each run is a separate `axolotl train` on prepared data, with the same rows in the same order. The
+rows are those of two domains. A third run, `losses`, also logs the loss of each domain, and is
+compared with the plan that does not. Start-up is the time from the start of the process to the
+first step. Speed is measured from the 10th step to the last, before anything is saved. Both are
+measured in wall time and in CPU time of the training process, which is less sensitive to other work
+on the machine. A ratio above 1 means that the later run is faster. The order of the runs alternates
+between rounds.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from operator import sub, truediv
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,8 @@ import yaml
 
 HERE = Path(__file__).resolve().parent
 SKIPPED = 10
+RUNS = ("plain", "plan", "losses")
+DOMAINS = ("math", "more")
 
 
 def make_data(folder: Path, rows: int) -> None:
@@ -36,7 +41,9 @@ def make_data(folder: Path, rows: int) -> None:
     from axolotl_dmt.toy.skills import make_rows
 
     train, _ = make_rows("math", train=rows, test=1, seed=0)
-    write_jsonl(folder / "math.jsonl", train)
+    half = len(train) // 2
+    for domain, part in zip(DOMAINS, (train[:half], train[half:]), strict=True):
+        write_jsonl(folder / f"{domain}.jsonl", part)
     save_base(folder / "base", [text for row in train for text in row.values()])
 
 
@@ -44,25 +51,28 @@ def write_in_plan_order(folder: Path) -> None:
     """Write the rows for plain Axolotl, which trains them in this order."""
     from axolotl_dmt.api import TrainingPlan
 
-    rows = (folder / "math.jsonl").read_text().splitlines(keepends=True)
+    files = [folder / f"{domain}.jsonl" for domain in DOMAINS]
+    rows = [row for file in files for row in file.read_text().splitlines(keepends=True)]
     order = TrainingPlan.load(folder / "out/dmt/plan").order
     (folder / "in_plan_order.jsonl").write_text("".join(rows[row] for row in order))
 
 
-def settings(folder: Path, planned: bool) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "path": str(folder / ("math.jsonl" if planned else "in_plan_order.jsonl")),
-        "type": {
-            "field_instruction": "question",
-            "field_output": "answer",
-            "format": "{instruction}\n",
-            "no_input_format": "{instruction}\n",
-        },
+def entry(file: Path) -> dict[str, Any]:
+    kind = {
+        "field_instruction": "question",
+        "field_output": "answer",
+        "format": "{instruction}\n",
+        "no_input_format": "{instruction}\n",
     }
+    return {"path": str(file), "type": kind}
+
+
+def settings(folder: Path, run: str) -> dict[str, Any]:
+    planned = run != "plain"
     made: dict[str, Any] = {
         "base_model": str(folder / "base"),
         "plugins": ["overhead_clock.ClockPlugin"],
-        "datasets": [entry],
+        "datasets": [entry(folder / "in_plan_order.jsonl")],
         "dataset_prepared_path": str(folder / ("prepared-plan" if planned else "prepared")),
         "output_dir": str(folder / "out"),
         "shuffle_merged_datasets": False,
@@ -80,15 +90,15 @@ def settings(folder: Path, planned: bool) -> dict[str, Any]:
     }
     if not planned:
         return {**made, "curriculum_sampling": True}
-    entry["domain"] = "math"
-    stage = {"name": "all", "mix": {"math": "all"}}
+    made["datasets"] = [{**entry(folder / f"{name}.jsonl"), "domain": name} for name in DOMAINS]
     made["plugins"] += ["axolotl_dmt.DMTPlugin"]
-    return {**made, "dmt": {"stages": [stage]}}
+    stage = {"name": "all", "mix": dict.fromkeys(DOMAINS, "all")}
+    return {**made, "dmt": {"stages": [stage], "loss_by_domain": run == "losses"}}
 
 
-def run(folder: Path, planned: bool) -> dict[str, Any]:
+def measure(folder: Path, run: str) -> dict[str, Any]:
     config, clock = folder / "run.yaml", folder / "clock.json"
-    config.write_text(yaml.safe_dump(settings(folder, planned)))
+    config.write_text(yaml.safe_dump(settings(folder, run)))
     clock.unlink(missing_ok=True)
     environment = {
         **os.environ,
@@ -122,34 +132,39 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         make_data(folder, arguments.steps * 32)
-        run(folder, planned=True)  # prepares the data
+        measure(folder, "plan")  # prepares the data
         write_in_plan_order(folder)
-        run(folder, planned=False)
+        measure(folder, "plain")
         rounds = [
-            {
-                planned: run(folder, planned)
-                for planned in ((False, True), (True, False))[number % 2]
-            }
+            {run: measure(folder, run) for run in (RUNS, RUNS[::-1])[number % 2]}
             for number in range(arguments.rounds)
         ]
     print("| round | run | steps/s | steps/CPU s | start-up s | start-up CPU s |")
     print("|---|---|---|---|---|---|")
     columns = ("steps/s", "steps/CPU s", "start", "start CPU")
-    for number, pair in enumerate(rounds, 1):
-        for planned, name in ((False, "plain"), (True, "plan")):
-            values = " | ".join(f"{pair[planned][column]:.2f}" for column in columns)
+    for number, measured in enumerate(rounds, 1):
+        for name in RUNS:
+            values = " | ".join(f"{measured[name][column]:.2f}" for column in columns)
             print(f"| {number} | {name} | {values} |")
 
-    def median(column: str, compare: Callable[[float, float], float]) -> float:
-        values = (compare(pair[True][column], pair[False][column]) for pair in rounds)
-        return statistics.median(values)
+    for before, after in pairwise(RUNS):
 
-    print(
-        f"\nmedians: {median('steps/s', truediv):.3f} of plain speed "
-        f"({median('steps/CPU s', truediv):.3f} by CPU time), "
-        f"start-up {median('start', sub):+.2f} s ({median('start CPU', sub):+.2f} s of CPU time), "
-        f"losses equal: {all(pair[False]['losses'] == pair[True]['losses'] for pair in rounds)}"
-    )
+        def median(
+            column: str,
+            compare: Callable[[float, float], float],
+            before: str = before,
+            after: str = after,
+        ) -> float:
+            values = (compare(each[after][column], each[before][column]) for each in rounds)
+            return statistics.median(values)
+
+        equal = all(each[before]["losses"] == each[after]["losses"] for each in rounds)
+        print(
+            f"\n{after}: medians: {median('steps/s', truediv):.3f} of the speed of {before} "
+            f"({median('steps/CPU s', truediv):.3f} by CPU time), start-up "
+            f"{median('start', sub):+.2f} s ({median('start CPU', sub):+.2f} s of CPU time), "
+            f"losses equal: {equal}"
+        )
 
 
 if __name__ == "__main__":
