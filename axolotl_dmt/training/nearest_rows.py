@@ -30,6 +30,8 @@ NEAREST: Final = 3
 """Rows that are given for an item."""
 LONGEST: Final = 1_500
 """Characters of a row that are kept."""
+_COPIES: Final = 10
+"""Times as many rows are looked at, of which some may be equal."""
 
 
 def find_nearest(output_dir: Path, config: Path, *, most_items: int) -> Path | None:
@@ -113,7 +115,7 @@ def nearest_texts(
 ) -> list[list[tuple[int, float]]]:
     """Return (number of a text, its BM25 score) of the texts that are most like each query.
 
-    Texts that share no word with a query are left out.
+    Texts that share no word with a query are left out, and of equal texts all but one.
 
     Args:
         texts: the texts; at least one.
@@ -132,10 +134,13 @@ def nearest_texts(
     nearest = []
     for words in asked:
         numbers, scores = retriever.retrieve(
-            [words], k=min(most, len(texts)), show_progress=False, sorted=True
+            [words], k=min(_COPIES * most, len(texts)), show_progress=False, sorted=True
         )
-        pairs = zip(numbers[0].tolist(), scores[0].tolist(), strict=True)
-        nearest.append([(int(number), float(score)) for number, score in pairs if score > 0])
+        different: dict[str, tuple[int, float]] = {}
+        for number, score in zip(numbers[0].tolist(), scores[0].tolist(), strict=True):
+            if score > 0:
+                different.setdefault(texts[number], (int(number), float(score)))
+        nearest.append(list(different.values())[:most])
     return nearest
 
 

@@ -37,6 +37,10 @@ def test_texts_are_ranked_by_the_words_that_they_share() -> None:
     assert found[0][0][1] > found[0][1][1] > 0
     assert texts(nearest_texts(["of the"], ["of the"], 3)) == [[]]  # no word that counts
     assert texts(nearest_texts(["one pear"], ["pear"], 3)) == [[0]]
+    copies = ["pear tree", "pear tree", "pear tree", "pear tree and apple"]
+    (found_copies,) = texts(nearest_texts(copies, ["pear"], 3))
+    assert {copies[number] for number in found_copies} == {"pear tree", "pear tree and apple"}
+    assert len(found_copies) == 2
 
 
 def content(folder: Path, base: str) -> dict[str, Any]:
