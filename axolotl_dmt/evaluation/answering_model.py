@@ -33,7 +33,7 @@ from axolotl_dmt.evaluation.batching import (
     token_chooser,
     wrong_logits,
 )
-from axolotl_dmt.evaluation.continuous import Answer, Choose, ContinuousBatch
+from axolotl_dmt.evaluation.continuous import Answer, Choose, ContinuousBatch, most_likely
 from axolotl_dmt.evaluation.early_stop import decides
 
 LOG = logging.getLogger("axolotl_dmt")
@@ -146,6 +146,7 @@ class AnsweringModel(HFLM):  # lm-eval is untyped
             limit=limit,
             is_complete=self._ending(until, request.task_name or ""),
             choose=choose,
+            guessable=choose is most_likely,
             group=request.task_name or "",
         )
 
@@ -206,7 +207,7 @@ class AnsweringModel(HFLM):  # lm-eval is untyped
                 self.device,
                 most_rows=rows,
                 cache_bytes=memory * self.batching.cache_share,
-                shares_prefixes=not has_windows(self.model),
+                by_column=has_windows(self.model),
             )
             try:
                 with self._precision():

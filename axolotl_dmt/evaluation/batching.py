@@ -18,7 +18,7 @@ from transformers.generation import logits_process
 from transformers.generation.configuration_utils import GenerationMode
 
 from axolotl_dmt.config.args import EvaluateConfig
-from axolotl_dmt.evaluation.continuous import Answer, Choose, ContinuousBatch
+from axolotl_dmt.evaluation.continuous import Answer, Choose, ContinuousBatch, most_likely
 
 BY_SCORES_ALONE = (
     logits_process.TemperatureLogitsWarper,
@@ -110,7 +110,7 @@ def token_chooser(model: Any, settings: Mapping[str, Any]) -> Choose | str:
     if others := [type(p).__name__ for p in processors if not isinstance(p, BY_SCORES_ALONE)]:
         return f"{', '.join(others)} looks at the tokens so far"
     if not config.do_sample:
-        return _most_likely
+        return most_likely
 
     def sample(logits: torch.Tensor) -> torch.Tensor:
         scores = processors(None, logits.float())
@@ -119,26 +119,22 @@ def token_chooser(model: Any, settings: Mapping[str, Any]) -> Choose | str:
     return sample
 
 
-def _most_likely(logits: torch.Tensor) -> torch.Tensor:
-    return logits.argmax(-1)
-
-
 def caller(model: Any) -> Callable[..., torch.Tensor]:
-    """Return a function that calls a model and returns the logits of the last column.
+    """Return a function that calls a model and returns the logits of the last columns.
 
     Arguments that the model's forward pass does not have are left out.
     """
     parameters = inspect.signature(type(base_of(model)).forward).parameters
     plain = getattr(model, "_orig_mod", model)
 
-    def call(*, position_ids: torch.Tensor, **arguments: Any) -> torch.Tensor:
+    def call(*, position_ids: torch.Tensor, columns: int, **arguments: Any) -> torch.Tensor:
         if "position_ids" in parameters:
             arguments["position_ids"] = position_ids
         if "logits_to_keep" in parameters:
-            arguments["logits_to_keep"] = 1
+            arguments["logits_to_keep"] = columns
         with torch.compiler.set_stance("force_eager"):  # the shapes change at each token
             logits: torch.Tensor = plain(**arguments, use_cache=True).logits
-        return logits[:, -1]
+        return logits[:, -columns:]
 
     return call
 
@@ -158,14 +154,25 @@ def wrong_logits(model: Any, prompt: Sequence[int], device: Any) -> str | None:
     """
     tokens = (list(prompt) * 64)[:64]
     forward = caller(model)
-    seen: list[list[torch.Tensor]] = [[], [], []]
     texts = [tokens[:40] + tokens[start:stop] for start, stop in ((40, 49), (43, 60), (45, 47))]
+    seen = [_Seen() for _ in texts]
     answers = [
-        Answer(text, limit=2 + i, is_complete=lambda _: False, choose=_recorder(seen[i]))
+        Answer(text, 3 + 2 * i, lambda _: False, seen[i].choose, guessable=True)
         for i, text in enumerate(texts)
     ]
+
+    def guess(answer: Answer, most: int) -> Sequence[int]:
+        seen[answers.index(answer)].start = len(answer.tokens)
+        return answer.prompt[:most]
+
     batch = ContinuousBatch(
-        forward, device, most_rows=2, cache_bytes=1e9, shares_prefixes=not has_windows(model)
+        forward,
+        device,
+        most_rows=2,
+        cache_bytes=1e9,
+        most_tokens=6,
+        by_column=has_windows(model),
+        guess=guess,
     )
     worst = 0.0
     try:
@@ -175,22 +182,38 @@ def wrong_logits(model: Any, prompt: Sequence[int], device: Any) -> str | None:
             positions = torch.arange(row.shape[1], device=device).unsqueeze(0)
             with torch.no_grad():
                 plain = forward(
-                    input_ids=row, attention_mask=torch.ones_like(row), position_ids=positions
-                )
+                    input_ids=row,
+                    attention_mask=torch.ones_like(row),
+                    position_ids=positions,
+                    columns=1,
+                )[:, 0]
             plain = plain.float() - plain.float().mean()
-            difference = logits[-1].float() - logits[-1].float().mean() - plain
+            last = logits.before_token(len(answer.tokens) - 1).float()
+            difference = last - last.mean() - plain
             worst = max(worst, float(difference.norm() / plain.norm().clamp(min=1e-9)))
     except Exception as error:
         return f"a trial of it failed ({type(error).__name__}: {error})"
     return None if worst <= TOLERANCE else f"a trial of it gave logits that differ by {worst:.1%}"
 
 
-def _recorder(seen: list[torch.Tensor]) -> Choose:
-    def choose(logits: torch.Tensor) -> torch.Tensor:
-        seen.append(logits)
-        return logits.argmax(-1)
+class _Seen:
+    """Chooses the most likely tokens of one answer, and keeps the logits of the last choices.
 
-    return choose
+    Attributes:
+        start: the number of tokens that the answer had before the last choices.
+    """
+
+    def __init__(self) -> None:
+        self.start = 0
+        self._logits = torch.empty(0)
+
+    def choose(self, logits: torch.Tensor) -> torch.Tensor:
+        self._logits = logits
+        return most_likely(logits)
+
+    def before_token(self, number: int) -> torch.Tensor:
+        """Return the logits from which a token was chosen, one of the last choices."""
+        return self._logits[number - self.start if len(self._logits) > 1 else 0]
 
 
 def free_memory(device: torch.device, processes: int = 1) -> float:

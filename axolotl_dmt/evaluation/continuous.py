@@ -2,7 +2,8 @@
 
 In a static batch every answer waits for the longest. This loop runs in the calling thread, over the
 model's ordinary forward pass and attention, so that an error surfaces where it happens, adapters
-and quantised layers work, and nothing in the model has to be put back.
+and quantised layers work, and nothing in the model has to be put back. Once few answers are left,
+they take several tokens at a time where these can be guessed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from axolotl_dmt.evaluation.guesses import Guesses
 from axolotl_dmt.evaluation.row_cache import (
     SPARE_COLUMNS,
     RowCache,
@@ -29,6 +31,13 @@ SHORTEST_PREFIX = 32
 
 Choose = Callable[[torch.Tensor], torch.Tensor]
 """Returns the next token of each row from logits of shape [rows, vocabulary]."""
+Guess = Callable[["Answer", int], Sequence[int]]
+"""Returns at most so many tokens that may follow an answer."""
+
+
+def most_likely(logits: torch.Tensor) -> torch.Tensor:
+    """Return the most likely token of each row."""
+    return logits.argmax(-1)
 
 
 @dataclass(eq=False)
@@ -40,6 +49,8 @@ class Answer:
         limit: the most tokens of the answer.
         is_complete: whether the answer so far, a list of tokens, needs no further token.
         choose: selects the next token.
+        guessable: whether `choose` gives the same token for the same logits, so that guessed tokens
+            can be checked.
         group: prompts of one group, such as a task, may begin alike.
         tokens: the answer so far.
         is_finished: whether the answer has ended.
@@ -49,9 +60,17 @@ class Answer:
     limit: int
     is_complete: Callable[[list[int]], bool]
     choose: Choose
+    guessable: bool = False
     group: str = ""
     tokens: list[int] = field(default_factory=list)
     is_finished: bool = False
+    _guesses: Guesses | None = None
+
+    def guess(self, most: int) -> Sequence[int]:
+        """Return at most so many tokens that may follow."""
+        if self._guesses is None:
+            self._guesses = Guesses(self.prompt)
+        return self._guesses.next(self.tokens, min(most, self.limit - len(self.tokens) - 1))
 
     def add(self, token: int) -> bool:
         """Add a token; return whether the answer is finished."""
@@ -75,20 +94,25 @@ class ContinuousBatch:
         *,
         most_rows: int,
         cache_bytes: float,
-        shares_prefixes: bool = True,
+        most_tokens: int | None = None,
+        by_column: bool = False,
+        guess: Guess = Answer.guess,
     ) -> None:
         """Prepare the generation.
 
         Args:
-            forward: the model's forward pass, which returns the logits of the last column.
+            forward: the model's forward pass, which returns the logits of the last `columns`.
             device: where the model's inputs are.
             most_rows: the most answers at once.
             cache_bytes: the memory that keys and values may take.
-            shares_prefixes: whether prompts that begin alike share the reading of that beginning.
+            most_tokens: the most tokens of a step, guesses included; by default `most_rows`.
+            by_column: whether the model's attention depends on the columns of the cache, as it does
+                with sliding windows. Then nothing is guessed, and no beginning is shared.
+            guess: guesses tokens.
         """
-        self._forward, self._device = forward, device
+        self._forward, self._device, self._guess = forward, device, guess
         self._most_rows, self._bytes = most_rows, cache_bytes
-        self._shares_prefixes = shares_prefixes
+        self._most_tokens, self._by_column = most_tokens or most_rows, by_column
         self._prefixes: dict[str, _Prefix] = {}
         self._cache: RowCache | None = None
         self._active: list[Answer] = []
@@ -126,7 +150,7 @@ class ContinuousBatch:
 
     def _read_prefixes(self, answers: Sequence[Answer]) -> dict[str, _Prefix]:
         """Read what all prompts of a group begin with, once for each group."""
-        if not self._shares_prefixes:
+        if self._by_column:
             return {}
         sizes = Counter(answer.group for answer in answers)
         prefixes = {}
@@ -141,6 +165,7 @@ class ContinuousBatch:
                     attention_mask=torch.ones_like(tokens),
                     position_ids=torch.arange(length, device=self._device).unsqueeze(0),
                     past_key_values=cache,
+                    columns=1,
                 )
                 prefixes[group] = _Prefix(length, cache)
         return prefixes
@@ -169,6 +194,7 @@ class ContinuousBatch:
             attention_mask=mask,
             position_ids=positions,
             past_key_values=cache,
+            columns=1,
         )
         if self._cache is None:
             size = bytes_per_token(cache) * (longest + SPARE_COLUMNS)
@@ -176,8 +202,8 @@ class ContinuousBatch:
             self.cache_size = self.room * size
             self._cache = RowCache(cache, self.room, longest, longest_prompt)
         finished = 0
-        for row, (answer, token) in enumerate(zip(answers, _chosen(answers, logits), strict=True)):
-            if answer.add(token):
+        for row, (answer, chosen) in enumerate(zip(answers, _chosen(answers, logits), strict=True)):
+            if answer.add(chosen[0]):
                 finished += 1
                 continue
             start = shared + width - len(texts[row])
@@ -185,20 +211,37 @@ class ContinuousBatch:
             self._active.append(answer)
         return finished
 
+    def _guessed(self) -> list[Sequence[int]]:
+        """Return the guessed tokens of each answer; together they are no more than a full batch."""
+        most = min(self._most_tokens // len(self._active), SPARE_COLUMNS) - 1
+        if self._by_column or most < 1:
+            return [()] * len(self._active)
+        return [self._guess(a, most) if a.guessable else () for a in self._active]
+
     def _step(self) -> int:
         """Choose the next token of each answer; return the number of answers that ended."""
         assert self._cache is not None
-        last = torch.tensor([[a.tokens[-1]] for a in self._active], device=self._device)
-        mask, positions = self._cache.begin_token()
+        guesses = self._guessed()
+        columns = 1 + max(map(len, guesses))
+        inputs = [
+            [answer.tokens[-1], *guess, *[0] * (columns - 1 - len(guess))]
+            for answer, guess in zip(self._active, guesses, strict=True)
+        ]
+        mask, positions = self._cache.begin_tokens([1 + len(guess) for guess in guesses])
         logits = self._forward(
-            input_ids=last,
+            input_ids=torch.tensor(inputs, device=self._device),
             attention_mask=mask,
             position_ids=positions,
             past_key_values=self._cache,
+            columns=columns,
         )
-        self._cache.end_token()
-        tokens = _chosen(self._active, logits)
-        ended = [row for row, answer in enumerate(self._active) if answer.add(tokens[row])]
+        chosen = _chosen(self._active, logits)
+        right = [
+            _add(answer, guess, tokens)
+            for answer, guess, tokens in zip(self._active, guesses, chosen, strict=True)
+        ]
+        self._cache.end_tokens([1 + count for count in right])
+        ended = [row for row, answer in enumerate(self._active) if answer.is_finished]
         for row in reversed(ended):
             self._cache.remove(row)
             self._active[row] = self._active[-1]
@@ -222,17 +265,31 @@ class _Prefix:
         return cache
 
 
-def _chosen(answers: Sequence[Answer], logits: torch.Tensor) -> list[int]:
-    """Return the next token of each row; rows that choose alike are chosen together."""
-    ways = {answer.choose for answer in answers}
-    if len(ways) == 1:
-        return [int(token) for token in ways.pop()(logits).tolist()]
-    tokens = [0] * len(answers)
-    for choose in ways:
-        rows = [row for row, answer in enumerate(answers) if answer.choose is choose]
-        for row, token in zip(rows, choose(logits[rows]).tolist(), strict=True):
-            tokens[row] = int(token)
+def _chosen(answers: Sequence[Answer], logits: torch.Tensor) -> list[list[int]]:
+    """Return the tokens after each column of each row; rows that choose alike do so together.
+
+    Args:
+        answers: the answer of each row.
+        logits: of shape [rows, columns, vocabulary].
+    """
+    ways: dict[Choose, list[int]] = {}
+    for row, answer in enumerate(answers):
+        ways.setdefault(answer.choose, []).append(row)
+    tokens: list[list[int]] = [[]] * len(answers)
+    for choose, rows in ways.items():
+        some = logits if len(rows) == len(answers) else logits[rows]
+        chosen = choose(some.flatten(0, 1)).view(len(rows), -1).tolist()
+        for row, columns in zip(rows, chosen, strict=True):
+            tokens[row] = columns
     return tokens
+
+
+def _add(answer: Answer, guess: Sequence[int], chosen: Sequence[int]) -> int:
+    """Add the tokens that were chosen while the guess was right; return how much of it was."""
+    right = 0
+    while not answer.add(chosen[right]) and right < len(guess) and guess[right] == chosen[right]:
+        right += 1
+    return right
 
 
 def _common_length(prompts: Sequence[Sequence[int]]) -> int:

@@ -2,8 +2,8 @@
 
 All rows end at the same column, so each row is padded on the left, as in a static batch, and every
 attention implementation accepts the same mask. A new row is copied to the columns before the
-current one. A finished row is overwritten by the last one. Columns are written in place:
-transformers' own cache copies everything at each token.
+current one. A finished row is overwritten by the last one. The columns of wrong guesses are masked.
+Columns are written in place: transformers' own cache copies everything at each token.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ class RowCache(Cache):
 
     Attributes:
         lengths: the number of tokens of each row in use.
+        firsts: the first column of each row in use.
         end: the column that the next token is written to.
+        new: the number of columns that are written at once.
         mask: 1 where a row has a token, of shape [room for rows, columns].
     """
 
@@ -41,7 +43,9 @@ class RowCache(Cache):
             first_column: the longest prompt that will be added.
         """
         self.lengths: list[int] = []
+        self.firsts: list[int] = []
         self.end = self._first_column = first_column
+        self.new = 1
         self.columns = longest + SPARE_COLUMNS
         layers: list[Any] = [_Layer(self, layer, rows) for layer in like.layers]
         super().__init__(layers=layers)
@@ -56,20 +60,38 @@ class RowCache(Cache):
     @property
     def start(self) -> int:
         """The first column in which a row has a token."""
-        return self.end - max(self.lengths)
+        return min(self.firsts)
 
-    def begin_token(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Make room for a token of each row; return the attention mask and the positions."""
-        if self.end == self.columns:
+    def begin_tokens(self, counts: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Make room for the next tokens; return the attention mask and the tokens' positions.
+
+        Args:
+            counts: the number of tokens of each row. All rows get as many columns as the longest.
+        """
+        columns = max(counts)
+        if self.end + columns > self.columns:
             self._move_left()
-        self.mask[: self.rows, self.end] = 1
-        mask = self.mask[: self.rows, self.start : self.end + 1]
-        return mask, torch.tensor(self.lengths, device=mask.device).unsqueeze(1)
+        self._mask_new(columns, counts)
+        self.new = columns
+        mask = self.mask[: self.rows, self.start : self.end + columns]
+        lengths = torch.tensor(self.lengths, device=mask.device).unsqueeze(1)
+        return mask, lengths + torch.arange(columns, device=mask.device)
 
-    def end_token(self) -> None:
-        """Count the token that the model has written to each row."""
-        self.lengths = [length + 1 for length in self.lengths]
-        self.end += 1
+    def end_tokens(self, counts: Sequence[int]) -> None:
+        """Keep the first of the tokens that the model has written to each row.
+
+        Args:
+            counts: the number of tokens to keep in each row.
+        """
+        if self.new > 1:
+            self._mask_new(self.new, counts)
+        self.lengths = [a + b for a, b in zip(self.lengths, counts, strict=True)]
+        self.end += self.new
+
+    def _mask_new(self, columns: int, counts: Sequence[int]) -> None:
+        kept = torch.tensor(counts, device=self.mask.device).unsqueeze(1)
+        numbers = torch.arange(columns, device=self.mask.device)
+        self.mask[: self.rows, self.end : self.end + columns] = (numbers < kept).long()
 
     def add(self, prompts: DynamicCache, row: int, spans: Sequence[tuple[int, int]]) -> None:
         """Add a row with the columns `spans` of one row of a cache of prompts."""
@@ -83,6 +105,7 @@ class RowCache(Cache):
                 layer.values[target, :, at : at + stop - start] = source.values[row, :, start:stop]
             at += stop - start
         self.lengths.append(length)
+        self.firsts.append(self.end - length)
 
     def remove(self, row: int) -> None:
         """Remove a row; the last row takes its place."""
@@ -92,20 +115,21 @@ class RowCache(Cache):
             for layer in self.layers:
                 layer.keys[row, :, columns] = layer.keys[last, :, columns]
                 layer.values[row, :, columns] = layer.values[last, :, columns]
-        self.lengths[row] = self.lengths[last]
-        self.lengths.pop()
+        for numbers in (self.lengths, self.firsts):
+            numbers[row] = numbers[last]
+            numbers.pop()
 
     def _move_left(self) -> None:
-        """Move all rows to the left, so that the longest prompt still fits before the end."""
+        """Move all rows to the left, without masked columns, so that there is room at the end."""
         end = max(self._first_column, *self.lengths)
-        source, target = slice(self.start, self.end), slice(end - max(self.lengths), end)
-        moved = self.mask[: self.rows, source].clone()
+        kept = [row.nonzero().squeeze(1) for row in self.mask[: self.rows, : self.end]]
+        self.firsts = [end - length for length in self.lengths]
         self.mask.zero_()
-        self.mask[: self.rows, target] = moved
-        for layer in self.layers:
-            for states in (layer.keys, layer.values):
-                for row in states[: self.rows]:
-                    row[:, target] = row[:, source].clone()
+        for row, (columns, first) in enumerate(zip(kept, self.firsts, strict=True)):
+            self.mask[row, first:end] = 1
+            for layer in self.layers:
+                for states in (layer.keys, layer.values):
+                    states[row, :, first:end] = states[row].index_select(1, columns)
         self.end = end
 
 
@@ -130,15 +154,15 @@ class _Layer(CacheLayerMixin):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write one token of each row; return all columns in use, with this one."""
+        """Write the next tokens of each row; return all columns in use, with theirs."""
         cache = self._cache
-        rows, start, end = cache.rows, cache.start, cache.end
-        self.keys[:rows, :, end : end + 1] = key_states
-        self.values[:rows, :, end : end + 1] = value_states
-        return self.keys[:rows, :, start : end + 1], self.values[:rows, :, start : end + 1]
+        rows, start, old, end = cache.rows, cache.start, cache.end, cache.end + cache.new
+        self.keys[:rows, :, old:end] = key_states
+        self.values[:rows, :, old:end] = value_states
+        return self.keys[:rows, :, start:end], self.values[:rows, :, start:end]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Return the number of columns in use with the next token, and 0."""
+        """Return the number of columns in use with the next tokens, and 0."""
         return self.get_seq_length() + query_length, 0
 
     def get_seq_length(self) -> int:
@@ -191,7 +215,8 @@ def _grouped_attention(
 ) -> tuple[torch.Tensor, None]:
     rows, heads, queries, size = query.shape
     group = getattr(module, "num_key_value_groups", 1)
-    if queries > 1 or group == 1 or position_bias is not None or dropout:
+    shared = attention_mask is not None and attention_mask.shape[1] == 1
+    if group == 1 or not shared or position_bias is not None or dropout:
         return sdpa_attention_forward(
             module,
             query,
@@ -203,11 +228,15 @@ def _grouped_attention(
             position_bias=position_bias,
             **kwargs,
         )
+    assert attention_mask is not None
+    together = group * queries
+    mask = attention_mask.unsqueeze(2).expand(-1, -1, group, -1, -1).flatten(2, 3)
     output = torch.nn.functional.scaled_dot_product_attention(
-        query.reshape(rows, heads // group, group, size),
+        query.reshape(rows, heads // group, together, size),
         key,
         value,
-        attn_mask=attention_mask,
+        attn_mask=mask,
         scale=scaling,
     )
-    return output.reshape(rows, 1, heads, value.shape[3]), None
+    output = output.reshape(rows, heads, queries, value.shape[3])
+    return output.transpose(1, 2).contiguous(), None

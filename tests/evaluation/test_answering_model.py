@@ -237,6 +237,25 @@ def test_examples_that_begin_all_prompts_of_a_task_are_read_once() -> None:
     assert read_tokens(model, apart)[1] > computed - len(asked[0].args[0])
 
 
+def test_answers_that_repeat_themselves_take_several_tokens_at_a_time() -> None:
+    model = make("llama")
+    asked = requests(PROMPTS[:3], max_gen_toks=100, until=[])
+    steps = []
+
+    def count(module: Any, args: Any, kwargs: Any) -> None:
+        steps.append(kwargs["input_ids"].shape)
+
+    answering = ours(model)
+    answering.generate_until(asked[:1], disable_tqdm=True)
+    handle = model.register_forward_pre_hook(count, with_kwargs=True)
+    answers = answering.generate_until(asked, disable_tqdm=True)
+    handle.remove()
+    assert answers == plain(model, asked, batch=3)
+    assert answering.generation.tokens > 200
+    assert len(steps) < 90
+    assert all(rows * columns <= 64 for rows, columns in steps[2:])
+
+
 def test_fewer_answers_are_generated_at_once_where_memory_runs_out() -> None:
     model = make("llama")
     expected = plain(model, requests())
