@@ -58,6 +58,10 @@ class JudgeConfig(Block):
     )
 
 
+SERVED = "local-chat-completions"
+"""The `model` that is asked through a server."""
+
+
 class EvaluateConfig(Block):
     """How each ability is scored by lm-evaluation-harness: `dmt.evaluate`."""
 
@@ -185,16 +189,20 @@ class EvaluateConfig(Block):
         "may use, which the training should not use.",
         examples=[[7]],
     )
-    model: Literal["hf", "vllm"] = Field(
+    model: Literal["hf", "vllm", "local-chat-completions"] = Field(
         "hf",
-        description="Backend that generates the answers; vllm needs `runner: subprocess`.",
+        description="Backend that generates the answers; all but hf need `runner: subprocess` or "
+        "`background`. local-chat-completions asks the server at `model_args.base_url`, which "
+        "applies the chat template, for the model called after the stage's folder, or "
+        "`model_args.model`.",
         examples=["hf"],
     )
     model_args: dict[str, Any] | None = Field(
         None,
-        description="With `runner: subprocess`: arguments of lm-eval's model, such as the share of "
-        "the GPU's memory that vLLM may use beside the training.",
-        examples=[{"gpu_memory_utilization": 0.4}],
+        description="With `runner: subprocess` or `background`: arguments of lm-eval's model, such "
+        "as the share of the GPU's memory that vLLM may use beside the training, or the address "
+        "of a server.",
+        examples=[{"gpu_memory_utilization": 0.4}, {"base_url": "http://localhost:8000/v1"}],
     )
     judge: JudgeConfig | None = Field(
         None,
@@ -230,7 +238,17 @@ class EvaluateConfig(Block):
         return self
 
     @model_validator(mode="after")
-    def _vllm_needs_a_process(self) -> EvaluateConfig:
-        if self.model == "vllm" and self.runner == "in_process":
-            raise DMTError("model", "vllm scores only saved stages", "write runner: subprocess too")
+    def _other_models_need_a_process(self) -> EvaluateConfig:
+        if self.model != "hf" and self.runner == "in_process":
+            problem = f"{self.model} scores only saved stages"
+            raise DMTError("model", problem, "write runner: subprocess too")
+        return self
+
+    @model_validator(mode="after")
+    def _a_server_has_an_address(self) -> EvaluateConfig:
+        if self.model == SERVED:
+            if not (self.model_args or {}).get("base_url"):
+                fix = "write model_args: {base_url: http://localhost:8000/v1}"
+                raise DMTError("model_args.base_url", f"is missing beside model: {SERVED}", fix)
+            self.apply_chat_template = True  # by the server
         return self

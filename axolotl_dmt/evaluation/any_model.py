@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from axolotl_dmt.config.args import EvaluateConfig
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.evaluation.saved import score_loaded, score_saved_stage
+from axolotl_dmt.evaluation.saved import chat_url, score_loaded, score_saved_stage, served_model
 from axolotl_dmt.evaluation.scores import Evaluation
 from axolotl_dmt.evaluation.tasks import Tasks
 from axolotl_dmt.results.folder import RunFolder, load_results
 from axolotl_dmt.scoring.prompts import AS_TRAINED, TrainedPrompts
 
-CHAT_COMPLETIONS: Final = "chat/completions"
-"""The end of the URL that a server answers chats at."""
-AT_ONCE: Final = 8
-"""Requests that a server gets at once, unless `model_args` has `num_concurrent`."""
 HOW_TO_NAME: Final = "give a folder with a model, a name on the Hub, or URL#NAME of a served model"
 
 
@@ -62,8 +58,7 @@ class AnyModel:
         if not name:
             fix = f"add the model's name: {text}#NAME"
             raise DMTError("MODEL", f"{text} does not say which model", fix)
-        url = url.rstrip("/")
-        return cls(name=name, url=url if CHAT_COMPLETIONS in url else f"{url}/{CHAT_COMPLETIONS}")
+        return cls(name=name, url=chat_url(url))
 
     @classmethod
     def _last_stage(cls, run: RunFolder) -> AnyModel:
@@ -94,7 +89,8 @@ def score_any(model: AnyModel, config: EvaluateConfig) -> Evaluation:
     """
     if model.url is not None:
         tasks = Tasks(config.model_copy(update={"apply_chat_template": True}))
-        return score_loaded(tasks, lambda: _served_model(model, config))
+        arguments = {"base_url": model.url, **(config.model_args or {})}
+        return score_loaded(tasks, lambda: served_model(model.name, arguments))
     return score_saved_stage(Path(model.path), asked(model, config))
 
 
@@ -115,11 +111,3 @@ def _has_chat_template(path: str) -> bool:
         return bool(AutoTokenizer.from_pretrained(path).chat_template)
     except (OSError, ValueError):
         return False  # loading the model reports what is wrong
-
-
-def _served_model(model: AnyModel, config: EvaluateConfig) -> Any:
-    from lm_eval.api.registry import get_model
-
-    arguments = {"model": model.name, "base_url": model.url, "num_concurrent": AT_ONCE}
-    arguments |= {"tokenizer_backend": None, **(config.model_args or {})}
-    return get_model("local-chat-completions").create_from_arg_obj(arguments, {"batch_size": 1})

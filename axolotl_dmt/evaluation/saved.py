@@ -13,12 +13,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.config.args import EvaluateConfig
+from axolotl_dmt.config.evaluate_args import SERVED
 from axolotl_dmt.console import bars_where_wanted, silence_known_noise
 from axolotl_dmt.evaluation.items import read_items
 from axolotl_dmt.evaluation.scores import Evaluation, error_text
@@ -30,6 +31,10 @@ from axolotl_dmt.scoring.prompts import TrainedPrompts
 
 LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
 """Prefixes of launchers' variables: a process that inherits them waits for other ranks."""
+CHAT = "chat/completions"
+"""How the address of a server's chat interface ends."""
+AT_ONCE = 8
+"""The requests that a server is sent at the same time."""
 ITEMS_SUFFIX = ".parquet"
 """How the file ends in which the separate process hands back the items."""
 
@@ -83,6 +88,8 @@ def _load(tasks: Tasks, folder: Path, config: EvaluateConfig) -> Any:
     """Return lm-eval's model of the one in a folder."""
     arguments = tasks.model_arguments() | _model_arguments(folder, config)
     silence_known_noise()
+    if config.model == SERVED:
+        return served_model(str(folder), arguments)
     if config.model == "hf":
         from axolotl_dmt.evaluation.adapter_model import AdapterModel
         from axolotl_dmt.evaluation.answering_model import AnsweringModel
@@ -106,6 +113,26 @@ def _load(tasks: Tasks, folder: Path, config: EvaluateConfig) -> Any:
         )
 
 
+def served_model(name: str, arguments: Mapping[str, Any]) -> Any:
+    """Return lm-eval's model of one that a server answers for.
+
+    Args:
+        name: what the server calls the model, unless `arguments` has a `model`.
+        arguments: arguments of lm-eval's model, with the server's address as `base_url`.
+    """
+    from lm_eval.api.registry import get_model
+
+    usual = {"model": name, "num_concurrent": AT_ONCE, "tokenizer_backend": None, **arguments}
+    usual["base_url"] = chat_url(str(arguments["base_url"]))
+    return get_model(SERVED).create_from_arg_obj(usual, {"batch_size": 1})
+
+
+def chat_url(address: str) -> str:
+    """Return where a server answers chats, from its address with or without that ending."""
+    address = address.rstrip("/")
+    return address if address.endswith(CHAT) else f"{address}/{CHAT}"
+
+
 def _has_modules(folder: Path) -> bool:
     """Return whether a folder holds an adapter with whole modules, such as the embeddings."""
     return bool(_adapter(folder).get("modules_to_save"))
@@ -119,6 +146,8 @@ def _adapter(folder: Path) -> dict[str, Any]:
 
 def _model_arguments(folder: Path, config: EvaluateConfig) -> dict[str, Any]:
     """Return the arguments with which lm-eval's `hf` or `vllm` model loads the folder."""
+    if config.model == SERVED:
+        return dict(config.model_args or {})
     arguments: dict[str, Any] = {"pretrained": str(folder)}
     if adapter := _adapter(folder):
         arguments = {"pretrained": adapter["base_model_name_or_path"], "tokenizer": str(folder)}

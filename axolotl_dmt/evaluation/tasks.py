@@ -7,11 +7,13 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from axolotl_dmt import sandbox
 from axolotl_dmt.config.args import EvaluateConfig
+from axolotl_dmt.config.evaluate_args import SERVED
 from axolotl_dmt.console import bars_where_wanted, silence_known_noise
 from axolotl_dmt.errors import DMTError, DMTErrors
 from axolotl_dmt.evaluation.asking import (
@@ -28,6 +30,10 @@ from axolotl_dmt.scoring.sources import env_name, prompt_template
 
 ABILITIES = ("dmt_math", "dmt_code", "dmt_general")
 """The tasks of dmt_suite."""
+
+
+SERVER_PACKAGES = ("aiohttp", "requests", "tenacity")
+"""What lm-eval needs to ask a server; its extra `api` installs it."""
 
 
 def check_evaluate(config: EvaluateConfig, *, files: bool = True) -> None:
@@ -56,6 +62,9 @@ def check_evaluate(config: EvaluateConfig, *, files: bool = True) -> None:
             prompt_template(task_settings(config), SUITE)
     except DMTError as error:
         problems.append(DMTError("dmt.evaluate.prompt", error.problem, error.fix))
+    if config.model == SERVED and files and not all(map(find_spec, SERVER_PACKAGES)):
+        problem = f"{SERVED} needs {', '.join(SERVER_PACKAGES)}"
+        problems.append(DMTError("dmt.evaluate.model", problem, "pip install 'lm-eval[api]'"))
     folder = config.include_path
     if folder and not Path(folder).is_dir():
         fix = "give the path of a folder with lm-eval tasks"

@@ -111,6 +111,10 @@ def test_a_checked_block_survives_axolotls_second_validation() -> None:
     [
         ({"data": {"maths": "a.jsonl"}}, ("data.maths", "dmt_suite")),
         ({"model": "vllm"}, ("model", "vllm", "runner: subprocess")),
+        (
+            {"model": "local-chat-completions", "runner": "background"},
+            ("model_args.base_url", "local-chat-completions", "http://"),
+        ),
         ({"when": {"every_steps": 0}}, ("when", "{'every_steps': 0}")),
         ({"when": {"every_steps": 3, "x": 1}}, ("when", "{'every_steps': 3, 'x': 1}")),
     ],

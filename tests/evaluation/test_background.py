@@ -15,6 +15,8 @@ import pytest
 from axolotl_dmt.config.args import EvaluateConfig
 from axolotl_dmt.evaluation.background import BackgroundScoring
 from axolotl_dmt.evaluation.saved import score_saved_stage
+from axolotl_dmt.hooks.loading import load_hooks
+from tests.judge_server import judge_server
 from tests.tiny_model import make_model
 
 ROOT = Path(__file__).parents[2]
@@ -30,15 +32,29 @@ def adjust_stages(stages):
     pass
 """
 """A hook that never finishes loading in the process that scores."""
+SEES = """
+import os
+from pathlib import Path
+from axolotl_dmt import hookimpl
+
+Path(__file__).with_name("devices").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+
+
+@hookimpl
+def adjust_stages(stages):
+    pass
+"""
+"""A hook that notes the devices of the process that loads it last."""
 STARTS = """
-import os, sys, time
+import json, os, sys, time
 from pathlib import Path
 from axolotl_dmt.config.args import EvaluateConfig
 from axolotl_dmt.evaluation.background import BackgroundScoring
 from axolotl_dmt.hooks.loading import load_hooks
 load_hooks([sys.argv[1] + "/hangs.py"])
 os.environ["SLOW"] = "1"
-BackgroundScoring(EvaluateConfig(tasks=["dmt_math"])).start("stage", Path(sys.argv[1]))
+config = EvaluateConfig.model_validate(json.loads(sys.argv[2]))
+BackgroundScoring(config).start("stage", Path(sys.argv[1]))
 print("started", flush=True)
 time.sleep(600)
 """
@@ -80,18 +96,73 @@ def is_running(pid: int) -> bool:
     return done.stdout.strip()[:1] not in ("", "Z")
 
 
-def test_killing_the_run_leaves_no_process_behind(tmp_path: Path) -> None:
-    (tmp_path / "hangs.py").write_text(HANGS)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", STARTS, str(tmp_path)]
-    run = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+def started(folder: Path, config: EvaluateConfig) -> subprocess.Popen[str]:
+    """Start a run that scores a stage in the background and goes on for minutes."""
+    (folder / "hangs.py").write_text(HANGS if config.model == "hf" else SEES)
+    block = config.model_dump_json(exclude_none=True)
+    run = subprocess.Popen(
+        [sys.executable, "-c", STARTS, str(folder), block],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OPENAI_API_KEY": "key"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert run.stdout is not None and run.stdout.readline() == "started\n"
-    while not (found := children(run.pid)):
-        time.sleep(0.05)
+    return run
+
+
+def killed(run: subprocess.Popen[str]) -> None:
+    """Kill a run, and wait until the processes that it started have ended."""
+    processes = children(run.pid)
+    assert processes
     run.send_signal(signal.SIGKILL)
     run.wait()
+    assert run.stdout is not None
     run.stdout.close()
     deadline = time.monotonic() + 300
-    while any(map(is_running, found)):
+    while any(map(is_running, processes)):
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def test_killing_the_run_leaves_no_process_behind(tmp_path: Path, config: EvaluateConfig) -> None:
+    run = started(tmp_path, config)
+    while not children(run.pid):
+        time.sleep(0.05)
+    killed(run)
+
+
+def served(config: EvaluateConfig, url: str) -> EvaluateConfig:
+    pytest.importorskip("tenacity")  # of lm-eval's extra `api`
+    settings = {"model": "local-chat-completions", "model_args": {"base_url": url}, "devices": [3]}
+    return EvaluateConfig.model_validate({**config.model_dump(exclude_none=True), **settings})
+
+
+def test_a_server_answers_for_a_stage_and_the_process_sees_its_devices(
+    tmp_path: Path, config: EvaluateConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+    (tmp_path / "sees.py").write_text(SEES)
+    load_hooks([str(tmp_path / "sees.py")])
+    with judge_server(lambda number, request: (200, "#### 2")) as server:
+        scoring = BackgroundScoring(served(config, server.url))
+        scoring.start("stage", tmp_path)
+        ((_, evaluation),) = scoring.finished(wait=True)
+    load_hooks([])
+    assert evaluation.error is None
+    assert evaluation.scores["math"].value == 1.0
+    (request,) = server.requests
+    assert request["model"] == str(tmp_path)
+    assert "1+1?" in request["messages"][-1]["content"]
+    assert (tmp_path / "devices").read_text() == "3"
+
+
+def test_killing_a_run_that_waits_for_a_server_leaves_no_process_behind(
+    tmp_path: Path, config: EvaluateConfig
+) -> None:
+    with judge_server(lambda number, request: (0, "")) as server:
+        run = started(tmp_path, served(config, server.url))
+        deadline = time.monotonic() + 300
+        while not server.requests:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        killed(run)
