@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,32 @@ launcher_option = click.option(
     help="Append this to each `axolotl train` command, for example "
     "'--launcher torchrun -- --nproc_per_node 8'.",
 )
+
+
+def where_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say where and how the runs of a study are trained."""
+    for option in (
+        launcher_option,
+        click.option(
+            "--gpus",
+            type=click.FloatRange(min=0),
+            help="With --ray, the GPUs of each run.  [default: 1]",
+        ),
+        click.option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Train on the Ray cluster at this address, or at auto. All nodes must share the "
+            "study's folder.",
+        ),
+        click.option(
+            "--jobs",
+            type=click.IntRange(min=1),
+            help="How many runs to train at the same time.  [default: 1; with --ray, as many as "
+            "the cluster has room for]",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 class Commands(click.Group):

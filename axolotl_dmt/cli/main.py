@@ -13,7 +13,15 @@ from typing import Any
 import click
 
 from axolotl_dmt.cli.gate import gate
-from axolotl_dmt.cli.group import FILE, FOLDER, NEW_FILE, Commands, hooks_option, launcher_option
+from axolotl_dmt.cli.group import (
+    FILE,
+    FOLDER,
+    NEW_FILE,
+    Commands,
+    hooks_option,
+    launcher_option,
+    where_options,
+)
 from axolotl_dmt.cli.recipe import recipe
 from axolotl_dmt.cli.report import report
 from axolotl_dmt.console import echo
@@ -193,11 +201,7 @@ def row_losses(
     help="Linear or spherical interpolation of the weights.",
 )
 @click.option(
-    "--weight",
-    type=float,
-    default=0.5,
-    show_default=True,
-    help="The weight of the second model, from 0 to 1.",
+    "--weight", type=float, default=0.5, show_default=True, help="The second model's, from 0 to 1."
 )
 @click.option("--to", required=True, type=click.Path(path_type=Path), help="The folder to create.")
 def merge(output_dir: Path, stages: str, method: str, weight: float, to: Path) -> None:
@@ -210,14 +214,7 @@ def merge(output_dir: Path, stages: str, method: str, weight: float, to: Path) -
 
 @dmt.command()
 @click.argument("study", type=FILE)
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="How many runs to train at the same time.",
-)
-@launcher_option
+@where_options
 @click.option(
     "--dry-run", is_flag=True, help="Print the cells with their steps and tokens; train nothing."
 )

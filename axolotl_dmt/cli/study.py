@@ -9,6 +9,7 @@ from typing import Any
 
 from axolotl_dmt.config.args import read_config
 from axolotl_dmt.console import echo
+from axolotl_dmt.errors import DMTError
 from axolotl_dmt.report.console import Console
 from axolotl_dmt.study.cells import SEED, Cell, expand, runs_of
 from axolotl_dmt.study.config import Study, read_study
@@ -22,12 +23,15 @@ from axolotl_dmt.study.folder import (
 )
 from axolotl_dmt.study.runner import StudyRunner, emit, emit_slurm
 from axolotl_dmt.study.set_keys import check_set_keys
+from axolotl_dmt.study.workers import LocalWorkers, RayWorkers, Workers
 
 
 def run_study(
     path: Path,
     *,
-    jobs: int,
+    jobs: int | None,
+    ray: str | None,
+    gpus: float | None,
     launcher_args: str | None,
     dry_run: bool,
     emit_commands: str | None,
@@ -38,7 +42,9 @@ def run_study(
 
     Args:
         path: the study's YAML.
-        jobs: the number of runs to train at the same time.
+        jobs: the number of runs to train at the same time; None is 1, or on Ray as many as fit.
+        ray: the address of the Ray cluster that trains the runs; None for this machine.
+        gpus: the GPUs of each run on Ray; None for 1.
         launcher_args: appended to each `axolotl train` command.
         dry_run: only print the steps and tokens that would be trained.
         emit_commands: only print the commands of the unfinished runs, for a `shell`, or a script
@@ -51,6 +57,9 @@ def run_study(
         SystemExit: with code 1, after the report is written, if a run failed.
     """
     launcher_args = launcher_args or ""
+    if ray is None and gpus is not None:
+        fix = "add --ray, or choose this machine's with CUDA_VISIBLE_DEVICES"
+        raise DMTError("--gpus", "asks a Ray cluster for GPUs, and there is no --ray", fix)
     study, base = read_study(path)
     check_set_keys(study, base)
     cells = expand(study, base)
@@ -78,9 +87,12 @@ def run_study(
                 echo(line)
             echo(f"# then\n{report}")
             return
-        runner = StudyRunner(
-            folder, jobs=jobs, launcher_args=launcher_args, console=console, lock=lock
+        workers: Workers = (
+            RayWorkers(ray, jobs=jobs, gpus=gpus)
+            if ray
+            else LocalWorkers(jobs=jobs or 1, lock=lock)
         )
+        runner = StudyRunner(folder, workers=workers, launcher_args=launcher_args, console=console)
         runner.train(runs)
     _write_report(study, base, root, console)
     if runner.failed:

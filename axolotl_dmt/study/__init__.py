@@ -6,9 +6,10 @@ The modules in the order in which `axolotl dmt study` uses them:
 2. `cells.expand` returns the cells, one for each combination of settings and seed; `stages` writes
    out the schedule of each. `cells.runs_of` returns the runs that the cells need, each once.
 3. `folder.open_study` finds out which runs the study's folder already holds.
-4. `runner.StudyRunner` trains the remaining runs in separate processes; `merge_run` is the one that
-   merges the models of two stages instead of training. `estimate` shows the work of a study without
-   training it.
+4. `runner.StudyRunner` trains the remaining runs; `merge_run` is the one that merges the models of
+   two stages instead of training. `workers` says where: in processes of this machine, or on a Ray
+   cluster, where `guarded` ends a training whose worker is gone. `estimate` shows the work of a
+   study without training it.
 5. `folder.read_cell_results` reads the results for the report (package `analysis`).
 
 `k_trials` is `axolotl dmt choose-k`: the trials of k are a study too.

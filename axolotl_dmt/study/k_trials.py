@@ -38,6 +38,7 @@ from axolotl_dmt.study.cells import Cell, StudyRun, expand
 from axolotl_dmt.study.config import Study
 from axolotl_dmt.study.folder import StudyFolder, locked, open_study
 from axolotl_dmt.study.runner import StudyRunner, train_command
+from axolotl_dmt.study.workers import LocalWorkers
 
 
 def choose_k(path: Path, *, launcher_args: str, train: bool) -> None:
@@ -63,9 +64,8 @@ def choose_k(path: Path, *, launcher_args: str, train: bool) -> None:
     with locked(root) as lock:
         folder = open_study(root, cells, retrain_changed=True)
         folder.write_cells(cells)
-        runner = StudyRunner(
-            folder, jobs=1, launcher_args=launcher_args, console=console, lock=lock
-        )
+        workers = LocalWorkers(jobs=1, lock=lock)
+        runner = StudyRunner(folder, workers=workers, launcher_args=launcher_args, console=console)
         choice = _run_trials(raw, auto, abilities_of(raw, config, auto), cells, runner)
     choice.save(run_folder.k_choice)
     console.print(choice_table(choice))

@@ -1,4 +1,4 @@
-"""Trains the runs of a study in separate processes, several at a time, parents first."""
+"""Trains the runs of a study, several at a time, parents first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import os
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence, Set
@@ -20,6 +19,7 @@ from axolotl_dmt.report.console import Console
 from axolotl_dmt.results.folder import load_results
 from axolotl_dmt.study.cells import StudyRun
 from axolotl_dmt.study.folder import LOG_FILE, StudyFolder
+from axolotl_dmt.study.workers import Workers
 from axolotl_dmt.training.interruption import INTERRUPTED
 
 
@@ -99,22 +99,19 @@ class StudyRunner:
     """
 
     def __init__(
-        self, folder: StudyFolder, *, jobs: int, launcher_args: str, console: Console, lock: int
+        self, folder: StudyFolder, *, workers: Workers, launcher_args: str, console: Console
     ) -> None:
         """Store the settings.
 
         Args:
             folder: the study's folder.
-            jobs: the number of runs at a time.
+            workers: where the runs are trained.
             launcher_args: arguments that are added to each `axolotl train`.
             console: where progress is shown.
-            lock: the file descriptor that `folder.locked` yields.
         """
-        self.folder, self.jobs, self.launcher_args = folder, jobs, launcher_args
-        self.console, self.lock = console, lock
+        self.folder, self.workers = folder, workers
+        self.launcher_args, self.console = launcher_args, console
         self.failed: dict[str, str] = {}
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.stopping = False
 
     def train(self, runs: Sequence[StudyRun]) -> None:
         """Train the unfinished runs; afterwards `failed` holds those that failed.
@@ -129,7 +126,8 @@ class StudyRunner:
         with self._progress() as progress:
             total = progress.add_task("runs", total=len(runs), completed=len(done))
             running: dict[Future[str | None], tuple[StudyRun, Any, float]] = {}
-            with self._pool() as pool:
+            jobs = self.workers.jobs or len(runs)
+            with self._pool(jobs) as pool:
                 while waiting or running:
                     for run in [*waiting]:
                         if run.parent and run.parent.key in self.failed:
@@ -137,13 +135,11 @@ class StudyRunner:
                             self._fail(run, f"skipped, {run.parent.name} failed")
                             progress.advance(total)
                             self._print(self._count(done, runs), run, self.failed[run.key], 0)
-                        elif len(running) < self.jobs and (
-                            run.parent is None or run.parent.key in done
-                        ):
+                        elif len(running) < jobs and (run.parent is None or run.parent.key in done):
                             waiting.remove(run)
                             task = progress.add_task(f"  {run.name}", total=None)
-                            job = pool.submit(self._train, run)
-                            running[job] = (run, task, time.monotonic())
+                            future = pool.submit(self._train, run)
+                            running[future] = (run, task, time.monotonic())
                     for job in wait(running, return_when=FIRST_COMPLETED).done:
                         run, task, started = running.pop(job)
                         progress.remove_task(task)
@@ -160,34 +156,13 @@ class StudyRunner:
         """Train one run and return why it failed, or None."""
         config = self.folder.write(run)
         log = self.folder.of(run) / LOG_FILE
-        program, *arguments = run_command(run, config, self.launcher_args)
-        module = ["-m", "axolotl.cli.main"] if program == "axolotl" else []
-        with log.open("wb") as file:
-            if self.stopping:
-                return "stopped"
-            process = subprocess.Popen(
-                [sys.executable, *module, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env=self._environment(),
-                start_new_session=True,
-                # A run that outlives this process keeps the lock on the folder.
-                pass_fds=(self.lock,),
-            )
-            self.processes[run.key] = process
-            code = process.wait()
-            del self.processes[run.key]
-        if code == 0 and self.folder.is_done(run):
+        command = run_command(run, config, self.launcher_args)
+        outcome = self.workers.perform(run.name, command, log)
+        if isinstance(outcome, str):
+            return outcome
+        if outcome == 0 and self.folder.is_done(run):
             return None
-        return f"{_failure_message(log)} (exit code {code}, see {log})"
-
-    def _environment(self) -> dict[str, str]:
-        """Return the environment of a run; concurrent runs share the CPU cores equally."""
-        environment = {**os.environ}
-        if self.jobs > 1:
-            environment.setdefault("OMP_NUM_THREADS", str(max(1, _cpus() // self.jobs)))
-        return environment
+        return f"{_failure_message(log)} (exit code {outcome}, see {log})"
 
     def _fail(self, run: StudyRun, problem: str) -> None:
         self.failed[run.key] = problem
@@ -221,7 +196,7 @@ class StudyRunner:
         )
 
     @contextlib.contextmanager
-    def _pool(self) -> Iterator[ThreadPoolExecutor]:
+    def _pool(self, jobs: int) -> Iterator[ThreadPoolExecutor]:
         """On entry, start a pool with a thread for each concurrent run; on exit, wait for them.
 
         On an exception the runs are stopped. In the meantime SIGTERM raises SystemExit, so that it
@@ -229,22 +204,14 @@ class StudyRunner:
         """
         former_handler = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         try:
-            with ThreadPoolExecutor(self.jobs) as pool:
+            with ThreadPoolExecutor(jobs) as pool:
                 try:
                     yield pool
                 except BaseException:
-                    self.stopping = True
-                    for process in [*self.processes.values()]:
-                        with contextlib.suppress(ProcessLookupError):
-                            os.killpg(process.pid, signal.SIGTERM)
+                    self.workers.stop()
                     raise
         finally:
             signal.signal(signal.SIGTERM, former_handler)
-
-
-def _cpus() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _failure_message(log: Path) -> str:
