@@ -137,6 +137,27 @@ def test_lm_eval_loads_and_scores_the_suite_without_axolotl(tmp_path: Path) -> N
     assert out.splitlines()[-1] == "SCORE 1.0"
 
 
+def test_lm_eval_reads_no_entry_points_yet(tmp_path: Path) -> None:
+    """When this fails, declare the suite as `pyproject.toml` describes above the wheel's files."""
+    (tmp_path / "their_tasks").mkdir()
+    (tmp_path / "their_tasks/__init__.py").touch()
+    (tmp_path / "their_tasks/theirs.yaml").write_text("task: theirs\ndataset_path: json\n")
+    declared = tmp_path / "theirs-1.0.dist-info"
+    declared.mkdir()
+    (declared / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (declared / "entry_points.txt").write_text("[lm_eval.tasks]\ntheirs = their_tasks\n")
+    code = (
+        "sys.path.insert(0, sys.argv[1])\n"
+        "from importlib.metadata import entry_points\n"
+        "assert [e.value for e in entry_points(group='lm_eval.tasks')] == ['their_tasks']\n"
+        "from lm_eval.tasks import TaskManager\n"
+        "print('TASKS', *TaskManager(include_defaults=False).all_tasks)\n"
+    )
+    status, out, err = run(code, str(tmp_path))
+    assert status == 0, err
+    assert out.splitlines()[-1].split() == ["TASKS"]
+
+
 @pytest.mark.parametrize("command", ["check", "plan"])
 def test_a_command_that_needs_axolotl_says_so(command: str) -> None:
     template = str(ROOT / "yaml_templates/quickstart.yaml")
