@@ -122,6 +122,9 @@ def test_the_work_of_scoring_is_shared_and_gathered(
             "general": 6,
         }
         assert one["scores"] == two["scores"]
+        for generation in (one["generation"], two["generation"]):
+            assert generation["batching"].startswith("continuous batching")
+        assert one["generation"]["tokens"] == two["generation"]["tokens"]
     ledger = load_items(alone[1].folder)
     assert ledger.num_rows == 24
     assert load_items(together[1].folder) == ledger

@@ -45,6 +45,49 @@ def unbroken(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     return done
 
 
+def test_the_stages_are_scored_by_continuous_batching(unbroken: Finished) -> None:
+    """So that what the other tests compare was trained after such a scoring."""
+    for stage in unbroken.results["stages"]:
+        assert stage["generation"]["batching"].startswith("continuous batching")
+        assert stage["generation"]["tokens"] > 0
+
+
+@pytest.mark.slow
+def test_scoring_leaves_an_adapter_over_checkpointed_and_compiled_layers_as_it_was(
+    toy: Path, tmp_path: Path
+) -> None:
+    changes: dict[str, Any] = {
+        "adapter": "lora",
+        "lora_r": 4,
+        "lora_alpha": 8,
+        "lora_dropout": 0.1,  # draws random numbers, too
+        "lora_target_linear": True,
+        "gradient_checkpointing": True,
+        "torch_compile": True,
+        "torch_compile_backend": "eager",
+    }
+    made = {name: settings(toy, tmp_path / name / "out", **changes) for name in ("scored", "not")}
+    del made["not"]["dmt"]["evaluate"]
+    done = {}
+    for name, one in made.items():
+        (tmp_path / name).mkdir()
+        done[name] = train(tmp_path / name, one)
+        assert done[name].code == 0, done[name].output[-4000:]
+    for stage in done["scored"].results["stages"]:
+        assert stage["generation"]["batching"].startswith("continuous batching")
+    for part in ("stages/01-specialise", "stages/02-generalise"):
+        files = [done[name].folder / part / "adapter_model.safetensors" for name in made]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+    killed = settings(toy, tmp_path / "killed" / "out", **changes)
+    (tmp_path / "killed").mkdir()
+    assert train(tmp_path / "killed", killed, KILL_AT=f"step:{BOUNDARY + 1}").code != 0
+    resumed = train(tmp_path / "killed", killed)
+    assert resumed.code == 0, resumed.output[-4000:]
+    part = "stages/02-generalise/adapter_model.safetensors"
+    assert (resumed.folder / part).read_bytes() == (done["scored"].folder / part).read_bytes()
+
+
 @pytest.mark.parametrize(
     "kill_at",
     [
