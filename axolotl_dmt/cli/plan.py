@@ -6,13 +6,15 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from axolotl_dmt.checks.prompts import prompt_lines, prompt_warnings
+from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.console import echo, quiet_axolotl
 from axolotl_dmt.errors import DMTError, first_line
 from axolotl_dmt.plan.plan_warnings import plan_warnings
 from axolotl_dmt.plan.row_counts import notes_on_rows
-from axolotl_dmt.training.load_run import compile_from_yaml
+from axolotl_dmt.plan.training_plan import TrainingPlan
+from axolotl_dmt.training.plan_inputs import PlanInputs, quick_plan
 
 
 def show_plan(
@@ -30,28 +32,30 @@ def show_plan(
     Raises:
         DMTError: a mistake in the YAML, or a file cannot be written.
     """
-    with quiet_axolotl():
-        from axolotl_dmt.training.asking import run_prompts
+    quick = None if cost else quick_plan(config)
+    costs = None
+    if quick is not None:
+        plan, inputs = quick.plan, quick.inputs
+        for remark in quick.remarks:
+            echo(f"warning: {remark}", err=True)
+    else:
+        plan, inputs, cfg = _compiled(config)
+        if cost:
+            from axolotl_dmt.training.requirements import cost_table
 
-        compiled = compile_from_yaml(config, search=True)
-        prompts = run_prompts(compiled.run, compiled.cfg)
-        plan, evaluate = compiled.plan, compiled.run.schedule.config.evaluate
-        search = compiled.pool.contamination
+            costs = cost_table(cfg, plan)
     if rows:
         from axolotl_dmt.plan.draws import write_rows
 
         with _writing("--rows", rows):
-            write_rows(plan, compiled.pool.domains, Path(rows))
+            write_rows(plan, inputs.domains, Path(rows))
     if plot:
         from axolotl_dmt.plan.show import plot_plan
 
         with _writing("--plot", plot):
             plot_plan(plan, Path(plot))
-    about_prompts = dict.fromkeys(prompt_warnings(prompts, evaluate))
-    about_rows = [*notes_on_rows(plan.data), *compiled.notes]
-    if search is not None:
-        about_rows += search.warnings()
-    for warning in (*about_rows, *plan_warnings(plan), *about_prompts):
+    about_rows = [*notes_on_rows(plan.data), *inputs.notes, *inputs.searched]
+    for warning in (*about_rows, *plan_warnings(plan), *inputs.prompt_warnings):
         echo(f"warning: {warning}", err=True)
     if as_json:
         echo(json.dumps(plan.to_json(), indent=2))
@@ -64,16 +68,34 @@ def show_plan(
     console.width = max(console.width, 110)
     for part in plan_tables(plan):
         console.print(part)
-    if cost:
-        from axolotl_dmt.training.requirements import cost_table
-
-        console.print(cost_table(compiled.cfg, plan))
-    for line in prompt_lines(prompts, evaluate):
+    if costs is not None:
+        console.print(costs)
+    for line in inputs.prompt_lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    if search is not None:
-        console.print(search.summary(), highlight=False, markup=False, soft_wrap=True)
+    if inputs.summary is not None:
+        console.print(inputs.summary, highlight=False, markup=False, soft_wrap=True)
     for path in filter(None, (rows, plot)):
         console.print(f"wrote {path}", style="dim", highlight=False)
+
+
+def _compiled(config: str) -> tuple[TrainingPlan, PlanInputs, Any]:
+    """Compile the plan with Axolotl, and keep its inputs for later.
+
+    Returns:
+        The plan, its inputs, and Axolotl's validated configuration.
+    """
+    with quiet_axolotl():
+        from axolotl_dmt.training.asking import run_prompts
+        from axolotl_dmt.training.load_run import compile_from_yaml
+        from axolotl_dmt.training.plan_inputs import save
+        from axolotl_dmt.training.prepared_inputs import inputs_of, prepared_folders
+
+        compiled = compile_from_yaml(config, search=True)
+        run, cfg = compiled.run, compiled.cfg
+        prompts = run_prompts(run, cfg)
+        inputs = inputs_of(run, cfg, compiled.pool, prompts)
+        save(YamlFile.read(config).data, inputs, run.schedule.stages, prepared_folders(cfg))
+    return compiled.plan, inputs, cfg
 
 
 @contextlib.contextmanager

@@ -53,7 +53,7 @@ def _loaded_rows(entry: Any, cfg: Any) -> list[dict[str, Any]] | None:
         return None
 
 
-def ask_as_trained(run: Run, cfg: Any, ranks: Ranks) -> None:
+def ask_as_trained(run: Run, cfg: Any, ranks: Ranks) -> RunPrompts | None:
     """Let the tasks of a run be asked as its domains are trained, and check them.
 
     Args:
@@ -61,14 +61,18 @@ def ask_as_trained(run: Run, cfg: Any, ranks: Ranks) -> None:
         cfg: Axolotl's validated configuration.
         ranks: the processes of the run.
 
+    Returns:
+        The formats that the run is trained and asked in; None where nothing is asked.
+
     Raises:
         DMTError: a task cannot be asked, loaded or scored.
     """
     if run.tasks is None:
-        return
+        return None
     tasks, prompts = run.tasks, run_prompts(run, cfg)
     tasks.ask_as_trained(prompts.prompts)
     ranks.once_a_host(lambda: _check(tasks, cfg, prompts))
+    return prompts
 
 
 def _other_prompt(tasks: Tasks, cfg: Any) -> Iterator[str]:

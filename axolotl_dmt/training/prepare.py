@@ -33,6 +33,7 @@ from axolotl_dmt.training.eval_packing import choose_eval_packing
 from axolotl_dmt.training.interruption import interruption_message
 from axolotl_dmt.training.log import LOG
 from axolotl_dmt.training.pool import RowPool
+from axolotl_dmt.training.prepared_inputs import keep_inputs
 from axolotl_dmt.training.progress import StageProgress, leave_out_losses
 from axolotl_dmt.training.recorder import Recorder
 from axolotl_dmt.training.run import Run
@@ -77,7 +78,7 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
         check_offloading(cfg)
         ranks.once_a_host(lambda: check_services(cfg))
     pool = run.load_pool(cfg, search=ranks.first_on_host)
-    ask_as_trained(run, cfg, ranks)
+    prompts = ask_as_trained(run, cfg, ranks)
     folder = RunFolder.of_config(cfg).next_plan
 
     def write_plan() -> None:
@@ -94,6 +95,7 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
         records = (replace(record, content=contents[record.name]) for record in plan.pools)
         plan = _check_resume(run, cfg, replace(plan, pools=tuple(records)))
         plan.save(folder)
+        keep_inputs(run, cfg, pool, prompts)
 
     ranks.once_a_host(write_plan)
     cfg.resume_from_checkpoint = _checkpoint(cfg)

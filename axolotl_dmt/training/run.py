@@ -20,11 +20,12 @@ from axolotl_dmt.checks.unused_keys import unused_keys
 from axolotl_dmt.checks.yaml_keys import check_written_keys
 from axolotl_dmt.config.reading import ResolvedSchedule
 from axolotl_dmt.config.replay import domains_by_loss, losses_path
+from axolotl_dmt.config.row_needs import remasked_domains, score_columns
 from axolotl_dmt.config.run_keys import val_set_size
 from axolotl_dmt.console import echo
 from axolotl_dmt.errors import DMTErrors, Problems
 from axolotl_dmt.evaluation.tasks import Tasks
-from axolotl_dmt.plan.inputs import Domain, Stage
+from axolotl_dmt.plan.inputs import Domain
 from axolotl_dmt.plan.plan_warnings import check_warmup
 from axolotl_dmt.plan.row_losses import RowLosses
 from axolotl_dmt.plan.training_plan import TrainingPlan
@@ -208,28 +209,3 @@ _REPORTED_KEYS = (
     "seed",
 )
 """The keys of Axolotl that `results.json` and the report show."""
-
-
-def score_columns(stages: Sequence[Stage]) -> dict[str, tuple[str, ...]]:
-    """Return {domain: the columns that `select: score:<column>` names}."""
-    columns: dict[str, dict[str, None]] = {}
-    for stage in stages:
-        for domain in stage.mix:
-            select = stage.select
-            method = select if isinstance(select, str) else select.get(domain, "random")
-            if method.startswith("score:"):
-                columns.setdefault(domain, {})[method.removeprefix("score:")] = None
-    return {domain: tuple(names) for domain, names in columns.items()}
-
-
-def remasked_domains(stages: Sequence[Stage]) -> dict[str, str]:
-    """Return {domain whose inputs a stage masks differently: the first such stage}.
-
-    A stage that sets `train_on_inputs` masks the inputs differently from Axolotl's setting.
-    """
-    stage_names: dict[str, str] = {}
-    for stage in stages:
-        if stage.train_on_inputs is not None:
-            domains = (name for name, amount in stage.mix.items() if amount.value)
-            stage_names = {**dict.fromkeys(domains, stage.name), **stage_names}
-    return stage_names

@@ -239,6 +239,10 @@ def test_examples_that_begin_all_prompts_of_a_task_are_read_once() -> None:
 
 def test_answers_that_repeat_themselves_take_several_tokens_at_a_time() -> None:
     model = make("llama")
+    with torch.no_grad():  # each token follows from the one before it, so every answer is a loop
+        for layer in model.model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
     asked = requests(PROMPTS[:3], max_gen_toks=100, until=[])
     steps = []
 
@@ -247,12 +251,13 @@ def test_answers_that_repeat_themselves_take_several_tokens_at_a_time() -> None:
 
     answering = ours(model)
     answering.generate_until(asked[:1], disable_tqdm=True)
+    before = answering.generation.tokens
     handle = model.register_forward_pre_hook(count, with_kwargs=True)
     answers = answering.generate_until(asked, disable_tqdm=True)
     handle.remove()
     assert answers == plain(model, asked, batch=3)
-    assert answering.generation.tokens > 200
-    assert len(steps) < 90
+    assert answering.generation.tokens - before > 200
+    assert len(steps) < 60
     assert all(rows * columns <= 64 for rows, columns in steps[2:])
 
 
