@@ -32,9 +32,12 @@ KNOWN_WARNINGS = (
 LOGGED_BARS = ("Running generate_until requests", "Running loglikelihood requests")
 """The titles of lm-eval's bars over the requests to the model, which can take hours."""
 BAR = re.compile(
-    r"(?P<title>[^:]+): +\d+%.*?(?P<done>\d+)/(?P<total>\d+) \[[^<]*(?:<(?P<left>[^,\]]+))?"
+    r"(?P<title>[^:]+): +\d+%.*?(?P<done>\d+)/(?P<total>\d+) "
+    r"\[(?P<elapsed>[^<,\]]*)(?:<(?P<left>[^,\]]+))?"
 )
 """What tqdm writes for a bar."""
+SHORTEST_BAR = 10
+"""The shortest duration of a bar that is worth a line, in seconds."""
 
 KNOWN_LOGS = {
     # lm-eval explains for each of our tasks how to pass settings, which `dmt.evaluate` has passed
@@ -128,9 +131,11 @@ class _WithoutBars:
         return len(text) if self._in_bar or ends_bar else self._stream.write(text)
 
     def _log_tenth(self, bar: str) -> None:
-        """Write a line if a bar has reached a further tenth; a short bar has one line."""
+        """Write a line if a bar that takes a while has reached a further tenth."""
         match = BAR.match(bar.strip())
         if match is None or not match["title"].startswith(LOGGED_BARS):
+            return
+        if _seconds(match["elapsed"]) + _seconds(match["left"]) < SHORTEST_BAR:
             return
         title, done, total = match["title"], int(match["done"]), int(match["total"])
         tenth = 10 * done // total if total else 10
@@ -144,6 +149,14 @@ class _WithoutBars:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
+
+
+def _seconds(clock: str | None) -> float:
+    """Return what tqdm's `12:34` or `1:23:45` means; an unknown duration, `?`, is long."""
+    parts = (clock or "?").split(":")
+    if not all(part.isdigit() for part in parts):
+        return float("inf")
+    return sum(int(part) * 60**power for power, part in enumerate(reversed(parts)))
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from axolotl_dmt.config.pydantic_errors import explain_axolotl
 from axolotl_dmt.errors import DMTErrors, one_clear_error
 from axolotl_dmt.training.log import mask_logged_secrets, quieten_terminal
 from axolotl_dmt.training.run import Run
+from axolotl_dmt.training.telemetry import limit_wait_at_exit
 
 if TYPE_CHECKING:
     from axolotl_dmt.training.prepare import PreparedRun
@@ -48,6 +49,7 @@ class DMTPlugin(BasePlugin):
             return
         mask_logged_secrets()
         quieten_terminal()
+        limit_wait_at_exit()
         with one_clear_error():
             self.run = Run.from_raw(cfg)
 

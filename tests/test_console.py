@@ -71,8 +71,10 @@ def test_a_long_evaluation_logs_each_tenth_where_no_terminal_shows_its_bar(
     monkeypatch.delenv("TQDM_DISABLE", raising=False)
     title = "Running generate_until requests"
     with bars_where_wanted():
-        for _ in range(2):
-            for _ in tqdm(range(40), desc=title, mininterval=0, miniters=1):
+        for age in (100, 100, 0):  # the last one is over in no time
+            bar = tqdm(range(40), desc=title, mininterval=0, miniters=1)
+            bar.start_t -= age
+            for _ in bar:
                 pass
         for _ in tqdm(range(40), desc="Another bar", mininterval=0, miniters=1):
             pass

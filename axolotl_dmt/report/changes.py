@@ -36,7 +36,8 @@ def stage_table(view: ReportView, *, last_only: bool = False) -> Table | None:
     stages = [stage.name for stage in view.results.stages]
     shown = stages[-1:] if last_only else stages
     changes = [change for change in view.changes if change.after in shown]
-    rows = [_row(group, last_only=last_only) for group in _merged(changes)]
+    abilities = [line.name for line in view.lines]
+    rows = [_row(group, last_only=last_only) for group in _merged(changes, abilities)]
     if not rows:
         return None
     header = ("ability", *(() if last_only else ("stage",)), *_HEADER)
@@ -66,13 +67,15 @@ def clean_table(view: ReportView) -> Table | None:
 _HEADER = ("against", "change", "95% interval", "lost", "won", "n", "p")
 
 
-def _merged(changes: Sequence[Change]) -> list[list[Change]]:
-    """Group the changes that compare the same two points, such as the best and the former stage."""
+def _merged(changes: Sequence[Change], abilities: Sequence[str]) -> list[list[Change]]:
+    """Group the changes that compare the same two points, such as the best and the former stage.
+
+    The groups are in the order of the stages, then of `abilities`.
+    """
     groups: dict[tuple[str, str, str], list[Change]] = {}
     order = {PREVIOUS: 0, BEST: 1, START: 2}
     for change in changes:
         groups.setdefault((change.ability, change.after, change.before), []).append(change)
-    abilities = list(dict.fromkeys(change.ability for change in changes))
     stages = list(dict.fromkeys(change.after for change in changes))
     return sorted(
         groups.values(),

@@ -1,22 +1,75 @@
-"""Builds the table of abilities by stage for the terminal."""
+"""Prints a run's results: in full, or what matters most at the end of its training."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from axolotl_dmt.report.changes import clean_table, notes, stage_table
+from axolotl_dmt.report.changes import clean_table, notes, p_text, stage_table
 from axolotl_dmt.report.console import Console
-from axolotl_dmt.report.format import MISSING, kept, number
+from axolotl_dmt.report.format import MISSING, count, kept, number
 from axolotl_dmt.report.view import AbilityLine, ReportView
+from axolotl_dmt.results.changes import BEST, REFERENCES, START, Change
 
 # To fit 80 columns: with more score columns than _WIDE, the change moves to a second line of its
 # cell; with more abilities than _STAGE_ROWS, the abilities become the rows.
 _WIDE = 4
 _STAGE_ROWS = 6
+_CLEAR = 0.05  # the largest p-value of a change that the summary names
+
+
+def print_end_of_run(view: ReportView, console: Console, page: Path) -> None:
+    """Print the scores by stage, where the report is, and a line for each thing to know.
+
+    Args:
+        view: the run.
+        console: where to print.
+        page: the path of the HTML report.
+    """
+    console.print(terminal_table(view))
+    console.print(f"Report: {page}", soft_wrap=True, highlight=False)
+    for line in _summary(view):
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def _summary(view: ReportView) -> Iterator[str]:
+    """Yield a sentence on what the last stage changed, and one on contaminated items."""
+    last = view.results.stages[-1].name if view.results.stages else ""
+    changes = [change for change in view.changes if change.after == last]
+    for reference in (BEST, START):
+        if text := _clear_changes(view, [c for c in changes if c.reference == reference]):
+            yield f"On the same items, against {REFERENCES[reference]}: {text}."
+            break
+    for note in notes(changes):
+        yield note[:1].upper() + note[1:]
+    if view.clean_scores:
+        parts = (
+            f"{line.ability} {count(line.contaminated)} of {count(line.items)}"
+            for line in view.clean_scores
+        )
+        shared = "Items that share text with rows to train on"
+        yield f"{shared}: {', '.join(parts)}. The report has the scores without them."
+
+
+def _clear_changes(view: ReportView, changes: list[Change]) -> str:
+    """Return which abilities changed more than by chance, and which did not; empty without any."""
+    by_ability = {change.ability: change for change in changes if change.paired}
+    clear, unclear = [], []
+    for name in (line.name for line in view.lines if line.name in by_ability):
+        change = by_ability[name]
+        if change.paired and change.p is not None and change.p < _CLEAR:
+            p = p_text(change.p)
+            equals = "" if p.startswith("<") else "= "
+            clear.append(f"{name} {number(change.paired.difference, sign=True)} (p {equals}{p})")
+        else:
+            unclear.append(name)
+    same = [f"no clear change in {', '.join(unclear)}"] if unclear else []
+    return "; ".join([*([", ".join(clear)] if clear else []), *same])
 
 
 def print_tables(view: ReportView, console: Console) -> None:

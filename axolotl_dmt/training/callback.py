@@ -118,20 +118,11 @@ class StageCallback(TrainerCallback, ExportableState):
         control: TrainerControl,
         **kwargs: Any,
     ) -> None:
-        """At a stage's first step, and where a run resumes, log it and apply its settings."""
+        """Apply a stage's settings at its first step, and where a run resumes."""
         stage = self.plan.stages[self.plan.stage_at(state.global_step)]
         if stage.index == self.entered:
             return
         self.entered, self.stage_started = stage.index, time.monotonic()
-        LOG.info(
-            "stage %d/%d %s: steps %d to %d, %s",
-            stage.index + 1,
-            len(self.plan.stages),
-            stage.name,
-            stage.start_step + 1,
-            stage.end_step,
-            ", ".join(f"{name} {draw.rows} rows" for name, draw in stage.domains.items()),
-        )
         if stage.index == 0 or stage.settings.reset_optimizer:
             set_stage_constants(self.trainer, stage)
         if stage.settings.weight_decay is not None:

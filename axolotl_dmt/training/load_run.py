@@ -22,6 +22,7 @@ from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.console import echo
 from axolotl_dmt.errors import DMTError, DMTErrors, explain_load_errors
 from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.training.telemetry import send_no_telemetry
 
 if TYPE_CHECKING:
     from axolotl_dmt.plan.training_plan import TrainingPlan
@@ -96,6 +97,7 @@ def load_run(config: str, **changes: Any) -> tuple[Any, Run]:
 
     from axolotl_dmt.training.run import Run
 
+    send_no_telemetry()
     # Axolotl empties debug.log in its output folder, which may be the folder of a finished run.
     # Inspecting a plan must not write there.
     scratch_folder = tempfile.TemporaryDirectory(prefix="axolotl-dmt-")

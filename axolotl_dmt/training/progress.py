@@ -66,12 +66,15 @@ class StageProgress(TrainerCallback):
     def on_step_begin(
         self, args: Arguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Name the stage in the bar where it starts, and where a run resumes."""
+        """Log a stage and name it in the bar where it starts, and where a run resumes."""
         stage = self.plan.stages[self.plan.stage_at(state.global_step)]
         if stage.index == self.entered:
             return
         self.entered, self.first_step = stage.index, state.global_step
         self.started, self.estimated = time.monotonic(), False
+        rows = ", ".join(f"{name} {draw.rows} rows" for name, draw in stage.domains.items())
+        first, last = stage.start_step + 1, stage.end_step
+        LOG.info("%s: steps %d to %d, %s", self._label(stage), first, last, rows)
         bar = self._bar()
         if bar is not None:
             bar.set_description(self._label(stage))

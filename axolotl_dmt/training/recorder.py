@@ -215,17 +215,15 @@ class Recorder:
             self.reports = write_report(self.view(), self.folder.dmt)
 
     def show(self) -> None:
-        """Print the tables of abilities and their changes, and the paths of the report's files."""
+        """Print the scores by stage, the path of the report, and what else is worth knowing."""
         if not self.writes or not self.reports:
             return
         from axolotl_dmt.report.console import Console
-        from axolotl_dmt.report.terminal import print_tables
+        from axolotl_dmt.report.terminal import print_end_of_run
 
         console = Console()
         console.print()
-        print_tables(self.view(), console)
-        for path in self.reports:
-            console.print(f"  {path}", style="dim", highlight=False)
+        print_end_of_run(self.view(), console, self.folder.report_html)
 
     def pass_gate(self, gate: GateConfig) -> int:
         """Print what became of the gate's rules, and return the exit status that they ask for.

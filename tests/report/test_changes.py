@@ -13,7 +13,7 @@ from axolotl_dmt.report.compare import load_runs, tables
 from axolotl_dmt.report.console import Console
 from axolotl_dmt.report.html import html_report
 from axolotl_dmt.report.markdown import markdown_report
-from axolotl_dmt.report.terminal import print_tables
+from axolotl_dmt.report.terminal import print_end_of_run, print_tables
 from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.results import Results
 from axolotl_dmt.results.items import Point, record_items
@@ -53,6 +53,38 @@ def test_the_terminal_shows_what_the_last_stage_changed(tmp_path: Path) -> None:
     assert lost.index("10") < lost.index("40")
     assert "against the start" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_run_ends_with_its_scores_the_path_of_its_report_and_the_clear_changes(
+    tmp_path: Path,
+) -> None:
+    for last, words in ((24, "math -0.150 (p = 0.016)"), (29, "no clear change in math.")):
+        of, output = view(run(tmp_path / str(last), last=last)), io.StringIO()
+        page = tmp_path / ("long" * 30) / "report.html"
+        print_end_of_run(of, Console(file=output, width=80), page)
+        table, _, end = output.getvalue().partition("Report: ")
+        assert "Abilities by stage" in table and "against the start" in table
+        path, change = end.splitlines()
+        assert path == str(page)  # in one piece, to be copied
+        assert "against the best earlier stage" in change and words in change
+
+
+def test_the_changes_have_the_order_of_the_scores(tmp_path: Path) -> None:
+    folder = run(tmp_path / "run")
+    made = Results.load(folder / "dmt")
+    names = ("zeal", "art")
+    stages = tuple(
+        replace(s, scores={n: s.scores["math"] for n in names} | s.scores) for s in made.stages
+    )
+    save(folder, replace(made, stages=stages))
+    for point, count in ((Point.stage("one", 10), 30), (Point.stage("two", 25), 20)):
+        rows = [row for name in ("zeal", "math", "art") for row in items(name, passes(count))]
+        record_items(folder / "dmt/items.parquet", point, rows)
+    of = view(folder)
+    table = stage_table(of, last_only=True)
+    assert table is not None
+    shown = list(dict.fromkeys(row[0] for row in table.rows))
+    assert shown == [line.name for line in of.lines if line.name in ("math", *names)]
 
 
 def test_the_report_shows_every_stage_against_each_reference(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+import posthog
 import pytest
 import yaml
+from axolotl.telemetry.manager import TelemetryManager
 from axolotl.utils.trainer import setup_deepspeed_env
 
 from axolotl_dmt.training.load_run import load_run
@@ -52,6 +54,16 @@ def test_a_value_that_axolotl_refuses_is_named(
     assert caught.value.code == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "axolotl-dmt: " in line]
     assert_mistake(line, f"axolotl-dmt: {key}", value)
+
+
+def test_a_command_that_inspects_a_run_sends_no_telemetry(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telemetry = TelemetryManager.get_instance()
+    monkeypatch.setattr(telemetry, "enabled", True)
+    monkeypatch.setattr(telemetry, "run_id", "test", raising=False)
+    monkeypatch.setattr(posthog, "capture", lambda **event: pytest.fail(str(event)))
+    load(config)
 
 
 def test_an_output_folder_in_the_data_is_refused(config: dict[str, Any]) -> None:

@@ -22,6 +22,11 @@ from axolotl_dmt.training import progress
 from axolotl_dmt.training.progress import StageProgress, leave_out_losses
 
 
+ONE = "stage 1/2 one: steps 1 to 40, math 40 rows"
+TWO = "stage 2/2 two: steps 41 to 80, math 40 rows"
+"""What is logged at the start of each stage, before its estimate."""
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -99,8 +104,10 @@ def test_each_stage_is_estimated_once_its_pace_is_known(
     watched(monkeypatch)
     run(monkeypatch, 3.0)
     assert log() == [
+        ONE,
         "stage 1/2 one: about 1 min 45 s for its remaining 35 steps, at its pace so far",
         "stage 1/2 one: trained in 2 min 00 s",
+        TWO,
         "stage 2/2 two: about 2 min 00 s for its remaining 40 steps, at the previous stage's pace",
         "stage 2/2 two: trained in 2 min 00 s",
     ]
@@ -111,7 +118,8 @@ def test_a_short_stage_needs_no_estimate(
 ) -> None:
     watched(monkeypatch)
     run(monkeypatch, 0.1)
-    assert log() == ["stage 1/2 one: trained in 4.0 s", "stage 2/2 two: trained in 4.0 s"]
+    trained = ("stage 1/2 one: trained in 4.0 s", "stage 2/2 two: trained in 4.0 s")
+    assert log() == [ONE, trained[0], TWO, trained[1]]
 
 
 def test_without_a_terminal_there_is_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +157,9 @@ def test_a_stage_ends_with_its_last_loss(
     watched(monkeypatch)
     run(monkeypatch, 0.1, losses=[{"loss": 0.12345, "step": 30}, {"eval_loss": 9, "step": 40}])
     assert log() == [
+        ONE,
         "stage 1/2 one: trained in 4.0 s, loss 0.1235",
+        TWO,
         "stage 2/2 two: trained in 4.0 s",
     ]
 
