@@ -156,7 +156,10 @@ def _seconds(clock: str | None) -> float:
     parts = (clock or "?").split(":")
     if not all(part.isdigit() for part in parts):
         return float("inf")
-    return sum(int(part) * 60**power for power, part in enumerate(reversed(parts)))
+    total = 0
+    for part in parts:
+        total = 60 * total + int(part)
+    return total
 
 
 @contextlib.contextmanager

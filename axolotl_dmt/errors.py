@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, ParamSpec, TypeVar
 
 from axolotl_dmt.console import echo, printable
@@ -83,6 +84,32 @@ def _cut(text: str) -> str:
     if len(text) <= LONGEST_TEXT:
         return text
     return f"{text[: LONGEST_TEXT - 23]}...{text[-20:]}"
+
+
+def closest(name: str, names: Collection[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the name that another one is probably a misspelling of; None if none is similar.
+
+    Args:
+        name: the name that is written. Its case does not count.
+        names: the names that exist.
+        cutoff: the smallest similarity, from 0 to 1.
+    """
+    by_lower_case = {known.lower(): known for known in names}
+    close = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=cutoff)
+    return by_lower_case[close[0]] if close else None
+
+
+def name_advice(name: str, names: Collection[str], kind: str) -> str:
+    """Return the fix for an unknown name: the one that is probably meant, and all that exist.
+
+    Args:
+        name: the name that is written.
+        names: the names that exist.
+        kind: what they are, in the plural.
+    """
+    close = closest(name, names)
+    hint = f"did you mean {close}? " if close else ""
+    return f"{hint}known {kind}: {', '.join(names)}"
 
 
 def first_line(error: BaseException) -> str:

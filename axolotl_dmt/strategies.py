@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from axolotl_dmt import hookimpl
-from axolotl_dmt.errors import DMTError
+from axolotl_dmt.errors import DMTError, name_advice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +80,12 @@ def uses_share(strategy: Strategy, setting: Setting) -> bool:
 
 
 def _require_general(setting: Setting) -> None:
-    fix = f"known domains: {', '.join(setting.domains)}"
     if not setting.general:
+        fix = f"known domains: {', '.join(setting.domains)}"
         raise DMTError("dmt.general", "names no domain", fix)
     for name in setting.general:
         if name not in setting.domains:
+            fix = f"name the general domain; {name_advice(name, setting.domains, 'domains')}"
             raise DMTError("dmt.general", f"no dataset has the domain {name!r}", fix)
     if not setting.specialised:
         raise DMTError(
@@ -137,7 +138,7 @@ def sequential(setting: Setting) -> StageMixes:
     order = setting.sequence or _paper_order(setting)
     unknown = [name for name in order if name not in setting.domains]
     if unknown:
-        fix = f"known domains: {', '.join(setting.domains)}"
+        fix = name_advice(unknown[0], setting.domains, "domains")
         raise DMTError("dmt.sequence", f"no dataset has the domain {unknown[0]!r}", fix)
     if len(set(order)) < len(order):
         raise DMTError("dmt.sequence", "names a domain twice", "name each domain once")
@@ -157,10 +158,11 @@ def single(setting: Setting) -> StageMixes:
     Raises:
         DMTError: `dmt.domain` is not set, or no dataset has the domain.
     """
-    fix = f"known domains: {', '.join(setting.domains)}"
     if setting.domain is None:
-        raise DMTError("dmt.domain", "is missing", f"name the domain to train on; {fix}")
+        fix = f"name the domain to train on; known domains: {', '.join(setting.domains)}"
+        raise DMTError("dmt.domain", "is missing", fix)
     if setting.domain not in setting.domains:
+        fix = name_advice(setting.domain, setting.domains, "domains")
         raise DMTError("dmt.domain", f"no dataset has the domain {setting.domain!r}", fix)
     return [(setting.domain, {setting.domain: "all"})]
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from axolotl_dmt.config.args import DMTConfig
 from axolotl_dmt.config.reading import NO_MODEL
 from axolotl_dmt.config.run_keys import val_set_size
-from axolotl_dmt.errors import DMTError, DMTErrors
+from axolotl_dmt.errors import DMTError, DMTErrors, name_advice
 from axolotl_dmt.results.folder import RunFolder
 
 UNSUPPORTED = {
@@ -32,6 +32,9 @@ UNSUPPORTED = {
     "choose one of the models under stages/, where the end of every stage is saved",
 }
 """Axolotl keys that are not supported together with `dmt:`, and what to do instead."""
+
+UNEXPANDED: Final = re.compile(r"^~|\$(\w+|\{\w+\})")
+"""What a shell would replace in a path; Axolotl does not."""
 
 
 def check_base_model(cfg: Mapping[str, Any]) -> None:
@@ -74,14 +77,11 @@ def check_val_rows(config: DMTConfig, domains: Sequence[str]) -> None:
         DMTError: some have none; the error lists all of them.
     """
     by_domain = config.val_rows if isinstance(config.val_rows, Mapping) else {}
-    fix = f"known domains: {', '.join(domains)}"
     problems = []
     for name in by_domain:
         if name not in domains:
-            close = difflib.get_close_matches(name, domains, n=1)
-            hint = f"did you mean {close[0]}? " if close else ""
-            key = f"dmt.val_rows.{name}"
-            problems.append(DMTError(key, "no dataset has this domain", f"{hint}{fix}"))
+            fix = name_advice(name, domains, "domains")
+            problems.append(DMTError(f"dmt.val_rows.{name}", "no dataset has this domain", fix))
     if problems:
         raise DMTErrors(problems)
 
@@ -112,6 +112,9 @@ def check_output_dir(cfg: Mapping[str, Any], *, keep: bool = True) -> None:
         DMTError: the folder cannot be created.
     """
     folder = RunFolder.of_config(cfg).output_dir
+    if unexpanded := UNEXPANDED.search(str(folder)):
+        problem = f"{folder}: Axolotl takes {unexpanded[0]!r} for the name of a folder"
+        raise DMTError("output_dir", problem, "write the path in full")
     created = [part for part in (folder, *folder.parents) if not part.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,6 @@ KeyError if another one is. The first rows of the file show both before anything
 from __future__ import annotations
 
 import csv
-import difflib
 import itertools
 import json
 import re
@@ -19,7 +18,7 @@ from typing import Any
 from axolotl_dmt.chat import PAIR, columns_of_row, half_of_pair
 from axolotl_dmt.checks.data_paths import entries
 from axolotl_dmt.config.run_keys import tokenised_in_collator
-from axolotl_dmt.errors import DMTError
+from axolotl_dmt.errors import DMTError, closest
 from axolotl_dmt.files import parse_json
 from axolotl_dmt.results.folder import RunFolder
 
@@ -167,13 +166,13 @@ def _missing(key: str, column: Any, file: _FileColumns) -> Iterator[DMTError]:
 
 def _misspelt(key: str, column: Any, others: list[str], file: _FileColumns) -> Iterator[DMTError]:
     """Yield a mistake for an optional column, but only if another column has a similar name."""
-    if isinstance(column, str) and difflib.get_close_matches(column, others):
+    if isinstance(column, str) and closest(column, others):
         yield from _missing(key, column, file)
 
 
 def _list_names(subject: str, wrong: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(wrong, names, n=1)
-    return f"{subject} are {_list(names)}" + (f": did you mean {close[0]!r}?" if close else "")
+    close = closest(wrong, names)
+    return f"{subject} are {_list(names)}" + (f": did you mean {close!r}?" if close else "")
 
 
 def _list(names: list[str]) -> str:

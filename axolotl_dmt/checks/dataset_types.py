@@ -6,7 +6,6 @@ the rows are loaded.
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import re
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ from typing import Any
 from axolotl_dmt.checks.data_files import TOKENISED, columns_of
 from axolotl_dmt.checks.data_paths import entries
 from axolotl_dmt.config.run_keys import tokenised_in_collator
-from axolotl_dmt.errors import DMTError
+from axolotl_dmt.errors import DMTError, closest
 
 HANDLED = (
     "alpaca",
@@ -101,8 +100,8 @@ def _advice(kind: str) -> str:
             "message_property_mappings: {role: from, content: value}"
         )
     names = [*HANDLED, *(name for name in strategies() if not name.startswith("_"))]
-    close = difflib.get_close_matches(kind, names, n=1)
-    return f"did you mean {close[0]}?" if close else WRITE_A_TYPE
+    close = closest(kind, names)
+    return f"did you mean {close}?" if close else WRITE_A_TYPE
 
 
 @cache

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from axolotl_dmt.checks.axolotl_schema import axolotl_schema
 from axolotl_dmt.checks.trainer_source import trainer_optimizers
-from axolotl_dmt.errors import DMTError
+from axolotl_dmt.errors import DMTError, closest
 from axolotl_dmt.plan.inputs import Stage
 
 DEFAULT: Final = "adamw_torch_fused"
@@ -128,8 +127,8 @@ def _check_name(name: str) -> None:
         raise DMTError("optimizer", f"{name} {reason}", fix)
     names = known_optimizers()
     if name not in names:
-        close = difflib.get_close_matches(name, sorted(names - REFUSED.keys()), n=1)
-        fix = f"did you mean {close[0]}?" if close else f"use one of {', '.join(sorted(names))}"
+        close = closest(name, sorted(names - REFUSED.keys()))
+        fix = f"did you mean {close}?" if close else f"use one of {', '.join(sorted(names))}"
         raise DMTError("optimizer", f"Axolotl knows no {name}", fix)
 
 

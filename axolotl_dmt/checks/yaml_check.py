@@ -68,6 +68,8 @@ def check_file(path: str | Path, *, files: bool = True) -> Findings:
     if files:
         problems += missing_files(cfg)  # also those that Axolotl has a cached copy of
     remarks = list(row_remarks(cfg, reading)) if files else []
+    if any(within(problem.key, key) for problem in problems for key in ("dmt.k", "dmt.replay")):
+        remarks = [remark for remark in remarks if remark.key.startswith("datasets")]
     keys = [problem.key for problem in problems]
     with quiet_axolotl(silent=True):
         mistaken_keys, ignored_keys = check_keys(cfg)

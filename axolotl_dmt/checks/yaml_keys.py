@@ -7,7 +7,6 @@ keys, so `axolotl train` would train something else in silence.
 from __future__ import annotations
 
 import contextlib
-import difflib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +19,7 @@ from axolotl_dmt.checks.plugins import PLUGIN, loaded_plugin, plugin_names
 from axolotl_dmt.checks.trainer_source import trainer_arguments
 from axolotl_dmt.config.plain_values import misread_keys
 from axolotl_dmt.config.yaml_file import YamlFile
-from axolotl_dmt.errors import DMTError
+from axolotl_dmt.errors import DMTError, closest
 
 MISSPELT: Final = 0.8
 """The similarity (0 to 1) from which an unknown key counts as a misspelling of a known one."""
@@ -81,9 +80,21 @@ def _misspelt_in_entries(cfg: Mapping[str, Any]) -> Iterator[DMTError]:
     for key, entry in entries(cfg):
         unknown = [name for name in entry if isinstance(name, str) and name not in known_keys]
         for name in unknown:
-            close = difflib.get_close_matches(name, known_keys, n=1, cutoff=MISSPELT)
-            if close and close[0] not in (*entry, "domain"):  # a missing domain is reported
-                yield DMTError(f"{key}.{name}", "unknown key", f"did you mean {close[0]}?")
+            close = closest(name, known_keys, cutoff=MISSPELT)
+            if close and close not in (*entry, "domain"):  # a missing domain is reported
+                yield DMTError(f"{key}.{name}", "unknown key", f"did you mean {close}?")
+        if isinstance(entry.get("type"), Mapping):
+            yield from _misspelt_in_type(f"{key}.type", entry["type"])
+
+
+def _misspelt_in_type(key: str, prompt: Mapping[str, Any]) -> Iterator[DMTError]:
+    """Yield a mistake for each key of a custom prompt that resembles a known one."""
+    known_keys = set(names_of_fields(axolotl_schema("datasets").UserDefinedPrompterType))
+    for name in prompt:
+        if isinstance(name, str) and name not in known_keys:
+            close = closest(name, known_keys, cutoff=MISSPELT)
+            if close and close not in prompt:
+                yield DMTError(f"{key}.{name}", "unknown key", f"did you mean {close}?")
 
 
 def keys_of_entries() -> set[str]:
@@ -110,10 +121,7 @@ def _closest(unknown: Collection[str], known_keys: Collection[str]) -> dict[str,
 
     The names of the trainer's own arguments, such as `report_to`, are not misspelt.
     """
-    matches = {
-        key: next(iter(difflib.get_close_matches(key, known_keys, n=1, cutoff=MISSPELT)), None)
-        for key in unknown
-    }
+    matches = {key: closest(key, known_keys, cutoff=MISSPELT) for key in unknown}
     arguments = trainer_arguments() if any(matches.values()) else set()
     return {key: None if key in arguments else close for key, close in matches.items()}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import os
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from axolotl_dmt.console import echo
-from axolotl_dmt.errors import DMTError, DMTErrors
+from axolotl_dmt.errors import DMTError, DMTErrors, closest
 
 if TYPE_CHECKING:
     from axolotl_dmt.recipes.recipe import Recipe
@@ -167,9 +166,9 @@ def _load(source: str) -> tuple[Recipe, bool]:
         recipes = known_recipes()
         if source in recipes:
             return read_recipe(load(str(recipes[source]), installed=True)), True
-        if close := difflib.get_close_matches(source, recipes, n=1):
+        if close := closest(source, recipes):
             problem = f"no folder, file or recipe {source}"
-            raise DMTError("SOURCE", problem, f"did you mean {close[0]}?")
+            raise DMTError("SOURCE", problem, f"did you mean {close}?")
     return read_recipe(load(source)), False
 
 

@@ -14,7 +14,7 @@ from axolotl_dmt.checks.collated_rows import need_tokens
 from axolotl_dmt.config.args import DEFAULT_K, DMTConfig, read_config
 from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.console import quiet_axolotl
-from axolotl_dmt.errors import DMTError
+from axolotl_dmt.errors import DMTError, name_advice
 from axolotl_dmt.plan.row_losses import Losses, RowLosses
 from axolotl_dmt.results.folder import RunFolder
 
@@ -86,7 +86,7 @@ def _chosen_domains(
     names = dict.fromkeys(dataset_domains)
     for name in requested:
         if name not in names:
-            fix = f"known domains: {', '.join(names)}"
+            fix = name_advice(name, names, "domains")
             raise DMTError("--domains", f"no dataset has the domain {name!r}", fix)
     chosen = [*requested] or [name for name in names if name not in general]
     if not chosen:

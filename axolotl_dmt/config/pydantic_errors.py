@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -10,7 +9,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from axolotl_dmt.config.advice import advice, in_quotes, misread, shown
-from axolotl_dmt.errors import DMTError
+from axolotl_dmt.errors import DMTError, closest
 
 _ADVICE = {
     "when": "write each_stage, end, never, or {every_steps: n}",
@@ -56,8 +55,8 @@ def _explained(detail: Any, key: str, model: type[BaseModel] | None) -> DMTError
         return DMTError(inner, cause.problem, cause.fix)
     if detail["type"] == "extra_forbidden":
         known_keys = sorted(set(model.model_fields) - FILLED_IN) if model else []
-        close = difflib.get_close_matches(str(detail["loc"][-1]), known_keys, n=1)
-        fix = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known_keys)}"
+        close = closest(str(detail["loc"][-1]), known_keys)
+        fix = f"did you mean {close}?" if close else f"known keys: {', '.join(known_keys)}"
         return DMTError(key, "unknown key", fix)
     if detail["type"] == "missing":
         return DMTError(key, "missing", "add it")

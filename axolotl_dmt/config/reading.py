@@ -8,7 +8,6 @@ that validation. It changes nothing and imports neither Axolotl nor torch.
 from __future__ import annotations
 
 import copy
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from axolotl_dmt.config.axolotl_numbers import read_number, wrong_numbers
 from axolotl_dmt.config.k_choice import KChoice, choice_of, trial_stages
 from axolotl_dmt.config.resolve import StageDefaults, resolve_stages
 from axolotl_dmt.config.run_keys import default_max_steps, default_order, flag
-from axolotl_dmt.errors import DMTError, DMTErrors, Problems
+from axolotl_dmt.errors import DMTError, DMTErrors, Problems, closest
 from axolotl_dmt.hooks.calls import (
     load_hooks,
     registered_amounts,
@@ -312,9 +311,11 @@ def dataset_domains(raw: Mapping[str, Any]) -> list[str]:
 def _domain(entry: Mapping[str, Any], key: str) -> str:
     domain, path = entry.get("domain"), entry.get("path", "the entry")
     if domain is None:
-        close = difflib.get_close_matches("domain", [str(name) for name in entry], n=1)
-        fix = f"write domain in place of {close[0]}" if close else _EXAMPLE
+        close = closest("domain", [str(name) for name in entry])
+        fix = f"write domain in place of {close}" if close else _EXAMPLE
         raise DMTError(key, f"{path} has no domain", fix)
+    if isinstance(domain, (list, dict)):
+        raise DMTError(key, f"{path}: {shown(domain)} is not a name", "write one name as text")
     if not isinstance(domain, str) or not DOMAIN_NAME.fullmatch(domain):
         is_text = isinstance(domain, str)
         fix = "use letters, digits, '_', '-', '.' and spaces between them, 64 at most"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,7 +9,7 @@ from typing import Any
 
 from axolotl_dmt.config.args import AUTO, DEFAULT_K, DMTConfig, ScheduleConfig, StageConfig
 from axolotl_dmt.config.replay import select_replay
-from axolotl_dmt.errors import DMTError, DMTErrors
+from axolotl_dmt.errors import DMTError, DMTErrors, name_advice
 from axolotl_dmt.hooks.calls import (
     adjusted_stages,
     registered_amounts,
@@ -68,9 +67,7 @@ def resolve_stages(
     for draft in drafts:
         for domain in draft.mix:
             if domain not in domains:
-                close = difflib.get_close_matches(domain, domains, n=1)
-                hint = f"did you mean {close[0]}? " if close else ""
-                fix = f"{hint}known domains: {', '.join(domains)}"
+                fix = name_advice(domain, domains, "domains")
                 errors.append(DMTError(f"{draft.key}.{domain}", "no dataset has this domain", fix))
     stages = select_replay(
         config,
@@ -119,18 +116,18 @@ def _unknown_names(
         if stage.order not in orders:
             problem = f"{stage.order!r} (stage {stage.name}) is unknown"
             key = stage_key(block, stage.name, "order", "dmt.order")
-            fix = f"known orders: {', '.join(orders)}"
+            fix = name_advice(stage.order, orders, "orders")
             errors["order", stage.order] = DMTError(key, problem, fix)
         select = stage.select if isinstance(stage.select, Mapping) else {"": stage.select}
         for domain, method in select.items():
             key = stage_key(block, stage.name, "select", "dmt.select")
             key = f"{key}.{domain}" if domain else key
             if domain and domain not in domains:
-                fix = f"known domains: {', '.join(domains)}"
+                fix = name_advice(domain, domains, "domains")
                 errors[key, ""] = DMTError(key, "no dataset has this domain", fix)
             if method not in (*selectors, *BY_LOSS) and not method.startswith("score:"):
                 problem = f"{method!r} (stage {stage.name}) is unknown"
-                fix = f"known selections: {', '.join([*selectors, 'score:<column>'])}"
+                fix = name_advice(method, [*selectors, "score:<column>"], "selections")
                 errors[key, method] = DMTError(key, problem, fix)
     return list(errors.values())
 
@@ -151,7 +148,7 @@ def _from_strategy(config: DMTConfig, domains: Sequence[str]) -> list[_Draft]:
     strategies = registered_strategies()
     strategy = strategies.get(config.strategy or "")
     if strategy is None:
-        fix = f"known strategies: {', '.join(strategies)}"
+        fix = name_advice(config.strategy or "", strategies, "strategies")
         raise DMTError("dmt.strategy", f"{config.strategy!r} is unknown", fix)
     setting = strategy_setting(config, domains)
     if config.k == AUTO and depends_on_k(strategy, setting):

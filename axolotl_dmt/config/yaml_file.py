@@ -43,9 +43,10 @@ class YamlFile:
         try:
             text = read_text(path, most_bytes=LARGEST_YAML)
         except (OSError, ValueError) as error:
-            not_utf8 = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-            reason = getattr(error, "strerror", None) or not_utf8
-            raise DMTError(str(path), f"cannot be read ({reason})", "name a YAML file") from None
+            is_text = not isinstance(error, UnicodeDecodeError)
+            reason = getattr(error, "strerror", None) or (str(error) if is_text else "not UTF-8")
+            fix = "name a YAML file" if is_text else "save it as UTF-8, or name a YAML file"
+            raise DMTError(str(path), f"cannot be read ({reason})", fix) from None
         try:
             node = compose_yaml(text)
             duplicates = tuple(_duplicate_keys(node, "")) if node else ()
@@ -54,6 +55,8 @@ class YamlFile:
             mark = getattr(error, "problem_mark", None)
             where = f"{path}:{mark.line + 1}" if mark else str(path)
             reason = " ".join(str(getattr(error, "problem", None) or error).split())
+            if reason.startswith("but "):  # the second half of a sentence
+                reason = f"{getattr(error, 'context', None) or 'one value was expected'}, {reason}"
             fix = "indent with spaces, and quote values that hold ': ' or begin with a symbol"
             raise DMTError(where, f"is not YAML: {reason}", fix) from None
         if not isinstance(data, dict):

@@ -6,7 +6,6 @@ Hooks are called through `callers`, so that the error of a hook names its plugin
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import importlib
 import importlib.metadata
@@ -24,7 +23,7 @@ from typing import Any, TypeVar
 import pluggy
 
 from axolotl_dmt import hookspecs, strategies
-from axolotl_dmt.errors import DMTError
+from axolotl_dmt.errors import DMTError, closest
 
 ENTRY_POINT_GROUP = "axolotl_dmt"
 KEY = "dmt.hooks"
@@ -130,11 +129,9 @@ def _check_plugin(manager: pluggy.PluginManager, plugin: Any, key: str) -> None:
     for hook in hooks:
         implementations = [impl for impl in hook.get_hookimpls() if impl.plugin is plugin]
         if not hook.has_spec():
-            close = difflib.get_close_matches(hook.name, hook_names(), n=1)
+            close = closest(hook.name, hook_names())
             problem = f"implements {hook.name}, which is not a hook"
-            fix = (
-                f"did you mean {close[0]}?" if close else f"known hooks: {', '.join(hook_names())}"
-            )
+            fix = f"did you mean {close}?" if close else f"known hooks: {', '.join(hook_names())}"
         elif any(impl.wrapper or impl.hookwrapper for impl in implementations):
             problem, fix = f"wraps {hook.name}", "implement it without wrapper=True"
     if problem:

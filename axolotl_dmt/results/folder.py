@@ -171,9 +171,9 @@ def load_results(output_dir: Path) -> Results:
     if folder.results.is_file():
         return Results.load(folder.results)
     if not folder.config.is_file():
-        raise DMTError(
-            "OUTPUT_DIR", f"no file {folder.results}", "name the output_dir of a dmt run"
-        )
+        runs = [above for above in output_dir.parents if RunFolder(above).results.is_file()]
+        fix = f"did you mean {runs[0]}?" if runs else "name the output_dir of a dmt run"
+        raise DMTError("OUTPUT_DIR", f"no file {folder.results}", fix)
     fix = "wait for its first stage, or train it again"
     if earlier := folder.earlier_runs():
         fix += f"; an earlier run is kept in {earlier[-1]}"

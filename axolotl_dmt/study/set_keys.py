@@ -5,13 +5,12 @@ A study that sets a misspelt key would train the same run once for each value.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from axolotl_dmt.checks.yaml_keys import check_keys, keys_of_entries
 from axolotl_dmt.config.args import INTERNAL, DMTConfig
-from axolotl_dmt.errors import DMTError, DMTErrors
+from axolotl_dmt.errors import DMTError, DMTErrors, closest
 from axolotl_dmt.study.config import Study
 
 
@@ -47,13 +46,13 @@ def _unknown(places: Mapping[str, str], base: Mapping[str, Any]) -> Iterator[DMT
                 yield DMTError(place, f"Axolotl does not know the key {top!r}", fix)
         elif top in ("datasets", "test_datasets") and len(inner) == 2:
             known = {*keys_of_entries(), *_keys_in(base[top])}
-            if inner[1] not in known and difflib.get_close_matches(inner[1], known):
+            if inner[1] not in known and closest(inner[1], known):
                 yield _mistake(place, inner[1], known)
 
 
 def _mistake(place: str, name: str, known: Iterable[str]) -> DMTError:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    fix = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(sorted(known))}"
+    close = closest(name, list(known))
+    fix = f"did you mean {close}?" if close else f"known keys: {', '.join(sorted(known))}"
     return DMTError(place, f"unknown key {name!r}", fix)
 
 

@@ -1,7 +1,7 @@
 """Keeps Axolotl's telemetry out of commands that only inspect, and from holding up the exit.
 
-Unless `AXOLOTL_DO_NOT_TRACK=1` is set, Axolotl sends events from a thread. At exit, posthog stops this
-thread after the batch that it is sending, and then Axolotl waits until every event has been sent.
+Unless `AXOLOTL_DO_NOT_TRACK=1` is set, Axolotl sends events from a thread. At exit, posthog stops
+this thread after the batch that it is sending, and then Axolotl waits until every event is sent.
 Without network the first batch is retried for a while, so an event after it is never sent and the
 process never ends: a job on a cluster would hold its GPUs until its time limit.
 """

@@ -156,6 +156,58 @@ def test_what_is_wrong_with_the_file_as_a_whole(text: str, key: str, value: str)
     assert not any("\n" in line for line in lines)
 
 
+TYPE_KEY = "5: datasets[0].type.field_instrction"
+TYPE = "type: {field_instrction: question}, domain: math"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "value"),
+    [
+        ("strategy: dmt", "strategy: DMT", "8: dmt.strategy", "did you mean dmt?"),
+        ("  k: 1/16", "  K: 1/16", "9: dmt.K", "did you mean k?"),
+        ("dmt:\n", "DMT:\n", "7: DMT", "did you mean dmt?"),
+        ("domain: general", "domain: General", "7: dmt.general", "did you mean General?"),
+        ("domain: math", "domain: [math]", "5: datasets[0].domain", "write one name"),
+        (
+            "type: alpaca, domain: math",
+            TYPE,
+            TYPE_KEY,
+            "field_instruction",
+        ),
+        ("num_epochs: 1", "num_epochs:", "13: num_epochs", "write a number"),
+        ("outputs/check", "~/check", "14: output_dir", "'~'"),
+        ("outputs/check", "$SCRATCH/check", "14: output_dir", "'$SCRATCH'"),
+        ("outputs/check", "${SCRATCH}/check", "14: output_dir", "'${SCRATCH}'"),
+    ],
+)
+def test_what_a_hurried_user_types(old: str, new: str, key: str, value: str) -> None:
+    lines = mistakes(GOOD.replace(old, new, 1))
+    (line,) = [line for line in lines if line.startswith(f"dmt.yaml:{key}: ")] or lines
+    assert_mistake(line, f"dmt.yaml:{key}", value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "value"),
+    [
+        (f"{GOOD}---\na: 1\n".encode(), "dmt.yaml:15", "a single document"),
+        (f"# für\n{GOOD}".encode("latin-1"), "dmt.yaml", "save it as UTF-8"),
+    ],
+)
+def test_a_file_of_two_documents_or_in_another_encoding(text: bytes, line: str, value: str) -> None:
+    Path("dmt.yaml").write_bytes(text)
+    assert_mistake(check_file("dmt.yaml").mistakes[0], line, value)
+
+
+@pytest.mark.parametrize("amount", ["k: 1/0", "replay: {share: lots}"])
+def test_no_replay_is_counted_where_its_amount_is_a_mistake(amount: str) -> None:
+    Path("math.jsonl").write_text('{"instruction": "1+1?", "output": "2"}\n' * 300)
+    text = GOOD.replace("org/math", "math.jsonl")
+    Path("dmt.yaml").write_text(text.replace("k: 1/16", amount))
+    assert not any("replays" in remark for remark in check_file("dmt.yaml").remarks)
+    Path("dmt.yaml").write_text(text)
+    assert any("replays" in remark for remark in check_file("dmt.yaml").remarks)
+
+
 def test_a_column_that_a_data_file_does_not_have_is_reported_with_its_line() -> None:
     Path("math.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
     entry = """\

@@ -74,7 +74,7 @@ def test_the_changes_have_the_order_of_the_scores(tmp_path: Path) -> None:
     made = Results.load(folder / "dmt")
     names = ("zeal", "art")
     stages = tuple(
-        replace(s, scores={n: s.scores["math"] for n in names} | s.scores) for s in made.stages
+        replace(s, scores=dict.fromkeys(names, s.scores["math"]) | s.scores) for s in made.stages
     )
     save(folder, replace(made, stages=stages))
     for point, count in ((Point.stage("one", 10), 30), (Point.stage("two", 25), 20)):

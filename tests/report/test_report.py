@@ -125,7 +125,7 @@ def write(results: Results, folder: Path) -> list[Path]:
 class Tags(HTMLParser):
     """Records open tags, and the addresses that a browser would load."""
 
-    VOID = ("meta", "link", "br", "img", "source")
+    VOID = ("meta", "link", "br", "wbr", "img", "source")
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.results.folder import RunFolder, load_results
+from tests.mistakes import expect_error
 
 
 def test_the_layout_of_an_output_folder(tmp_path: Path) -> None:
@@ -50,6 +51,16 @@ def test_checkpoints_are_ordered_by_step(tmp_path: Path) -> None:
     assert [path.name for path in run.checkpoints()] == ["checkpoint-9", "checkpoint-10"]
     run.checkpoints()[0].rename(run.incomplete(run.checkpoints()[0]))
     assert [path.name for path in run.checkpoints()] == ["checkpoint-10"]
+
+
+def test_a_folder_within_a_run_leads_to_the_run(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.dmt.mkdir(parents=True)
+    run.results.write_text("{}")
+    with expect_error("OUTPUT_DIR", run.dmt, f"did you mean {run.output_dir}?"):
+        load_results(run.dmt)
+    with expect_error("OUTPUT_DIR", "name the output_dir of a dmt run"):
+        load_results(tmp_path)
 
 
 def test_each_earlier_run_gets_a_unique_name(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from axolotl_dmt.plan.inputs import Domain, Stage
 from axolotl_dmt.training import progress
 from axolotl_dmt.training.progress import StageProgress, leave_out_losses
 
-
 ONE = "stage 1/2 one: steps 1 to 40, math 40 rows"
 TWO = "stage 2/2 two: steps 41 to 80, math 40 rows"
 """What is logged at the start of each stage, before its estimate."""
