@@ -10,7 +10,7 @@ from axolotl_dmt.console import echo
 from axolotl_dmt.errors import DMTError
 
 
-@click.command()
+@click.command(short_help="Check the abilities of a run against limits, for CI.")
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--keep",
@@ -44,8 +44,8 @@ def gate(
 ) -> None:
     """Check whether the last stage of RUN keeps and improves abilities.
 
-    Exits with code 0 if every rule holds, 1 if one does not, and 2 if that cannot be told from the
-    number of items; the line then says about how many items would tell. Without options, the rules
+    Exits with code 0 if every rule holds, 1 if one does not, and 2 if the items are too few to
+    decide; the line then says about how many would. Without options, the rules
     are those of dmt.gate in the run's YAML.
     """
     from axolotl_dmt.results.gate import judge_run, rules_of, verdict_of, write_junit

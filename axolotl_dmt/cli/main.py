@@ -97,7 +97,7 @@ def plan(config: str, as_json: bool, plot: str | None, rows: str | None, cost: b
     show_plan(config, as_json=as_json, plot=plot, rows=rows, cost=cost)
 
 
-@dmt.command()
+@dmt.command(short_help="Score models side by side, or the unscored stages of a run.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option("--config", type=FILE, help="Score by the dmt.evaluate block of this YAML.")
 @click.option(

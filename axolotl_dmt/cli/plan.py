@@ -65,7 +65,8 @@ def show_plan(
 
     # Numbers must not be cut, even if the terminal is narrower.
     console = Console()
-    console.width = max(console.width, 110)
+    longest = max((len(counts.dataset) for counts in plan.data or ()), default=0)
+    console.width = max(console.width, 110, min(longest, 100) + 75)
     for part in plan_tables(plan):
         console.print(part)
     if costs is not None:

@@ -36,7 +36,7 @@ class Verdict(IntEnum):
 _WORDS: Final = {
     Verdict.HOLDS: "holds",
     Verdict.FAILS: "does not hold",
-    Verdict.UNKNOWN: "cannot be told",
+    Verdict.UNKNOWN: "undecided",
 }
 
 
@@ -79,7 +79,7 @@ class Outcome:
 
 
 def verdict_of(outcomes: Sequence[Outcome]) -> Verdict:
-    """Return the verdict of a gate: one rule that fails decides, then one that cannot be told."""
+    """Return the verdict of a gate: one rule that fails decides, then one that is undecided."""
     verdicts = {outcome.verdict for outcome in outcomes}
     for verdict in (Verdict.FAILS, Verdict.UNKNOWN):
         if verdict in verdicts:
@@ -222,13 +222,13 @@ def _reason(rule: Rule, change: Change, paired: PairedDifference, verdict: Verdi
     needed = items_to_clear(paired, rule.limit)
     if needed is None:
         return f"{figures}; the change is too close to the limit for any number of items"
-    return f"{figures}; about {max(needed, paired.n + 1):,} items would tell"
+    return f"{figures}; about {max(needed, paired.n + 1):,} items would decide it"
 
 
 def write_junit(path: Path, outcomes: Sequence[Outcome]) -> None:
     """Write the outcomes as a JUnit file, in which each rule is a test.
 
-    A rule that does not hold is a failure, and one that cannot be told an error.
+    A rule that does not hold is a failure, and an undecided one an error.
 
     Raises:
         OSError: the file cannot be written.

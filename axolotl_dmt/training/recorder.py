@@ -238,7 +238,7 @@ class Recorder:
             rules = rules_of(gate.keep, gate.improve)
             outcomes = judge_run(self.folder.output_dir, rules, gate.against)
         except DMTError as error:
-            echo(f"axolotl-dmt: gate: cannot be told: {error}")
+            echo(f"axolotl-dmt: gate: undecided: {error}")
             return int(Verdict.UNKNOWN)
         for outcome in outcomes:
             echo(f"axolotl-dmt: gate: {outcome}")

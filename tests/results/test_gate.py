@@ -1,4 +1,4 @@
-"""A gate holds, does not hold or cannot be told, and says how many items would tell."""
+"""A gate holds, does not hold or is undecided, and says how many items would decide it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def gate(folder: Path, *options: str) -> Result:
 
 @pytest.mark.parametrize(
     ("right", "code", "word"),
-    [(296, 0, "holds"), (200, 1, "does not hold"), (284, 2, "cannot be told")],
+    [(296, 0, "holds"), (200, 1, "does not hold"), (284, 2, "undecided")],
 )
 def test_the_exit_status_is_the_verdict(tmp_path: Path, right: int, code: int, word: str) -> None:
     folder = run(tmp_path / "run", baseline=100, one=300, two=right)
@@ -53,7 +53,7 @@ def test_the_exit_status_is_the_verdict(tmp_path: Path, right: int, code: int, w
 def test_as_many_items_as_it_names_would_tell(tmp_path: Path) -> None:
     folder = run(tmp_path / "run", baseline=100, one=300, two=284)
     done = gate(folder, "--keep", "math=-0.05")
-    (needed,) = re.findall(r"about ([\d,]+) items would tell", done.output)
+    (needed,) = re.findall(r"about ([\d,]+) items would decide it", done.output)
     scale = int(needed.replace(",", "")) / OF
     assert 2 < scale < 100
     larger = tmp_path / "larger"
