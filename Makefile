@@ -21,7 +21,7 @@ THREADS ?= $(shell echo $$(($(CORES) > 4 ? 4 : $(CORES))))
 # The quickstart shows the stages, without warnings of other libraries, progress bars and losses.
 CALM := AXOLOTL_DMT_QUIET=1 TQDM_DISABLE=1 LOG_LEVEL=ERROR TORCH_LOGS=-torch.utils._pytree
 
-.PHONY: help test-eval setup quickstart real study study-beyond study-pretrained test test-slow lint format types docs docs-reference check soak mutants clean
+.PHONY: help test-eval setup quickstart real study study-beyond study-solve study-pretrained test test-slow lint format types docs docs-reference check soak mutants clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -53,7 +53,7 @@ study: $(VENV)/ready ## Compare the paper's strategies and values of k on the ti
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=1 $(BIN)/axolotl dmt study \
 	  yaml_templates/studies/tiny/reproduction.yaml --jobs 2 --launcher-args '--launcher python'
 
-study-beyond: study ## Then judge what goes beyond the paper: which rows to replay, merges, k: auto
+study-beyond: study ## Then judge what goes beyond the paper: which rows to replay, merges
 	for seed in 1 2 3 4 5; do \
 	  run=outputs/studies/reproduction/runs/mixed_sequential.1-specialise/seed-$$seed; \
 	  losses=outputs/studies/data-$$seed/row_losses.parquet; \
@@ -62,12 +62,15 @@ study-beyond: study ## Then judge what goes beyond the paper: which rows to repl
 	done
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=1 $(BIN)/axolotl dmt study \
 	  yaml_templates/studies/tiny/beyond.yaml --jobs 2 --launcher-args '--launcher python'
-	for seed in 1 2 3; do \
-	  out=outputs/studies/tiny-auto-k/seed-$$seed; mkdir -p $$out; \
-	  { sed "s/{seed}/$$seed/g; s|k: 1/16|k: auto|" yaml_templates/studies/tiny/base.yaml; \
+
+study-solve: study ## Then find the mix from floors of -0.05 and train it, for each seed
+	for seed in 1 2 3 4 5; do \
+	  out=outputs/studies/solve/seed-$$seed; mkdir -p $$out; \
+	  { sed "s/{seed}/$$seed/g; s|k: 1/16|val_rows: 100\n  keep: {math: -0.05, code: -0.05}|" \
+	      yaml_templates/studies/tiny/base.yaml; \
 	    echo "seed: $$seed"; echo "output_dir: $$out"; } > $$out.yaml; \
-	  PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) $(BIN)/axolotl dmt choose-k $$out.yaml \
-	    --launcher-args '--launcher python' || exit 1; \
+	  PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=1 $(BIN)/axolotl dmt solve $$out.yaml \
+	    --train --launcher-args '--launcher python' || echo "seed $$seed: exit code $$?"; \
 	done
 
 study-pretrained: $(VENV)/ready ## The strategies and k on SmolLM2-135M and real data, many hours on two cores

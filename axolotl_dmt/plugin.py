@@ -141,14 +141,19 @@ class DMTPlugin(BasePlugin):
         return list(callbacks)
 
     def post_train_unload(self, cfg: Any) -> None:
-        """Print the table of results below everything that Axolotl prints, and check `dmt.gate`.
+        """Print the table of results below everything that Axolotl prints, and check the gate.
 
         Raises:
-            SystemExit: the run does not pass its gate; everything has been saved by then.
+            SystemExit: the run does not pass `dmt.gate`, or the floors of `dmt.solved`; everything
+                has been saved by then.
         """
         if self.recorder is None:
             return
         self.recorder.show()
-        gate = self.run.schedule.config.gate if self.run else None
-        if gate is not None and (status := self.recorder.pass_gate(gate)):
+        config = self.run.schedule.config if self.run else None
+        if config is None:
+            return
+        # With start_stage, the stages that a floor compares with belong to another run.
+        solved = None if config.start_stage else config.solved
+        if (config.gate or solved) and (status := self.recorder.pass_gate(config.gate, solved)):
             raise SystemExit(status)

@@ -54,11 +54,14 @@ class Strategy:
         name: the value of `dmt.strategy`.
         summary: one line for `axolotl dmt strategies`.
         stages: returns the stages for a setting; raises `DMTError` if the setting does not fit.
+        free: returns the domains of the last stage whose amounts `axolotl dmt solve` may choose.
+            None frees those that are not general and that an earlier stage trains on as well.
     """
 
     name: str
     summary: str
     stages: Callable[[Setting], StageMixes]
+    free: Callable[[Setting], Sequence[str]] | None = None
 
 
 def depends_on_k(strategy: Strategy, setting: Setting) -> bool:
@@ -77,6 +80,23 @@ def uses_share(strategy: Strategy, setting: Setting) -> bool:
         for share in (Fraction(1, 256), Fraction(1, 3))
     )
     return few != many
+
+
+def free_domains(
+    strategy: Strategy | None, setting: Setting, stages: StageMixes
+) -> tuple[str, ...]:
+    """Return the domains of the last stage whose amounts `axolotl dmt solve` may choose.
+
+    Args:
+        strategy: the strategy, or None for explicit stages.
+        setting: its setting.
+        stages: the stages in order.
+    """
+    if strategy is not None and strategy.free is not None:
+        return tuple(strategy.free(setting))
+    *earlier, (_, last) = stages
+    learned = {domain for _, mix in earlier for domain in mix}
+    return tuple(name for name in last if name in learned and name not in setting.general)
 
 
 def _require_general(setting: Setting) -> None:

@@ -17,7 +17,8 @@ from pydantic_core import to_jsonable_python
 from axolotl_dmt.config.amount_fields import AmountValue, FractionOfDomain, Weight
 from axolotl_dmt.config.args import INTERNAL, DMTConfig, ScheduleConfig, StageConfig
 from axolotl_dmt.config.evaluate_args import EvaluateConfig
-from axolotl_dmt.config.replay_args import AutoKConfig, ReplayConfig
+from axolotl_dmt.config.keep_args import FloorConfig, SolveConfig
+from axolotl_dmt.config.replay_args import ReplayConfig
 
 SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("dmt", DMTConfig, "The block itself. Set either `strategy` or `stages`."),
@@ -31,7 +32,8 @@ SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
         ScheduleConfig,
         "Changes to one stage of a named strategy: the same keys, except `name` and `mix`.",
     ),
-    ("dmt.auto_k", AutoKConfig, "How `axolotl dmt choose-k` chooses k when `k: auto` is set."),
+    ("dmt.keep.<ability>", FloorConfig, "How far an ability may fall; -0.02 means {drop: 0.02}."),
+    ("dmt.solve", SolveConfig, "How `axolotl dmt solve` probes."),
     ("dmt.replay", ReplayConfig, "Which rows are replayed."),
     ("dmt.evaluate", EvaluateConfig, "How each ability is scored."),
 )

@@ -26,7 +26,7 @@ LAYERS = (
     ("hookspecs", "strategies"),
     ("results",),
     ("plan",),
-    ("scoring", "toy"),
+    ("scoring", "solver", "toy"),
     ("sandbox",),
     ("ranks", "chat"),
     ("errors",),
@@ -46,6 +46,7 @@ PURE = (
     "results",
     "sandbox",
     "scoring",
+    "solver",
     "strategies",
 )
 """Parts that scripts and other trainers import, so they must load quickly."""

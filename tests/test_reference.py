@@ -37,6 +37,9 @@ def block_with(section: str, example: dict[str, Any]) -> dict[str, Any]:
         return {"stages": [{**stage, **example}]}
     if section == "dmt.overrides.<stage>":
         return {"strategy": "dmt", "overrides": {"generalise": example}}
+    if section == "dmt.keep.<ability>":
+        base = {} if {"drop", "loss"} & set(example) else {"drop": 0.02}
+        return {"strategy": "dmt", "keep": {"math": {**base, **example}}}
     return {"strategy": "dmt", section.removeprefix("dmt."): example}
 
 

@@ -54,9 +54,7 @@ class Measure:
         """Return {ability or domain: value} of a stage."""
         if self.is_score:
             return result.values()
-        losses = result.extra.get("held_out_loss") or {}
-        # The loss of an entry of `test_datasets` is called after its file, such as `test_math`.
-        return {name.removeprefix("test_"): -float(loss) for name, loss in losses.items()}
+        return {name: -loss for name, loss in result.held_out_losses().items()}
 
     def scale(self, values: Iterable[float]) -> Scale:
         """Return the range of values; a score's starts at 0 and ends at 1, 10 or 100."""

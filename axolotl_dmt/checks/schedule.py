@@ -51,7 +51,7 @@ def check_schedule(
     Returns:
         The schedule, None if there is a mistake, and every mistake.
     """
-    reading = read_schedule(raw, weight_decay=WEIGHT_DECAY, files=files)
+    reading = read_schedule(raw, weight_decay=WEIGHT_DECAY)
     mistakes = check_reading(raw, reading, files=files)
     return (None, mistakes) if mistakes else (reading.schedule(), [])
 

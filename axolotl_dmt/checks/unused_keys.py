@@ -39,10 +39,17 @@ def unused_keys(cfg: Mapping[str, Any], reading: Reading | ResolvedSchedule) -> 
         remarks += _beside_strategy(written, config, reading)
         remarks += _nothing_of_a_domain(config)
         remarks += _of_evaluate(block, config)
-        if "auto_k" in written and block.get("k") != AUTO:
-            problem = "has no effect: it is for k: auto, which `axolotl dmt choose-k` chooses"
-            remarks.append(DMTError("dmt.auto_k", problem, "write k: auto, or remove it"))
+        remarks += _without_floors(written, block)
     return remarks
+
+
+def _without_floors(written: set[str], block: Mapping[str, Any]) -> Iterator[DMTError]:
+    if "keep" not in written and block.get("k") != AUTO:
+        for key in ("improve", "solve"):
+            if key in written:
+                problem = "has no effect: it is for `axolotl dmt solve`, which needs keep"
+                fix = "write keep: {math: -0.02}, or remove it"
+                yield DMTError(f"dmt.{key}", problem, fix)
 
 
 def _axolotls_keys(cfg: Mapping[str, Any]) -> Iterator[DMTError]:

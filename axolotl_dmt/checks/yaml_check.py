@@ -61,7 +61,7 @@ def check_file(path: str | Path, *, files: bool = True) -> Findings:
     except DMTError as error:
         return Findings(mistakes=(str(error),))
     cfg = file.data
-    reading = read_schedule(cfg, weight_decay=WEIGHT_DECAY, files=files)
+    reading = read_schedule(cfg, weight_decay=WEIGHT_DECAY)
     problems = [*file.duplicate_keys, *_plugin_problems(cfg)]
     if "dmt" in cfg:
         problems += _our_problems(cfg, reading, files=files)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from axolotl_dmt.console import echo
 from axolotl_dmt.errors import DMTError
+
+if TYPE_CHECKING:
+    from axolotl_dmt.results.gate import Outcome
 
 
 @click.command(short_help="Check the abilities of a run against limits, for CI.")
@@ -45,16 +49,16 @@ def gate(
     """Check whether the last stage of RUN keeps and improves abilities.
 
     Exits with code 0 if every rule holds, 1 if one does not, and 2 if the items are too few to
-    decide; the line then says about how many would. Without options, the rules
-    are those of dmt.gate in the run's YAML.
+    decide; the line then says about how many would. Without options, the rules are those of
+    dmt.gate in the run's YAML, and the floors that axolotl dmt solve wrote into it.
     """
     from axolotl_dmt.results.gate import judge_run, rules_of, verdict_of, write_junit
 
     limits = read_limits("--keep", keep), read_limits("--improve", improve)
-    if not any(limits):
-        keep_limits, improve_limits, reference = _gate_of_yaml(run)
-        limits, against = (keep_limits, improve_limits), against or reference
-    outcomes = judge_run(run, rules_of(*limits), against)
+    if any(limits):
+        outcomes = judge_run(run, rules_of(*limits), against)
+    else:
+        outcomes = _judged_by_yaml(run, against)
     for outcome in outcomes:
         echo(str(outcome))
     if junit is not None:
@@ -85,17 +89,25 @@ def read_limits(option: str, values: tuple[str, ...]) -> dict[str, float]:
     return limits
 
 
-def _gate_of_yaml(run: Path) -> tuple[dict[str, float], dict[str, float], str | None]:
-    """Return the rules and the reference of the run's own YAML."""
+def _judged_by_yaml(run: Path, against: str | None) -> list[Outcome]:
+    """Judge a run by the gate and the floors of its own YAML.
+
+    Raises:
+        DMTError: the YAML has neither.
+    """
     from axolotl_dmt.config.gate_args import GateConfig
+    from axolotl_dmt.report.promises import judge, solved_of
     from axolotl_dmt.results.config_file import load_config
     from axolotl_dmt.results.folder import RunFolder
 
     block = None
     if RunFolder(run).config.is_file():
         block = (load_config(run).get("dmt") or {}).get("gate")
-    if block is None:
+    solved = solved_of(run)
+    if block is None and solved is None:
         fix = "give --keep math=-0.02 or --improve general=0.01"
         raise DMTError("--keep", "there is no rule, and the run's YAML has no dmt.gate", fix)
-    config = GateConfig.model_validate(block)
-    return config.keep, config.improve, config.against
+    gate = None if block is None else GateConfig.model_validate(block)
+    if gate is not None and against is not None:
+        gate = gate.model_copy(update={"against": against})
+    return judge(run, gate, solved)

@@ -24,6 +24,7 @@ from axolotl_dmt.cli.group import (
 )
 from axolotl_dmt.cli.recipe import recipe
 from axolotl_dmt.cli.report import report
+from axolotl_dmt.cli.solve import solve
 from axolotl_dmt.console import echo
 
 
@@ -44,6 +45,7 @@ def dmt(quiet: bool) -> None:
 dmt.add_command(recipe)
 dmt.add_command(gate)
 dmt.add_command(report)
+dmt.add_command(solve)
 
 
 @dmt.command()
@@ -126,24 +128,6 @@ def evaluate(models: tuple[str, ...], **options: Any) -> None:
 
     if not run_evaluation(models, **options):
         click.get_current_context().exit(1)
-
-
-@dmt.command("choose-k")
-@click.argument("config", type=FILE)
-@launcher_option
-@click.option(
-    "--train",
-    is_flag=True,
-    help="Afterwards, train all of stage 2 with the chosen k, starting from the stage-1 weights.",
-)
-def choose_k(config: Path, launcher_args: str | None, train: bool) -> None:
-    """Choose the smallest k that preserves specialised scores.
-
-    Trains stage 1 once, then a short trial of stage 2 for each candidate k.
-    """
-    from axolotl_dmt.study.k_trials import choose_k
-
-    choose_k(config, launcher_args=launcher_args or "", train=train)
 
 
 @dmt.command("row-losses")

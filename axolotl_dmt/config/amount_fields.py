@@ -17,7 +17,7 @@ from axolotl_dmt.hooks.calls import registered_amounts
 from axolotl_dmt.plan.amounts import Amount, parse_amount, parse_fraction, plain_number
 
 AUTO: Final = "auto"
-"""The value of `dmt.k` that takes the k which `axolotl dmt choose-k` chose."""
+"""The value of `dmt.k` that has `axolotl dmt solve` choose it."""
 
 # The key is empty in each of these: `pydantic_errors.explain` adds the key of the field.
 

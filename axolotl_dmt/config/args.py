@@ -1,8 +1,8 @@
 """The `dmt:` block of an Axolotl YAML: its keys, their defaults and their checks.
 
 The checks here need nothing but the block itself. The nested blocks are in `stage_args`,
-`evaluate_args`, `replay_args` and `gate_args`. Axolotl mixes `DMTArgs` into its own configuration
-class; this package calls `read_config`.
+`evaluate_args`, `replay_args`, `keep_args` and `gate_args`. Axolotl mixes `DMTArgs` into its own
+configuration class; this package calls `read_config`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from axolotl_dmt.config.advice import shown
 from axolotl_dmt.config.amount_fields import AUTO, ReplayFraction
 from axolotl_dmt.config.evaluate_args import Block, EvaluateConfig, EverySteps
 from axolotl_dmt.config.gate_args import GateConfig
+from axolotl_dmt.config.keep_args import Floor, SolveConfig, SolvedConfig
 from axolotl_dmt.config.plain_values import misread_words, plain
 from axolotl_dmt.config.pydantic_errors import FILLED_IN, explain
-from axolotl_dmt.config.replay_args import AutoKConfig, ReplayConfig
+from axolotl_dmt.config.replay_args import ReplayConfig
 from axolotl_dmt.config.stage_args import ScheduleConfig, StageConfig
 from axolotl_dmt.errors import DMTError, DMTErrors
 
@@ -61,14 +62,33 @@ class DMTConfig(Block):
     )
     k: ReplayFraction = Field(
         DEFAULT_K,
-        description="Replay in stage 2, as a fraction of each specialised domain; auto takes the "
-        "fraction that `axolotl dmt choose-k` chose for this YAML. See also `replay.share`.",
+        description="Replay in stage 2, as a fraction of each specialised domain; auto has "
+        "`axolotl dmt solve` choose it, the same for all. See also `replay.share`.",
         examples=["1/256"],
     )
-    auto_k: AutoKConfig | None = Field(
+    keep: dict[str, Floor] | None = Field(
         None,
-        description="How `axolotl dmt choose-k` chooses k.",
-        examples=[{"ladder": ["1/64", "1/16", "1/4"], "loss": 0.05}],
+        min_length=1,
+        description="What the last stage must not lose, for `axolotl dmt solve`, which finds the "
+        "mix: {ability: the largest fall of its score below the model before that stage}, or "
+        "{domain: {loss: the largest rise of its loss on held-out rows}}. Default with `k: auto`: "
+        "-0.05 for each specialised domain.",
+        examples=[{"math": -0.02, "code": {"loss": 0.05}}],
+    )
+    improve: str | list[str] | None = Field(
+        None,
+        description="The domain(s) whose loss on held-out rows the mix is to lower most. Default: "
+        "the general domains.",
+        examples=["general"],
+    )
+    solve: SolveConfig | None = Field(
+        None,
+        description="How `axolotl dmt solve` probes.",
+        examples=[{"budget": 0.3, "confidence": 0.95}],
+    )
+    solved: SolvedConfig | None = Field(
+        None,
+        description="Written by `axolotl dmt solve`: what it predicted for the stages.",
     )
     general: str | list[str] = Field(
         "general",
@@ -184,11 +204,6 @@ class DMTConfig(Block):
         None,
         description="Filled in by the plugin from `datasets[*].domain`, which Axolotl drops.",
     )
-    k_file: str | None = Field(
-        None,
-        description="Filled in by commands that read a run from another folder: the path of the "
-        "choice of k.",
-    )
 
     @model_validator(mode="after")
     def _one_schedule(self) -> DMTConfig:
@@ -198,6 +213,9 @@ class DMTConfig(Block):
             raise DMTError("strategy", "there is no schedule", "write strategy: dmt, or stages")
         if self.stages and self.k == AUTO:
             raise DMTError("k", "auto needs a strategy", "write strategy: dmt instead of stages")
+        if self.solved and not (self.stages and self.keep):
+            fix = "remove it, or keep the stages and the floors that it was written with"
+            raise DMTError("solved", "needs keep and stages", fix)
         if self.stages and self.overrides:
             raise DMTError("overrides", "needs a strategy", "change the stages themselves")
         if self.replay:
@@ -242,6 +260,9 @@ def read_config(block: Any) -> DMTConfig:
         problem = f"{shown(block)} is not a block of keys"
         raise DMTError("dmt", problem, "write dmt: {strategy: dmt}")
     values = plain(block)
+    if "auto_k" in values:
+        fix = "write keep: {math: -0.05} and solve: {levels: [...]}, and run `axolotl dmt solve`"
+        raise DMTError("dmt.auto_k", "is not read any more: keep and solve replace it", fix)
     if mistakes := list(misread_words(values, DMTConfig, "dmt")):
         raise DMTErrors(mistakes)
     try:

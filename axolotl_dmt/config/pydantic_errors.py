@@ -21,7 +21,7 @@ _ADVICE = {
 """The fix for a field whose mistakes pydantic's own message does not explain."""
 
 
-FILLED_IN: Final = frozenset({"dataset_domains", "k_file"})
+FILLED_IN: Final = frozenset({"dataset_domains", "solved"})
 """Keys of the block that the program fills in, and that users do not write."""
 _COMMON_WORDS = {"model", "type", "name", "default", "val", "test", "plugins"}
 """Words of messages that are hardly ever meant as keys."""

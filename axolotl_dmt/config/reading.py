@@ -11,13 +11,11 @@ import copy
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.config.advice import in_quotes, misread, shown
 from axolotl_dmt.config.args import AUTO, DEFAULT_K, DEFAULT_SEED, DMTConfig, read_config
 from axolotl_dmt.config.axolotl_numbers import read_number, wrong_numbers
-from axolotl_dmt.config.k_choice import KChoice, choice_of, trial_stages
 from axolotl_dmt.config.resolve import StageDefaults, resolve_stages
 from axolotl_dmt.config.run_keys import default_max_steps, default_order, flag
 from axolotl_dmt.errors import DMTError, DMTErrors, Problems, closest
@@ -49,14 +47,12 @@ class ScheduleParts:
         defaults: the settings that the stages inherit from Axolotl's own keys.
         stages: in training order, every default filled in and adjusted by the hooks.
         seed: the seed of selection and order.
-        choice: the choice of k and the file that holds it, if the YAML says `k: auto`.
     """
 
     dataset_domains: tuple[str, ...]
     defaults: StageDefaults
     stages: tuple[Stage, ...]
     seed: int
-    choice: tuple[KChoice, Path] | None = None
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -69,7 +65,7 @@ class ResolvedSchedule(ScheduleParts):
     """A schedule that was read without a mistake; see `ScheduleParts` for its other attributes.
 
     Attributes:
-        config: the `dmt:` block; `hooks` holds absolute paths, and `k` is the choice if the YAML
+        config: the `dmt:` block; `hooks` holds absolute paths, and `k` is the default k if the YAML
             says `k: auto`.
     """
 
@@ -86,30 +82,18 @@ class ResolvedSchedule(ScheduleParts):
             packing: how rows are packed; None makes each row a sequence of its own.
 
         Raises:
-            DMTError: a mistake that only the rows show, or k was chosen for another plan.
+            DMTError: a mistake that only the rows show.
         """
-
-        def compiled(stages: Sequence[Stage]) -> TrainingPlan:
-            return compile_plan(
-                stages=stages,
-                domains=domains,
-                seed=self.seed,
-                global_batch=global_batch,
-                packing=packing,
-                selectors=registered_selectors(),
-                orders=registered_orders(),
-                amounts=registered_amounts(),
-            )
-
-        if self.choice is not None:
-            choice, path = self.choice
-            trial = compiled(trial_stages(self.stages, choice.max_steps))
-            choice.check(
-                stage_1=compiled(self.stages[:1]).fingerprint,
-                trial=trial.starting_at(self.stages[1].name).fingerprint,
-                path=path,
-            )
-        plan = compiled(self.stages)
+        plan = compile_plan(
+            stages=self.stages,
+            domains=domains,
+            seed=self.seed,
+            global_batch=global_batch,
+            packing=packing,
+            selectors=registered_selectors(),
+            orders=registered_orders(),
+            amounts=registered_amounts(),
+        )
         start = self.config.start_stage
         return plan.starting_at(start) if start else plan
 
@@ -165,13 +149,10 @@ class Reading(ScheduleParts):
             defaults=self.defaults,
             stages=self.stages,
             seed=self.seed,
-            choice=self.choice,
         )
 
 
-def read_schedule(
-    raw: Mapping[str, Any], *, weight_decay: float | None = None, files: bool = True
-) -> Reading:
+def read_schedule(raw: Mapping[str, Any], *, weight_decay: float | None = None) -> Reading:
     """Read the schedule of a YAML, and collect every mistake in it.
 
     Nothing else calls the `adjust_stages` hook, so it is called once for each reading.
@@ -180,8 +161,6 @@ def read_schedule(
         raw: the YAML as a mapping; it is not changed.
         weight_decay: the trainer's weight decay if the YAML sets none; None leaves it to the
             trainer.
-        files: whether to read the file that holds the choice of `k: auto`; otherwise the default k
-            takes its place.
 
     Returns:
         What could be read, with the mistakes. This function raises no `DMTError`.
@@ -189,12 +168,10 @@ def read_schedule(
     problems = Problems()
     hooks = problems.attempt(load_named_hooks, raw.get("dmt"))
     config, block_problems = _read_block(raw)
-    choice = None
     if config is not None:
         config = config.model_copy(update={"hooks": hooks or []})
         if config.k == AUTO:
-            choice = problems.attempt(choice_of, raw, config) if files else None
-            config = config.model_copy(update={"k": choice[0].k if choice else DEFAULT_K})
+            config = config.model_copy(update={"k": DEFAULT_K})
     domains = tuple(problems.attempt(dataset_domains, raw) or ())
     defaults = problems.attempt(stage_defaults, raw, weight_decay) or PLACEHOLDER_DEFAULTS
     seed = problems.attempt(_seed, raw, config)
@@ -208,7 +185,6 @@ def read_schedule(
         defaults=defaults,
         stages=stages or (),
         seed=DEFAULT_SEED if seed is None else seed,
-        choice=choice,
         block_problems=tuple(block_problems),
         problems=tuple(problems),
     )

@@ -1,13 +1,12 @@
-"""The `dmt.replay` and `dmt.auto_k` blocks: what is replayed, and how k is chosen."""
+"""The `dmt.replay` block: what is replayed."""
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Literal
 
 from pydantic import Field
 
-from axolotl_dmt.config.amount_fields import FractionOfDomain, PartOfStage
+from axolotl_dmt.config.amount_fields import PartOfStage
 from axolotl_dmt.config.evaluate_args import Block
 from axolotl_dmt.errors import DMTError
 
@@ -55,35 +54,3 @@ class ReplayConfig(Block):
         if sets_k:
             problem = "cannot be combined with k, which is a fraction of each specialised domain"
             raise DMTError("replay.share", problem, "keep one of the two")
-
-
-class AutoKConfig(Block):
-    """How `axolotl dmt choose-k` chooses k: `dmt.auto_k`."""
-
-    ladder: list[FractionOfDomain] = Field(
-        default_factory=lambda: [Fraction(1, parts) for parts in (256, 64, 16, 4)],
-        min_length=1,
-        description="The values to try, from the smallest up, until one is accepted.",
-        examples=[["1/64", "1/16", "1/4"]],
-    )
-    loss: float = Field(
-        0.05,
-        ge=0,
-        description="A k is accepted if no specialised score falls more than this below stage "
-        "1's, in the score's own unit (0.05 is 5 points of accuracy).",
-        examples=[0.05],
-    )
-    max_steps: int | None = Field(
-        200,
-        gt=0,
-        description="Length of a trial in optimiser steps; null trains all of stage 2. Longer "
-        "trials show more of the forgetting.",
-        examples=[500],
-    )
-    abilities: list[str] | None = Field(
-        None,
-        min_length=1,
-        description="The scores that must not fall. Default: those named as the specialised "
-        "domains.",
-        examples=[["math", "code"]],
-    )

@@ -152,7 +152,7 @@ def _from_strategy(config: DMTConfig, domains: Sequence[str]) -> list[_Draft]:
         raise DMTError("dmt.strategy", f"{config.strategy!r} is unknown", fix)
     setting = strategy_setting(config, domains)
     if config.k == AUTO and depends_on_k(strategy, setting):
-        fix = "write a fraction, such as the one that `axolotl dmt choose-k` chooses"
+        fix = "write a fraction, or train the YAML that `axolotl dmt solve` writes"
         raise DMTError("dmt.k", f"{AUTO} cannot be used here", fix)
     if setting.share is not None and not uses_share(strategy, setting):
         problem = f"strategy {strategy.name} replays no share of a stage"

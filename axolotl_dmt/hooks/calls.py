@@ -53,7 +53,8 @@ def registered_strategies() -> dict[str, Strategy]:
                 )
             # A generator would run, and could fail, after `guarded` has returned.
             stages = guarded(plugin, hook, functools.partial(_stages_list, strategy.stages))
-            strategies[strategy.name] = replace(strategy, stages=stages)
+            free = strategy.free and guarded(plugin, hook, strategy.free)
+            strategies[strategy.name] = replace(strategy, stages=stages, free=free)
     return dict(sorted(strategies.items()))
 
 

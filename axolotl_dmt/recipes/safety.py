@@ -172,11 +172,11 @@ EVALUATE: Mapping[str, Check] = {
 DMT: Mapping[str, Check] = {
     **_keys(
         "strategy k general sequence domain stages overrides seed order select redraw max_repeats "
-        "val_rows reset_optimizer start_stage on_plan_change auto_k loss_by_domain decontaminate",
+        "val_rows reset_optimizer start_stage on_plan_change keep improve solve solved "
+        "loss_by_domain decontaminate",
         _anything,
     ),
     "gate": lambda value: outside(value.get("against") or "none"),
-    "k_file": outside,
     "replay": lambda value: outside(value.get("losses", "none")),
 }
 

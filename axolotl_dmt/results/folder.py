@@ -71,14 +71,14 @@ class RunFolder:
         return self.dmt / "plan.next"
 
     @property
-    def k_choice(self) -> Path:
-        """The value that `axolotl dmt choose-k` chose for k."""
-        return self.dmt / "k.json"
+    def solution(self) -> Path:
+        """What `axolotl dmt solve` measured, fitted and chose."""
+        return self.dmt / "solution.json"
 
     @property
-    def k_trials(self) -> Path:
-        """The folder of the study that `axolotl dmt choose-k` ran."""
-        return self.dmt / "choose_k"
+    def probes(self) -> Path:
+        """The folder of the study that `axolotl dmt solve` ran."""
+        return self.dmt / "solve"
 
     @property
     def row_losses(self) -> Path:

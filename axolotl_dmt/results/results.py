@@ -123,6 +123,17 @@ class StageResult:
         """Return {ability: score}, with NaN where the evaluation has none."""
         return {ability: score.value for ability, score in self.scores.items()}
 
+    def held_out_losses(self) -> dict[str, float]:
+        """Return {domain: loss on its held-out rows}, where they were measured.
+
+        The loss of an entry of `test_datasets` is called after its file, such as `test_math`.
+        """
+        losses = self.extra.get("held_out_loss") or {}
+        return {
+            name.removeprefix("test_"): float(math.nan if loss is None else loss)
+            for name, loss in losses.items()
+        }
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object, with `error` and `samples` only where there are any."""
         data = dict(self.extra)

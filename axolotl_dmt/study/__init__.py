@@ -12,5 +12,7 @@ The modules in the order in which `axolotl dmt study` uses them:
    study without training it.
 5. `folder.read_cell_results` reads the results for the report (package `analysis`).
 
-`k_trials` is `axolotl dmt choose-k`: the trials of k are a study too.
+`solve` is `axolotl dmt solve`: its probes are a study too. `solvable` finds the amounts that a YAML
+leaves to choose, `solving` trains the probes and fits their laws, `solution_text` shows the answer,
+`solved_yaml` writes it, and `solve_train` trains it.
 """

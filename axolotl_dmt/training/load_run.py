@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from axolotl_dmt.checks.data_paths import by_products
-from axolotl_dmt.config.args import AUTO
 from axolotl_dmt.config.pydantic_errors import explain_axolotl
 from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.console import echo
 from axolotl_dmt.errors import DMTError, DMTErrors, explain_load_errors
-from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.training.telemetry import send_no_telemetry
 
 if TYPE_CHECKING:
@@ -89,9 +87,6 @@ def load_run(config: str, **changes: Any) -> tuple[Any, Run]:
     raw = YamlFile.read(config).data  # reports a file that is not YAML in one line
     if errors := list(by_products(raw)):  # Axolotl will see another output folder
         raise DMTErrors(errors)
-    block = changes.get("dmt", raw.get("dmt"))
-    if isinstance(block, dict) and block.get("k") == AUTO:
-        changes["dmt"] = {**block, "k_file": str(RunFolder.of_config(raw).k_choice)}
     from axolotl.cli.config import load_cfg
     from axolotl.integrations.base import PluginManager
 

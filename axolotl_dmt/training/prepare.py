@@ -16,7 +16,6 @@ from transformers import TrainerCallback
 from axolotl_dmt.checks.services import check_services
 from axolotl_dmt.config.reading import stage_defaults
 from axolotl_dmt.config.starting_model import scores_before
-from axolotl_dmt.console import echo
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plan.plan_warnings import plan_warnings
 from axolotl_dmt.plan.row_counts import notes_on_rows
@@ -83,8 +82,6 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
 
     def write_plan() -> None:
         plan = run.compile(cfg, pool.domains)
-        if run.schedule.choice is not None:
-            echo(f"axolotl-dmt: {run.schedule.choice[0].summary()}", err=True)
         notes = [*notes_on_rows(plan.data), *run.notes(cfg, pool), *plan_warnings(plan)]
         if pool.contamination is not None:
             notes += pool.contamination.warnings()

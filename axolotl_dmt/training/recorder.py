@@ -10,6 +10,7 @@ from typing import Any
 
 from axolotl_dmt.config.args import EvaluateConfig
 from axolotl_dmt.config.gate_args import GateConfig
+from axolotl_dmt.config.keep_args import SolvedConfig
 from axolotl_dmt.console import echo
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.evaluation.scores import Evaluation, with_scores
@@ -225,18 +226,19 @@ class Recorder:
         console.print()
         print_end_of_run(self.view(), console, self.folder.report_html)
 
-    def pass_gate(self, gate: GateConfig) -> int:
-        """Print what became of the gate's rules, and return the exit status that they ask for.
+    def pass_gate(self, gate: GateConfig | None, solved: SolvedConfig | None) -> int:
+        """Print what became of the gate's rules and of the floors that were solved.
 
-        Ranks that do not write return 0.
+        Returns:
+            The exit status that they ask for; 0 on ranks that do not write.
         """
         if not self.writes:
             return 0
-        from axolotl_dmt.results.gate import Verdict, judge_run, rules_of, verdict_of
+        from axolotl_dmt.report.promises import judge
+        from axolotl_dmt.results.gate import Verdict, verdict_of
 
         try:
-            rules = rules_of(gate.keep, gate.improve)
-            outcomes = judge_run(self.folder.output_dir, rules, gate.against)
+            outcomes = judge(self.folder.output_dir, gate, solved)
         except DMTError as error:
             echo(f"axolotl-dmt: gate: undecided: {error}")
             return int(Verdict.UNKNOWN)

@@ -18,6 +18,7 @@ from axolotl_dmt.checks.schedule import check_schedule
 from axolotl_dmt.checks.stages import set_required_keys
 from axolotl_dmt.checks.unused_keys import unused_keys
 from axolotl_dmt.checks.yaml_keys import check_written_keys
+from axolotl_dmt.config.keep_args import refuse_unsolved
 from axolotl_dmt.config.reading import ResolvedSchedule
 from axolotl_dmt.config.replay import domains_by_loss, losses_path
 from axolotl_dmt.config.row_needs import remasked_domains, score_columns
@@ -67,6 +68,7 @@ class Run:
         check_axolotl()
         schedule, mistakes = check_schedule(cfg)
         problems = Problems(mistakes)
+        problems.attempt(refuse_unsolved, cfg.get("dmt"))
         problems.attempt(check_output_dir, cfg)
         mistaken_keys, ignored_keys = check_written_keys(cfg)
         problems += mistaken_keys
@@ -140,7 +142,7 @@ class Run:
 
         Raises:
             DMTError: the rows reveal a mistake, such as too few of them or a warm-up longer than
-                a stage, or k was chosen for another plan.
+                a stage.
         """
         from axolotl_dmt.training.packing import packing
 
@@ -174,8 +176,6 @@ class Run:
         if self.row_losses is not None:
             path, losses = losses_path(self.schedule.config), self.row_losses
             settings["row_losses"] = f"{path} of {losses.model}, digest {losses.digest}"
-        if self.schedule.choice is not None:
-            settings["k"] = self.schedule.choice[0].summary()
         return settings
 
     def _val_rows(self) -> dict[str, int]:

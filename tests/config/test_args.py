@@ -146,14 +146,14 @@ def test_amounts_are_exact_in_the_config_and_plain_in_its_dump() -> None:
     mix = {"math": 0.1, "code": {"tokens": 2e5}, "general": "All", "law": {"share": "2/6"}}
     stage = {"name": "a", "mix": mix}
     weighed = {"name": "b", "weights": {"math": 2, "code": "1/3"}}
-    auto_k = {"ladder": [0.25, "1/64"]}
-    once = read_config({"stages": [stage, weighed], "k": "2/8", "auto_k": auto_k})
+    solve = {"levels": [0.25, "1/64"]}
+    once = read_config({"stages": [stage, weighed], "k": "2/8", "solve": solve})
     assert once.stages is not None and once.stages[0].mix is not None
     assert once.stages[0].mix["law"] == Amount("share", Fraction(1, 3))
     dumped = json.loads(json.dumps(once.model_dump(exclude_none=True)))
     assert dumped == json.loads(once.model_dump_json(exclude_none=True))
     assert dumped["k"] == "1/4"
-    assert dumped["auto_k"]["ladder"] == ["1/4", "1/64"]
+    assert dumped["solve"]["levels"] == ["1/64", "1/4"]
     assert [stage.get("mix") or stage["weights"] for stage in dumped["stages"]] == [
         {"math": "1/10", "code": {"tokens": 200000}, "general": "all", "law": {"share": "1/3"}},
         {"math": 2, "code": "1/3"},
@@ -165,3 +165,35 @@ def test_k_may_be_auto() -> None:
     config = read_config({"strategy": "dmt", "k": "auto"})
     assert config.k == "auto"
     assert config.model_dump()["k"] == "auto"
+
+
+def test_a_floor_has_one_measure_and_may_be_one_number() -> None:
+    keep = {"math": -0.02, "code": {"loss": 0.1}, "mmlu": {"drop": 0.01, "against": "baseline"}}
+    config = read_config({"strategy": "dmt", "keep": keep})
+    assert config.keep is not None
+    assert [(floor.drop, floor.loss) for floor in config.keep.values()] == [
+        (0.02, None),
+        (None, 0.1),
+        (0.01, None),
+    ]
+    assert read_config(json.loads(config.model_dump_json())) == config  # as Axolotl does
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "value"),
+    [
+        ({"keep": {"math": 0.02}}, "dmt.keep.math", "-0.02"),
+        ({"keep": {"math": "much"}}, "dmt.keep.math", "'much'"),
+        ({"keep": {"math": float("nan")}}, "dmt.keep.math", "nan"),
+        ({"keep": {"math": {}}}, "dmt.keep.math", "drop"),
+        ({"keep": {"math": {"drop": 0.1, "loss": 0.1}}}, "dmt.keep.math", "drop"),
+        ({"keep": {"math": {"drop": -0.1}}}, "dmt.keep.math.drop", "-0.1"),
+        ({"solve": {"levels": [0, "1/4"]}}, "dmt.solve.levels", "above 0"),
+        ({"solve": {"lengths": ["1/4", 0.25]}}, "dmt.solve.lengths", "two"),
+        ({"solve": {"confidence": 0.5}}, "dmt.solve.confidence", "0.5"),
+        ({"auto_k": {"loss": 0.1}}, "dmt.auto_k", "axolotl dmt solve"),
+        ({"solved": {"confidence": 0.9, "predictions": []}}, "dmt.solved", "keep"),
+    ],
+)
+def test_a_mistake_in_what_to_keep_is_named(changes: dict[str, Any], key: str, value: str) -> None:
+    assert_mistake(message({"strategy": "dmt", **changes}), key, value)

@@ -180,7 +180,7 @@ def test_names_that_nobody_knows_are_refused(
 
 
 def test_auto_is_no_value_of_k_for_a_strategy_that_replays() -> None:
-    assert_mistake(refusal({"strategy": "dmt", "k": "auto"}), "dmt.k", "auto", "choose-k")
+    assert_mistake(refusal({"strategy": "dmt", "k": "auto"}), "dmt.k", "auto", "axolotl dmt solve")
     assert len(resolve({"strategy": "multi_task", "k": "auto"})) == 1
 
 
