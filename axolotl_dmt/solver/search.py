@@ -24,6 +24,7 @@ _MOST_MIXES = 100_000
 _FEW = 49
 """Rungs of the ladder of one variable, where there are few variables."""
 _ROUNDING = 1e-9
+_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,10 +172,10 @@ def _refined(
         np.log(start),
         method="SLSQP",
         bounds=[(float(np.log(v.least)), float(np.log(v.most))) for v in space.variables],
-        constraints=[{"type": "ineq", "fun": slack}],
+        constraints=[{"type": "ineq", "fun": lambda logs: slack(logs) - _TOLERANCE}],
     )
     amounts = np.clip(full(result.x)[0, 1:], space.least[0, 1:], space.most[0, 1:])
     cheaper = space.cost(space.full([amounts]))[0] < space.cost(space.full([start]))[0]
-    # SLSQP ends within a tolerance of the constraints, which the caller must be able to rely on.
-    holds = (slack(np.log(amounts)) >= -_ROUNDING).all()
+    # The caller must be able to rely on the constraints, which SLSQP meets within a tolerance.
+    holds = (slack(np.log(amounts)) >= 0).all()
     return amounts if cheaper and holds else start
