@@ -1,0 +1,55 @@
+"""Probes share stage 1 and go on where they ended; the mix that is found is trained and judged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from axolotl_dmt.results import Results
+from axolotl_dmt.results.folder import RunFolder
+from tests.e2e.runs import axolotl, config, write
+
+OPTIONS = ("--launcher-args", "--launcher python")
+
+
+@pytest.mark.slow
+def test_a_yaml_with_floors_becomes_a_trained_and_judged_run(toy: Path, tmp_path: Path) -> None:
+    settings = config(toy, tmp_path / "out", learning_rate=2e-3)
+    settings["dmt"] = {
+        "strategy": "dmt",
+        "k": "auto",
+        "val_rows": 10,
+        "keep": {"math": {"loss": 9.0}},
+        "solve": {"budget": 3.0, "lengths": ["1/4", "1/2"], "levels": ["1/8", "1/4", "1/2"]},
+    }
+    path = str(write(tmp_path / "my.yaml", settings))
+    dry = axolotl("dmt", "solve", path, "--dry-run")
+    assert dry.returncode == 0, dry.stdout[-3000:] + dry.stderr[-3000:]
+    assert "of a full run" in " ".join(dry.stdout.split())
+    assert not (tmp_path / "my.solved.yaml").exists()
+
+    done = axolotl("dmt", "solve", path, *OPTIONS, timeout=1800)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    out = RunFolder(tmp_path / "out")
+    solution = json.loads(out.solution.read_text())
+    logs = {log: log.stat().st_mtime_ns for log in out.probes.glob("runs/*/*/run.log")}
+    assert len(logs) == len(solution["probes"]) + 1  # stage 1 is trained once
+    solved = yaml.safe_load((tmp_path / "my.solved.yaml").read_text())
+    stages = solved["dmt"]["stages"]
+    assert stages[1]["mix"]["math"] == {"rows": solution["rows"]["math"]}
+
+    # A second call trains no probe again and goes on to the last stage.
+    done = axolotl("dmt", "solve", path, *OPTIONS, "--train", timeout=1800)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert all(log.stat().st_mtime_ns == time for log, time in logs.items())
+    results = Results.load(out.results)
+    assert [stage.name for stage in results.stages] == ["specialise", "generalise"]
+    assert results.stages[1].rows["math"] == solution["rows"]["math"]
+    assert results.stages[1].held_out_losses().keys() == {"math", "code", "general"}
+    report = out.report_markdown.read_text()
+    assert "Predicted and achieved" in report
+    assert "loss math" in report
+    assert "gate: holds: keep loss math=+9" in done.stdout + done.stderr
