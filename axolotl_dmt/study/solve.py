@@ -103,6 +103,7 @@ def solve(
     _check(raw, config, floors)
     check_target(to, path)
     solvable, console = Solvable.of(raw, config), Console()
+    console.width = max(console.width, 110)  # figures are not cut, even on a narrower terminal
     evaluate = evaluate_block(raw["dmt"].get("evaluate"), floors)
     stage = read_stage(solvable, evaluate)
     probes = first_probes(solvable, stage.space, stage.full_cost)
