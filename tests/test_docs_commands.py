@@ -50,6 +50,8 @@ NOT_RUN = {
     "axolotl merge-lora dmt.yaml --lora-model-dir outputs/lora/stages/01-specialise "
     "--output-dir outputs/merged": "see tests/e2e/test_lora_and_packing.py",
     "axolotl dmt study study.yaml": "see tests/e2e/test_study.py",
+    "axolotl dmt solve my.yaml": "see tests/e2e/test_solve.py",
+    "axolotl train my.solved.yaml": "see tests/e2e/test_solve.py",
     "axolotl dmt recipe push my-run-recipe you/my-recipe": "see tests/e2e/test_recipe_hub.py",
     "axolotl dmt recipe show hf://you/my-recipe": "see tests/e2e/test_recipe_hub.py",
     "axolotl dmt recipe use hf://you/my-recipe": "see tests/e2e/test_recipe_hub.py",

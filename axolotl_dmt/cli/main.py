@@ -19,7 +19,6 @@ from axolotl_dmt.cli.group import (
     NEW_FILE,
     Commands,
     hooks_option,
-    launcher_option,
     where_options,
 )
 from axolotl_dmt.cli.recipe import recipe

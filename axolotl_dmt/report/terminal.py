@@ -33,6 +33,8 @@ def print_end_of_run(view: ReportView, console: Console, page: Path) -> None:
         page: the path of the HTML report.
     """
     console.print(terminal_table(view))
+    if promises := promises_table(view):
+        console.print(promises.terminal())
     console.print(f"Report: {page}", soft_wrap=True, highlight=False)
     for line in _summary(view):
         console.print(line, soft_wrap=True, highlight=False)

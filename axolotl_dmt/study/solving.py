@@ -31,6 +31,7 @@ from axolotl_dmt.study.cells import StudyRun, runs_of
 from axolotl_dmt.study.folder import open_study
 from axolotl_dmt.study.runner import StudyRunner
 from axolotl_dmt.study.solvable import Probe, Solvable
+from axolotl_dmt.study.workers import LocalWorkers
 
 FIRST_SHARE: Final = 0.75
 """The part of the budget for the probes of the design; the rest checks the answer."""
@@ -137,10 +138,9 @@ class Probing:
         """
         self.solvable, self.floors, self.evaluate = solvable, floors, evaluate
         self.options: dict[str, Any] = {
-            "jobs": jobs,
+            "workers": LocalWorkers(jobs=jobs, lock=lock),
             "launcher_args": launcher_args,
             "console": console,
-            "lock": lock,
         }
 
     def measure(self, probes: Sequence[Probe]) -> tuple[StageResult, StageResult | None, list[Any]]:

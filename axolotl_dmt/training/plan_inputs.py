@@ -25,6 +25,7 @@ import numpy as np
 from axolotl_dmt.checks.schedule import check_schedule
 from axolotl_dmt.checks.unused_keys import unused_keys
 from axolotl_dmt.checks.yaml_keys import check_keys
+from axolotl_dmt.config.keep_args import unsolved
 from axolotl_dmt.config.replay import domains_by_loss
 from axolotl_dmt.config.row_needs import remasked_domains, score_columns
 from axolotl_dmt.config.yaml_file import YamlFile
@@ -105,7 +106,7 @@ def quick_plan(config: str) -> QuickPlan | None:
     except DMTError:
         return None
     raw = file.data
-    if file.duplicate_keys or not isinstance(raw.get("dmt"), Mapping):
+    if file.duplicate_keys or not isinstance(raw.get("dmt"), Mapping) or unsolved(raw["dmt"]):
         return None
     inputs = load(raw)
     if inputs is None:
