@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from axolotl_dmt.config.args import read_config
 from axolotl_dmt.console import echo
@@ -24,6 +25,8 @@ from axolotl_dmt.study.folder import (
 from axolotl_dmt.study.runner import StudyRunner, emit, emit_slurm
 from axolotl_dmt.study.set_keys import check_set_keys
 from axolotl_dmt.study.workers import LocalWorkers, RayWorkers, Workers
+
+_IS_MISSING: Final = re.compile(r": no (file|folder) ")
 
 
 def run_study(
@@ -96,7 +99,7 @@ def run_study(
         runner.train(runs)
     _write_report(study, base, root, console)
     if runner.failed:
-        _print_data_commands(study, base)
+        _print_data_commands(_data_commands(study, base))
         raise SystemExit(1)
 
 
@@ -116,25 +119,30 @@ def _print_estimate(
     console.print(estimate_table(cells_of_one_seed, folder, works))
     for line in totals(cells, folder, works, len(study.seeds)):
         console.print(line, highlight=False)
-    for problem in problems:
-        echo(problem, err=True)
-    _print_data_commands(study, base)
+    commands = _data_commands(study, base)
+    for line in (line for problem in problems for line in problem.splitlines()):
+        if not (commands and _IS_MISSING.search(line)):  # the commands make these files
+            echo(line, err=True)
+    _print_data_commands(commands)
 
 
-def _print_data_commands(study: Study, base: Mapping[str, Any]) -> None:
-    """Print the study's command that makes the data, for each seed for which a file is missing."""
+def _print_data_commands(commands: Sequence[str]) -> None:
+    if commands:
+        echo("The data is missing. Make it first:", err=True)
+    for command in commands:
+        echo(f"  {command}", err=True)
+
+
+def _data_commands(study: Study, base: Mapping[str, Any]) -> list[str]:
+    """Return the study's command that makes the data, for each seed whose files are missing."""
     if study.make_data is None:
-        return
+        return []
     files = [str(entry["path"]) for entry in base["datasets"]]
-    commands = [
+    return [
         study.make_data.replace(SEED, str(seed))
         for seed in study.seeds
         if not all(Path(file.replace(SEED, str(seed))).exists() for file in files)
     ]
-    if commands:
-        echo("Make the data first:", err=True)
-        for command in commands:
-            echo(f"  {command}", err=True)
 
 
 def _write_report(study: Study, base: Mapping[str, Any], root: Path, console: Console) -> None:

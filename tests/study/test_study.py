@@ -270,7 +270,8 @@ def test_a_dry_run_names_the_command_that_makes_missing_data(
     done = CliRunner().invoke(dmt, ["study", str(TINY / "rq4_strategies.yaml"), "--dry-run"])
     assert done.exit_code == 0, done.output
     *_, heading, first, second, third = done.output.splitlines()
-    assert "data first" in heading
+    assert "Make it first" in heading
+    assert "no file" not in done.output and "no folder" not in done.output
     for seed, line in enumerate((first, second, third), 1):
         command = line.split()
         assert command[:4] == ["python", "-m", "axolotl_dmt.toy", f"outputs/studies/data-{seed}"]
