@@ -252,6 +252,12 @@ def _probe(probing: Probing, stage: Stage, first: list[Probe], console: Console)
         left = budget - space.cost(points_of(probes)).sum()
         following = next_probe(space, solvable, solution, left)
         if following is None:
+            if len(probes) == len(first):
+                console.print(
+                    "no probe has checked this mix, which the budget does not allow: raise "
+                    "solve.budget to be surer of it",
+                    style="yellow",
+                )
             return solution
         console.print(f"next, at the mix so far: {solvable.label(following)}", highlight=False)
         probes.append(following)
