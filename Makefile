@@ -3,6 +3,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 # Test processes; a file's tests stay together, since they share what they train.
 WORKERS ?= 2
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # The versions of lm-eval that the tasks and scorers are tested with, without Axolotl. Axolotl pins the
 # oldest that is supported, 0.4.11, so all other tests run with that one.
 LM_EVAL ?= 0.4.13
@@ -21,7 +22,7 @@ THREADS ?= $(shell echo $$(($(CORES) > 4 ? 4 : $(CORES))))
 # The quickstart shows the stages, without warnings of other libraries, progress bars and losses.
 CALM := AXOLOTL_DMT_QUIET=1 TQDM_DISABLE=1 LOG_LEVEL=ERROR TORCH_LOGS=-torch.utils._pytree
 
-.PHONY: help test-eval setup quickstart real study study-beyond study-solve study-pretrained test test-slow lint format types docs docs-reference check soak mutants clean
+.PHONY: help test-eval setup quickstart real study study-beyond study-solve study-pretrained test test-long test-slow lint format types docs docs-reference check soak mutants clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -85,10 +86,13 @@ study-pretrained: $(VENV)/ready ## The strategies and k on SmolLM2-135M and real
 	done
 
 test: $(VENV)/ready ## Run the fast tests
-	$(QUIET) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(QUIET) $(BIN)/python -m pytest $(PARALLEL)
+
+test-long: $(VENV)/ready ## Run the tests of about half a minute, most of which train
+	$(QUIET) $(BIN)/python -m pytest $(PARALLEL) -m 'long and not slow'
 
 test-slow: $(VENV)/ready ## Run every test
-	$(QUIET) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'slow or not slow'
+	$(QUIET) $(BIN)/python -m pytest $(PARALLEL) -m 'slow or not slow'
 
 # Each version has an environment of its own, into which the wheel is installed as users install it.
 test-eval: ## Test the tasks and scorers with lm-eval alone, in its newest version
@@ -119,7 +123,7 @@ docs: $(VENV)/ready ## Build the site into site/; a warning is an error
 docs-reference: $(VENV)/ready ## Regenerate docs/yaml_reference.md
 	$(BIN)/python docs/reference.py > docs/yaml_reference.md
 
-check: lint types docs test test-eval ## All of CI
+check: lint types docs test test-long test-eval ## All of CI
 
 soak: $(VENV)/ready ## Kill 100 trainings at random moments, resume them, compare how they end
 	$(BIN)/python benchmarks/soak.py

@@ -16,6 +16,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+TRAINING = "tests/e2e/"
+
 ROWS = {"math": 120, "code": 60, "general": 100}
 
 
@@ -36,3 +38,8 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         texts += [text for row in train for text in row.values()]
     save_base(folder / "base", texts)
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that train first, so that no process waits for the others' trainings."""
+    items.sort(key=lambda item: not item.nodeid.startswith(TRAINING))

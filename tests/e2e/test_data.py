@@ -29,6 +29,7 @@ def plan(folder: Path, settings: dict[str, Any], *options: str) -> dict[str, Any
     return json.loads(done.stdout[done.stdout.index("{") :])
 
 
+@pytest.mark.long
 def test_after_preprocess_another_schedule_tokenises_nothing(own: Path) -> None:
     settings = config(own, own / "out")
     settings["datasets"] = settings["datasets"][::2]  # fewer to tokenise
@@ -103,6 +104,7 @@ def test_held_out_rows_keep_their_numbers_in_the_table_of_rows(own: Path) -> Non
         ),
     ],
 )
+@pytest.mark.long
 def test_what_only_the_data_shows_is_refused_in_one_line(
     toy: Path, tmp_path: Path, dmt: dict[str, Any], message: str
 ) -> None:

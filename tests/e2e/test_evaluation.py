@@ -135,6 +135,7 @@ def test_a_run_scored_in_the_background_gives_the_same_results(
     assert weights[0] == weights[1]
 
 
+@pytest.mark.long
 def test_a_failed_evaluation_never_loses_training(live: Finished, failed: Finished) -> None:
     assert failed.code == 0, failed.output[-4000:]
     for stage in failed.results["stages"]:

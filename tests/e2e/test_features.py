@@ -14,6 +14,8 @@ from tests.e2e.runs import Finished, axolotl, config, fields, train, write
 from tests.e2e.test_ranks import TORCHRUN
 from tests.mistakes import assert_mistake
 
+pytestmark = pytest.mark.long
+
 FROZEN = ["embed_tokens", r"layers\.0\.mlp"]
 
 

@@ -77,6 +77,7 @@ def settings(toy: Path, folder: Path, hooks: str) -> dict:  # type: ignore[type-
     return config(toy, folder / "out", dmt=dmt, max_grad_norm=1.0)
 
 
+@pytest.mark.long
 def test_hooks_see_each_stage_and_the_bar_names_it(toy: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "dmt.yaml", settings(toy, tmp_path, HOOKS))
     ours, theirs = pty.openpty()

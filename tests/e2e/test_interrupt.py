@@ -49,6 +49,7 @@ def line(done: Finished) -> str:
     return only
 
 
+@pytest.mark.long
 def test_an_interrupted_rerun_says_how_to_go_on_and_has_the_earlier_runs_report_no_more(
     toy: Path, tmp_path: Path
 ) -> None:

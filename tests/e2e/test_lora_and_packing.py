@@ -11,6 +11,8 @@ from tests.conftest import ROWS
 from tests.e2e import spy
 from tests.e2e.runs import axolotl, config, train, write
 
+pytestmark = pytest.mark.long
+
 LORA = {
     "adapter": "lora",
     "lora_r": 4,

@@ -16,6 +16,8 @@ from tests.e2e.runs import Finished, axolotl, config, train, write
 from tests.mistakes import assert_mistake
 from tests.tiny_vlm import make_vlm, picture_rows, row, write_rows
 
+pytestmark = pytest.mark.long
+
 PICTURES, TEXTS, HELD_OUT, BATCH = 26, 14, 2, 8
 
 

@@ -31,6 +31,7 @@ def test_an_earlier_versions_plan_and_results_load() -> None:
     assert plan.fingerprint == results.plan_fingerprint == "0be21082ee927dbb79fdacf285bf9558"
 
 
+@pytest.mark.long
 def test_the_same_yaml_compiles_to_the_earlier_versions_plan(run: Path) -> None:
     done = axolotl("dmt", "plan", "dmt.yaml", "--json", cwd=run)
     assert done.returncode == 0, done.stderr[-4000:]

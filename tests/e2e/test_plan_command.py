@@ -51,6 +51,7 @@ def test_a_finished_run_is_left_unchanged_and_a_second_run_sets_it_aside(
     ]
 
 
+@pytest.mark.long
 def test_data_that_cannot_be_read_is_named_in_one_line(toy: Path, tmp_path: Path) -> None:
     settings = config(toy, tmp_path / "out")
     bad = tmp_path / "bad.jsonl"
@@ -63,6 +64,7 @@ def test_data_that_cannot_be_read_is_named_in_one_line(toy: Path, tmp_path: Path
     assert "Traceback" not in done.output
 
 
+@pytest.mark.long
 def test_a_base_model_that_cannot_be_loaded_is_named_in_one_line(toy: Path, tmp_path: Path) -> None:
     settings = config(toy, tmp_path / "out", base_model="nobody/nothing-1b")
     done = axolotl("dmt", "plan", str(write(tmp_path / "dmt.yaml", settings)))

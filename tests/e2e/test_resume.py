@@ -135,6 +135,7 @@ def test_a_finished_evaluation_is_not_repeated(toy: Path, tmp_path: Path) -> Non
     assert train(tmp_path, made, KILL_AT=f"evaluation:{BOUNDARY}").code == 0
 
 
+@pytest.mark.long
 def test_a_changed_plan_is_refused_and_says_what_changed(toy: Path, tmp_path: Path) -> None:
     made = settings(toy, tmp_path / "out")
     assert train(tmp_path, made, KILL_AT="step:15").code != 0

@@ -12,6 +12,8 @@ from tests.conftest import ROWS
 from tests.e2e import spy
 from tests.e2e.runs import config, train
 
+pytestmark = pytest.mark.long
+
 FIELDS = {
     "math": ("question", "answer"),
     "code": ("prompt", "completion"),

@@ -12,6 +12,8 @@ from tests.conftest import ROWS
 from tests.e2e import spy
 from tests.e2e.runs import Finished, config, train
 
+pytestmark = pytest.mark.long
+
 KEYS = {
     "val_set_size": 0.1,
     "max_steps": 6,

@@ -115,6 +115,7 @@ def add_node(cluster: Any) -> Any:
     return cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=80 << 20)
 
 
+@pytest.mark.long
 def test_a_lost_node_repeats_its_run_from_the_last_checkpoint(cluster: Any, tmp_path: Path) -> None:
     process = study(tmp_path, "--ray", cluster.address, k=["1/8", "1/4"])
     first = tmp_path / "out/runs/dmt-k1_8.1-specialise/seed-1"
@@ -142,6 +143,7 @@ def test_a_lost_node_repeats_its_run_from_the_last_checkpoint(cluster: Any, tmp_
         cluster.remove_node(node)
 
 
+@pytest.mark.long
 def test_a_failed_run_is_not_repeated_and_its_children_are_skipped(
     cluster: Any, tmp_path: Path
 ) -> None:
@@ -159,6 +161,7 @@ def test_a_failed_run_is_not_repeated_and_its_children_are_skipped(
     cluster.remove_node(node)
 
 
+@pytest.mark.long
 def test_stopping_the_study_stops_its_runs(cluster: Any, tmp_path: Path) -> None:
     process = study(tmp_path, "--ray", cluster.address)
     node = add_node(cluster)
