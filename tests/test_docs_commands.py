@@ -32,6 +32,7 @@ QUICK = {PLAN, STUDY, OWN_STUDY, STRATEGIES, BAD, ASK, INIT, CHECK, PLAN_OWN, SC
 
 NOT_RUN = {
     "make test": "runs these tests",
+    "make real": "downloads a model and data",
     "make study": "trains for an hour",
     "make soak": "trains for an hour",
     "pip install .": "needs a package index",

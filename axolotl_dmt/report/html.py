@@ -16,6 +16,7 @@ from axolotl_dmt.plan.row_counts import counts_table
 from axolotl_dmt.report import charts, paper
 from axolotl_dmt.report import format as text
 from axolotl_dmt.report.changes import clean_table, stage_table
+from axolotl_dmt.report.held_out import held_out_table
 from axolotl_dmt.report.promises import promises_table
 from axolotl_dmt.report.view import HOW_TO_READ, AbilityLine, ReportView
 from axolotl_dmt.results.results import HARDWARE
@@ -83,9 +84,11 @@ def _context(view: ReportView) -> dict[str, Any]:
         "title": view.title,
         "kept": text.kept,
         "number": text.number,
-        "promises": promises_table(view),
-        "changes": stage_table(view),
-        "clean": clean_table(view),
+        "tables": [
+            table
+            for make in (held_out_table, promises_table, stage_table, clean_table)
+            if (table := make(view))
+        ],
         "flips": _flips(view),
         "lede": _lede(view),
         "how_to_read": HOW_TO_READ,

@@ -11,6 +11,7 @@ from axolotl_dmt.plan.row_counts import counts_table
 from axolotl_dmt.report import paper
 from axolotl_dmt.report.changes import clean_table, stage_table
 from axolotl_dmt.report.format import MISSING, count, kept, number, with_error
+from axolotl_dmt.report.held_out import held_out_table
 from axolotl_dmt.report.promises import promises_table
 from axolotl_dmt.report.tables import escaped, markdown_table
 from axolotl_dmt.report.view import HOW_TO_READ, AbilityLine, QuotedTable, ReportView
@@ -32,11 +33,8 @@ def markdown_report(
     if view.loss_warning:
         parts.append(f"**Warning:** {escaped(view.loss_warning)}")
     parts += ["## Scores", scores_table(view), *([HOW_TO_READ] if view.was_scored else [])]
-    if table := promises_table(view):
-        parts += [f"## {table.title}", table.markdown(), escaped(table.note)]
-    if table := stage_table(view):
-        parts += [f"## {table.title}", table.markdown(), escaped(table.note)]
-    if table := clean_table(view):
+    tables = (held_out_table(view), promises_table(view), stage_table(view), clean_table(view))
+    for table in filter(None, tables):
         parts += [f"## {table.title}", table.markdown(), escaped(table.note)]
     if picture:
         parts.append(f"![Ability by stage]({picture})")

@@ -13,6 +13,7 @@ from rich.text import Text
 from axolotl_dmt.report.changes import clean_table, notes, p_text, stage_table
 from axolotl_dmt.report.console import Console
 from axolotl_dmt.report.format import MISSING, count, kept, number
+from axolotl_dmt.report.held_out import held_out_table
 from axolotl_dmt.report.promises import promises_table
 from axolotl_dmt.report.view import AbilityLine, ReportView
 from axolotl_dmt.results.changes import BEST, REFERENCES, START, Change
@@ -33,8 +34,9 @@ def print_end_of_run(view: ReportView, console: Console, page: Path) -> None:
         page: the path of the HTML report.
     """
     console.print(terminal_table(view))
-    if promises := promises_table(view):
-        console.print(promises.terminal())
+    for table in (held_out_table(view), promises_table(view)):
+        if table:
+            console.print(table.terminal())
     console.print(f"Report: {page}", soft_wrap=True, highlight=False)
     for line in _summary(view):
         console.print(line, soft_wrap=True, highlight=False)
@@ -78,8 +80,9 @@ def _clear_changes(view: ReportView, changes: list[Change]) -> str:
 def print_tables(view: ReportView, console: Console) -> None:
     """Print the scores by stage, and what the last stage changed on the same items."""
     console.print(terminal_table(view))
-    if promises := promises_table(view):
-        console.print(promises.terminal())
+    for table in (held_out_table(view), promises_table(view)):
+        if table:
+            console.print(table.terminal())
     changes = stage_table(view, last_only=True)
     if changes is not None:
         last = view.results.stages[-1].name
