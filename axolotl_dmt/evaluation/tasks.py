@@ -153,6 +153,13 @@ class Tasks:
             return self.manager
         return _AskingManager(self.manager, self.prompts)
 
+    def _variables(self) -> dict[str, str]:
+        """Return the settings as environment variables, for tasks that are classes.
+
+        These get no metadata.
+        """
+        return {env_name(name): str(value) for name, value in self.settings.items()}
+
     def load(self) -> dict[str, Any]:
         """Return lm-eval's task objects by name, after reading all their rows.
 
@@ -161,7 +168,7 @@ class Tasks:
             Exception: of lm-eval or of a task, for a task that cannot be loaded.
         """
         silence_known_noise()
-        with _environment(self.settings), bars_where_wanted():
+        with environment_variables(self._variables()), bars_where_wanted():
             loaded = load_tasks(self.manager, self.config.tasks)
         return {name: task for name, task, _ in leaves(loaded)}
 
@@ -179,7 +186,7 @@ class Tasks:
         config = self.config
         limit = config.limit
         silence_known_noise()
-        with _environment(self.settings), bars_where_wanted():
+        with environment_variables(self._variables()), bars_where_wanted():
             output: dict[str, Any] | None = lm_eval.simple_evaluate(
                 model=model,
                 tasks=list(config.tasks),
@@ -238,12 +245,8 @@ def task_settings(config: EvaluateConfig) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _environment(settings: Mapping[str, Any]) -> Iterator[None]:
-    """On entry, set the settings as environment variables; on exit, restore the former values.
-
-    Tasks that are classes get no metadata and read these variables instead.
-    """
-    variables = {env_name(name): str(value) for name, value in settings.items()}
+def environment_variables(variables: Mapping[str, str]) -> Iterator[None]:
+    """On entry, set environment variables; on exit, restore their former values."""
     former = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

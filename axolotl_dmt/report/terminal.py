@@ -33,10 +33,7 @@ def print_end_of_run(view: ReportView, console: Console, page: Path) -> None:
         console: where to print.
         page: the path of the HTML report.
     """
-    console.print(terminal_table(view))
-    for table in (held_out_table(view), promises_table(view)):
-        if table:
-            console.print(table.terminal())
+    _print_measured(view, console)
     console.print(f"Report: {page}", soft_wrap=True, highlight=False)
     for line in _summary(view):
         console.print(line, soft_wrap=True, highlight=False)
@@ -79,10 +76,7 @@ def _clear_changes(view: ReportView, changes: list[Change]) -> str:
 
 def print_tables(view: ReportView, console: Console) -> None:
     """Print the scores by stage, and what the last stage changed on the same items."""
-    console.print(terminal_table(view))
-    for table in (held_out_table(view), promises_table(view)):
-        if table:
-            console.print(table.terminal())
+    _print_measured(view, console)
     changes = stage_table(view, last_only=True)
     if changes is not None:
         last = view.results.stages[-1].name
@@ -91,6 +85,14 @@ def print_tables(view: ReportView, console: Console) -> None:
             console.print(f"  {note}", highlight=False, markup=False)
     if clean := clean_table(view):
         console.print(clean.terminal())
+
+
+def _print_measured(view: ReportView, console: Console) -> None:
+    """Print the scores and the losses by stage, and what was predicted for them."""
+    console.print(terminal_table(view))
+    for table in (held_out_table(view), promises_table(view)):
+        if table:
+            console.print(table.terminal())
 
 
 def terminal_table(view: ReportView) -> Table | Text:

@@ -6,12 +6,10 @@ rows and compiles the plan.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
@@ -26,6 +24,10 @@ if TYPE_CHECKING:
     from axolotl_dmt.plan.training_plan import TrainingPlan
     from axolotl_dmt.training.pool import RowPool
     from axolotl_dmt.training.run import Run
+
+NO_PROCESS_GROUP: Final = {"AXOLOTL_IS_PREPROCESS": "1"}
+"""Keeps Axolotl from starting a process group for DeepSpeed while it loads a YAML, which would need
+the variables of a launcher. The switch is that of `axolotl preprocess`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +92,7 @@ def load_run(config: str, **changes: Any) -> tuple[Any, Run]:
     from axolotl.cli.config import load_cfg
     from axolotl.integrations.base import PluginManager
 
+    from axolotl_dmt.evaluation.tasks import environment_variables
     from axolotl_dmt.training.run import Run
 
     send_no_telemetry()
@@ -97,7 +100,11 @@ def load_run(config: str, **changes: Any) -> tuple[Any, Run]:
     # Inspecting a plan must not write there.
     scratch_folder = tempfile.TemporaryDirectory(prefix="axolotl-dmt-")
     base = {"base_model": raw.get("base_model")}
-    with scratch_folder as scratch, explain_load_errors(base), _no_process_group():
+    with (
+        scratch_folder as scratch,
+        explain_load_errors(base),
+        environment_variables(NO_PROCESS_GROUP),
+    ):
         try:
             cfg = load_cfg(config, **changes, output_dir=scratch)
         except ValidationError as error:
@@ -112,21 +119,3 @@ def load_run(config: str, **changes: Any) -> tuple[Any, Run]:
             "add plugins: [axolotl_dmt.DMTPlugin] and a dmt block",
         )
     return cfg, run
-
-
-@contextlib.contextmanager
-def _no_process_group() -> Iterator[None]:
-    """Keep Axolotl from starting a process group for DeepSpeed while it loads a YAML.
-
-    It would need the variables of a launcher. The switch is that of `axolotl preprocess`.
-    """
-    switch = "AXOLOTL_IS_PREPROCESS"
-    before = os.environ.get(switch)
-    os.environ[switch] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[switch]
-        else:
-            os.environ[switch] = before

@@ -14,7 +14,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from hashlib import blake2b
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from axolotl_dmt.checks.contamination import strings
 from axolotl_dmt.checks.schedule import check_schedule
 from axolotl_dmt.checks.unused_keys import unused_keys
 from axolotl_dmt.checks.yaml_keys import check_keys
@@ -214,7 +215,7 @@ def _facts(raw: Mapping[str, Any]) -> dict[str, Any] | None:
     if loaded_hooks() or yaml["dmt"].get("hooks") or len(yaml.get("plugins") or ()) != 1:
         return None
     paths = {key: value for key, value in yaml.items() if key != "dataset_prepared_path"}
-    names = sorted(set(_texts(paths)))
+    names = sorted(set(strings(paths)))
     files = {name: state for name in names if (state := _state(name)) is not None}
     if any(state == "too many" for state in files.values()):
         return None
@@ -243,17 +244,6 @@ def _without_schedule(raw: Mapping[str, Any]) -> dict[str, Any]:
     block = {key: value for key, value in plain["dmt"].items() if key not in SCHEDULE_KEYS}
     inputs = {key: value for key, value in plain.items() if key != "output_dir"}
     return {**inputs, "dmt": block}
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
 
 
 def _state(name: str) -> Any:

@@ -21,6 +21,10 @@ from tests.tiny_model import make_llama_tokenizer
 
 pytestmark = pytest.mark.slow
 ROWS = {"math": 48, "code": 32, "general": 16}
+NO_DEEPSPEED = pytest.mark.skipif(
+    importlib.util.find_spec("deepspeed") is None, reason="deepspeed is not installed"
+)
+TEMPLATES = ["7b_fsdp2", pytest.param("7b_zero3", marks=NO_DEEPSPEED)]
 K = 1 / 8
 """The templates' 1/256 of these rows would be none."""
 
@@ -110,12 +114,10 @@ def rehearsal(template: str, data: Path, folder: Path) -> Path:
     return write(folder / f"{template}.yaml", settings)
 
 
-@pytest.mark.parametrize("template", ["7b_fsdp2", "7b_zero3"])
+@pytest.mark.parametrize("template", TEMPLATES)
 def test_the_template_passes_check_and_its_plan_is_exact(
     data: Path, tmp_path: Path, template: str
 ) -> None:
-    if template == "7b_zero3" and importlib.util.find_spec("deepspeed") is None:
-        pytest.skip("deepspeed is not installed")
     file = rehearsal(template, data, tmp_path)
     checked = axolotl("dmt", "check", str(file))
     assert checked.returncode == 0, checked.stdout + checked.stderr
@@ -132,12 +134,10 @@ def test_the_template_passes_check_and_its_plan_is_exact(
     ]
 
 
-@pytest.mark.parametrize("template", ["7b_fsdp2", "7b_zero3"])
+@pytest.mark.parametrize("template", TEMPLATES)
 def test_both_stages_train_over_two_sharded_processes(
     data: Path, tmp_path: Path, template: str
 ) -> None:
-    if template == "7b_zero3" and importlib.util.find_spec("deepspeed") is None:
-        pytest.skip("deepspeed is not installed")
     file = rehearsal(template, data, tmp_path)
     settings = yaml.safe_load(file.read_text())
     settings["plugins"].insert(0, "tests.e2e.pretended_gpu.PretendedGPUPlugin")
