@@ -7,8 +7,10 @@ synchronise in a dozen places, where a rank that fails leaves the others waiting
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lm_eval.api.instance import Instance
@@ -21,6 +23,18 @@ LIMITS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens
 """What tasks call the limit of an answer, the first of which counts."""
 
 
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Drop lm-eval's warnings about a loaded model, for which this module allows."""
+    log = logging.getLogger("lm_eval.models.huggingface")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
 class SharedModel(AnsweringModel):
     """The live model on all ranks: rank 0 sends requests, the others `serve` until dismissed."""
 
@@ -28,12 +42,13 @@ class SharedModel(AnsweringModel):
         self, model: Any, tokenizer: Any, batch_size: Any, ranks: Ranks, **arguments: Any
     ) -> None:
         # A copy, because lm-eval changes the tokenizer's padding.
-        super().__init__(
-            pretrained=model,
-            tokenizer=copy.deepcopy(tokenizer),
-            batch_size=batch_size,
-            **arguments,
-        )
+        with _without_warnings():
+            super().__init__(
+                pretrained=model,
+                tokenizer=copy.deepcopy(tokenizer),
+                batch_size=batch_size,
+                **arguments,
+            )
         self.ranks = ranks
         self._rank = ranks.index  # only rank 0 shows progress
 

@@ -61,6 +61,11 @@ def test_two_ranks_answer_as_one() -> None:
     assert both.generation.to_json()["tokens_per_second"] > 0
 
 
+def test_lm_eval_does_not_warn_of_the_loaded_model(caplog: pytest.LogCaptureFixture) -> None:
+    shared(make("llama"), type("Alone", (), {"index": 0, "count": 1})())
+    assert not [record for record in caplog.records if record.name.startswith("lm_eval")]
+
+
 def test_an_error_of_another_rank_is_raised_on_rank_0(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make("llama")
     original = SharedModel.tok_batch_encode
