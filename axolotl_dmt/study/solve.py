@@ -40,6 +40,7 @@ from axolotl_dmt.study.solving import (
     Probing,
     Solution,
     first_probes,
+    is_checked,
     next_probe,
     points_of,
     solve_probes,
@@ -252,9 +253,9 @@ def _probe(probing: Probing, stage: Stage, first: list[Probe], console: Console)
         left = budget - space.cost(points_of(probes)).sum()
         following = next_probe(space, solvable, solution, left)
         if following is None:
-            if len(probes) == len(first):
+            if not is_checked(solution, len(first)):
                 console.print(
-                    "no probe has checked this mix, which the budget does not allow: raise "
+                    "no probe has checked this mix: the budget does not allow one. Raise "
                     "solve.budget to be surer of it",
                     style="yellow",
                 )

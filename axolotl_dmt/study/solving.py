@@ -34,7 +34,7 @@ from axolotl_dmt.study.solvable import Probe, Solvable
 from axolotl_dmt.study.workers import LocalWorkers
 
 FIRST_SHARE: Final = 0.75
-"""The part of the budget for the probes of the design; the rest checks the answer."""
+"""The largest part of the budget for the probes of the design; the rest checks the answer."""
 _FINEST: Final = 2**16
 
 
@@ -99,7 +99,11 @@ def first_probes(solvable: Solvable, space: Space, full_cost: float) -> list[Pro
         DMTError: the budget is too small.
     """
     settings = solvable.settings
-    most = settings.budget * FIRST_SHARE * full_cost
+    budget = settings.budget * full_cost
+    # Whatever the answer is, one probe of it can be paid for, if that leaves enough for a design.
+    dearest = np.concatenate([[space.lengths[0]], space.most[0, 1:]])[None]
+    most = min(FIRST_SHARE * budget, budget - float(space.cost(dearest)[0]))
+    most = max(most, min(FIRST_SHARE * budget, least_cost(space)))
     try:
         points = choose_probes(space, most, settings.confidence)
     except ValueError:
@@ -281,6 +285,18 @@ def next_probe(
         if affordable and not _is_known(probe, solution.probes):
             return probe
     return None
+
+
+def is_checked(solution: Solution, designed: int) -> bool:
+    """Whether a probe after the design's trained about the answer's amounts.
+
+    Args:
+        solution: what all probes say.
+        designed: the number of the design's probes.
+    """
+    checks = points_of(solution.probes[designed:]).reshape(-1, 1 + len(solution.answer.amounts))
+    factors = np.log2(checks[:, 1:]) - np.log2(np.array(solution.answer.amounts))
+    return bool((np.abs(factors) < 1).all(axis=1).any())
 
 
 def _is_known(probe: Probe, probes: Sequence[Probe]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.results import Results, Score, StageResult
 from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.results.gate import Verdict
-from axolotl_dmt.solver.design import choose_probes
 from axolotl_dmt.solver.law import features
 from axolotl_dmt.solver.space import Space, Variable
 from axolotl_dmt.strategies import Setting, StageMixes, Strategy
@@ -30,7 +30,15 @@ from axolotl_dmt.study.solution_text import answer_lines, block_comment, solutio
 from axolotl_dmt.study.solvable import Probe, Solvable
 from axolotl_dmt.study.solve import Stage, _solved, evaluate_block, floors_of
 from axolotl_dmt.study.solved_yaml import check_target, write_solved
-from axolotl_dmt.study.solving import Floors, Solution, first_probes, next_probe, solve_probes
+from axolotl_dmt.study.solving import (
+    Floors,
+    Solution,
+    first_probes,
+    is_checked,
+    next_probe,
+    points_of,
+    solve_probes,
+)
 from axolotl_dmt.training.run import Run
 from tests.checks.test_schedule import GOOD, in_a_folder_of_its_own, raw, refusal  # noqa: F401
 from tests.mistakes import assert_mistake, expect_error
@@ -178,8 +186,7 @@ def solution_for(keep: dict[str, FloorConfig]) -> Solution:
     """Return what probes of a known response give."""
     stage = solvable()
     probes = first_probes(stage, SPACE, FULL)
-    points = choose_probes(SPACE, 0.65 * 0.75 * FULL, 0.9)
-    assert [list(map(float, probe)) for probe in probes] == points.tolist()
+    points = points_of(probes)
     math = 2.718 ** (features(points) @ [-4.0, 0.3, -0.8, -0.05])
     code = 2.718 ** (features(points) @ [-4.0, 0.2, -0.05, -0.8])
     ends = [
@@ -265,6 +272,29 @@ def test_the_next_probe_is_at_the_answer_and_as_long_as_the_budget_allows() -> N
     shorter = next_probe(SPACE, stage, solution, 1800)
     assert shorter is None or shorter[0] < Fraction(1, 2)
     assert next_probe(SPACE, stage, solution, 10) is None
+
+
+def test_the_design_leaves_a_probe_of_any_answer() -> None:
+    stage = solvable()
+    probes = points_of(first_probes(stage, SPACE, FULL))
+    left = 0.65 * FULL - SPACE.cost(probes).sum()
+    solution = solution_for({"math": FloorConfig(loss=0.05)})
+    dearest = replace(solution, answer=replace(solution.answer, amounts=(0.5, 0.5)))
+    assert next_probe(SPACE, stage, dearest, left) is not None
+
+
+def test_an_answer_is_checked_by_a_probe_within_a_factor_of_2() -> None:
+    solution = solution_for({"math": FloorConfig(loss=0.05)})
+    designed = len(solution.probes)
+    math, code = solution.answer.amounts
+
+    def after(*amounts: float) -> Solution:
+        probe = (Fraction(1, 4), *map(Fraction, amounts))
+        return replace(solution, probes=(*solution.probes, probe))
+
+    assert not is_checked(solution, designed)
+    assert is_checked(after(1.5 * math, code / 1.5), designed)
+    assert not is_checked(after(math, code / 3), designed)
 
 
 def test_a_budget_that_is_too_small_says_what_is_enough() -> None:
