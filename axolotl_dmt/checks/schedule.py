@@ -20,7 +20,7 @@ from axolotl_dmt.checks.data_files import may_be_gone, wrong_columns
 from axolotl_dmt.checks.data_paths import by_products, misread_files, missing_files
 from axolotl_dmt.checks.dataset_types import listed_names, wrong_types
 from axolotl_dmt.checks.evaluation_files import check_asked_domains, check_evaluation_files
-from axolotl_dmt.checks.fraction_held_out import explain_fractions
+from axolotl_dmt.checks.held_out_numbers import explain_fractions, too_many_held_out
 from axolotl_dmt.checks.impossible_values import impossible_values
 from axolotl_dmt.checks.optimizers import check_optimizer
 from axolotl_dmt.checks.plugins import check_plugins
@@ -94,6 +94,7 @@ def check_reading(
         if not may_be_gone(raw):
             problems += missing_files(raw)
         if not problems:
+            problems += too_many_held_out(raw, reading)
             problems += beyond_memory(raw, reading)
     return explain_fractions(raw, reading, reading.mistakes(problems))
 

@@ -341,6 +341,37 @@ def test_a_fraction_of_rows_is_explained_with_the_number() -> None:
         assert_mistake(line, f"dmt.yaml:10: dmt.{key}", "5% of math's 40 rows are 2")
 
 
+@pytest.mark.parametrize(
+    ("text", "keys", "rows"),
+    [
+        (block("val_rows: 40"), ["10: dmt.val_rows"], "40 rows are to be held out of math's 40"),
+        (block("val_rows: {general: 9, math: 41}"), ["10: dmt.val_rows.math"], "math's 40"),
+        (block("val_rows: 39"), [], ""),
+        (block("val_rows: {general: 99}"), [], ""),  # not on this machine
+        (block("val_rows: 40").replace("org/chat", "few.csv"), ["10: dmt.val_rows"] * 2, "'s "),
+        (GOOD.replace("org/chat", "few.csv") + "val_set_size: 43\n", ["15: val_set_size"], "43"),
+        (GOOD.replace("org/chat", "few.csv") + "val_set_size: 0.99\n", ["15: val_set_size"], "43"),
+        (GOOD.replace("org/chat", "few.csv") + "val_set_size: 42\n", [], ""),
+        (GOOD + "val_set_size: 43\n", [], ""),
+    ],
+)
+def test_a_domain_keeps_a_row_to_train_on(text: str, keys: list[str], rows: str) -> None:
+    Path("math.jsonl").write_text("".join(ROW.replace("1+1", f"{i}+1") for i in range(40)))
+    Path("few.csv").write_text("instruction,input,output\n" + "a,b,c\n" * 3)
+    text = text.replace("org/math", "math.jsonl")
+    lines = mistakes(text)
+    assert_mistakes(lines, *((f"dmt.yaml:{key}", rows) for key in keys))
+    if keys and "val_rows: 40" in text:
+        few = text.replace("val_rows: 40", lines[-1].partition("write ")[2])
+        assert mistakes(few) == []
+
+
+def test_rows_of_a_type_that_splits_them_are_not_counted() -> None:
+    Path("math.jsonl").write_text('{"text": "a"}\n' * 3)
+    text = block("val_rows: {math: 5}").replace("path: org/math", "path: math.jsonl")
+    assert len(mistakes(text.replace("type: alpaca", "type: completion", 1))) == 0
+
+
 def test_no_value_is_echoed_at_length() -> None:
     long = "v" * 300
     for text in (
