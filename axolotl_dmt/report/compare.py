@@ -15,8 +15,7 @@ from axolotl_dmt.report.format import MISSING, count, duration, flat, kept, numb
 from axolotl_dmt.report.html import render
 from axolotl_dmt.report.plot import plot_runs
 from axolotl_dmt.report.tables import Table
-from axolotl_dmt.report.view import HOW_TO_READ as HOW_TO_READ_SCORES
-from axolotl_dmt.report.view import ReportView, all_colours
+from axolotl_dmt.report.view import ReportView, all_colours, how_to_read
 from axolotl_dmt.results.changes import RUN, Answers, compare, last_answers
 from axolotl_dmt.results.config_file import load_config
 from axolotl_dmt.results.costs import total_costs
@@ -25,7 +24,7 @@ from axolotl_dmt.results.results import Results
 
 HOW_TO_READ = (
     "Scores are those after the last stage; the change from the first run is in brackets. "
-    + HOW_TO_READ_SCORES
+    + how_to_read()
 )
 
 
@@ -51,10 +50,11 @@ def load_runs(folders: Sequence[Path]) -> list[ComparedRun]:
     """Read the folders of the runs.
 
     Raises:
-        DMTError: there are fewer than two folders, or one holds no results.
+        DMTError: there are fewer than two folders, one is named twice, or one holds no results.
     """
     if len(folders) < 2:
         raise DMTError("RUN", "one run has nothing to be compared with", "name two or more")
+    _refuse_twice(folders)
     names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
         names = [str(folder) for folder in folders]
@@ -66,6 +66,22 @@ def load_runs(folders: Sequence[Path]) -> list[ComparedRun]:
         answers = last_answers(folder, results)
         runs.append(ComparedRun(name=name, view=view, settings=settings, answers=answers))
     return runs
+
+
+def _refuse_twice(folders: Sequence[Path]) -> None:
+    """Refuse to compare a run with itself, however its folder is written.
+
+    Raises:
+        DMTError: a folder is named twice.
+    """
+    first: dict[Path, Path] = {}
+    for folder in folders:
+        same = first.setdefault(folder.resolve(), folder)
+        if same is not folder:
+            problem = f"{folder} is the same run as {same}"
+            if folder == same:
+                problem = f"{folder} is named twice"
+            raise DMTError("RUN", problem, "name each run once")
 
 
 def _settings(folder: Path, results: Results) -> dict[str, str]:

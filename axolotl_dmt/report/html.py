@@ -18,7 +18,7 @@ from axolotl_dmt.report import format as text
 from axolotl_dmt.report.changes import clean_table, stage_table
 from axolotl_dmt.report.held_out import held_out_table
 from axolotl_dmt.report.promises import promises_table
-from axolotl_dmt.report.view import HOW_TO_READ, AbilityLine, ReportView
+from axolotl_dmt.report.view import AbilityLine, ReportView
 from axolotl_dmt.results.results import HARDWARE
 
 _PLAN_COLUMNS = {
@@ -91,7 +91,7 @@ def _context(view: ReportView) -> dict[str, Any]:
         ],
         "flips": _flips(view),
         "lede": _lede(view),
-        "how_to_read": HOW_TO_READ,
+        "how_to_read": view.how_to_read,
         "missing": text.MISSING,
         "points": list(enumerate(view.names, view.first_number)),
         "charts": charts.ability_charts(view),

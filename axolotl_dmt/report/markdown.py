@@ -14,7 +14,7 @@ from axolotl_dmt.report.format import MISSING, count, kept, number, with_error
 from axolotl_dmt.report.held_out import held_out_table
 from axolotl_dmt.report.promises import promises_table
 from axolotl_dmt.report.tables import escaped, markdown_table
-from axolotl_dmt.report.view import HOW_TO_READ, AbilityLine, QuotedTable, ReportView
+from axolotl_dmt.report.view import AbilityLine, QuotedTable, ReportView
 
 
 def markdown_report(
@@ -32,7 +32,7 @@ def markdown_report(
         parts.append(f"A run of axolotl-dmt: {escaped(view.subtitle)}.")
     if view.loss_warning:
         parts.append(f"**Warning:** {escaped(view.loss_warning)}")
-    parts += ["## Scores", scores_table(view), *([HOW_TO_READ] if view.was_scored else [])]
+    parts += ["## Scores", scores_table(view), *([view.how_to_read] if view.was_scored else [])]
     tables = (held_out_table(view), promises_table(view), stage_table(view), clean_table(view))
     for table in filter(None, tables):
         parts += [f"## {table.title}", table.markdown(), escaped(table.note)]
@@ -71,7 +71,7 @@ def scores_table(view: ReportView) -> str:
     """Return the table of scores, retention and forgetting, and a list of failed evaluations."""
     parts = [] if view.errors else ["No stage was evaluated."]
     if view.was_scored:
-        start = ("against the start",) if view.results.baseline else ()
+        start = ("against the start",) if view.has_start else ()
         header = ("ability", "task", "n", *view.names, "retention", "forgetting", *start)
         body = [_score_cells(view, line) for line in view.lines]
         parts = [markdown_table(header, body, left=(0, 1))]
@@ -105,7 +105,7 @@ def _score_cells(view: ReportView, line: AbilityLine) -> tuple[str, ...]:
     ]
     forgetting = with_error(line.forgetting, line.forgetting_stderr)
     retention = kept(line.retention, line.forgetting)
-    start = (number(line.from_start, sign=True),) if view.results.baseline else ()
+    start = (number(line.from_start, sign=True),) if view.has_start else ()
     return (line.name, ", ".join(line.tasks), line.n, *cells, retention, forgetting, *start)
 
 

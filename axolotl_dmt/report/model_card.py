@@ -10,7 +10,7 @@ from pathlib import Path
 
 from axolotl_dmt.files import LARGEST, read_text
 from axolotl_dmt.report.markdown import plan_table, scores_table
-from axolotl_dmt.report.view import HOW_TO_READ, ReportView
+from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.results.masked_yaml import masked_yaml
 from axolotl_dmt.results.secrets import masked_text
@@ -58,7 +58,7 @@ def section(view: ReportView, picture: str | None = None) -> str:
         f"{scored}.",
         scores_table(view),
         *([f"![Ability by stage]({picture})"] if picture else []),
-        *([HOW_TO_READ] if view.was_scored else []),
+        *([view.how_to_read] if view.was_scored else []),
         *([plan_table(view)] if view.results.plan else []),
         f"Plan fingerprint: `{view.results.plan_fingerprint}`",
     ]

@@ -143,7 +143,7 @@ def _fill_stage_rows(table: Table, view: ReportView) -> None:
         forgetting = [Text(number(line.forgetting)) for line in view.lines]
         table.add_row(Text("retention", style="bold"), *retention)
         table.add_row(Text("forgetting", style="bold"), *forgetting)
-        if view.results.baseline:
+        if view.has_start:
             from_start = [Text(number(line.from_start, sign=True)) for line in view.lines]
             table.add_row(Text("against the start", style="bold"), *from_start)
 

@@ -25,16 +25,27 @@ from axolotl_dmt.results.nearest_rows import NearestRows, read_nearest
 from axolotl_dmt.results.paired import PairedDifference
 from axolotl_dmt.results.results import PARTS, Results, Score, StageResult
 
-HOW_TO_READ = (
+_RETENTION = (
     "Retention is an ability's score after the last stage divided by its best score after any "
     "earlier stage, and forgetting is that best score minus the last: 100% and 0 mean that nothing "
     "was lost. Where the last score is the higher one, the gain stands in place of the percentage. "
-    "Against the start, a score is compared with that of the model before training. "
+)
+_START = "Against the start, a score is compared with that of the model before training. "
+_ERRORS = (
     "Scores are given with one standard error (±): a change of less than about two of "
     "them may be chance."
 )
 MOST_FLIPS = 20
 """The number of items that a page shows of each ability, stage and direction."""
+
+
+def how_to_read(*, with_start: bool = False) -> str:
+    """Return how to read a table of scores.
+
+    Args:
+        with_start: whether the table compares scores with those of the model before training.
+    """
+    return f"{_RETENTION}{_START if with_start else ''}{_ERRORS}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +231,16 @@ class ReportView:
     def was_scored(self) -> bool:
         """Whether any point has a score to show."""
         return any(score for line in self.lines for score in line.scores)
+
+    @property
+    def has_start(self) -> bool:
+        """Whether any ability was scored before training."""
+        return any(line.start is not None for line in self.lines)
+
+    @property
+    def how_to_read(self) -> str:
+        """How to read the table of scores."""
+        return how_to_read(with_start=self.has_start)
 
     @cached_property
     def domain_colours(self) -> dict[str, str]:

@@ -105,6 +105,24 @@ def test_one_run_alone_is_refused_in_one_line(runs: list[Path]) -> None:
     assert_mistake(done.output.strip(), "axolotl-dmt: RUN")
 
 
+def test_a_run_is_not_compared_with_itself(
+    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(runs[0])
+    for first, again in (
+        ("none", "none"),
+        ("none", "none/"),
+        ("none", "./none"),
+        ("none", str(tmp_path / "none")),
+        ("none/dmt/..", "link"),
+    ):
+        done = CliRunner().invoke(dmt, ["compare", first, str(runs[1]), again])
+        assert done.exit_code == 2
+        assert_mistake(done.output.strip(), "axolotl-dmt: RUN", Path(again), "once")
+    assert len(load_runs([tmp_path / "none", runs[1]])) == 2
+
+
 def test_a_folder_without_results_is_named(runs: list[Path], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = CliRunner().invoke(dmt, ["compare", str(runs[0]), str(tmp_path / "empty")])

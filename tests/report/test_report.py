@@ -21,6 +21,7 @@ from axolotl_dmt.report import charts as report_charts
 from axolotl_dmt.report import format as report_format
 from axolotl_dmt.report import paper
 from axolotl_dmt.report.markdown import scores_table
+from axolotl_dmt.report.model_card import section
 from axolotl_dmt.report.terminal import terminal_table
 from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.report.write import write_report
@@ -195,6 +196,19 @@ def test_every_shape_of_run_gives_a_table_and_a_whole_report(
     for block in files["report.md"].read_text(encoding="utf-8").split("\n\n"):
         if block.startswith("|"):
             assert len({len(re.findall(r"(?<!\\)\|", row)) for row in block.splitlines()}) == 1
+
+
+def test_the_start_is_mentioned_only_where_it_was_scored(tmp_path: Path) -> None:
+    stages = [stage("one", 40, math=0.5), stage("two", 48, math=0.3)]
+    for baseline, scored in ((None, False), ({}, False), ({"math": score(0.1)}, True)):
+        results = run(*stages)
+        if baseline is not None:
+            results = results.with_baseline(baseline)
+        write(results, tmp_path)
+        texts = [path.read_text() for path in tmp_path.rglob("report.*")]
+        assert len(texts) == 2
+        for text in (*texts, shown(results), section(ReportView.of(results))):
+            assert ("against the start" in text.lower()) is scored
 
 
 def test_the_picture_is_a_png_wide_enough_to_read(tmp_path: Path) -> None:
