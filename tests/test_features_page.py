@@ -16,8 +16,9 @@ TEST = re.compile(r"`((?:\w+/)*test_\w+\.py)::(test_\w+)`")
 
 
 def table() -> list[list[str]]:
-    """Return the cells of each row of the page's table."""
-    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
+    """Return the cells of each row of the page's first table."""
+    first, *_ = re.findall(r"(?:^\|.*\n)+", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    lines = first.splitlines()
     rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
     assert rows[0] == ["feature", "state", "notes", "tests"]
     assert set(rows[1]) == {":--"}
