@@ -60,8 +60,16 @@ class _Section:
     tables: list[Table]
 
     def claims(self) -> list[tuple[Judged, Table]]:
-        """Return each claim with the table of its parts."""
-        return [(judged, parts_table(judged)) for judged in self.judged]
+        """Return each claim that was measured with the table of its parts."""
+        return [(j, parts_table(j)) for j in self.judged if j.verdict != NOT_MEASURED]
+
+    @property
+    def unmeasured(self) -> str:
+        """A sentence that names the claims that this study has no runs for; may be empty."""
+        keys = [f"({j.claim.key})" for j in self.judged if j.verdict == NOT_MEASURED]
+        if not keys or not self.claims():
+            return ""
+        return f"This study lacks runs that claims {', '.join(keys)} need."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,12 +306,15 @@ def _markdown(report: _Report) -> str:
         parts += [*_tables([report.main], 2), HOW_TO_READ]
     for section in report.sections:
         context = f": {escaped(section.title)}" if section.title else ""
-        parts.append(f"## The paper's claims{context}")
+        if section.claims() or section.pictures or section.tables:
+            parts.append(f"## The paper's claims{context}")
         if section.reference:
             parts.append(section.reference)
         for judged, table in section.claims():
             parts.append(f"### ({judged.claim.key}) {judged.claim.text} **{judged.verdict}**")
             parts += _tables([table] if table.rows else [], 4)
+        if section.unmeasured:
+            parts.append(section.unmeasured)
         parts += [*_picture_links(section.pictures), *_tables(section.tables, 3)]
     if report.pictures:
         parts += ["## The whole study", *_picture_links(report.pictures)]

@@ -119,6 +119,14 @@ def test_a_planted_null_is_reported_as_not_shown(tmp_path: Path) -> None:
     assert re.search(r"\(f\) Sequential .* \*\*not shown\*\*", files["study.md"])
 
 
+def test_claims_that_a_study_has_no_runs_for_are_named_without_tables(tmp_path: Path) -> None:
+    files = report(BASIC, tmp_path)  # mixed sequential and sequential training
+    for name in ("study.md", "study.html"):
+        assert "This study lacks runs that claims (a), (b), (c), (d), " in files[name]
+        assert "As k grows" not in files[name]
+    assert "### (f)" in files["study.md"] and "### (a)" not in files["study.md"]
+
+
 def test_the_main_table_gives_mean_interval_and_seeds(tmp_path: Path) -> None:
     text = report(BASIC, tmp_path)["study.md"]
     table = next(b for b in text.split("\n\n") if b.startswith("| treatment"))
