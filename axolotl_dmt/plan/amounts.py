@@ -77,7 +77,7 @@ def parse_fraction(value: object, key: str) -> Fraction:
     """Read a number, or "a/b", exactly.
 
     Args:
-        value: an int, a float, a `Fraction`, or a string that holds a number or "a/b".
+        value: a number, or a string that holds a number or "a/b".
         key: the YAML key that an error names.
 
     Returns:
@@ -89,13 +89,11 @@ def parse_fraction(value: object, key: str) -> Fraction:
     fix = "write a number or a fraction such as 0.25 or 1/256"
     if isinstance(value, Fraction):
         number = value
-    elif isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise DMTError(key, f"{value!r} is not a fraction", fix)
     elif isinstance(value, float) and not math.isfinite(value):
         raise DMTError(key, f"{value!r} is not a finite number", fix)
     else:
         try:
-            text = str(value).strip()
+            text = str(value).strip()  # that of a boolean or a list is not a number
             # An exponent goes through float, where 1e999999999 is infinite and not a huge integer.
             number = Fraction(str(float(text)) if "e" in text.lower() else text)
         except ZeroDivisionError:

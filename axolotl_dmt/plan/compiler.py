@@ -73,7 +73,7 @@ def compile_plan(
         except DMTError as error:
             errors.append(error)
     if errors:
-        raise errors[0] if len(errors) == 1 else DMTErrors(errors)
+        raise DMTErrors(errors)
     return compiler.lay_out(compiler.solved)
 
 
@@ -178,8 +178,9 @@ class _Compiler:
 
     def lay_out(self, solved: Sequence[_Solved]) -> TrainingPlan:
         """Order the rows of all stages, and count the rows and tokens of each domain."""
+        offsets: NDArray[np.int64] | None = None
         if self.packing is None:
-            order, offsets, steps = self._rows(solved)
+            order, steps = self._rows(solved)
             bounds = [self.global_batch * step for step in np.cumsum([0, *steps]).tolist()]
         else:
             order, offsets, steps = self._packs(solved, self.packing)
@@ -214,7 +215,7 @@ class _Compiler:
             packs_per_step=self.packing.packs_per_step if self.packing else None,
             pools=tuple(PoolRecord.of(domain) for domain in self.domains.values()),
             order=order,
-            pack_offsets=offsets if self.packing else None,
+            pack_offsets=offsets,
             data=tuple(counts for domain in self.domains.values() for counts in domain.counts),
         )
 
@@ -227,8 +228,8 @@ class _Compiler:
             for name, domain in self.domains.items()
         }
 
-    def _rows(self, solved: Sequence[_Solved]) -> tuple[Rows, NDArray[np.int64], list[int]]:
-        """Return the order, no pack offsets and the steps of each stage, without packing.
+    def _rows(self, solved: Sequence[_Solved]) -> tuple[Rows, list[int]]:
+        """Return the order and the steps of each stage, without packing.
 
         The whole order is allocated once, and every epoch is written to its place in it.
         """
@@ -246,7 +247,7 @@ class _Compiler:
                 pass
             part[draws:] = BLANK
             start += size
-        return order, np.empty(0, np.int64), steps
+        return order, steps
 
     def _packs(
         self, solved: Sequence[_Solved], packing: Packing

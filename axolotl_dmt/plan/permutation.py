@@ -66,7 +66,7 @@ class Permutation:
 
     def __init__(self, size: int, key: int) -> None:
         self.size, self.key = size, key
-        bits = max(size - 1, 1).bit_length()
+        bits = (size - 1).bit_length()
         self.dtype: type[np.unsignedinteger[Any]] = np.uint32 if bits <= 31 else np.uint64
         mask = (1 << bits) - 1
         stream = [int(value) for value in hashes(key, 2 * ROUNDS)]

@@ -115,13 +115,12 @@ class Ranking:
         if total == 0:
             return 0
         passes, remainder = divmod(tokens, total)
-        block = min(int(np.searchsorted(sums, remainder, side="right")) - 1, len(sums) - 2)
+        block = int(np.searchsorted(sums, remainder, side="right")) - 1
         start, stop = block * _BLOCK, min((block + 1) * _BLOCK, self.size)
         reached = sums[block] + np.cumsum(self._lengths()[self.rows(start, stop)], dtype=np.int64)
         index = int(np.searchsorted(reached, remainder, side="left"))
         below = int(reached[index - 1]) if index else int(sums[block])
-        above = int(reached[index]) if index < len(reached) else below
-        nearer_above = above - remainder < remainder - below
+        nearer_above = int(reached[index]) - remainder < remainder - below
         return int(passes) * self.size + start + index + nearer_above
 
     def _lengths(self) -> Lengths:

@@ -39,7 +39,7 @@ def largest_remainder(quotas: Sequence[Fraction]) -> list[int]:
     counts = [math.floor(quota) for quota in quotas]
     missing = math.floor(sum(quotas, Fraction()) + Fraction(1, 2)) - sum(counts)
     by_remainder = sorted(range(len(quotas)), key=lambda i: counts[i] - quotas[i])
-    for index in by_remainder[: max(missing, 0)]:
+    for index in by_remainder[:missing]:
         counts[index] += 1
     return [max(count, int(quota > 0)) for count, quota in zip(counts, quotas, strict=True)]
 
