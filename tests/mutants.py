@@ -59,7 +59,8 @@ STARTS_A_PROCESS = (
     "test_processes_with_other_hash_seeds_and_threads_compile_the_same_plan",
 )
 WHOLE_PLANS = tuple(
-    f"{TESTS}/test_{name}.py" for name in ("start_stage", "compiler", "packs", "properties")
+    f"{TESTS}/test_{name}.py"
+    for name in ("inputs", "start_stage", "compiler", "compiler_hooks", "packs", "properties")
 )
 MEMORY = 4 << 30
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.plan.amounts import ALL, UNITS, WHOLE, Amount, parse_amount, parse_fraction
+from axolotl_dmt.plan.amounts import ALL, FORMS, UNITS, WHOLE, Amount, parse_amount, parse_fraction
 
 KEY = "dmt.stages[0].mix.math"
 
@@ -88,6 +88,29 @@ def test_malformed_amounts_name_their_key(written, key, said):
     assert raised.value.key == key
     assert said in raised.value.problem
     assert raised.value.fix
+
+
+def test_an_unknown_unit_lists_those_that_hooks_registered():
+    for units, registered in (((), ""), (("books", "pages"), "; registered: books, pages")):
+        with pytest.raises(DMTError) as raised:
+            parse_amount({"row": 5}, KEY, units)
+        assert raised.value.fix == f"{FORMS}{registered}"
+
+
+@pytest.mark.parametrize(
+    ("amount", "plain"),
+    [
+        (ALL, "all"),
+        (Amount("fraction", Fraction(1, 2)), "1/2"),
+        (Amount("rows", Fraction(500)), {"rows": 500}),
+        (Amount("share", Fraction(1, 2)), {"share": "1/2"}),
+        (Amount("Books", Fraction(2)), {"Books": 2}),
+        (Amount("pages", Fraction(3)), {"pages": 3}),
+    ],
+)
+def test_an_amount_is_written_in_its_unit(amount, plain):
+    assert amount.to_plain() == plain
+    assert parse_amount(plain, KEY, units=None) == amount
 
 
 @given(

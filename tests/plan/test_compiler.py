@@ -18,6 +18,7 @@ DMT = (
     stage({"math": "all", "code": "all"}, "specialise", epochs=3),
     stage({"general": "all", "math": "1/256", "code": "1/256"}, "generalise", epochs=3),
 )
+LAST = stage({"math": "all"}, "last")
 
 
 def plan_of(*stages, domains=POOLS, seed=7, global_batch=16, **settings):
@@ -154,29 +155,6 @@ def test_blocks_follow_the_order_of_the_mix():
     assert (rows[:300] >= 1000).all() and (rows[300:] < 1000).all()
 
 
-def test_hooks_may_select_and_order():
-    def backwards(epoch):
-        return epoch.rows[::-1]
-
-    def last(pool, key):
-        return np.arange(pool.rows)[::-1]
-
-    plan = plan_of(
-        stage({"code": 0.1}, order="backwards", select="last"),
-        selectors={"last": last},
-        orders={"backwards": backwards},
-    )
-    assert stage_rows(plan).tolist() == list(range(1270, 1300))
-
-
-def test_a_hook_that_loses_a_row_is_caught():
-    with pytest.raises(ValueError, match="order 'bad'"):
-        plan_of(
-            stage({"code": 0.1}, order="bad"),
-            orders={"bad": lambda epoch: epoch.rows[:1].repeat(30)},
-        )
-
-
 @pytest.mark.parametrize(
     ("epochs", "draws"), [(0.5, 2), (0.1, 1), (1, 3), (1.1, 3), (1.5, 5), (0.49, 1), (3, 9)]
 )
@@ -276,6 +254,7 @@ def test_mistakes_of_several_stages_are_reported_together():
         ((DMT[0], DMT[0]), POOLS, "dmt.stages[1].name"),
         ((DMT[0], DMT[1], DMT[0]), POOLS, "dmt.stages[2].name"),
         ((DMT[0], DMT[0], DMT[1]), POOLS, "dmt.stages[1].name"),
+        ((DMT[0], DMT[0], DMT[1], LAST), POOLS, "dmt.stages[1].name"),
         (DMT, (*POOLS, POOLS[0]), "datasets"),
     ],
 )

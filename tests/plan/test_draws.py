@@ -103,7 +103,7 @@ def test_rows_that_the_pool_left_out_are_counted_in_the_table(tmp_path):
 def test_a_dataset_holds_the_rows_in_training_order():
     pools = {pool.name: [f"{pool.name} {row}" for row in range(pool.rows)] for pool in POOLS}
     plan = compile_plan(stages=STAGES, domains=POOLS, seed=1, global_batch=8)
-    dataset = PlanDataset(plan, pools, blank="nothing")
+    dataset = PlanDataset(plan=plan, pools=pools, blank="nothing")
     rows = [f"{d.domain} {d.row}" if d.domain else "nothing" for d in draws(plan)]
     assert list(dataset) == rows and len(dataset) == len(plan.order)
     assert dataset[-1] == rows[-1] and dataset[-len(rows)] == rows[0]

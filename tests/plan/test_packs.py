@@ -66,6 +66,18 @@ def test_max_steps_ends_packed_epochs_anywhere(steps):
     assert (packed.order[:taken] >= 0).all() and (packed.order[taken:] == BLANK).all()
 
 
+def test_epochs_after_max_steps_are_not_packed():
+    packed = []
+
+    def noted(lengths):
+        packed.append(len(lengths))
+        return in_turn(lengths)
+
+    made = stage({"math": "all"}, epochs=9, max_steps=2)
+    plan = plan_of(made, packing=replace(PACKING, pack=noted))
+    assert plan.total_steps == 2 and packed == [1000]
+
+
 def test_max_steps_counts_steps_of_packs():
     plan = plan_of(stage({"math": "all"}, max_steps=5), packing=PACKING)
     assert plan.total_steps == 5 and len(plan.pack_offsets) == 21

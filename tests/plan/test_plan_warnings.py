@@ -62,6 +62,8 @@ def test_a_warmup_as_long_as_the_stage_is_named_with_both_numbers() -> None:
     check_warmup(compiled)
     assert plan_warnings(plan("1/8", warmup_steps=19)) == []
     assert plan_warnings(plan("1/8", warmup_steps=100, lr_scheduler="constant")) == []
+    for scheduler in ("annealed", "constant_with_warmup"):
+        assert plan_warnings(plan("1/8", warmup_steps=100, lr_scheduler=scheduler)) == [warning]
 
 
 @pytest.mark.parametrize(("scheduler", "longest"), [("rex", 20), ("one_cycle", 19)])

@@ -162,6 +162,8 @@ def test_an_unknown_selection_lists_the_known_ones():
     pool = domain("math", 3, scores=scores)
     with expect_error(KEY, "'best'", "random, first", "mine, yours"):
         Ranking(pool, "best", 1, KEY, {"yours": lambda *_: None, "mine": lambda *_: None})
+    with expect_error(KEY, "'length:taste'", "score:<column>"):
+        Ranking(pool, "length:taste", 1, KEY)
     with expect_error(KEY, "'size'", "quality, taste"):
         Ranking(pool, "score:size", 1, KEY)
     with expect_error(KEY, "'size'", "none"):
@@ -171,7 +173,7 @@ def test_an_unknown_selection_lists_the_known_ones():
             Ranking(domain("math", 3, lengths=None, trained=None), method, 1, KEY)
 
 
-@pytest.mark.parametrize("table", [[0, 1], [0, 1, 1], [1, 2, 3], [[0, 1, 2]], [0, 1, 2, 3]])
+@pytest.mark.parametrize("table", [[0, 1], [0, 1, 1], [1, 2, 3], [[0, 1, 2]], [0, 1, 2, 3], None])
 def test_a_hook_must_rank_every_row_once(table):
     with expect_error(KEY, "'bad'", "3 rows", "'math'"):
         Ranking(domain("math", 3), "bad", 1, KEY, {"bad": lambda *_: np.array(table)})

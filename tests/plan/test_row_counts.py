@@ -61,7 +61,10 @@ def test_a_table_for_others_leaves_out_the_folders_of_local_files() -> None:
     paths = ["/home/me/data/m.jsonl", "org/dataset"]
     counts = [RowCounts(domain="d", dataset=path, kept=1) for path in paths]
     assert [row[0] for row in counts_table(counts)[1]] == paths
-    assert [row[0] for row in counts_table(counts, names_only=True)[1]] == ["m.jsonl", paths[1]]
+    assert [row[0] for row in counts_table(counts=counts, names_only=True)[1]] == [
+        "m.jsonl",
+        paths[1],
+    ]
 
 
 def test_counts_survive_json_and_ignore_later_keys() -> None:

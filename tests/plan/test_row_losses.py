@@ -68,6 +68,19 @@ def test_losses_are_read_back(file: Path) -> None:
     assert loaded.digest == LOSSES.digest
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_each_domain_gets_its_own_losses_back(count: int, tmp_path: Path) -> None:
+    pools = [domain(f"d{rows}", rows) for rows in range(1, count + 1)]
+    losses = {pool.name: np.arange(pool.rows, dtype=np.float32) + pool.rows for pool in pools}
+    digests = {pool.name: f"digest of {pool.name}" for pool in pools}
+    RowLosses(model="m", losses=losses, digests=digests).save(tmp_path / "l.parquet", pools)
+    loaded = RowLosses.load(tmp_path / "l.parquet")
+    assert {name: part.tolist() for name, part in loaded.losses.items()} == {
+        name: part.tolist() for name, part in losses.items()
+    }
+    assert loaded.digests == digests
+
+
 def test_the_digest_depends_on_losses_and_rows() -> None:
     other = {**LOSSES.losses, "code": np.array([3.0, 2.5], np.float32)}
     fewer = {"math": LOSSES.losses["math"]}
@@ -96,15 +109,17 @@ def test_another_file_is_refused(tmp_path: Path, file: Path) -> None:
     with expect_error(KEY, "no file", "nothing.parquet"):
         RowLosses.load(tmp_path / "nothing.parquet")
     table = parquet.read_table(file)
-    text, plain, broken, later, short = (tmp_path / name for name in ("t", "p", "b", "l", "s"))
+    text, plain, broken, short = (tmp_path / name for name in ("t", "p", "b", "s"))
     text.write_text("no Parquet")
     parquet.write_table(table.replace_schema_metadata({}), plain)
     parquet.write_table(table.replace_schema_metadata({b"axolotl_dmt": b"{"}), broken)
-    header = json.dumps({**read_header(file), "schema": 2})
-    parquet.write_table(table.replace_schema_metadata({b"axolotl_dmt": header}), later)
+    others = [tmp_path / f"schema {schema}" for schema in (0, 2)]
+    for schema, path in zip((0, 2), others, strict=True):
+        header = json.dumps({**read_header(file), "schema": schema})
+        parquet.write_table(table.replace_schema_metadata({b"axolotl_dmt": header}), path)
     bare = pa.table({"loss": [1.0]})
     parquet.write_table(bare, tmp_path / "bare")
-    for path in (text, plain, broken, later, tmp_path / "bare"):
+    for path in (text, plain, broken, *others, tmp_path / "bare"):
         with expect_error(KEY, f"{path} is not a file of row losses"):
             RowLosses.load(path)
     parquet.write_table(table.slice(0, 4), short)

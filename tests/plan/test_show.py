@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import re
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -49,6 +52,47 @@ def test_unusual_settings_are_listed_below_the_tables() -> None:
     assert not any(line.startswith("start") for line in lines(plan))
     plan = plan_of(stage({"math": some}, "start", train_on_inputs=True))
     assert "start: trains on inputs" in lines(plan)
+
+
+def printed(plan: TrainingPlan, width: int) -> str:
+    """Return the view in a terminal of that many columns."""
+    text = io.StringIO()
+    for part in plan_tables(plan):
+        Console(width=width, file=text).print(part)
+    return text.getvalue()
+
+
+DATA_TABLE = """\
+Data
+dataset  domain  in the file  too long  no trained tokens  exact copies  kept
+m.jsonl  math          1,041     1,001                  0             0    40
+"""
+PLAN_TABLE = """\
+Plan
+stage  steps  epochs  peak lr  schedule  warm-up  rows  tokens  optimiser
+start    1-5       1    2e-05    cosine        0    40   2,000        new
+"""
+DOMAINS_TABLE = """\
+Domains
+stage  domain  rows  of   taken  draws  of stage  repeats  tokens  trained  share of loss
+start  math      40  40  100.0%     40    100.0%        1   2,000    1,200         100.0%
+"""
+
+
+def test_the_tables_as_they_are_printed() -> None:
+    counts = RowCounts(domain="math", dataset="m.jsonl", read=1041, too_long=1001, kept=40)
+    plan = plan_of(stage({"math": "all"}, "start"), domains=[replace(MATH, counts=(counts,))])
+    *tables, _ = printed(plan, 120).split("\n\n")
+    for text, table in zip(tables, (DATA_TABLE, PLAN_TABLE, DOMAINS_TABLE), strict=True):
+        title, header, *rows = table.splitlines()
+        assert text.splitlines() == [title.ljust(len(header)), header, *rows]
+
+
+def test_names_stay_whole_in_a_narrow_terminal() -> None:
+    words = replace(MATH, name="word problems", datasets=())
+    text = printed(plan_of(stage({"word problems": "all"}, "start to learn"), domains=[words]), 60)
+    assert len(re.findall("^start to learn ", text, re.MULTILINE)) == 2
+    assert text.count(" word problems ") == 1
 
 
 def test_each_stage_has_a_line() -> None:

@@ -309,6 +309,20 @@ def test_token_shares_and_shares_of_even_rows_are_exact():
     assert counts == {"math": 20, "code": 60}
 
 
+def test_rounding_that_takes_a_row_away_ends_the_search_for_the_size():
+    # At the size that the first counts give, rounding gives fewer tokens than at the size before.
+    shares = {"a": (4, 97), "b": (11, 60), "c": (1, 15), "d": (3, 97)}
+    mix = {"fixed": {"rows": 18}, "tokens": {"token_share": Fraction(13, 100)}}
+    mix |= {name: {"share": Fraction(*share)} for name, share in shares.items()}
+    lengths = {"fixed": 1, "tokens": 5, "a": 60, "b": 2, "c": 30, "d": 1}
+    pools = [domain(n, 300, lengths=np.full(300, each, np.int32)) for n, each in lengths.items()]
+    rankings = {pool.name: Ranking(pool, "random", 7, "") for pool in pools}
+    counts = solve_counts(stage(mix), rankings, KEY)
+    assert counts == {"fixed": 18, "tokens": 6, "a": 1, "b": 7, "c": 2, "d": 1}
+    for name, share in shares.items():
+        assert abs(counts[name] - Fraction(*share) * sum(counts.values())) < 1
+
+
 @pytest.mark.parametrize(
     ("code", "values", "fix"),
     [

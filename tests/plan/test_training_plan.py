@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from axolotl_dmt.plan import Packing, TrainingPlan, compile_plan
+from axolotl_dmt.plan import Domain, Packing, TrainingPlan, compile_plan
 from axolotl_dmt.plan.row_counts import RowCounts
 from axolotl_dmt.plan.training_plan import row_dtype
 from tests.mistakes import expect_error
 from tests.pools import domain, stage
 
 POOLS = (domain("math", 20), domain("law", 9), domain("code", 13))
+LEARNED = (("math", 20), ("code", 13))
 FIRST = stage({"math": "all"}, "first", epochs=1.5)
 SECOND = stage({"code": "all", "math": {"rows": 2}}, "second", max_steps=3)
 PACKING = Packing(120, 3, lambda lengths: [[i] for i in range(len(lengths))])
@@ -34,6 +35,14 @@ def test_steps_and_rows_of_each_stage() -> None:
     assert [plan.stage_at(step) for step in (0, 7, 8, 10, 11, 99)] == [0, 0, 1, 1, 1, 1]
     assert [plan.step_bounds(part) for part in plan.stages] == [(0, 32), (32, 44)]
     assert len(plan.order) == 44
+
+
+def test_the_tokens_of_a_stage_are_known_where_those_of_all_its_domains_are() -> None:
+    first, second = plan_of().stages
+    assert first.tokens == first.domains["math"].tokens
+    assert second.tokens == sum(draw.tokens or 0 for draw in second.domains.values())
+    bare = [replace(POOLS[0], lengths=None, trained=None), *POOLS[1:]]
+    assert [part.tokens for part in plan_of(domains=bare).stages] == [None, None]
 
 
 def test_steps_of_packs() -> None:
@@ -99,9 +108,10 @@ def test_each_change_is_a_line() -> None:
     former = plan_of()
     assert plan_of(global_batch=2).changes(former)[0] == "global_batch: was 4, is 2"
     assert plan_of(packing=PACKING).changes(former)[0] == "packs_per_step: was None, is 3"
-    fewer = plan_of(domains=[domain("math", 19), *POOLS[1:]]).changes(former)
-    assert fewer[0] == "domain math: rows: was 20, is 19"
-    assert not any("lengths" in line for line in fewer)
+    for rows in (19, 21):
+        other_rows = plan_of(domains=[domain("math", rows), *POOLS[1:]]).changes(former)
+        assert other_rows[0] == f"domain math: rows: was 20, is {rows}"
+        assert not any("lengths" in line for line in other_rows)
     other = replace(POOLS[0], datasets=(("other", 20),))
     named = plan_of(domains=[other, *POOLS[1:]]).changes(former)
     assert named == ["domain math: datasets: was (('math', 20),), is (('other', 20),)"]
@@ -129,6 +139,10 @@ def test_a_change_of_an_unused_domain_is_none() -> None:
     assert "stage 2 (second): draws of law: was 9, is 0" in lines
     added = plan_of(FIRST, stage({"new": "all"}, "second"), domains=[*POOLS, domain("new", 5)])
     assert "stage 2 (second): draws of new: was 0, is 5" in added.changes(former)
+    # Neither hides the change of a domain that comes after it.
+    pools = [domain("new", 5), domain("law", 8), *(domain(n, r, seed=5) for n, r in LEARNED)]
+    lengths = [f"domain {name}: the lengths of its rows changed" for name, _ in LEARNED]
+    assert plan_of(domains=pools).changes(former)[:2] == lengths
 
 
 def test_rows_of_unused_domains_do_not_count_in_the_fingerprint() -> None:
@@ -138,6 +152,8 @@ def test_rows_of_unused_domains_do_not_count_in_the_fingerprint() -> None:
         pools = [domain("first", law), POOLS[0], domain("law", law), POOLS[2], domain("end", law)]
         assert plan_of(blanks, SECOND, domains=pools).fingerprint == one
     assert plan_of(blanks, SECOND, domains=[POOLS[0], POOLS[2]]).fingerprint == one
+    many = Domain(name="law", rows=2**31)  # the row ids of the plan then have 64 bits
+    assert plan_of(blanks, SECOND, domains=[POOLS[0], many, POOLS[2]]).fingerprint == one
     assert one == "ad37b60a416eda056f4e7533c278bcdb"
 
 
