@@ -17,6 +17,7 @@ from axolotl_dmt.api import load_items
 from axolotl_dmt.cli.main import dmt
 from tests.conftest import ROWS
 from tests.e2e.runs import ROOT, Finished, axolotl, config, environment, train, write
+from tests.judge_server import judge_server
 
 TASKS = ["dmt_suite"]
 
@@ -131,6 +132,33 @@ def test_a_run_scored_in_the_background_gives_the_same_results(
     assert stages(done) == stages(live)
     ledgers = [load_items(run.folder).to_pylist() for run in (done, live)]
     assert ledgers[0] == ledgers[1]
+    weights = [(run.folder / "model.safetensors").read_bytes() for run in (done, live)]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.slow
+def test_a_run_scored_through_a_server_trains_as_before(
+    toy: Path, live: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+    with judge_server(lambda number, request: (200, "#### 2")) as server:
+        arguments = {"base_url": server.url, "model": "served"}
+        made = settings(
+            toy,
+            tmp_path / "out",
+            tasks=["dmt_math"],
+            runner="background",
+            model="local-chat-completions",
+            model_args=arguments,
+        )
+        done = train(tmp_path, made)
+    assert done.code == 0, done.output[-4000:]
+    data = map(json.loads, (toy / "data/math_test.jsonl").read_text().splitlines())
+    right = [row["answer"].endswith("#### 2") for row in data]
+    for score in scores(done):
+        assert score["math"]["value"] == pytest.approx(sum(right) / len(right))
+    assert len(server.requests) == 2 * len(right)
+    assert {request["model"] for request in server.requests} == {"served"}
     weights = [(run.folder / "model.safetensors").read_bytes() for run in (done, live)]
     assert weights[0] == weights[1]
 
