@@ -1,4 +1,7 @@
-"""Finds rows to train on that share a long text with an item of a local evaluation file."""
+"""Finds rows to train on that share a long text with an evaluation item.
+
+The items are those of local evaluation files, and of public benchmarks in the cache of `datasets`.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from axolotl_dmt.checks.cached_benchmarks import benchmarks_of, cached_questions
 from axolotl_dmt.checks.data_paths import COMPRESSED, READ_AS, files_of
-from axolotl_dmt.checks.evaluation_files import local_questions, unread_tasks
+from axolotl_dmt.checks.evaluation_files import local_questions
 from axolotl_dmt.checks.ngrams import (
     DIGESTED_RULE,
     LONG,
@@ -28,6 +33,7 @@ from axolotl_dmt.config.args import DMTConfig, EvaluateConfig
 from axolotl_dmt.config.reading import Reading
 from axolotl_dmt.errors import DMTError, first_line
 from axolotl_dmt.evaluation.scores import ability_of
+from axolotl_dmt.evaluation.tasks import tasks_of
 from axolotl_dmt.files import parse_json
 
 EXAMPLES: Final = 2
@@ -45,15 +51,20 @@ class _Overlap:
 
 
 class ContaminationSearch:
-    """A search for the items of the evaluation files in rows to train on, and what it found.
+    """A search for evaluation items in rows to train on, and what it found.
 
     Args:
         items: {task: (keys, texts)} of the items.
-        unread: tasks whose items are not searched for.
+        cached: {task: public dataset} for those of the items that are in no local file.
+        unread: {task: its public dataset, or None} of the tasks whose items are not searched for.
     """
 
     def __init__(
-        self, items: Mapping[str, tuple[Sequence[str], Sequence[str]]], unread: Sequence[str] = ()
+        self,
+        items: Mapping[str, tuple[Sequence[str], Sequence[str]]],
+        *,
+        cached: Mapping[str, str] | None = None,
+        unread: Mapping[str, str | None] | None = None,
     ) -> None:
         self._sizes = {task: len(keys) for task, (keys, _) in items.items()}
         self._of = [(task, number) for task, size in self._sizes.items() for number in range(size)]
@@ -62,17 +73,33 @@ class ContaminationSearch:
         self._index = NGramIndex(self._texts)
         self._overlaps: dict[tuple[str, str, bool], _Overlap] = {}
         self._counts: dict[tuple[str, bool], dict[str, Counter[str]]] = {}
-        self._unread = list(unread)
+        self._cached, self._unread = dict(cached or {}), dict(unread or {})
 
     @classmethod
     def of(cls, evaluate: EvaluateConfig | None) -> ContaminationSearch | None:
-        """Return the search for the items of a block; None where no evaluation file is local.
+        """Return the search for the items of a block; None where there are no items here.
 
         Raises:
             DMTError: a row of a file cannot be scored.
         """
-        items = local_questions(evaluate) if evaluate and evaluate.when != "never" else {}
-        return cls(items, unread_tasks(evaluate)) if evaluate and items else None
+        if evaluate is None or evaluate.when == "never":
+            return None
+        local, benchmarks = local_questions(evaluate), benchmarks_of(evaluate)
+        items = {**local, **cached_questions(evaluate)}
+        unread = {t: benchmarks.get(t) for t in tasks_of(evaluate) if t not in items}
+        cached = {task: name for task, name in benchmarks.items() if task in items}
+        return cls(items, cached=cached, unread=unread) if items else None
+
+    @property
+    def has_files(self) -> bool:
+        """Whether some of the items are in a local file."""
+        return self._sizes.keys() > self._cached.keys()
+
+    def of_files(self, matches: Matches) -> NDArray[np.bool_]:
+        """Return which matches are with an item of a local file, shape (matches,)."""
+        in_file = np.asarray([task not in self._cached for task, _ in self._of], bool)
+        is_of_file: NDArray[np.bool_] = in_file[matches[:, 1]]
+        return is_of_file
 
     @cached_property
     def digest(self) -> str:
@@ -123,6 +150,7 @@ class ContaminationSearch:
             "tasks": {
                 task: {
                     "items": size,
+                    **({"dataset": self._cached[task]} if task in self._cached else {}),
                     "contaminated": self._items_of(task, left_out=False),
                     "left_out": self._items_of(task, left_out=True),
                 }
@@ -139,7 +167,7 @@ class ContaminationSearch:
                 }
                 for (domain, task, left_out), overlap in sorted(self._overlaps.items())
             ],
-            "not_searched": self._unread,
+            "not_searched": list(self._unread),
         }
 
     def _items_of(self, task: str, *, left_out: bool) -> dict[str, dict[str, int]]:
@@ -158,7 +186,11 @@ class ContaminationSearch:
 
     def summary(self) -> str:
         """Return a line that says what was searched for, by which rule, and what was left out."""
-        searched = ", ".join(f"{count:,} of {task}" for task, count in self._sizes.items())
+        searched = ", ".join(
+            f"{count:,} of {task}"
+            + (f" (cached {self._cached[task]})" if task in self._cached else "")
+            for task, count in self._sizes.items()
+        )
         found = "" if self._overlaps else ": no row shares text with them"
         rows = {
             (domain, *row)
@@ -169,8 +201,23 @@ class ContaminationSearch:
         notes = [f"; {len(rows):,} row(s) that share text are left out"] if rows else []
         short = len(self._index.too_short)
         notes += [f"; {short:,} have too few words"] if short else []
-        notes += [f"; not searched for: {', '.join(self._unread)}"] if self._unread else []
+        notes += [f"; not searched for: {_names(self._unread)}"] if self._unread else []
         return f"contamination ({RULE}): searched for the items {searched}{found}{''.join(notes)}"
+
+
+def nothing_searched(evaluate: EvaluateConfig | None) -> str:
+    """Return the line for a block without items on this machine."""
+    line = "contamination: not searched, since dmt.evaluate.data names no file"
+    if evaluate is None or evaluate.when == "never":
+        return line
+    benchmarks = benchmarks_of(evaluate)
+    unread = {task: benchmarks.get(task) for task in tasks_of(evaluate)}
+    return f"{line} and the cache no benchmark of {_names(unread)}"
+
+
+def _names(unread: Mapping[str, str | None]) -> str:
+    """Return the tasks that are not searched for, with the datasets that are not in the cache."""
+    return ", ".join(f"{t} ({name} is not cached)" if name else t for t, name in unread.items())
 
 
 def check_decontaminate(config: DMTConfig) -> None:
@@ -198,9 +245,10 @@ def search_files(raw: Mapping[str, Any], reading: Reading) -> list[str]:
     Raises:
         DMTError: a row of an evaluation file cannot be scored.
     """
-    search = ContaminationSearch.of(reading.config.evaluate if reading.config else None)
+    evaluate = reading.config.evaluate if reading.config else None
+    search = ContaminationSearch.of(evaluate)
     if search is None:
-        return ["contamination: not searched, since dmt.evaluate.data names no file"]
+        return [nothing_searched(evaluate)]
     unread = []
     for entry, domain in zip(raw["datasets"], reading.dataset_domains, strict=True):
         files = files_of(entry)

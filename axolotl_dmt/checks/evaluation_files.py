@@ -11,7 +11,7 @@ import inspect
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -92,12 +92,13 @@ def _local_tasks(evaluate: EvaluateConfig) -> Iterator[str]:
     """Yield the tasks of a block whose rows are in a local file."""
     settings = task_settings(evaluate)
     for task in dict.fromkeys(tasks_of(evaluate)):
-        path = setting(_data_setting(task), settings) if task in DATASETS else None
+        path = setting(data_setting(task), settings) if task in DATASETS else None
         if path and Path(path).is_file():
             yield task
 
 
-def _data_setting(task: str) -> str:
+def data_setting(task: str) -> str:
+    """Return the name of the setting that names a task's local file."""
     return f"{task.removesuffix('_cot')}_data"
 
 
@@ -118,41 +119,53 @@ def local_questions(evaluate: EvaluateConfig) -> dict[str, tuple[list[str], list
     Raises:
         DMTError: a row of a file cannot be scored.
     """
-    settings, limit = {**task_settings(evaluate), "dmt_prompt": QUESTION}, evaluate.limit
     items = {}
     for task in _local_tasks(evaluate):
         _questions(task, evaluate)  # names the row that cannot be scored
-        module, function = DATASETS[task].split(".")
-        dataset = getattr(importlib.import_module(f"axolotl_dmt.scoring.{module}"), function)
-        rows = list(dataset(**settings)["test"])
-        if limit is not None:
-            rows = rows[: int(limit) if limit >= 1 else math.ceil(limit * len(rows))]
-        items[task] = ([row_key(task, row) for row in rows], [row[RENDERED] for row in rows])
+        items[task] = items_of(task, evaluate)
     return items
 
 
-def unread_tasks(evaluate: EvaluateConfig) -> list[str]:
-    """Return the tasks of a block whose rows are not in a local file."""
-    local = set(_local_tasks(evaluate))
-    return [task for task in dict.fromkeys(tasks_of(evaluate)) if task not in local]
+def items_of(task: str, evaluate: EvaluateConfig) -> tuple[list[str], list[str]]:
+    """Return the keys and the questions of the items of a task that are scored.
+
+    Args:
+        task: a task of `DATASETS`.
+        evaluate: the `dmt.evaluate` block.
+
+    Raises:
+        DMTError: a row cannot be read or scored.
+    """
+    settings, limit = {**task_settings(evaluate), "dmt_prompt": QUESTION}, evaluate.limit
+    rows = list(_dataset(task)(**settings)["test"])
+    if limit is not None:
+        rows = rows[: int(limit) if limit >= 1 else math.ceil(limit * len(rows))]
+    return [row_key(task, row) for row in rows], [row[RENDERED] for row in rows]
+
+
+def _dataset(task: str) -> Callable[..., Any]:
+    """Return the function that reads a task's rows."""
+    module, name = DATASETS[task].split(".")
+    function: Callable[..., Any] = getattr(
+        importlib.import_module(f"axolotl_dmt.scoring.{module}"), name
+    )
+    return function
 
 
 def _questions(task: str, evaluate: EvaluateConfig) -> Sequence[str]:
     """Return the questions of a task's local file, which is read once as long as it is the same."""
     settings = {**task_settings(evaluate), "dmt_prompt": QUESTION}
-    file = Path(str(setting(_data_setting(task), settings))).stat()
+    file = Path(str(setting(data_setting(task), settings))).stat()
     return _read(task, json.dumps(settings), (file.st_mtime_ns, file.st_size))
 
 
 @lru_cache(maxsize=16)
 def _read(task: str, settings: str, _: tuple[int, int]) -> Sequence[str]:
     """Return the bare questions of a task under some settings, which are JSON."""
-    module, function = DATASETS[task].split(".")
-    dataset = getattr(importlib.import_module(f"axolotl_dmt.scoring.{module}"), function)
     try:
-        rows: Any = inspect.unwrap(dataset)(**json.loads(settings))["test"]
+        rows: Any = inspect.unwrap(_dataset(task))(**json.loads(settings))["test"]
     except DMTError as error:
-        named = error.key == _data_setting(task)
+        named = error.key == data_setting(task)
         ability = error.key.removeprefix("dmt_").removesuffix("_data")
         key = f"dmt.evaluate.data.{ability}" if named else error.key
         raise DMTError(key, error.problem, error.fix) from error

@@ -61,8 +61,8 @@ dmt.add_command(solve)
 @click.option(
     "--contamination",
     is_flag=True,
-    help="Also list the rows of local data files that share a long text with an item of the "
-    "evaluation files. Takes about a minute for a million rows.",
+    help="Also list the rows of local data files that share a long text with an evaluation "
+    "item. Takes about a minute for a million rows.",
 )
 def check(config: str, no_files: bool, prompts: bool, contamination: bool) -> None:
     """Report every mistake in CONFIG with its line number.

@@ -1,4 +1,4 @@
-"""Searches the prepared rows of a run for the items of its evaluation files.
+"""Searches the prepared rows of a run for its evaluation items.
 
 Tokenised rows are decoded, so that the text searched is the text trained on, whatever the dataset's
 type. What a search finds is kept beside the prepared rows, under a digest of the rows, the items
@@ -36,7 +36,7 @@ FOLDER = "dmt_contamination"
 
 
 class PoolSearch:
-    """The search for the items of the evaluation files in the rows of a run.
+    """The search for evaluation items in the rows of a run.
 
     Attributes:
         search: what is searched for, and, after `finish`, what was found.
@@ -48,7 +48,8 @@ class PoolSearch:
         Args:
             search: what to search for.
             cfg: Axolotl's validated configuration.
-            leaves_out: whether rows that share text with an item are left out.
+            leaves_out: whether rows that share text with an item of a local file are left out. What
+                the cache holds of public benchmarks must not change the plan.
         """
         self.search = search
         self._leaves_out = leaves_out
@@ -60,19 +61,19 @@ class PoolSearch:
     def of(
         cls, evaluate: EvaluateConfig | None, cfg: Any, *, leaves_out: bool
     ) -> PoolSearch | None:
-        """Return the search for the items of a block; None where no evaluation file is local.
+        """Return the search for the items of a block; None where none are on this machine.
 
         Args:
             evaluate: the `dmt.evaluate` block.
             cfg: Axolotl's validated configuration.
-            leaves_out: whether rows that share text with an item are left out.
+            leaves_out: whether rows that share text with an item of a file are left out.
 
         Raises:
             DMTError: a row of a file cannot be scored, or rows are to be left out and no file is
                 local.
         """
         search = ContaminationSearch.of(evaluate)
-        if search is None and leaves_out:
+        if leaves_out and not (search and search.has_files):
             problem = "none of the tasks reads a local file to compare the rows with"
             raise DMTError("dmt.decontaminate", problem, "name the files under dmt.evaluate.data")
         return None if search is None else cls(search, cfg, leaves_out=leaves_out)
@@ -86,16 +87,16 @@ class PoolSearch:
         remaining: Parts = {}
         for domain, datasets in parts.items():
             found = [self._matches(part) for part in datasets]
-            if not self._leaves_out:
-                self._found[domain] = [
-                    _numbered(part, m) for part, m in zip(datasets, found, strict=True)
-                ]
-                remaining[domain] = list(datasets)
-                continue
-            remaining[domain] = [
-                self._without(domain, part, m) for part, m in zip(datasets, found, strict=True)
+            leaves_out = [self.search.of_files(m) & self._leaves_out for m in found]
+            self._found[domain] = [
+                _numbered(part, m[~out])
+                for part, m, out in zip(datasets, found, leaves_out, strict=True)
             ]
-            if not any(len(part.rows) for part in remaining[domain]):
+            remaining[domain] = [
+                self._without(domain, part, m[out])
+                for part, m, out in zip(datasets, found, leaves_out, strict=True)
+            ]
+            if self._leaves_out and not any(len(part.rows) for part in remaining[domain]):
                 problem = f"every row of {domain} shares text with an item of an evaluation file"
                 fix = "train on other data, or remove the key"
                 raise DMTError("dmt.decontaminate", problem, fix)
@@ -135,7 +136,7 @@ class PoolSearch:
         with _locked(self._folder):  # of several processes one searches
             matches = self._kept(path, len(part.rows))
             if matches is None:
-                LOG.info("searching %s for the items of the evaluation files", part.label)
+                LOG.info("searching %s for evaluation items", part.label)
                 matches = self.search.find(texts_of(part.rows, self._tokenizer))
                 _keep(path, matches)
         return matches

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from axolotl_dmt.checks.cached_benchmarks import cache_state
 from axolotl_dmt.checks.contamination import strings
 from axolotl_dmt.checks.schedule import check_schedule
 from axolotl_dmt.checks.unused_keys import unused_keys
@@ -62,8 +63,8 @@ class PlanInputs:
         global_batch: rows of an optimiser step over all devices.
         packing: what `packing_settings` returns, or None where rows are not packed.
         notes: sentences about the rows to evaluate.
-        searched: sentences about rows that share text with items of the evaluation files.
-        summary: the last line on them, or None where no evaluation file was searched.
+        searched: sentences about rows that share text with evaluation items.
+        summary: the last line on them, which says what was searched; None where nothing is scored.
         prompt_warnings: sentences about prompts that do not fit together.
         prompt_lines: the lines that show the prompts.
     """
@@ -226,6 +227,7 @@ def _facts(raw: Mapping[str, Any]) -> dict[str, Any] | None:
         "versions": {name: _version(name) for name in LIBRARIES},
         "code": max(path.stat().st_mtime_ns for path in code),
         "python": platform.python_version(),
+        "benchmarks": cache_state() if yaml["dmt"].get("evaluate") else {},
         "environment": {name: os.environ.get(name) for name in ENVIRONMENT},
     }
     text = json.dumps(facts, default=str, sort_keys=True)

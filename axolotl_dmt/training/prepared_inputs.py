@@ -7,6 +7,7 @@ from typing import Any
 
 from axolotl.loaders import load_tokenizer
 
+from axolotl_dmt.checks.contamination import nothing_searched
 from axolotl_dmt.checks.prompts import RunPrompts, prompt_lines, prompt_warnings
 from axolotl_dmt.training.asking import run_prompts
 from axolotl_dmt.training.load_dataset import config_of_one_dataset
@@ -52,10 +53,15 @@ def inputs_of(run: Run, cfg: Any, pool: RowPool, prompts: RunPrompts) -> PlanInp
         packing=packing_settings(cfg) if cfg.sample_packing else None,
         notes=run.notes(cfg, pool),
         searched=list(search.warnings()) if search else [],
-        summary=search.summary() if search else None,
+        summary=search.summary() if search else _nothing_searched(run),
         prompt_warnings=list(dict.fromkeys(prompt_warnings(prompts, evaluate))),
         prompt_lines=list(prompt_lines(prompts, evaluate)),
     )
+
+
+def _nothing_searched(run: Run) -> str | None:
+    config = run.schedule.config
+    return nothing_searched(config.evaluate) if config.evaluate and config.evaluates else None
 
 
 def prepared_folders(cfg: Any) -> list[Path]:

@@ -6,14 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from axolotl_dmt.checks.contamination import ContaminationSearch
 from axolotl_dmt.cli.main import dmt
-from axolotl_dmt.training.contamination import FOLDER
+from axolotl_dmt.config.args import EvaluateConfig
+from axolotl_dmt.training.contamination import FOLDER, PoolSearch
 from axolotl_dmt.training.load_run import CompiledRun
+from tests.checks.test_cached_benchmarks import IFEVAL, cached
 from tests.checks.test_contamination import COPY, evaluation
 from tests.compiled import alpaca, compiled, one_process, settings, tiny, write
 from tests.mistakes import expect_error
@@ -68,6 +71,37 @@ def test_rows_that_share_text_are_listed_or_left_out(tmp_path: Path, tiny: str) 
     assert clean.plan.fingerprint == without.plan.fingerprint != run.plan.fingerprint
     assert without.plan.fingerprint == compiled(tmp_path, bare(tmp_path, tiny)).plan.fingerprint
     assert without.pool.contamination is None  # only a plan and a training search
+
+
+def test_items_in_the_cache_are_listed_and_change_no_plan(tmp_path: Path, tiny: str) -> None:
+    prompt = "Write a long letter to the mayor about the three old oak trees that fell last night"
+    rows = [*alpaca(6), COPY, {"instruction": prompt, "input": "", "output": "Dear mayor"}]
+    made = content(tmp_path, tiny, rows, val_rows={"math": 2}, decontaminate=True)
+    made["dmt"]["evaluate"]["tasks"] = ["dmt_math", "dmt_general"]
+    before = compiled(tmp_path, made, search=True)
+    assert found(before).record()["not_searched"] == ["dmt_general"]
+    file = write(tmp_path, made)
+    shown = CliRunner().invoke(dmt, ["plan", file], catch_exceptions=False).output
+    assert "google/IFEval is not cached" in shown and "items of general" not in shown
+
+    home = Path(datasets.config.HF_DATASETS_CACHE)
+    cached(home, "google/IFEval", [{**IFEVAL, "prompt": prompt}], config="default", split="train")
+    after = compiled(tmp_path, made, search=True)
+    assert after.plan.fingerprint == before.plan.fingerprint
+    math = after.pool.domains[0]
+    assert math.counts[0].contaminated == 1 and math.numbers is not None
+    assert 7 in math.numbers.tolist()  # not held out with this seed
+    (line,) = found(after).warnings()
+    assert "1 of 1 items of general" in line and f"row 7 of {tmp_path}/math-1.jsonl" in line
+    again = CliRunner().invoke(dmt, ["plan", file], catch_exceptions=False).output
+    assert "1 of 1 items of general" in again  # what was kept for `plan` is out of date
+
+    made["dmt"]["evaluate"] = {"tasks": ["dmt_general"]}
+    del made["dmt"]["decontaminate"]
+    alone = compiled(tmp_path, made, search=True)
+    assert len(list(found(alone).warnings())) == 1
+    with expect_error("dmt.decontaminate"):
+        PoolSearch.of(EvaluateConfig(tasks=["dmt_general"]), None, leaves_out=True)
 
 
 def test_held_out_rows_are_not_trained_on(tmp_path: Path, tiny: str) -> None:
