@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
@@ -123,12 +124,40 @@ def test_the_ledger_holds_every_item_of_each_stage(live: Finished) -> None:
     }
 
 
+def test_the_gate_exits_with_its_verdict_and_writes_junit(live: Finished, tmp_path: Path) -> None:
+    verdicts = (
+        (("--keep", "math=-0.9,code=-0.9"), 0, ["holds", "holds"], ("2", "0", "0")),
+        (
+            ("--keep", "math=-0.9", "--improve", "code=0.9"),
+            1,
+            ["holds", "does not hold"],
+            ("2", "1", "0"),
+        ),
+        (("--keep", "math=-0.02"), 2, ["undecided"], ("1", "0", "1")),  # of six items
+    )
+    for options, code, words, counts in verdicts:
+        file = tmp_path / "gate.xml"
+        arguments = ["gate", str(live.folder), *options, "--junit", str(file)]
+        done = CliRunner().invoke(dmt, arguments)
+        assert done.exit_code == code, done.output
+        assert [line.partition(":")[0] for line in done.output.splitlines()] == words
+        suite = ET.parse(file).getroot()
+        assert tuple(map(suite.get, ("tests", "failures", "errors"))) == counts
+    assert "items would decide it" in done.output
+    command = axolotl("dmt", "gate", str(live.folder), "--improve", "code=0.9")
+    assert command.returncode == 1 and "does not hold" in command.stdout, command.stderr
+
+
 @pytest.mark.slow
-def test_a_run_scored_in_the_background_gives_the_same_results(
+def test_a_run_scored_in_the_background_gives_the_same_results_and_ends_by_its_gate(
     toy: Path, live: Finished, tmp_path: Path
 ) -> None:
-    done = train(tmp_path, settings(toy, tmp_path / "out", runner="background"))
-    assert done.code == 0, done.output[-4000:]
+    made = settings(toy, tmp_path / "out", runner="background")
+    made["dmt"]["gate"] = {"keep": {"math": -0.9}, "improve": {"code": 0.9}}
+    done = train(tmp_path, made)
+    assert done.code == 1, done.output[-4000:]  # of the gate, once everything is saved
+    _, kept, improved = done.output[-4000:].split("axolotl-dmt: gate: ")
+    assert kept.startswith("holds: ") and improved.startswith("does not hold: ")
     assert stages(done) == stages(live)
     ledgers = [load_items(run.folder).to_pylist() for run in (done, live)]
     assert ledgers[0] == ledgers[1]
