@@ -62,7 +62,7 @@ dmt.add_command(solve)
     "--contamination",
     is_flag=True,
     help="Also list the rows of local data files that share a long text with an evaluation "
-    "item. Takes about a minute for a million rows.",
+    "item. Takes one to two minutes for a million rows.",
 )
 def check(config: str, no_files: bool, prompts: bool, contamination: bool) -> None:
     """Report every mistake in CONFIG with its line number.
