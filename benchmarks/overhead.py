@@ -158,12 +158,17 @@ def main() -> None:
             values = (compare(each[after][column], each[before][column]) for each in rounds)
             return statistics.median(values)
 
-        equal = all(each[before]["losses"] == each[after]["losses"] for each in rounds)
+        pairs = [
+            pair
+            for each in rounds
+            for pair in zip(each[before]["losses"], each[after]["losses"], strict=True)
+        ]
+        largest = max(abs(first - second) for first, second in pairs)
         print(
             f"\n{after}: medians: {median('steps/s', truediv):.3f} of the speed of {before} "
             f"({median('steps/CPU s', truediv):.3f} by CPU time), start-up "
             f"{median('start', sub):+.2f} s ({median('start CPU', sub):+.2f} s of CPU time), "
-            f"losses equal: {equal}"
+            f"losses differ by at most {largest:.1g}"
         )
 
 
