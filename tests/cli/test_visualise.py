@@ -49,7 +49,7 @@ def test_an_adapter_changes_the_states_of_its_base(model: str, tmp_path: Path) -
     assert np.abs(after - before).max() > 1e-3
 
 
-@pytest.mark.parametrize("method", ["pca", "tsne"])
+@pytest.mark.parametrize("method", ["pca", pytest.param("tsne", marks=pytest.mark.long)])
 def test_two_clusters_stay_apart_in_two_dimensions(method: str) -> None:
     chance = np.random.default_rng(0)
     states = chance.normal(0, 1, (40, 16)).astype(np.float32)

@@ -96,7 +96,7 @@ def test_scoring_leaves_an_adapter_over_checkpointed_and_compiled_layers_as_it_w
         pytest.param(f"stage-save:{BOUNDARY}", marks=pytest.mark.slow),
         pytest.param(f"evaluation:{BOUNDARY}", marks=pytest.mark.slow),
         pytest.param(f"step:{BOUNDARY}", marks=pytest.mark.slow),
-        f"checkpoint:{BOUNDARY}",
+        pytest.param(f"checkpoint:{BOUNDARY}", marks=pytest.mark.long),
         pytest.param(f"step:{BOUNDARY + 1}", marks=pytest.mark.slow),
         pytest.param("step:37", marks=pytest.mark.slow),
     ],

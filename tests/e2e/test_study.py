@@ -49,6 +49,7 @@ def folders(study: Path) -> list[list[str]]:
     return [[run["folder"] for run in cell["runs"]] for cell in cells]
 
 
+@pytest.mark.long
 def test_a_study_trains_each_stage_once_and_goes_on_where_it_ended(
     toy: Path, tmp_path: Path
 ) -> None:
