@@ -97,7 +97,7 @@ def test_held_out_rows_keep_their_numbers_in_the_table_of_rows(own: Path) -> Non
 @pytest.mark.parametrize(
     ("dmt", "message"),
     [
-        ({"strategy": "dmt", "val_rows": 500}, "dmt.val_rows: 500 rows "),
+        ({"strategy": "dmt", "val_rows": {"math": 500}}, "dmt.val_rows.math: 500 rows "),
         (
             {"strategy": "dmt", "select": "score:quality"},
             "has no column 'quality'; its columns: ",
