@@ -68,7 +68,7 @@ class DiskCache:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
-        self._failed = False
+        self._failed, self._lock = False, threading.Lock()
 
     def file(self, key: Any) -> Path:
         """Return the path at which the value of a key is stored, whether or not it exists."""
@@ -94,9 +94,10 @@ class DiskCache:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_text(file, json.dumps(value))
         except OSError as error:
-            if not self._failed:
+            with self._lock:
+                is_first, self._failed = not self._failed, True
+            if is_first:
                 log.warning("%s cannot be written, so nothing is stored: %s", self.folder, error)
-            self._failed = True
 
     def check(self, name: str) -> None:
         """Raise DMTError if the folder cannot be written.

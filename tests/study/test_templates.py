@@ -26,7 +26,7 @@ CELLS = {  # cells and runs for each seed
     "tiny/reproduction": (12, 13),
     "pretrained/losses": (8, 11),
     "pretrained/scores": (8, 11),
-    "pretrained/learning_rate": (4, 8),
+    "pretrained/learning_rate": (2, 4),
     "pretrained/beyond": (9, 10),
     "7b/rq1_amount": (15, 15),
     "7b/rq2_mixed_vs_single": (20, 20),
