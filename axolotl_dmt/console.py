@@ -163,6 +163,18 @@ def _seconds(clock: str | None) -> float:
 
 
 @contextlib.contextmanager
+def logging_from(level: int, name: str) -> Iterator[None]:
+    """Drop what a logger says below a level while the block runs."""
+    log = logging.getLogger(name)
+    before = log.level
+    log.setLevel(level)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+@contextlib.contextmanager
 def quiet_axolotl(*, silent: bool = False) -> Iterator[None]:
     """Keep what Axolotl logs and prints out of a command's own output while the block runs.
 

@@ -19,11 +19,11 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
+
+from axolotl_dmt.checks.contamination import strings
 
 ITEMS = {
     "math": "gsm8k_test.jsonl",
@@ -39,22 +39,10 @@ PIECE = re.compile(r"(?<=[.!?])\s+|\n")
 
 
 def texts(path: Path) -> list[str]:
-    """Return the texts of a file of JSON."""
+    """Return the texts of more than five words in a file of JSON."""
     content = path.read_text(encoding="utf-8")
     rows = json.loads(content) if path.suffix == ".json" else map(json.loads, content.splitlines())
-    return [text for row in rows for text in strings(row)]
-
-
-def strings(value: Any) -> Iterator[str]:
-    """Yield the texts of more than five words in a value, however deep."""
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from strings(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from strings(item)
-    elif isinstance(value, str) and len(value.split()) > 5:
-        yield value
+    return [text for row in rows for text in strings(row) if len(text.split()) > 5]
 
 
 def write_rows(path: Path, source: Path, count: int) -> int:

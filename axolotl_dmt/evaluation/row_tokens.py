@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from axolotl_dmt.console import logging_from
 from axolotl_dmt.scoring.prompts import QUESTION, Template
 
 Row = dict[str, Any]
@@ -242,12 +243,9 @@ def _quietly() -> Iterator[None]:
 
     shown = not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
-    log = logging.getLogger("axolotl.utils.data.wrappers")
-    level = log.level
-    log.setLevel(logging.WARNING)
     try:
-        yield
+        with logging_from(logging.WARNING, "axolotl.utils.data.wrappers"):
+            yield
     finally:
-        log.setLevel(level)
         if shown:
             datasets.enable_progress_bars()

@@ -7,14 +7,14 @@ synchronise in a dozen places, where a rank that fails leaves the others waiting
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lm_eval.api.instance import Instance
 
+from axolotl_dmt.console import logging_from
 from axolotl_dmt.evaluation.answering_model import AnsweringModel
 from axolotl_dmt.evaluation.scores import error_text
 from axolotl_dmt.ranks import Ranks
@@ -23,26 +23,15 @@ LIMITS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens
 """What tasks call the limit of an answer, the first of which counts."""
 
 
-@contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Drop lm-eval's warnings about a loaded model, for which this module allows."""
-    log = logging.getLogger("lm_eval.models.huggingface")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
-
-
 class SharedModel(AnsweringModel):
     """The live model on all ranks: rank 0 sends requests, the others `serve` until dismissed."""
 
     def __init__(
         self, model: Any, tokenizer: Any, batch_size: Any, ranks: Ranks, **arguments: Any
     ) -> None:
-        # A copy, because lm-eval changes the tokenizer's padding.
-        with _without_warnings():
+        # lm-eval warns about a loaded model, for which this module allows. The tokenizer is a
+        # copy, because lm-eval changes its padding.
+        with logging_from(logging.ERROR, "lm_eval.models.huggingface"):
             super().__init__(
                 pretrained=model,
                 tokenizer=copy.deepcopy(tokenizer),
