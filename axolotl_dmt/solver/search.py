@@ -81,7 +81,11 @@ class Answer:
         """Whether both hold and differ by less than a factor of 2 in every amount."""
         if not (self.feasible and other.feasible):
             return False
-        pairs = zip(self.amounts, other.amounts, strict=True)
+        return self.is_near(other.amounts)
+
+    def is_near(self, amounts: Sequence[float]) -> bool:
+        """Whether every amount differs from the answer's by less than a factor of 2."""
+        pairs = zip(self.amounts, amounts, strict=True)
         return all(abs(np.log2(ours / theirs)) < 1 for ours, theirs in pairs)
 
 

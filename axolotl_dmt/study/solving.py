@@ -294,9 +294,8 @@ def is_checked(solution: Solution, designed: int) -> bool:
         solution: what all probes say.
         designed: the number of the design's probes.
     """
-    checks = points_of(solution.probes[designed:]).reshape(-1, 1 + len(solution.answer.amounts))
-    factors = np.log2(checks[:, 1:]) - np.log2(np.array(solution.answer.amounts))
-    return bool((np.abs(factors) < 1).all(axis=1).any())
+    checks = ([float(amount) for amount in probe[1:]] for probe in solution.probes[designed:])
+    return any(map(solution.answer.is_near, checks))
 
 
 def _is_known(probe: Probe, probes: Sequence[Probe]) -> bool:
