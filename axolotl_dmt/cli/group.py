@@ -32,7 +32,7 @@ launcher_option = click.option(
 
 
 def where_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say where and how the runs of a study are trained."""
+    """Add the options that say where and how several runs are trained."""
     for option in (
         launcher_option,
         click.option(
@@ -44,7 +44,7 @@ def where_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--ray",
             metavar="ADDRESS",
             help="Train on the Ray cluster at this address, or at auto. All nodes must share the "
-            "study's folder.",
+            "folder of the runs.",
         ),
         click.option(
             "--jobs",

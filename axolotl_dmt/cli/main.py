@@ -215,14 +215,17 @@ def merge(output_dir: Path, stages: str, method: str, weight: float, to: Path) -
     is_flag=True,
     help="Retrain the runs whose settings changed. Their old folders are kept.",
 )
-def study(study: Path, **options: Any) -> None:
+def study(
+    study: Path, jobs: int | None, ray: str | None, gpus: float | None, **options: Any
+) -> None:
     """Train, score and compare a grid of runs.
 
     STUDY is the study's YAML. If started again, the command continues where it stopped.
     """
     from axolotl_dmt.cli.study import run_study
+    from axolotl_dmt.study.workers import Where
 
-    run_study(study, **options)
+    run_study(study, where=Where(jobs=jobs, ray=ray, gpus=gpus), **options)
 
 
 @dmt.command("filter")

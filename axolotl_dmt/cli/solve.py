@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from axolotl_dmt.cli.group import FILE, NEW_FILE, launcher_option
+from axolotl_dmt.cli.group import FILE, NEW_FILE, where_options
 
 
 @click.command()
@@ -17,14 +17,7 @@ from axolotl_dmt.cli.group import FILE, NEW_FILE, launcher_option
     type=NEW_FILE,
     help="The YAML to write.  [default: CONFIG with .solved before its ending]",
 )
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="How many probes to train at the same time.",
-)
-@launcher_option
+@where_options
 @click.option("--dry-run", is_flag=True, help="Print what the probes would cost; train nothing.")
 @click.option(
     "--train",
@@ -32,7 +25,9 @@ from axolotl_dmt.cli.group import FILE, NEW_FILE, launcher_option
     help="Afterwards, train the stage that was found, from the weights that the probes started "
     "from.",
 )
-def solve(config: Path, **options: Any) -> None:
+def solve(
+    config: Path, jobs: int | None, ray: str | None, gpus: float | None, **options: Any
+) -> None:
     """Find the cheapest mix that keeps what dmt.keep names.
 
     Trains the stages before the last once, then short probes of the last one with other amounts of
@@ -40,5 +35,6 @@ def solve(config: Path, **options: Any) -> None:
     continues where it stopped. Exits with code 1 if no mix holds every floor.
     """
     from axolotl_dmt.study.solve import solve as run_solver
+    from axolotl_dmt.study.workers import Where
 
-    run_solver(config, **options)
+    run_solver(config, where=Where(jobs=jobs, ray=ray, gpus=gpus), **options)

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from axolotl_dmt.config.args import read_config
 from axolotl_dmt.console import echo
-from axolotl_dmt.errors import DMTError
 from axolotl_dmt.report.console import Console
 from axolotl_dmt.study.cells import SEED, Cell, expand, runs_of
 from axolotl_dmt.study.config import Study, read_study
@@ -24,7 +23,7 @@ from axolotl_dmt.study.folder import (
 )
 from axolotl_dmt.study.runner import StudyRunner, emit, emit_slurm
 from axolotl_dmt.study.set_keys import check_set_keys
-from axolotl_dmt.study.workers import LocalWorkers, RayWorkers, Workers
+from axolotl_dmt.study.workers import Where
 
 _IS_MISSING: Final = re.compile(r": no (file|folder) ")
 
@@ -32,9 +31,7 @@ _IS_MISSING: Final = re.compile(r": no (file|folder) ")
 def run_study(
     path: Path,
     *,
-    jobs: int | None,
-    ray: str | None,
-    gpus: float | None,
+    where: Where,
     launcher_args: str | None,
     dry_run: bool,
     emit_commands: str | None,
@@ -45,9 +42,7 @@ def run_study(
 
     Args:
         path: the study's YAML.
-        jobs: the number of runs to train at the same time; None is 1, or on Ray as many as fit.
-        ray: the address of the Ray cluster that trains the runs; None for this machine.
-        gpus: the GPUs of each run on Ray; None for 1.
+        where: where the runs are trained.
         launcher_args: appended to each `axolotl train` command.
         dry_run: only print the steps and tokens that would be trained.
         emit_commands: only print the commands of the unfinished runs, for a `shell`, or a script
@@ -60,9 +55,7 @@ def run_study(
         SystemExit: with code 1, after the report is written, if a run failed.
     """
     launcher_args = launcher_args or ""
-    if ray is None and gpus is not None:
-        fix = "add --ray, or choose this machine's with CUDA_VISIBLE_DEVICES"
-        raise DMTError("--gpus", "asks a Ray cluster for GPUs, and there is no --ray", fix)
+    where.check()
     study, base = read_study(path)
     check_set_keys(study, base)
     cells = expand(study, base)
@@ -90,11 +83,7 @@ def run_study(
                 echo(line)
             echo(f"# then\n{report}")
             return
-        workers: Workers = (
-            RayWorkers(ray, jobs=jobs, gpus=gpus)
-            if ray
-            else LocalWorkers(jobs=jobs or 1, lock=lock)
-        )
+        workers = where.workers(lock)
         runner = StudyRunner(folder, workers=workers, launcher_args=launcher_args, console=console)
         runner.train(runs)
     _write_report(study, base, root, console)

@@ -100,6 +100,15 @@ class SolveConfig(Block):
         examples=[0.95],
     )
 
+    end_early: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="End a domain early in the stage before the last if its loss on held-out rows "
+        "rises there, from its lowest value to the end, by more than this many nats per token.",
+        examples=[0.01],
+    )
+
     @field_validator("levels", "lengths")
     @classmethod
     def _ascending(cls, values: list[Fraction]) -> list[Fraction]:

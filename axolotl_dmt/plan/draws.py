@@ -106,6 +106,23 @@ def _draws(plan: TrainingPlan, stage: StagePlan) -> Iterator[tuple[Any, Any, Any
         yield rows[real], (position // stage.epoch_draws + 1)[real], (step + 1)[real]
 
 
+def draws_until(plan: TrainingPlan, stage: StagePlan, step: int) -> dict[str, int]:
+    """Return how many rows of each domain the first steps of a stage train, repeats included.
+
+    Args:
+        plan: the plan.
+        stage: one of its stages.
+        step: the number of steps.
+    """
+    names, starts = _pools(plan)
+    counts = np.zeros(len(names), np.int64)
+    for rows, _, steps in _draws(plan, stage):
+        trained = rows[steps <= stage.start_step + step]
+        pools = np.searchsorted(starts, trained, side="right") - 1
+        counts += np.bincount(pools, minlength=len(names))
+    return {name: int(count) for name, count in zip(names, counts, strict=True)}
+
+
 class Draw(NamedTuple):
     """One row in training order.
 

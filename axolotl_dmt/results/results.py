@@ -191,6 +191,8 @@ class Results:
         baseline: the scores before stage 1 (`with_baseline`), or None.
         abilities: their display order; abilities not named here follow in order of appearance.
         learning_curve: {"step", "stage", "loss", "learning_rate"} for each logged step.
+        held_out_curve: {"step", "stage", "losses"} for each step at which the losses on held-out
+            rows were measured.
         timings: {part of the run: seconds}.
         versions: {package: version}.
         settings: settings of the run as plain values. They never include secrets, because reports
@@ -205,6 +207,7 @@ class Results:
     baseline: StageResult | None = None
     abilities: tuple[str, ...] = ()
     learning_curve: tuple[Mapping[str, Any], ...] = ()
+    held_out_curve: tuple[Mapping[str, Any], ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -302,6 +305,7 @@ class Results:
             baseline=baseline,
             abilities=tuple(data.get("abilities") or ()),
             learning_curve=tuple(data.get("learning_curve") or ()),
+            held_out_curve=tuple(data.get("held_out_curve") or ()),
             timings=_mapping(data.get("timings"), f"{where}: timings"),
             versions=_mapping(data.get("versions"), f"{where}: versions"),
             settings=_mapping(data.get("settings"), f"{where}: settings"),
@@ -352,7 +356,8 @@ class Results:
 _SETTINGS = ("settings", EVALUATE, SOURCES)
 """The parts of the file that hold a user's settings, which may name a password or a key."""
 _REQUIRED = ("schema", "plan_fingerprint", "stages", "retention", "forgetting")
-_OPTIONAL = ("abilities", "learning_curve", "timings", "versions", "settings", "plan")
+_CURVES = ("learning_curve", "held_out_curve")
+_OPTIONAL = ("abilities", *_CURVES, "timings", "versions", "settings", "plan")
 _RESULT_KEYS = (*_REQUIRED, *_OPTIONAL, "baseline")
 _STAGE_KEYS = ("name", "end_step", "rows", "scores", "error", "samples")
 _SCORE_KEYS = ("task", "metric", "value", "stderr", "n")

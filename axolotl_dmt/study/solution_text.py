@@ -131,6 +131,7 @@ def block_comment(
             f"{interval.high:.4g}), to be improved"
         )
     lines += [f"{name}: {count:,} rows are replayed" for name, count in rows.items()]
+    lines += solvable.notes
     return "\n".join(lines)
 
 
@@ -143,6 +144,7 @@ def solution_json(
         "stage": solvable.name,
         "feasible": solution.answer.feasible,
         "rows": dict(rows),
+        "before": list(solvable.notes),
         "amounts": dict(zip(solvable.variables, solution.answer.amounts, strict=True)),
         "probes": [
             {

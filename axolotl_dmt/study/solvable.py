@@ -21,13 +21,17 @@ from axolotl_dmt.plan.training_plan import TrainingPlan
 from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.solver.space import Space, Variable
 from axolotl_dmt.strategies import free_domains
-from axolotl_dmt.study.cells import Cell, expand
+from axolotl_dmt.study.cells import Cell, StudyRun, expand
 from axolotl_dmt.study.config import Study
 from axolotl_dmt.study.stages import cell_stages, domains_of
 
 NOT_OF_PROBES: Final = ("keep", "improve", "solve", "solved", "gate")
 ALL_FREE: Final = "k"
 """The name of the one amount of `k: auto`, which all free domains share."""
+
+EVALUATIONS: Final = 8
+"""How often the stage before the last is evaluated on its way if domains may end early in it."""
+_EVALUATION: Final = ("eval_strategy", "eval_steps", "evals_per_epoch")
 
 Probe: TypeAlias = tuple[Fraction, ...]
 """The length of a probe, and the amount of each variable."""
@@ -45,6 +49,7 @@ class Solvable:
         settings: how to probe.
         root: the folder of the probes.
         seed: the seed of all of them.
+        notes: sentences on what was changed in the stages before the last.
     """
 
     raw: Mapping[str, Any]
@@ -54,6 +59,7 @@ class Solvable:
     settings: SolveConfig
     root: Path
     seed: int
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, raw: Mapping[str, Any], config: DMTConfig) -> Solvable:
@@ -133,7 +139,28 @@ class Solvable:
             variant=list(stages),
             variants={name: {"dmt.stages": value} for name, value in stages.items()},
         )
-        return expand(study, base)
+        cells = expand(study, base)
+        if self.settings.end_early is None:
+            return cells
+        return [replace(cell, run=self._evaluated_before(cell.run)) for cell in cells]
+
+    def _evaluated_before(self, run: StudyRun) -> StudyRun:
+        """Return the run of a probe after one that is evaluated on its way.
+
+        Evaluation changes no weight, so only the run that is evaluated gets another key.
+        """
+        before = run.parent
+        assert before is not None, "a stage to solve has a stage before it"
+        config = {key: value for key, value in before.config.items() if key not in _EVALUATION}
+        config |= {"eval_strategy": "steps", "eval_steps": 1 / EVALUATIONS}
+        version = "shortened" if self.notes else "as-written"
+        before = replace(
+            before,
+            name=f"{self.before}-{version}/seed-{self.seed}",
+            key=f"{before.key}-evaluated",
+            config=config,
+        )
+        return replace(run, parent=before)
 
     def label(self, probe: Probe) -> str:
         """Return the name of a probe, such as `length 1/8 math 1/16 code 1/64`."""

@@ -21,10 +21,12 @@ from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.console import quiet_axolotl
 from axolotl_dmt.errors import DMTError, DMTErrors, Problems
 from axolotl_dmt.files import write_json
+from axolotl_dmt.plan.training_plan import TrainingPlan
 from axolotl_dmt.report.console import Console
 from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.solver.floors import loss_interval
 from axolotl_dmt.solver.space import Space
+from axolotl_dmt.study.end_early import end_early
 from axolotl_dmt.study.folder import StudyFolder, locked
 from axolotl_dmt.study.solution_text import (
     answer_lines,
@@ -45,6 +47,7 @@ from axolotl_dmt.study.solving import (
     points_of,
     solve_probes,
 )
+from axolotl_dmt.study.workers import Where
 
 DEFAULT_DROP = 0.05
 """How far the scores of the specialised domains may fall with `k: auto` and no floors."""
@@ -55,11 +58,13 @@ class Stage:
     """The stage to solve, with the rows that it was found to have.
 
     Attributes:
+        plan: the plan of all stages with every amount at its largest.
         space: the stage as the solver sees it.
         rows: {domain: rows to train on}.
         full_cost: the rows that the full run trains.
     """
 
+    plan: TrainingPlan
     space: Space
     rows: Mapping[str, int]
     full_cost: float
@@ -78,7 +83,7 @@ def solve(
     path: Path,
     *,
     to: Path | None,
-    jobs: int,
+    where: Where,
     launcher_args: str | None,
     train: bool,
     dry_run: bool,
@@ -88,7 +93,7 @@ def solve(
     Args:
         path: the user's YAML.
         to: the YAML to write; None takes a name beside the user's.
-        jobs: the number of probes to train at the same time.
+        where: where the probes are trained; the solved stage is trained on this machine.
         launcher_args: appended to each `axolotl train` command.
         train: whether to train the stage that was found, from the weights before it.
         dry_run: whether to print only what the probes would cost.
@@ -97,6 +102,7 @@ def solve(
         DMTError: the YAML has a mistake, or a run failed.
         SystemExit: with code 1 if no mix holds every floor, or with that of the training.
     """
+    where.check()
     to = to or path.with_name(f"{path.stem}.solved.yaml")
     raw = YamlFile.read(path).data
     config = read_config(raw.get("dmt"))
@@ -116,11 +122,15 @@ def solve(
             solvable,
             floors,
             evaluate,
-            jobs=jobs,
+            workers=where.workers(lock),
             launcher_args=launcher_args or "",
             console=console,
-            lock=lock,
         )
+        if solvable.settings.end_early is not None:
+            probing = probing.of(end_early(probing, stage.plan))
+            solvable = probing.solvable
+            stage = read_stage(solvable, evaluate)
+            probes = first_probes(solvable, stage.space, stage.full_cost)
         solution = _probe(probing, stage, probes, console)
     rows = stage.rows_of(solvable, solution)
     write_json(RunFolder.of_config(raw).solution, solution_json(solvable, solution, rows))
@@ -205,6 +215,7 @@ def read_stage(solvable: Solvable, evaluate: Mapping[str, Any] | None) -> Stage:
         path.write_text(yaml.safe_dump(config), encoding="utf-8")
         compiled = compile_from_yaml(str(path))
     return Stage(
+        plan=compiled.plan,
         space=solvable.space(compiled.plan),
         rows={domain.name: domain.rows for domain in compiled.pool.domains},
         full_cost=float(sum(stage.draws for stage in compiled.plan.stages)),
@@ -225,10 +236,13 @@ def _print_cost(
     cost = stage.space.cost(points_of(probes)).sum()
     share, most = cost / stage.full_cost, solvable.settings.budget
     names = ", ".join(str(entry["name"]) for entry in solvable.stages[:-1])
+    twice = (
+        ", and a second time if a domain ends early in it" if solvable.settings.end_early else ""
+    )
     console.print(
         f"{len(probes)} probes of {solvable.name} train {cost:,.0f} rows, {share:.0%} of the "
         f"{stage.full_cost:,.0f} of a full run; more may follow, up to {most:.0%}. "
-        f"{names} is trained once. {count} of the probes are done already.",
+        f"{names} is trained once{twice}. {count} of the probes are done already.",
         highlight=False,
     )
     for probe in probes:

@@ -8,6 +8,7 @@ second call goes on where the first one ended.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,17 +22,17 @@ from axolotl_dmt.errors import DMTError
 from axolotl_dmt.report.console import Console
 from axolotl_dmt.results.folder import load_results
 from axolotl_dmt.results.metrics import scale_top
-from axolotl_dmt.results.results import StageResult
+from axolotl_dmt.results.results import Results, StageResult
 from axolotl_dmt.solver.design import choose_probes, least_cost
 from axolotl_dmt.solver.floors import Limit, Measured, Protected, loss_law, protected
 from axolotl_dmt.solver.law import Law
 from axolotl_dmt.solver.search import Answer, search
 from axolotl_dmt.solver.space import Points, Space
-from axolotl_dmt.study.cells import StudyRun, runs_of
-from axolotl_dmt.study.folder import open_study
+from axolotl_dmt.study.cells import Cell, StudyRun, runs_of
+from axolotl_dmt.study.folder import StudyFolder, open_study
 from axolotl_dmt.study.runner import StudyRunner
 from axolotl_dmt.study.solvable import Probe, Solvable
-from axolotl_dmt.study.workers import LocalWorkers
+from axolotl_dmt.study.workers import Workers
 
 FIRST_SHARE: Final = 0.75
 """The largest part of the budget for the probes of the design; the rest checks the answer."""
@@ -124,10 +125,9 @@ class Probing:
         floors: Floors,
         evaluate: Mapping[str, Any] | None,
         *,
-        jobs: int,
+        workers: Workers,
         launcher_args: str,
         console: Console,
-        lock: int,
     ) -> None:
         """Store the settings.
 
@@ -135,17 +135,33 @@ class Probing:
             solvable: the stage.
             floors: what is to be kept.
             evaluate: the `dmt.evaluate` block of the probes, or None.
-            jobs: the number of probes at a time.
+            workers: where the probes are trained.
             launcher_args: arguments that are added to each `axolotl train`.
             console: where progress is shown.
-            lock: the file descriptor that `folder.locked` yields.
         """
         self.solvable, self.floors, self.evaluate = solvable, floors, evaluate
+        self.console = console
         self.options: dict[str, Any] = {
-            "workers": LocalWorkers(jobs=jobs, lock=lock),
+            "workers": workers,
             "launcher_args": launcher_args,
             "console": console,
         }
+
+    def of(self, solvable: Solvable) -> Probing:
+        """Return the same for other stages."""
+        probing = copy.copy(self)
+        probing.solvable = solvable
+        return probing
+
+    def stage_before(self) -> Results:
+        """Train the stages before the last, and return the results of the run of the last of these.
+
+        Raises:
+            DMTError: a run failed.
+        """
+        cells = self.solvable.cells([self.solvable.largest()], self.evaluate)
+        runs = cells[0].run.chain()[:-1]
+        return load_results(self._train(cells, runs).of(runs[-1]))
 
     def measure(self, probes: Sequence[Probe]) -> tuple[StageResult, StageResult | None, list[Any]]:
         """Train the probes that are not trained yet, and read all of them.
@@ -158,7 +174,17 @@ class Probing:
             DMTError: a run failed.
         """
         cells = self.solvable.cells(probes, self.evaluate)
-        runs = runs_of(cells)
+        folder = self._train(cells, runs_of(cells))
+
+        def last(run: StudyRun) -> StageResult:
+            return load_results(folder.of(run)).stages[-1]
+
+        parent = cells[0].run.parent
+        assert parent is not None, "a stage to solve has a stage before it"
+        baseline = load_results(folder.of(cells[0].run.chain()[0])).baseline
+        return last(parent), baseline, [last(cell.run) for cell in cells]
+
+    def _train(self, cells: Sequence[Cell], runs: Sequence[StudyRun]) -> StudyFolder:
         folder = open_study(self.solvable.root, cells, retrain_changed=True)
         folder.write_cells(cells)
         runner = StudyRunner(folder, **self.options)
@@ -168,14 +194,7 @@ class Probing:
                 problem = f"{run.name} failed: {runner.failed[run.key]}"
                 fix = "fix the cause and start again; finished runs are not trained again"
                 raise DMTError("solve", problem, fix)
-
-        def last(run: StudyRun) -> StageResult:
-            return load_results(folder.of(run)).stages[-1]
-
-        parent = cells[0].run.parent
-        assert parent is not None, "a stage to solve has a stage before it"
-        baseline = load_results(folder.of(cells[0].run.chain()[0])).baseline
-        return last(parent), baseline, [last(cell.run) for cell in cells]
+        return folder
 
 
 def solve_probes(

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -166,6 +167,44 @@ class RayWorkers:
         self._stopping = True
         for reference in [*self._tasks]:
             self._ray.cancel(reference)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Where runs are trained, as the options of a command say.
+
+    Attributes:
+        jobs: the number of runs at the same time; None is 1, or on Ray as many as fit.
+        ray: the address of a Ray cluster; None for this machine.
+        gpus: the GPUs of each run on Ray; None for 1.
+    """
+
+    jobs: int | None = None
+    ray: str | None = None
+    gpus: float | None = None
+
+    def check(self) -> None:
+        """Refuse options that contradict each other.
+
+        Raises:
+            DMTError: GPUs are asked for without a Ray cluster.
+        """
+        if self.ray is None and self.gpus is not None:
+            fix = "add --ray, or choose this machine's with CUDA_VISIBLE_DEVICES"
+            raise DMTError("--gpus", "asks a Ray cluster for GPUs, and there is no --ray", fix)
+
+    def workers(self, lock: int) -> Workers:
+        """Return the workers.
+
+        Args:
+            lock: the file descriptor of the folder's lock, which the processes here inherit.
+
+        Raises:
+            DMTError: the Ray cluster cannot be used.
+        """
+        if self.ray:
+            return RayWorkers(self.ray, jobs=self.jobs, gpus=self.gpus)
+        return LocalWorkers(jobs=self.jobs or 1, lock=lock)
 
 
 def _check_reachable(address: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from axolotl_dmt.config.args import EvaluateConfig
 from axolotl_dmt.config.gate_args import GateConfig
@@ -33,6 +34,9 @@ from axolotl_dmt.results.results import (
 from axolotl_dmt.training.domain_loss import by_domain
 from axolotl_dmt.training.earlier_run import set_aside
 from axolotl_dmt.training.log import LOG
+
+_EVALUATED: Final = re.compile(r"eval_(?P<domain>.+)_loss")
+"""What the trainer calls the loss on the held-out rows of a domain."""
 
 
 class Recorder:
@@ -208,12 +212,32 @@ class Recorder:
             if "loss" in entry and entry.get("step", 0) > 0
         )
         self.timings["train and evaluate"] = time.monotonic() - self.started
-        self.results = replace(self.results, learning_curve=curve)
+        self.results = replace(
+            self.results, learning_curve=curve, held_out_curve=self._held_out_curve(log_history)
+        )
         self._save()
         if self.writes:
             from axolotl_dmt.report.write import write_report
 
             self.reports = write_report(self.view(), self.folder.dmt)
+
+    def _held_out_curve(
+        self, log_history: Sequence[Mapping[str, Any]]
+    ) -> tuple[Mapping[str, Any], ...]:
+        """Return the losses on held-out rows at each step at which the trainer evaluated."""
+        steps: dict[int, dict[str, float]] = {}
+        for entry in log_history:
+            for key, value in entry.items():
+                if (name := _EVALUATED.fullmatch(key)) and entry.get("step", 0) > 0:
+                    steps.setdefault(entry["step"], {})[name["domain"]] = value
+        return tuple(
+            {
+                "step": step,
+                "stage": self.plan.stages[self.plan.stage_at(step - 1)].name,
+                "losses": losses,
+            }
+            for step, losses in sorted(steps.items())
+        )
 
     def show(self) -> None:
         """Print the scores by stage, the path of the report, and what else is worth knowing."""

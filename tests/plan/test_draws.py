@@ -5,7 +5,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from axolotl_dmt.plan import BLANK, compile_plan, write_rows
-from axolotl_dmt.plan.draws import PlanDataset, draws
+from axolotl_dmt.plan.draws import PlanDataset, draws, draws_until
 from tests.mistakes import expect_error
 from tests.plan.test_compiler import PACKING
 from tests.pools import domain, stage
@@ -121,3 +121,16 @@ def test_a_dataset_of_other_rows_is_refused():
         PlanDataset(plan, {**pools, "math": range(99)})
     with expect_error("pools['general']", "has 0 rows", "50"):
         PlanDataset(plan, {"math": pools["math"], "unused": pools["unused"]})
+
+
+@pytest.mark.parametrize("packing", [None, PACKING])
+def test_rows_until_a_step_are_those_of_the_draws(packing):
+    plan = compile_plan(stages=STAGES, domains=POOLS, seed=1, global_batch=8, packing=packing)
+    for stage_plan in plan.stages:
+        for step in (0, 1, stage_plan.steps // 2, stage_plan.steps):
+            last = stage_plan.start_step + step
+            expected = {pool.name: 0 for pool in POOLS}
+            for draw in draws(plan):
+                if draw.stage == stage_plan.name and draw.step < last and draw.domain:
+                    expected[draw.domain] += 1
+            assert draws_until(plan, stage_plan, step) == expected

@@ -202,7 +202,7 @@ def test_the_answer_goes_from_probes_to_a_yaml_that_can_be_trained(tmp_path: Pat
     keep = {"math": FloorConfig(loss=0.05), "code": FloorConfig(loss=0.05)}
     solution, stage = solution_for(keep), solvable()
     assert solution.answer.feasible
-    rows = Stage(space=SPACE, rows={"math": 2000, "code": 400}, full_cost=FULL).rows_of(
+    rows = Stage(plan=None, space=SPACE, rows={"math": 2000, "code": 400}, full_cost=FULL).rows_of(
         stage, solution
     )
     assert all(0 < count < 2000 for count in rows.values())
