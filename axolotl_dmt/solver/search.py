@@ -1,10 +1,7 @@
 """The cheapest amounts at which every protected value stays within its floor.
 
-All amounts of a nested ladder are tried, then SLSQP (scipy) refines the best of them between its
-rungs. Among the mixes whose bounds stay within every floor, the target's best prediction decides;
-a mix whose prediction is within one standard error of that best counts as equal (the one-standard-
-error rule of Breiman et al., "Classification and Regression Trees", 1984), and the cheapest of
-these is the answer.
+All amounts of a nested ladder are tried, then SLSQP (scipy) refines the cheapest of them that holds
+between its rungs. A target to improve decides among mixes that cost about as much.
 """
 
 from __future__ import annotations
@@ -12,18 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from axolotl_dmt.solver.law import Law, Values
 from axolotl_dmt.solver.space import Points, Space
 
+EXTRA: Final = 0.05
+"""By how much of the cheapest stage's rows a mix may be dearer that improves the target.
+
+A larger part is not paid: in a short probe, replayed rows are additional steps as well, from which
+the target improves more than it would in the full stage.
+"""
 _MOST_MIXES = 100_000
 _FEW = 49
 """Rungs of the ladder of one variable, where there are few variables."""
-_ROUNDING = 1e-9
 _TOLERANCE = 1e-6
 
 
@@ -108,8 +110,9 @@ def search(
     least = dict(zip((f.name for f in floors), excesses.min(axis=0).tolist(), strict=True))
     worst = excesses.max(axis=1)
     if (worst <= 0).any():
-        at = _cheapest_of_best(space, points, np.flatnonzero(worst <= 0), targets)
-        amounts = _refined(space, floors, targets, confidence, points, at)
+        held = points[worst <= 0]
+        amounts = _refined(space, floors, confidence, held[np.argmin(space.cost(held))])
+        amounts = _improved(space, targets, held, amounts)
     else:
         amounts = points[int(np.argmin(worst)), 1:]
     excess = {
@@ -126,49 +129,46 @@ def _ladder(space: Space) -> Values:
     return np.array(list(product(*ladders)), float)
 
 
-def _lag(points: Points, targets: Sequence[Law], best: Points) -> Values:
-    """Return by how much each point's targets lie above the best's, less one standard error."""
-    lags = [
-        law.predict(points) - law.predict(best) - law.best.spread_between(points, best)
-        for law in targets
-    ]
-    return np.asarray(np.mean(lags, axis=0))
+def _improved(space: Space, targets: Sequence[Law], held: Points, cheapest: Values) -> Values:
+    """Return the mix that improves the targets most and costs about as much as the cheapest.
+
+    It must be better by more than the standard error of the difference; otherwise the cheapest is
+    returned.
+
+    Args:
+        space: the stage.
+        targets: the laws of what is to be improved; may be empty.
+        held: full stages that hold every floor.
+        cheapest: the amounts of the cheapest mix.
+    """
+    start = space.full([cheapest])
+    near = held[space.cost(held) <= (1 + EXTRA) * space.cost(start)[0]]
+    if not targets or not len(near):
+        return cheapest
+    values = np.mean([law.predict(near) for law in targets], axis=0)
+    best = near[[np.argmin(values)]]
+    gains = [law.predict(start) - law.predict(best) for law in targets]
+    errors = [law.best.spread_between(start, best) for law in targets]
+    return best[0, 1:] if np.mean(gains) > np.mean(errors) else cheapest
 
 
-def _cheapest_of_best(
-    space: Space, points: Points, feasible: NDArray[np.int64], targets: Sequence[Law]
-) -> tuple[int, int]:
-    """Return the index of the cheapest point as good as the best, and that of the best."""
-    costs = space.cost(points[feasible])
-    if not targets:
-        index = int(feasible[np.argmin(costs)])
-        return index, index
-    values = np.mean([law.predict(points[feasible]) for law in targets], axis=0)
-    best = int(feasible[np.argmin(values)])
-    equal = _lag(points[feasible], targets, points[[best]]) <= _ROUNDING
-    return int(feasible[equal][np.argmin(costs[equal])]), best
+def _refined(space: Space, floors: Sequence[Floor], confidence: float, start: Values) -> Values:
+    """Return cheaper amounts near those of a rung that hold as well, or those of the rung.
 
-
-def _refined(
-    space: Space,
-    floors: Sequence[Floor],
-    targets: Sequence[Law],
-    confidence: float,
-    points: Points,
-    at: tuple[int, int],
-) -> Values:
-    """Return cheaper amounts near a rung that hold as well, or those of the rung."""
-    start, best = points[at[0], 1:], points[[at[1]]]
+    Args:
+        space: the stage.
+        floors: what is protected.
+        confidence: the confidence of each floor's bound.
+        start: a full stage that holds every floor.
+    """
+    start = start[1:]
 
     def full(logs: Values) -> Points:
         return space.full([np.exp(logs)])
 
     def slack(logs: Values) -> Values:
         point = full(logs)
-        margins = [-floor.excess(point, confidence)[0] for floor in floors]
-        if targets:
-            margins.append(-_lag(point, targets, best)[0])
-        return np.array(margins)
+        return np.array([-floor.excess(point, confidence)[0] for floor in floors])
 
     total = space.cost(space.most)[0]
     result = minimize(
