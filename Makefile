@@ -22,7 +22,7 @@ THREADS ?= $(shell echo $$(($(CORES) > 4 ? 4 : $(CORES))))
 # The quickstart shows the stages, without warnings of other libraries, progress bars and losses.
 CALM := AXOLOTL_DMT_QUIET=1 TQDM_DISABLE=1 LOG_LEVEL=ERROR TORCH_LOGS=-torch.utils._pytree
 
-.PHONY: help test-eval setup quickstart real study study-beyond study-solve study-pretrained test test-long test-slow lint format types docs docs-reference check soak mutants clean
+.PHONY: help test-eval setup quickstart real study study-data study-beyond study-solve study-pretrained test test-long test-slow lint format types docs docs-reference check soak mutants clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -47,10 +47,12 @@ real: $(VENV)/ready ## Train SmolLM2-135M on real data on the CPU; DATA=FOLDER i
 	  OMP_NUM_THREADS=$(CORES) \
 	  $(BIN)/axolotl train yaml_templates/smollm2.yaml --launcher python
 
-study: $(VENV)/ready ## Compare the paper's strategies and values of k on the tiny model, about an hour
+study-data: $(VENV)/ready
 	for seed in 1 2 3 4 5; do \
 	  $(BIN)/python -m axolotl_dmt.toy outputs/studies/data-$$seed --seed $$seed $(STUDY_ROWS) || exit 1; \
 	done
+
+study: study-data ## Compare the paper's strategies and values of k on the tiny model, about an hour
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=1 $(BIN)/axolotl dmt study \
 	  yaml_templates/studies/tiny/reproduction.yaml --jobs 2 --launcher-args '--launcher python'
 
@@ -64,15 +66,17 @@ study-beyond: study ## Then judge what goes beyond the paper: which rows to repl
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=1 $(BIN)/axolotl dmt study \
 	  yaml_templates/studies/tiny/beyond.yaml --jobs 2 --launcher-args '--launcher python'
 
-study-solve: study ## Then find the mix from floors of -0.05 and train it, for each seed
+study-solve: study-data ## Find the mix for floors of -0.05 on each seed, beside a sweep and random search
 	for seed in 1 2 3 4 5; do \
 	  out=outputs/studies/solve/seed-$$seed; mkdir -p $$out; \
 	  { sed "s/{seed}/$$seed/g; s|k: 1/16|val_rows: 100\n  keep: {math: -0.05, code: -0.05}|" \
 	      yaml_templates/studies/tiny/base.yaml; \
 	    echo "seed: $$seed"; echo "output_dir: $$out"; } > $$out.yaml; \
 	  PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=1 $(BIN)/axolotl dmt solve $$out.yaml \
-	    --train --launcher-args '--launcher python' || echo "seed $$seed: exit code $$?"; \
+	    --jobs 2 --train --launcher-args '--launcher python' || echo "seed $$seed: exit code $$?"; \
 	done
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=1 $(BIN)/python benchmarks/solver.py \
+	  outputs/studies/solve/seed-[1-5].yaml --picture outputs/studies/solve/mixes.png
 
 study-pretrained: $(VENV)/ready ## The strategies and k on SmolLM2-135M and real data, many hours on two cores
 	$(BIN)/python -m axolotl_dmt.toy.pretrained outputs/pretrained $(FROM)
