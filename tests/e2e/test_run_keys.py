@@ -55,6 +55,19 @@ def test_a_tenth_of_every_domain_is_held_out_and_has_a_loss(finished: Finished) 
     assert steps == {0, 3, 6, 9, 12}
 
 
+def test_the_results_have_the_losses_of_each_evaluation(finished: Finished) -> None:
+    curve = finished.results["held_out_curve"]
+    assert [(point["step"], point["stage"]) for point in curve] == [
+        (3, "specialise"),
+        (6, "specialise"),
+        (9, "generalise"),
+        (12, "generalise"),
+    ]
+    stages = finished.results["stages"]
+    for point, stage in ((curve[1], stages[0]), (curve[3], stages[1])):
+        assert point["losses"] == pytest.approx(stage["held_out_loss"], rel=1e-4)
+
+
 def test_group_by_length_sets_the_order_of_both_stages(finished: Finished) -> None:
     assert {stage["settings"]["order"] for stage in plan(finished)["stages"]} == {"length_grouped"}
 

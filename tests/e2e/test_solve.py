@@ -53,3 +53,41 @@ def test_a_yaml_with_floors_becomes_a_trained_and_judged_run(toy: Path, tmp_path
     assert "Predicted and achieved" in report
     assert "loss math" in report
     assert "gate: holds: keep loss math=+9" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_domain_that_overfits_ends_early_in_the_stage_before_the_last(
+    toy: Path, tmp_path: Path
+) -> None:
+    settings = config(toy, tmp_path / "out", learning_rate=1e-2)
+    settings["dmt"] = {
+        "strategy": "dmt",
+        "val_rows": 10,
+        "keep": {"math": {"loss": 9.0}, "code": {"loss": 9.0}},
+        "overrides": {"specialise": {"epochs": 50}},
+        "solve": {
+            "budget": 9.0,
+            "lengths": ["1/4", "1/2"],
+            "levels": ["1/8", "1/4"],
+            "end_early": 0.01,
+        },
+    }
+    path = str(write(tmp_path / "my.yaml", settings))
+    done = axolotl("dmt", "solve", path, *OPTIONS, "--jobs", "2", timeout=1800)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    out = RunFolder(tmp_path / "out")
+    (whole,) = out.probes.glob("runs/specialise-as-written/*/dmt/results.json")
+    curve = json.loads(whole.read_text())["held_out_curve"]
+    assert len(curve) == 8
+    losses = {name: [point["losses"][name] for point in curve] for name in ("math", "code")}
+    turned = {name for name, each in losses.items() if each[-1] - min(each) > 0.01}
+    assert turned, losses
+    text = " ".join(done.stdout.split())
+    for name in ("math", "code"):
+        assert (f"{name} ends early in specialise" in text) is (name in turned)
+    stage = yaml.safe_load((tmp_path / "my.solved.yaml").read_text())["dmt"]["stages"][0]
+    if "stays as it is written" in text:
+        assert stage["epochs"] == 50
+    else:
+        assert stage["epochs"] == 1
+        assert (out.probes / "runs/specialise-shortened").is_dir()
