@@ -274,7 +274,8 @@ def _probe(probing: Probing, stage: Stage, first: list[Probe], console: Console)
                     style="yellow",
                 )
             return solution
-        console.print(f"next, at the mix so far: {solvable.label(following)}", highlight=False)
+        at = "at the mix so far" if solution.answer.feasible else "since no mix is sure to hold yet"
+        console.print(f"next, {at}: {solvable.label(following)}", highlight=False)
         probes.append(following)
 
 

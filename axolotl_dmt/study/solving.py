@@ -37,6 +37,8 @@ from axolotl_dmt.study.workers import Workers
 FIRST_SHARE: Final = 0.75
 """The largest part of the budget for the probes of the design; the rest checks the answer."""
 _FINEST: Final = 2**16
+_EVEN: Final = 0.5
+"""The confidence at which a bound is the prediction itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,9 @@ class Solution:
         targets: {domain: the law of its loss} for each domain to improve.
         laws: {domain: the law of its loss}.
         answer: the amounts that were chosen.
+        to_probe: the amounts at which one more probe says most. They are those of the answer if it
+            holds every floor. Otherwise they are the cheapest that are predicted to hold them,
+            without a margin for the uncertainty, or the largest if there are none.
     """
 
     probes: tuple[Probe, ...]
@@ -81,6 +86,7 @@ class Solution:
     targets: Mapping[str, Law]
     laws: Mapping[str, Law]
     answer: Answer
+    to_probe: tuple[float, ...]
 
 
 def points_of(probes: Sequence[Probe]) -> Points:
@@ -235,7 +241,10 @@ def solve_probes(
         if all(name in each.losses for each in trained)
     }
     targets = {name: laws[name] for name in floors.improve}
-    answer = search(space, [each.floor for each in kept], list(targets.values()), confidence)
+    limits, aims = [each.floor for each in kept], list(targets.values())
+    answer = search(space, limits, aims, confidence)
+    likely = answer if answer.feasible else search(space, limits, aims, _EVEN)
+    largest = tuple(variable.most for variable in space.variables)
     return Solution(
         probes=tuple(probes),
         measured=tuple(trained),
@@ -243,6 +252,7 @@ def solve_probes(
         targets=targets,
         laws=laws,
         answer=answer,
+        to_probe=likely.amounts if likely.feasible else largest,
     )
 
 
@@ -286,9 +296,9 @@ def measured(
 def next_probe(
     space: Space, solvable: Solvable, solution: Solution, cost_left: float
 ) -> Probe | None:
-    """Return the probe that checks the answer best; None if the budget allows none that is new.
+    """Return the probe that says most about the answer; None if the budget allows none that is new.
 
-    It trains the answer's amounts at the largest length that the budget allows.
+    It trains the amounts to probe at the largest length that the budget allows.
 
     Args:
         space: the stage as the solver sees it.
@@ -296,7 +306,7 @@ def next_probe(
         solution: what the probes so far say.
         cost_left: the rows that may still be trained.
     """
-    amounts = tuple(_rounded(amount) for amount in solution.answer.amounts)
+    amounts = tuple(_rounded(amount) for amount in solution.to_probe)
     lengths = [length for length in solvable.settings.lengths if length <= 1]
     for length in reversed(lengths):
         probe = (length, *amounts)

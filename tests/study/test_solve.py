@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -182,12 +183,13 @@ def stage_result(name: str, math: float, code: float, general: float, score: flo
     return StageResult(name=name, end_step=1, scores=scores, extra=extra)
 
 
-def solution_for(keep: dict[str, FloorConfig]) -> Solution:
-    """Return what probes of a known response give."""
+def solution_for(keep: dict[str, FloorConfig], noise: float = 0.0) -> Solution:
+    """Return what probes of a known response give; the noise of math is above and below in turn."""
     stage = solvable()
     probes = first_probes(stage, SPACE, FULL)
     points = points_of(probes)
     math = 2.718 ** (features(points) @ [-4.0, 0.3, -0.8, -0.05])
+    math *= 2.718 ** (noise * (-1.0) ** np.arange(len(points)))
     code = 2.718 ** (features(points) @ [-4.0, 0.2, -0.05, -0.8])
     ends = [
         stage_result("generalise", m, c, 1.5 - 0.1 * p[0], 1 / (1 + m * 5))
@@ -274,12 +276,23 @@ def test_the_next_probe_is_at_the_answer_and_as_long_as_the_budget_allows() -> N
     assert next_probe(SPACE, stage, solution, 10) is None
 
 
+def test_if_no_mix_is_sure_to_hold_the_next_probe_is_where_one_is_predicted_to() -> None:
+    solution = solution_for({"math": FloorConfig(loss=0.03)}, noise=0.3)
+    assert not solution.answer.feasible
+    (kept,) = solution.protected
+    point = SPACE.full([solution.to_probe])
+    assert kept.interval(point, 0.9).predicted <= kept.limit.value < kept.interval(point, 0.9).high
+    impossible = solution_for({"math": FloorConfig(loss=0.0)})
+    assert not impossible.answer.feasible
+    assert impossible.to_probe == (0.5, 0.5)
+
+
 def test_the_design_leaves_a_probe_of_any_answer() -> None:
     stage = solvable()
     probes = points_of(first_probes(stage, SPACE, FULL))
     left = 0.65 * FULL - SPACE.cost(probes).sum()
     solution = solution_for({"math": FloorConfig(loss=0.05)})
-    dearest = replace(solution, answer=replace(solution.answer, amounts=(0.5, 0.5)))
+    dearest = replace(solution, to_probe=(0.5, 0.5))
     assert next_probe(SPACE, stage, dearest, left) is not None
 
 
