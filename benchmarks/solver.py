@@ -57,6 +57,10 @@ def measured(path: Path, jobs: int) -> Iterator[dict[str, Any]]:
     config = read_config(raw["dmt"])
     floors = floors_of(raw, config)
     solvable = Solvable.of(raw, config)
+    if solvable.settings.end_early is not None:
+        raise SystemExit(
+            f"{path}: end_early may have shortened stage 1, which is not compared here"
+        )
     evaluate = evaluate_block(raw["dmt"].get("evaluate"), floors)
     stage = read_stage(solvable, evaluate)
     run = RunFolder.of_config(raw)
