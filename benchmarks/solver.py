@@ -58,9 +58,7 @@ def measured(path: Path, jobs: int) -> Iterator[dict[str, Any]]:
     floors = floors_of(raw, config)
     solvable = Solvable.of(raw, config)
     if solvable.settings.end_early is not None:
-        raise SystemExit(
-            f"{path}: end_early may have shortened stage 1, which is not compared here"
-        )
+        raise SystemExit(f"{path}: remove end_early, which may have shortened stage 1")
     evaluate = evaluate_block(raw["dmt"].get("evaluate"), floors)
     stage = read_stage(solvable, evaluate)
     run = RunFolder.of_config(raw)
