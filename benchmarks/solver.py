@@ -77,13 +77,12 @@ def measured(path: Path, jobs: int) -> Iterator[dict[str, Any]]:
             launcher_args="--launcher python",
             console=Console(),
         )
-        before, _, ends = probing.measure([*probes, *sweep, *random])
+        _, _, ends = probing.measure([*probes, *sweep, *random])
     ways = ["probe"] * len(probes) + ["sweep"] * len(sweep) + ["random"] * len(random)
     limits = {each["name"]: (each["measure"], each["value"]) for each in solution["floors"]}
-    common = {"seed": solvable.seed, "before": before}
     for way, probe, end in zip(ways, [*probes, *sweep, *random], ends, strict=True):
         yield {
-            **common,
+            "seed": solvable.seed,
             "way": way,
             "amounts": [float(value) for value in probe],
             "rows": float(stage.space.cost(points_of([probe]))[0]),
@@ -93,11 +92,10 @@ def measured(path: Path, jobs: int) -> Iterator[dict[str, Any]]:
     (end,) = load_results(run.output_dir).stages[-1:]
     amounts = [1.0, *(float(solution["amounts"][name]) for name in solvable.variables)]
     yield {
-        **common,
+        "seed": solvable.seed,
         "way": "solved",
         "amounts": amounts,
         "rows": float(stage.space.cost(np.array([amounts]))[0]),
-        "probes": budget,
         "end": end,
         "holds": holds(end, limits),
     }

@@ -97,6 +97,17 @@ class Sample:
     passed: bool | None = None
 
 
+def losses_by_domain(losses: Mapping[str, float | None]) -> dict[str, float]:
+    """Return {domain: loss} of losses on held-out rows as the file has them; null becomes NaN.
+
+    The loss of an entry of `test_datasets` is called after its file, such as `test_math`.
+    """
+    return {
+        name.removeprefix("test_"): float(math.nan if loss is None else loss)
+        for name, loss in losses.items()
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class StageResult:
     """The result of one stage, or of the model before training.
@@ -124,15 +135,8 @@ class StageResult:
         return {ability: score.value for ability, score in self.scores.items()}
 
     def held_out_losses(self) -> dict[str, float]:
-        """Return {domain: loss on its held-out rows}, where they were measured.
-
-        The loss of an entry of `test_datasets` is called after its file, such as `test_math`.
-        """
-        losses = self.extra.get("held_out_loss") or {}
-        return {
-            name.removeprefix("test_"): float(math.nan if loss is None else loss)
-            for name, loss in losses.items()
-        }
+        """Return {domain: loss on its held-out rows}, where they were measured."""
+        return losses_by_domain(self.extra.get("held_out_loss") or {})
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object, with `error` and `samples` only where there are any."""

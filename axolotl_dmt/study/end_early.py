@@ -17,7 +17,7 @@ from typing import Any
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plan.draws import draws_until
 from axolotl_dmt.plan.training_plan import StagePlan, TrainingPlan
-from axolotl_dmt.results.results import Results
+from axolotl_dmt.results.results import Results, losses_by_domain
 from axolotl_dmt.study.solvable import Solvable
 from axolotl_dmt.study.solving import Probing
 
@@ -42,7 +42,7 @@ def end_early(probing: Probing, plan: TrainingPlan) -> Solvable:
     solvable, console = probing.solvable, probing.console
     rise, name, stage = solvable.settings.end_early, solvable.before, plan.stages[-2]
     assert rise is not None
-    check_stage(solvable, stage)
+    check_stage(stage)
     whole = probing.stage_before()
     ends = {
         domain: step
@@ -73,16 +73,14 @@ def end_early(probing: Probing, plan: TrainingPlan) -> Solvable:
     return solvable
 
 
-def check_stage(solvable: Solvable, stage: StagePlan) -> None:
+def check_stage(stage: StagePlan) -> None:
     """Refuse a stage whose domains cannot be given fewer rows each.
 
     Raises:
         DMTError: the stage ends by a number of steps, keeps an optimiser state, or repeats a part
             of a domain.
     """
-    written = solvable.stages[-2]
-    resets = written.get("reset_optimizer", solvable.raw["dmt"].get("reset_optimizer", True))
-    if len(solvable.stages) > 2 and not resets:
+    if stage.index > 0 and not stage.settings.reset_optimizer:
         problem = f"{stage.name} continues the optimiser state of the stage before it"
         raise DMTError(_KEY, problem, "remove end_early, or reset_optimizer: false")
     if stage.settings.max_steps is not None:
@@ -154,10 +152,9 @@ def _curves(results: Results, stage: StagePlan) -> dict[str, dict[int, float]]:
     """
     curves: dict[str, dict[int, float]] = {name: {} for name in stage.domains}
     for point in results.held_out_curve:
-        for name, loss in point["losses"].items():
-            domain = name.removeprefix("test_")
-            if domain in curves and loss is not None and math.isfinite(loss):
-                curves[domain][int(point["step"])] = float(loss)
+        for domain, loss in losses_by_domain(point["losses"]).items():
+            if domain in curves and math.isfinite(loss):
+                curves[domain][int(point["step"])] = loss
     for name, curve in curves.items():
         if not curve:
             problem = f"{name} has no losses on held-out rows"

@@ -127,10 +127,11 @@ def solve(
             console=console,
         )
         if solvable.settings.end_early is not None:
-            probing = probing.of(end_early(probing, stage.plan))
-            solvable = probing.solvable
-            stage = read_stage(solvable, evaluate)
-            probes = first_probes(solvable, stage.space, stage.full_cost)
+            shorter = end_early(probing, stage.plan)
+            if shorter is not solvable:
+                solvable, probing = shorter, probing.of(shorter)
+                stage = read_stage(solvable, evaluate)
+                probes = first_probes(solvable, stage.space, stage.full_cost)
         solution = _probe(probing, stage, probes, console)
     rows = stage.rows_of(solvable, solution)
     write_json(RunFolder.of_config(raw).solution, solution_json(solvable, solution, rows))
