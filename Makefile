@@ -78,11 +78,11 @@ study-solve: study-data ## Find the mix for floors of -0.05 on each seed, beside
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=1 $(BIN)/python benchmarks/solver.py \
 	  outputs/studies/solve/seed-[1-5].yaml --picture outputs/studies/solve/mixes.png
 
-study-pretrained: $(VENV)/ready ## The strategies and k on SmolLM2-135M and real data, many hours on two cores
+study-pretrained: $(VENV)/ready ## The strategies and k on SmolLM2-135M and real data, for a GPU
 	$(BIN)/python -m axolotl_dmt.toy.pretrained outputs/pretrained $(FROM)
 	for seed in 0 1 2 3 4 5; do \
 	  $(BIN)/python -m axolotl_dmt.toy.pretrained outputs/pretrained/seed-$$seed --no-model \
-	    --seed $$seed --general 170 --held-out 30 $(FROM) || exit 1; \
+	    --seed $$seed --general 170 --held-out 100 $(FROM) || exit 1; \
 	done
 	for study in losses scores; do \
 	  PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=$(CORES) $(BIN)/axolotl dmt study \

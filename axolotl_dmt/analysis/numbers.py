@@ -83,7 +83,8 @@ def curves(comparison: Comparison) -> list[ScalingCurve]:
                     rows = cell.rows(ability)
                     if rows and cell.seed in scores:
                         points.setdefault(cell.seed, []).append((rows, scores[cell.seed]))
-            if len({rows for line in points.values() for rows, _ in line}) > 1:
+            # Seeds may have somewhat different rows of the same amount.
+            if any(len({rows for rows, _ in line}) > 1 for line in points.values()):
                 fits = fit_scaling(points)
                 scaling.append(ScalingCurve(ability=ability, setup=setup, points=points, fits=fits))
     return scaling

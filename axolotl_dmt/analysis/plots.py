@@ -102,17 +102,34 @@ def pictures(comparison: Comparison, size: str | None) -> dict[str, tuple[str, D
     if len(comparison.ks) > 1 and comparison.specialised and _general(comparison):
         drawings["k_tradeoff"] = (
             "Specialised against general ability: one point for each k, with 95% intervals over "
-            "seeds, joined in the order of k. Crosses are other strategies."
+            f"seeds, joined in the order of k. Crosses are other strategies.{_relative(comparison)}"
             + _quoting(size, _quoted_sweep(comparison, size)),
             lambda narrow: _k_tradeoff(comparison, size, narrow),
         )
     multi_stage = _multi_stage(comparison)
     if multi_stage and comparison.abilities:
         drawings["ability_by_stage"] = (
-            "Each ability after each stage: mean and 95% interval over seeds.",
+            f"Each ability after each stage: mean and 95% interval over seeds.{_since(comparison)}",
             lambda narrow: _stages(comparison, multi_stage, narrow),
         )
     return drawings
+
+
+def _relative(comparison: Comparison) -> str:
+    """Return what the trade-off of values without a natural zero is relative to."""
+    if comparison.measure.is_score:
+        return ""
+    return f" Values are differences from k = {comparison.ks[0]}, paired by seed."
+
+
+def _since(comparison: Comparison) -> str:
+    """Return what values without a natural zero are relative to after each stage."""
+    if comparison.measure.is_score:
+        return ""
+    return (
+        f" Values are changes of the {comparison.measure.name} since before training or, if that "
+        "was not measured, since the first stage, paired by seed."
+    )
 
 
 def _quoting(size: str | None, quoted: Sequence[Any]) -> str:
@@ -192,25 +209,33 @@ def _general(comparison: Comparison) -> list[str]:
     return [a for a in comparison.abilities if a in comparison.general]
 
 
-def _mean_of(treatment: Treatment, abilities: Sequence[str]) -> Interval | None:
-    """Return the interval over seeds of each seed's mean over abilities.
+def _means_of(treatment: Treatment | None, abilities: Sequence[str]) -> dict[int, float]:
+    """Return {seed: mean over abilities}, without seeds that lack one of the abilities."""
+    if treatment is None:
+        return {}
+    return mean_by_seed([treatment.scores(ability) for ability in abilities])
 
-    Seeds that lack one of the abilities are left out.
-    """
-    return summary(mean_by_seed([treatment.scores(ability) for ability in abilities]))
+
+def _less(values: Mapping[int, float], reference: Mapping[int, float]) -> dict[int, float]:
+    """Return the differences of two values by seed, for the seeds that both have."""
+    return {seed: value - reference[seed] for seed, value in values.items() if seed in reference}
 
 
 def _k_tradeoff(comparison: Comparison, size: str | None, narrow: bool) -> Any:
     specialised, general = comparison.specialised, _general(comparison)
     figure = new_figure(*((PANEL[0], 3.6) if narrow else (6.4, 4.4)))
     axes = figure.subplots()
-    points = []
-    for k in comparison.ks:
-        treatment = comparison.dmt(k)
-        if treatment:
-            x, y = _mean_of(treatment, general), _mean_of(treatment, specialised)
-            if x and y:
-                points.append((f"k = {k}", x, y))
+
+    def place(treatment: Treatment | None) -> tuple[Interval, Interval] | None:
+        values = [_means_of(treatment, abilities) for abilities in (general, specialised)]
+        if not comparison.measure.is_score:
+            first = comparison.dmt(comparison.ks[0])
+            references = [_means_of(first, abilities) for abilities in (general, specialised)]
+            values = [_less(*pair) for pair in zip(values, references, strict=True)]
+        x, y = map(summary, values)
+        return (x, y) if x and y else None
+
+    points = [(f"k = {k}", *at) for k in comparison.ks if (at := place(comparison.dmt(k)))]
     xs, ys = [x for _, x, _ in points], [y for _, _, y in points]
     axes.errorbar(
         [x.mean for x in xs],
@@ -226,10 +251,8 @@ def _k_tradeoff(comparison: Comparison, size: str | None, narrow: bool) -> Any:
     )
     others = []
     for name in ("sequential", "multi_task"):
-        treatment = comparison.find(name)
-        x = _mean_of(treatment, general) if treatment else None
-        y = _mean_of(treatment, specialised) if treatment else None
-        if x and y:
+        if at := place(comparison.find(name)):
+            x, y = at
             axes.plot(x.mean, y.mean, "x", color=SOFT, markersize=7, markeredgewidth=1.8)
             others.append((name.replace("_", " "), x, y))
     quoted = _quoted_sweep(comparison, size)
@@ -237,8 +260,9 @@ def _k_tradeoff(comparison: Comparison, size: str | None, narrow: bool) -> Any:
         means = [(_average(scores, general), _average(scores, specialised)) for _, scores in quoted]
         style = {"color": SOFT, "linestyle": "--", "linewidth": 1.0}
         axes.plot(*zip(*means, strict=True), **style, marker="o", markersize=3)
-    axes.set_xlabel(f"general ability ({_listed(general)})", fontsize=9)
-    axes.set_ylabel(f"specialised ability\n(mean of {_listed(specialised)})", fontsize=9)
+    change = "" if comparison.measure.is_score else ", change"
+    axes.set_xlabel(f"general ability ({_listed(general)}){change}", fontsize=9)
+    axes.set_ylabel(f"specialised ability{change}\n(mean of {_listed(specialised)})", fontsize=9)
     dress(axes, "What k gains and what it costs")
     axes.margins(0.12)
     _name_points(figure, axes, points + others)
@@ -295,29 +319,62 @@ def _stages(comparison: Comparison, treatments: Sequence[Treatment], narrow: boo
     gap = 0.085 * PANEL[1] / height
     figure, axes = panels(len(treatments), (PANEL[0], height), 1 if narrow else 3)
     colours = ability_colours(comparison.treatments, comparison.abilities)
+    if comparison.measure.is_score:
+        scales = {ability: comparison.scale(ability) for ability in comparison.abilities}
+        whole = Scale(0.0, 1.0)
+    else:
+        # Values without a natural zero are drawn as changes, all abilities on one scale.
+        whole = _range_of_changes(comparison, treatments)
+        scales = dict.fromkeys(comparison.abilities, Scale(0.0, 1.0))
     for axis, treatment in zip(axes, treatments, strict=True):
         names = treatment.stage_names
         ends = []
         for index, ability in enumerate(comparison.abilities):
-            means = {
-                i: interval
-                for i in range(len(names))
-                if (interval := summary(treatment.by_seed(_score_after(i, ability))))
-            }
-            scale = comparison.scale(ability)
+            means = _means_by_stage(comparison, treatment, ability)
+            scale = scales[ability]
             shares = [_rescaled(interval, scale) for interval in means.values()]
             style = {"color": colours[ability], "marker": MARKERS[index % len(MARKERS)]}
             error_bars(axis, list(means), shares, linewidth=1.6, **style)
             if means:
                 last = list(means.values())[-1]
-                text = f"{label(ability, 20)} {number(last.mean)}"
+                sign = "" if comparison.measure.is_score or last.mean < 0 else "+"
+                text = f"{label(ability, 20)} {sign}{number(last.mean)}"
                 ends.append((text, colours[ability], scale.share(last.mean)))
-        name_line_ends(axis, ends, gap)
+        name_line_ends(axis, ends, gap * (whole.high - whole.low))
         _name_stages(axis, names)
         axis.set_xlim(-0.2, len(names) - 0.8)
-        whole_scale(axis, Scale(0.0, 1.0))
+        whole_scale(axis, whole)
         dress(axis, treatment.label)
     return figure
+
+
+def _means_by_stage(
+    comparison: Comparison, treatment: Treatment, ability: str
+) -> dict[int, Interval]:
+    """Return {stage: interval over seeds}, of scores or of changes since before training."""
+    values = [
+        treatment.by_seed(_score_after(index, ability))
+        for index in range(len(treatment.stage_names))
+    ]
+    if not comparison.measure.is_score:
+        before = treatment.by_seed(lambda cell: cell.before.get(ability)) or values[0]
+        values = [_less(each, before) for each in values]
+    means = {index: summary(each) for index, each in enumerate(values)}
+    return {index: interval for index, interval in means.items() if interval}
+
+
+def _range_of_changes(comparison: Comparison, treatments: Sequence[Treatment]) -> Scale:
+    """Return the range of the changes of all abilities, with their intervals."""
+    ends = [
+        end
+        for treatment in treatments
+        for ability in comparison.abilities
+        for interval in _means_by_stage(comparison, treatment, ability).values()
+        for end in (interval.mean, interval.low, interval.high)
+        if end is not None
+    ]
+    low, high = min([0.0, *ends]), max([0.0, *ends])
+    return Scale(low, high if high > low else low + 1.0)
 
 
 def _name_stages(axes: Any, names: Sequence[str]) -> None:

@@ -18,6 +18,11 @@ from axolotl_dmt.cli.group import FILE, NEW_FILE, where_options
     help="The YAML to write.  [default: CONFIG with .solved before its ending]",
 )
 @where_options
+@click.option(
+    "--nearest",
+    is_flag=True,
+    help="If no mix is sure to hold every floor, write the nearest one all the same.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what the probes would cost; train nothing.")
 @click.option(
     "--train",
@@ -32,7 +37,7 @@ def solve(
 
     Trains the stages before the last once, then short probes of the last one with other amounts of
     each domain. Writes a new YAML with the stages that were found. If started again, the command
-    continues where it stopped. Exits with code 1 if no mix holds every floor.
+    continues where it stopped. Exits with code 1 if no mix is sure to hold every floor.
     """
     from axolotl_dmt.study.solve import solve as run_solver
     from axolotl_dmt.study.workers import Where

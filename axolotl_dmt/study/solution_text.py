@@ -93,7 +93,10 @@ def answer_lines(
             if name in solution.answer.impossible:
                 text += f"; {alone:.4g} on its own"
             yield f"{text} ({_as_key(each, nearest)})"
-    yield f"The nearest mix is {amounts}. Raise the floors, solve.levels or solve.budget."
+    yield (
+        f"The nearest mix is {amounts}. Raise the floors, solve.levels or solve.budget; or add "
+        "--nearest to write this mix, and let its full run show whether the floors hold."
+    )
 
 
 def _named(solvable: Solvable, space: Space) -> Iterator[tuple[str, Any]]:
@@ -118,6 +121,8 @@ def block_comment(
         f"Found by axolotl dmt solve from {len(solution.probes)} probes. Each worse end of an "
         f"interval has {confidence:.0%} confidence."
     ]
+    if not solution.answer.feasible:
+        lines.append("No mix is sure to hold every floor. This one is the nearest.")
     for each in solution.protected:
         interval, limit = each.interval(point, confidence), each.limit
         lines.append(

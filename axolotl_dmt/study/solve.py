@@ -85,6 +85,7 @@ def solve(
     to: Path | None,
     where: Where,
     launcher_args: str | None,
+    nearest: bool,
     train: bool,
     dry_run: bool,
 ) -> None:
@@ -95,12 +96,14 @@ def solve(
         to: the YAML to write; None takes a name beside the user's.
         where: where the probes are trained; the solved stage is trained on this machine.
         launcher_args: appended to each `axolotl train` command.
+        nearest: whether to write the nearest mix if no mix is sure to hold every floor.
         train: whether to train the stage that was found, from the weights before it.
         dry_run: whether to print only what the probes would cost.
 
     Raises:
         DMTError: the YAML has a mistake, or a run failed.
-        SystemExit: with code 1 if no mix holds every floor, or with that of the training.
+        SystemExit: with code 1 if no mix is sure to hold every floor and `nearest` is not set, or
+            with that of the training.
     """
     where.check()
     to = to or path.with_name(f"{path.stem}.solved.yaml")
@@ -139,7 +142,7 @@ def solve(
     console.print(promises_table(solvable, stage.space, solution))
     for line in answer_lines(solvable, stage.space, solution, rows):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    if not solution.answer.feasible:
+    if not solution.answer.feasible and not nearest:
         raise SystemExit(1)
     block = _solved(raw["dmt"], solvable, stage.space, floors, solution, rows)
     comments = {"stages": block_comment(solvable, stage.space, solution, rows)}

@@ -54,6 +54,21 @@ def test_a_yaml_with_floors_becomes_a_trained_and_judged_run(toy: Path, tmp_path
     assert "loss math" in report
     assert "gate: holds: keep loss math=+9" in done.stdout + done.stderr
 
+    # With a floor that no mix holds, the command ends with 1, or writes the nearest mix if asked to.
+    settings["dmt"]["keep"] = {"math": {"loss": 0.0001}}
+    write(tmp_path / "my.yaml", settings)
+    (tmp_path / "my.solved.yaml").unlink()
+    done = axolotl("dmt", "solve", path, *OPTIONS, timeout=1800)
+    assert done.returncode == 1, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "NO mix" in done.stdout
+    assert not (tmp_path / "my.solved.yaml").exists()
+    done = axolotl("dmt", "solve", path, *OPTIONS, "--nearest", timeout=1800)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    text = (tmp_path / "my.solved.yaml").read_text()
+    assert "This one is the nearest." in text
+    nearest = json.loads(out.solution.read_text())["rows"]["math"]
+    assert yaml.safe_load(text)["dmt"]["stages"][1]["mix"]["math"] == {"rows": nearest}
+
 
 @pytest.mark.slow
 def test_a_domain_that_overfits_ends_early_in_the_stage_before_the_last(
