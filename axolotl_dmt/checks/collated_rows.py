@@ -107,7 +107,7 @@ def _of_stage(cfg: Mapping[str, Any], stage: Stage) -> Iterator[DMTError]:
             key = stage_key(block, stage.name, "select", "dmt.select")
             problem = f"{method} needs the lengths of the rows, and {REASON}"
             yield DMTError(key, problem, "write random, first or score:<column>")
-        elif method in BY_LOSS:
+        elif method == BY_LOSS:
             key = stage_key(block, stage.name, "select", "dmt.replay.select")
             problem = f"{method} needs the tokens and labels of the rows, and {REASON}"
             yield DMTError(key, problem, "write random, first or score:<column>")

@@ -157,9 +157,9 @@ def evaluate(models: tuple[str, ...], **options: Any) -> None:
 def row_losses(
     config: Path, model: Path, domains: str | None, output: Path | None, batch_tokens: int
 ) -> None:
-    """Measure each row's loss, for replay of hard or easy rows.
+    """Measure each row's loss, for replay of hard rows.
 
-    `dmt.replay` with `select: hardest` or `easiest` reads the file.
+    `dmt.replay` with `select: hardest` reads the file.
     """
     from axolotl_dmt.cli.row_losses import write_row_losses
 

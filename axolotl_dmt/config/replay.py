@@ -18,7 +18,7 @@ from axolotl_dmt.plan.inputs import Stage
 from axolotl_dmt.plan.ranking import BY_LOSS
 from axolotl_dmt.plan.row_losses import COMMAND, KEY, no_losses, read_header
 
-METHODS = {"random": "random", "hardest": "loss:hardest", "easiest": "loss:easiest"}
+METHODS = {"random": "random", "hardest": BY_LOSS}
 """`dmt.replay.select` -> the selection method of a `Ranking`."""
 
 StageSelect = str | Mapping[str, str] | None
@@ -59,7 +59,7 @@ def domains_by_loss(stages: Sequence[Stage]) -> tuple[str, ...]:
         name: None
         for stage in stages
         for name, amount in stage.mix.items()
-        if amount.value and stage.method(name) in BY_LOSS
+        if amount.value and stage.method(name) == BY_LOSS
     }
     return tuple(names)
 

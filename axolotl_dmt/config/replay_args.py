@@ -20,17 +20,16 @@ class ReplayConfig(Block):
         "replayed, divided among the specialised domains in proportion to their rows.",
         examples=[0.1],
     )
-    select: Literal["random", "hardest", "easiest"] | None = Field(
+    select: Literal["random", "hardest"] | None = Field(
         None,
-        description="random, or the rows with the highest (hardest) or the lowest (easiest) loss "
-        "first. Rows that an earlier stage trained on come before all others. Default: "
-        "`dmt.select`.",
+        description="random, or the rows with the highest loss first (hardest). Rows that an "
+        "earlier stage trained on come before all others. Default: `dmt.select`.",
         examples=["hardest"],
     )
     losses: str | None = Field(
         None,
         min_length=1,
-        description="For hardest and easiest: the file with the loss of each row, which `axolotl "
+        description="For hardest: the file with the loss of each row, which `axolotl "
         "dmt row-losses CONFIG --model STAGE_FOLDER` writes. A file made from other rows is "
         "refused.",
         examples=["outputs/stage-1/dmt/row_losses.parquet"],

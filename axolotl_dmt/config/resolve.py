@@ -125,7 +125,7 @@ def _unknown_names(
             if domain and domain not in domains:
                 fix = name_advice(domain, domains, "domains")
                 errors[key, ""] = DMTError(key, "no dataset has this domain", fix)
-            if method not in (*selectors, *BY_LOSS) and not method.startswith("score:"):
+            if method not in (*selectors, BY_LOSS) and not method.startswith("score:"):
                 problem = f"{method!r} (stage {stage.name}) is unknown"
                 fix = name_advice(method, [*selectors, "score:<column>"], "selections")
                 errors[key, method] = DMTError(key, problem, fix)

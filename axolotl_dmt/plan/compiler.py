@@ -155,7 +155,7 @@ class _Compiler:
                 self.seed,
                 select if isinstance(stage.select, str) else f"{select}.{name}",
                 self.selectors,
-                self._learned(name) if stage.method(name) in BY_LOSS else None,
+                self._learned(name) if stage.method(name) == BY_LOSS else None,
             )
             for name in taken
         }

@@ -85,8 +85,8 @@ class Stage:
         reset_optimizer: whether the optimiser state is reset at the start of the stage.
         order: shuffle, round_robin, blocks, length_grouped, sequential, or one that a hook
             registers.
-        select: random, first, longest, shortest, score:<column>, loss:hardest, loss:easiest, or
-            one that a hook registers; for all domains, or by domain (the others are random).
+        select: random, first, longest, shortest, score:<column>, loss:hardest, or one that a hook
+            registers; for all domains, or by domain (the others are random).
         redraw: whether each epoch takes the next rows of the selection, which starts again at its
             beginning once all rows have been used. Otherwise every epoch takes the same rows.
         max_repeats: how often a row may occur in one epoch; None means once.

@@ -22,9 +22,9 @@ Selector = Callable[[Domain, int], NDArray[Any]]
 """Takes a domain and a 64-bit key and ranks the rows: every row once, the best row first."""
 
 SELECTIONS = ("random", "first", "longest", "shortest")
-BY_LOSS = ("loss:hardest", "loss:easiest")
-"""The selections of `dmt.replay`. At a tie the lower row number comes first; rows without a loss
-come last."""
+BY_LOSS = "loss:hardest"
+"""The selection of `dmt.replay`: the highest loss first. At a tie the lower row number comes first;
+rows without a loss come last."""
 _BLOCK = 1 << 18
 
 
@@ -33,12 +33,12 @@ class Ranking:
 
     Args:
         domain: the pool, with at least one row.
-        method: random, first, longest, shortest, score:<column>, loss:hardest, loss:easiest, or a
-            key of `selectors`.
+        method: random, first, longest, shortest, score:<column>, loss:hardest, or a key of
+            `selectors`.
         seed: the plan's seed.
         key: the YAML key that an error names.
         selectors: further methods by name.
-        learned: whether an earlier stage chose each row, shape (rows,). The methods by loss take
+        learned: whether an earlier stage chose each row, shape (rows,). The method by loss takes
             these rows first. None if no row was chosen before.
 
     Raises:
@@ -64,8 +64,8 @@ class Ranking:
         elif method in (selectors or {}):
             table = np.asarray((selectors or {})[method](domain, random_key))
             self._table = _checked(table, domain, method, key)
-        elif method in BY_LOSS:
-            self._table = _by_loss(domain, method, key, learned)
+        elif method == BY_LOSS:
+            self._table = _by_loss(domain, key, learned)
         elif method != "first":
             self._table = np.argsort(_sort_keys(domain, method, key, selectors), kind="stable")
 
@@ -166,20 +166,17 @@ def _sort_keys(
     raise DMTError(key, f"unknown selection {method!r}", f"use one of {methods}")
 
 
-def _by_loss(
-    domain: Domain, method: str, key: str, learned: NDArray[np.bool_] | None
-) -> NDArray[Any]:
-    """Return the rows sorted by loss, with those that an earlier stage chose before all others.
+def _by_loss(domain: Domain, key: str, learned: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """Return the rows by loss, the highest first; those that an earlier stage chose come first.
 
     Raises:
         DMTError: the domain has no losses.
     """
     if domain.losses is None:
-        raise DMTError(key, f"{method} needs the rows' losses", "name them in dmt.replay.losses")
-    signed = -domain.losses if method == "loss:hardest" else domain.losses
+        raise DMTError(key, f"{BY_LOSS} needs the rows' losses", "name them in dmt.replay.losses")
     not_learned = np.zeros(domain.rows, bool) if learned is None else ~learned
     # lexsort takes its last key as the first criterion, and sorts NaN to the end.
-    ranked: NDArray[Any] = np.lexsort((signed, not_learned))
+    ranked: NDArray[Any] = np.lexsort((-domain.losses, not_learned))
     return ranked
 
 

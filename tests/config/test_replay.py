@@ -25,30 +25,29 @@ losses = st.lists(
 ).map(lambda values: np.array(values, np.float32))
 
 
-def ranked(values: np.ndarray, method: str, **fields: Any) -> list[int]:
+def ranked(values: np.ndarray, **fields: Any) -> list[int]:
     pool = domain("math", len(values), losses=values)
-    return Ranking(pool, method, 1, "dmt.replay", **fields).rows(0, len(values)).tolist()
+    return Ranking(pool, BY_LOSS, 1, "dmt.replay", **fields).rows(0, len(values)).tolist()
 
 
-@given(losses, st.sampled_from(BY_LOSS))
+@given(losses)
 @relaxed
 def test_rows_are_taken_by_loss_then_by_number_and_those_without_a_loss_last(
-    values: np.ndarray, method: str
+    values: np.ndarray,
 ) -> None:
-    sign = -1 if method == "loss:hardest" else 1
-    numbered = [(bool(np.isnan(v)), 0 if np.isnan(v) else sign * v) for v in values]
-    assert ranked(values, method) == sorted(range(len(values)), key=lambda i: (numbered[i], i))
+    numbered = [(bool(np.isnan(v)), 0 if np.isnan(v) else -v) for v in values]
+    assert ranked(values) == sorted(range(len(values)), key=lambda i: (numbered[i], i))
 
 
-@given(losses, st.sampled_from(BY_LOSS), st.data())
+@given(losses, st.data())
 @relaxed
 def test_rows_that_were_learned_come_before_all_others(
-    values: np.ndarray, method: str, data: st.DataObject
+    values: np.ndarray, data: st.DataObject
 ) -> None:
     size = len(values)
     learned = np.array(data.draw(st.lists(st.booleans(), min_size=size, max_size=size)))
-    rows = ranked(values, method, learned=learned)
-    free = [row for row in ranked(values, method) if learned[row]]
+    rows = ranked(values, learned=learned)
+    free = [row for row in ranked(values) if learned[row]]
     assert rows[: len(free)] == free
     assert sorted(rows) == list(range(size))
 
@@ -69,18 +68,17 @@ def plan_of(select: str, first: Any, k: Any, pool: Any, **settings: Any) -> Trai
     st.integers(1, 200),
     st.fractions(0, 1, max_denominator=9),
     st.tuples(st.integers(1, 40), st.integers(1, 40)),
-    st.sampled_from(BY_LOSS),
     st.booleans(),
 )
 @relaxed
 def test_a_smaller_replay_lies_inside_a_larger_one_and_inside_what_was_learned(
-    rows: int, part: Any, counts: tuple[int, int], method: str, redraw: bool
+    rows: int, part: Any, counts: tuple[int, int], redraw: bool
 ) -> None:
     values = np.random.default_rng(rows).random(rows, np.float32)
     pool = domain("math", rows, losses=values)
     first = {"rows": max(1, int(part * rows))}
     small, large = sorted(min(count, rows) for count in counts)
-    plans = [plan_of(method, first, {"rows": n}, pool, redraw=redraw) for n in (small, large)]
+    plans = [plan_of(BY_LOSS, first, {"rows": n}, pool, redraw=redraw) for n in (small, large)]
     replays = [set(rows_of(plan, "math", 1).tolist()) for plan in plans]
     assert replays[0] <= replays[1]
     learned = set(rows_of(plans[1], "math", 0).tolist())
@@ -88,14 +86,13 @@ def test_a_smaller_replay_lies_inside_a_larger_one_and_inside_what_was_learned(
 
 
 def test_the_fingerprint_changes_when_other_losses_choose_other_rows() -> None:
-    def fingerprint(values: list[float], method: str = "loss:hardest") -> str:
+    def fingerprint(values: list[float]) -> str:
         pool = domain("math", 4, losses=np.array(values, np.float32))
-        return plan_of(method, "all", {"rows": 2}, pool).fingerprint
+        return plan_of(BY_LOSS, "all", {"rows": 2}, pool).fingerprint
 
     before = fingerprint([1, 2, 3, 4])
     assert fingerprint([0.1, 0.2, 0.3, 0.4]) == before
     assert fingerprint([4, 2, 3, 1]) != before
-    assert fingerprint([4, 3, 2, 1], "loss:easiest") == before
 
 
 def test_a_replay_is_a_specialised_part_that_an_earlier_stage_took() -> None:

@@ -54,8 +54,9 @@ def test_a_yaml_with_floors_becomes_a_trained_and_judged_run(toy: Path, tmp_path
     assert "loss math" in report
     assert "gate: holds: keep loss math=+9" in done.stdout + done.stderr
 
-    # With a floor that no mix holds, the command ends with 1, or writes the nearest mix if asked to.
-    settings["dmt"]["keep"] = {"math": {"loss": 0.0001}}
+    # If no mix is sure enough to hold, the command ends with 1, or writes the nearest mix.
+    settings["dmt"]["keep"] = {"math": {"loss": 0.0}}
+    settings["dmt"]["solve"]["confidence"] = 1 - 1e-12
     write(tmp_path / "my.yaml", settings)
     (tmp_path / "my.solved.yaml").unlink()
     done = axolotl("dmt", "solve", path, *OPTIONS, timeout=1800)
