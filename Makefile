@@ -73,7 +73,7 @@ study-solve: study-data ## Find the mix for floors of -0.05 on each seed, beside
 	      yaml_templates/studies/tiny/base.yaml; \
 	    echo "seed: $$seed"; echo "output_dir: $$out"; } > $$out.yaml; \
 	  PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=1 $(BIN)/axolotl dmt solve $$out.yaml \
-	    --jobs 2 --train --launcher-args '--launcher python' || echo "seed $$seed: exit code $$?"; \
+	    --jobs 2 --nearest --train --launcher-args '--launcher python' || echo "seed $$seed: exit code $$?"; \
 	done
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=1 $(BIN)/python benchmarks/solver.py \
 	  outputs/studies/solve/seed-[1-5].yaml --picture outputs/studies/solve/mixes.png
