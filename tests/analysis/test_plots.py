@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from matplotlib.text import Text
 
+from axolotl_dmt.analysis.measure import LOG_LIKELIHOOD
+from axolotl_dmt.analysis.numbers import curves
 from axolotl_dmt.analysis.plots import pictures
-from axolotl_dmt.analysis.treatments import CellResult, Comparison, group
+from axolotl_dmt.analysis.treatments import CellResult, CellStage, Comparison, group
 from axolotl_dmt.chart_style import label
 from tests.planted import ROWS, cell_result, study
 
@@ -74,3 +77,57 @@ def test_long_names_can_be_told_apart() -> None:
     assert all(sum(text.startswith(f"{name} ") for text in shown) == 2 for name in names)
     for name in STAGES:
         assert shown.count(label(name, 18)) == 2
+
+
+def losses(of_seed: float) -> list[CellResult]:
+    """Return cells whose log-likelihoods differ far more between seeds than between treatments."""
+    results = []
+    for seed in range(3):
+        data = {"math": 160 + seed, "general": 100}
+        first = CellStage(name="one", rows=data, scores={"math": -1.0, "general": -2.0})
+        for k, gain in (("0", 0.0), ("1/4", 0.01)):
+            last = {"math": -1.1 + gain, "general": -1.8 - gain}
+            stages = [first, CellStage(name="two", rows={"general": 100}, scores=last)]
+            results.append(
+                CellResult(
+                    name=f"{k} {seed}",
+                    settings={"strategy": "dmt", "k": k},
+                    seed=seed,
+                    stages=tuple(
+                        replace(s, scores={a: v + of_seed * seed for a, v in s.scores.items()})
+                        for s in stages
+                    ),
+                    before={"math": -1.5 + of_seed * seed, "general": -2.5 + of_seed * seed},
+                    measure=LOG_LIKELIHOOD,
+                )
+            )
+    return results
+
+
+def test_pictures_of_losses_show_changes_paired_by_seed() -> None:
+    drawings = pictures(Comparison(group(losses(0.5))), None)
+    caption, draw = drawings["k_tradeoff"]
+    assert "differences from k = 0, paired by seed" in caption
+    (axes,) = draw(False).axes
+    (line, *_) = axes.get_lines()
+    assert line.get_xdata() == pytest.approx([0.0, -0.01])
+    assert line.get_ydata() == pytest.approx([0.0, 0.01])
+    caption, draw = drawings["ability_by_stage"]
+    assert "since before training" in caption
+    (axes,) = draw(False).axes
+    math = axes.get_lines()[0].get_ydata()
+    assert math == pytest.approx([0.5, 0.41])  # of k = 1/4, in nats
+    assert axes.get_ylim()[0] < 0 < 0.7 < axes.get_ylim()[1]
+    assert any(text.get_text() == "math +0.410" for text in axes.texts)
+
+
+def test_seeds_with_somewhat_different_rows_are_one_amount_of_data() -> None:
+    cells = [
+        replace(cell, settings={"strategy": "multi_task"})
+        for cell in losses(0.5)
+        if cell.settings["k"] == "0"
+    ]
+    assert len({cell.rows("math") for cell in cells}) == 3
+    comparison = Comparison(group(cells))
+    assert curves(comparison) == []
+    assert "scaling" not in pictures(comparison, None)
