@@ -105,7 +105,8 @@ class StudyFolder:
         if run.merge is not None:
             models = [str(model) for earlier in run.chain()[:-1] for model in self.stages(earlier)]
             merge = {"method": run.merge, "weight": 0.5, "models": models}
-            return {"merge": merge, "dmt": run.config["dmt"], "output_dir": str(self.of(run))}
+            model = {"base_model": str(self.last_stage(run)), "output_dir": str(self.of(run))}
+            return {**run.config, **model, "merge": merge}
         config = {**run.config, "output_dir": str(self.of(run))}
         if run.parent is not None:
             # With an adapter, the stage folders hold the adapter only.

@@ -19,9 +19,11 @@ from axolotl_dmt.hooks.loading import load_hooks
 from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.report.write import write_report
 from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.results.held_out import with_held_out_losses
 from axolotl_dmt.results.results import EVALUATE, Results, StageResult
 from axolotl_dmt.scoring.prompts import TrainedPrompts
 from axolotl_dmt.study.folder import FINISHED
+from axolotl_dmt.training.held_out_losses import losses_of_base_model
 from axolotl_dmt.training.merge import merge_stages
 
 
@@ -29,15 +31,16 @@ def merge_and_score(config_file: Path) -> None:
     """Merge two stages, score the model like the other runs of the study, and write the results.
 
     Args:
-        config_file: a YAML with `merge: {method, weight, models}`, the `dmt` block of the run that
-            trained the models, and `output_dir`.
+        config_file: the YAML of the run that trained the models, with `merge: {method, weight,
+            models}`, and with the folder of the merged model as its `base_model`.
 
     Raises:
-        DMTError: the models cannot be merged, or `dmt.evaluate` has a mistake.
+        DMTError: the models cannot be merged, or the YAML has a mistake.
     """
     started = time.monotonic()
     raw = YamlFile.read(config_file).data
-    config, merge = read_config(raw["dmt"]), raw["merge"]
+    merge = raw.pop("merge")
+    config = read_config(raw["dmt"])
     folder = RunFolder.of_config(raw)
     model = folder.stage(0, "merge")
     if not model.exists():
@@ -51,6 +54,7 @@ def merge_and_score(config_file: Path) -> None:
         load_hooks(config.hooks or ())
         stage = with_scores(stage, score_saved_stage(model, config.evaluate))
         extra = {EVALUATE: config.evaluate.model_dump(exclude_none=True)}
+    stage = with_held_out_losses(stage, losses_of_base_model(raw))
     results = Results(
         plan_fingerprint="merge",
         stages=(stage,),

@@ -21,6 +21,7 @@ from axolotl_dmt.plan.training_plan import StagePlan, TrainingPlan
 from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.results.config_file import save_config, sources
 from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.results.held_out import with_held_out_losses
 from axolotl_dmt.results.items import Point, record_items
 from axolotl_dmt.results.results import (
     EVALUATE,
@@ -150,7 +151,7 @@ class Recorder:
     def baseline(self, evaluation: Evaluation, losses: Mapping[str, float]) -> None:
         """Record the scores of the model before training, and its losses on held-out rows."""
         self.timings["evaluate before"] = evaluation.seconds
-        result = _with_losses(self._result("baseline", 0, {}, evaluation), losses)
+        result = with_held_out_losses(self._result("baseline", 0, {}, evaluation), losses)
         self.results = replace(self.results, baseline=result)
         self._record_items(Point.baseline(), evaluation)
         self._save()
@@ -174,7 +175,7 @@ class Recorder:
             self._record_items(Point.stage(stage.name, stage.end_step), evaluation)
         rows = {name: draw.rows for name, draw in stage.domains.items()}
         result = self._result(stage.name, stage.end_step, rows, evaluation)
-        self.results = self.results.with_stage(_with_losses(result, losses))
+        self.results = self.results.with_stage(with_held_out_losses(result, losses))
         self._save()
 
     def stage_scored(self, name: str, evaluation: Evaluation) -> None:
@@ -288,9 +289,3 @@ class Recorder:
         self.results = replace(self.results, timings=dict(self.timings))
         if self.writes:
             self.results.save(self.path)
-
-
-def _with_losses(result: StageResult, losses: Mapping[str, float]) -> StageResult:
-    """Return a result with {domain: loss on its held-out rows}, where there are any."""
-    extra = {**result.extra, "held_out_loss": dict(losses)} if losses else result.extra
-    return replace(result, extra=extra)

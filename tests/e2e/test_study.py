@@ -12,11 +12,12 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from axolotl_dmt.cli.main import dmt
+from axolotl_dmt.results.folder import load_results
 from axolotl_dmt.study.folder import read_cell_results, read_missing
 from tests.e2e.runs import axolotl, config, train, write
 
 
-def study_yaml(toy: Path, folder: Path, **changes: Any) -> Path:
+def study_yaml(toy: Path, folder: Path, val_rows: int = 0, **changes: Any) -> Path:
     base = config(toy, folder / "unused", learning_rate=5e-3)
     base["dmt"]["evaluate"] = {
         "tasks": ["dmt_math", "dmt_general"],
@@ -24,6 +25,8 @@ def study_yaml(toy: Path, folder: Path, **changes: Any) -> Path:
         "prompt": "plain",
         "max_new_tokens": 4,
     }
+    if val_rows:
+        base["dmt"]["val_rows"] = val_rows
     del base["output_dir"]
     write(folder / "base.yaml", base)
     study = {
@@ -53,7 +56,7 @@ def folders(study: Path) -> list[list[str]]:
 def test_a_study_trains_each_stage_once_and_goes_on_where_it_ended(
     toy: Path, tmp_path: Path
 ) -> None:
-    path, study = study_yaml(toy, tmp_path), tmp_path / "study"
+    path, study = study_yaml(toy, tmp_path, val_rows=10), tmp_path / "study"
     done = axolotl("dmt", "study", str(path), *OPTIONS)
     assert done.returncode == 0, done.stdout + done.stderr
     mixed, none, half, merged = folders(study)
@@ -65,13 +68,18 @@ def test_a_study_trains_each_stage_once_and_goes_on_where_it_ended(
     # The results hold the whole schedule, with the scores of the shared stage.
     outcome = read_cell_results(study)[2]
     assert [(stage.name, stage.rows) for stage in outcome.stages] == [
-        ("specialise", {"math": 120, "code": 60}),
-        ("generalise", {"general": 100, "math": 60, "code": 30}),
+        ("specialise", {"math": 110, "code": 50}),
+        ("generalise", {"general": 90, "math": 55, "code": 25}),
     ]
     assert all(set(stage.scores) == {"math", "general"} for stage in outcome.stages)
-    # A merge is scored like a stage.
+    # A merge is scored like a stage, and has losses on the same held-out rows.
     last = read_cell_results(study)[3].stages[-1]
     assert (last.name, set(last.scores)) == ("merge", {"math", "general"})
+    (merge,) = load_results(study / merged[-1]).stages
+    (stage,) = load_results(study / mixed[-1]).stages
+    losses, others = merge.held_out_losses(), stage.held_out_losses()
+    assert losses.keys() == others.keys() == {"math", "code", "general"}
+    assert all(losses[name] != others[name] for name in losses)
     assert (study / merged[-1] / "stages/01-merge/dmt_merge.json").is_file()
     again = CliRunner().invoke(dmt, ["study", str(path), *OPTIONS])
     assert again.exit_code == 0, again.output
