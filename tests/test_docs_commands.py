@@ -55,7 +55,12 @@ NOT_RUN = {
     "axolotl dmt study study.yaml --ray auto --gpus 8 "
     "--launcher-args '--launcher torchrun -- --nproc_per_node 8'": "needs eight GPUs",
     "axolotl dmt solve my.yaml": "see tests/e2e/test_solve.py",
+    "axolotl dmt solve my.yaml --nearest --train": "see tests/e2e/test_solve.py",
     "axolotl train my.solved.yaml": "see tests/e2e/test_solve.py",
+    "axolotl dmt merge outputs/my-run --to outputs/merged": "see tests/training/test_merge.py",
+    "axolotl-dmt evaluate outputs/my-run outputs/merged --limit 200 "
+    "--to outputs/merge-scores": "see tests/cli/test_evaluate_models.py",
+    "make study-pretrained": "fetches a model and takes a GPU",
     "axolotl dmt recipe push my-run-recipe you/my-recipe": "see tests/e2e/test_recipe_hub.py",
     "axolotl dmt recipe show hf://you/my-recipe": "see tests/e2e/test_recipe_hub.py",
     "axolotl dmt recipe use hf://you/my-recipe": "see tests/e2e/test_recipe_hub.py",

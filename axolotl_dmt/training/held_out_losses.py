@@ -10,8 +10,6 @@ from typing import Any
 import yaml
 
 from axolotl_dmt.config.run_keys import val_set_size
-from axolotl_dmt.evaluation.live import held_out_losses
-from axolotl_dmt.training.load_run import load_run
 
 
 def losses_of_base_model(raw: Mapping[str, Any]) -> dict[str, float]:
@@ -33,6 +31,9 @@ def losses_of_base_model(raw: Mapping[str, Any]) -> dict[str, float]:
         return {}
     from axolotl.integrations.base import PluginManager
     from axolotl.train import setup_model_and_trainer
+
+    from axolotl_dmt.evaluation.live import held_out_losses
+    from axolotl_dmt.training.load_run import load_run
 
     with tempfile.TemporaryDirectory(prefix="axolotl-dmt-") as scratch:
         path = Path(scratch) / "config.yaml"
