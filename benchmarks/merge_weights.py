@@ -15,11 +15,16 @@ import json
 import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from axolotl_dmt.config.yaml_file import YamlFile
+from axolotl_dmt.results.folder import load_results
+from axolotl_dmt.results.results import losses_by_domain
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SECOND_STAGE = "mixed_sequential"
@@ -57,28 +62,26 @@ def main() -> None:
 
 def merges_of_seed(runs: Path, seed: int) -> tuple[str, dict[str, dict[str, float]]]:
     """Return the seed and {merge: {domain: loss on held-out rows}}."""
-    from axolotl.integrations.base import PluginManager
-    from axolotl.train import setup_model_and_trainer
     from safetensors.torch import load_file
 
     from axolotl_dmt.evaluation.live import held_out_losses
-    from axolotl_dmt.training.load_run import load_run
+    from axolotl_dmt.training.held_out_losses import trainer_of
     from axolotl_dmt.training.merge import merge_tensors
 
     first, second = (
         load_file(next((runs / name / f"seed-{seed}/stages").iterdir()) / "model.safetensors")
         for name in (FIRST_STAGE, SECOND_STAGE)
     )
-    cfg, _ = load_run(str(runs / SECOND_STAGE / f"seed-{seed}/config.yaml"))
-    trainer: Any = setup_model_and_trainer(cfg, PluginManager.get_instance().load_datasets(cfg))[0]
+    raw = YamlFile.read(runs / SECOND_STAGE / f"seed-{seed}/config.yaml").data
     losses = {}
-    for method, weight in [*(("linear", weight) for weight in WEIGHTS), ("slerp", 0.5)]:
-        merged = {
-            name: merge_tensors(name, first[name], second[name], method=method, weight=weight)
-            for name in first
-        }
-        trainer.model.load_state_dict(merged, strict=False)  # tied weights are stored once
-        losses[f"{method} {weight:g}"] = held_out_losses(trainer)
+    with trainer_of(raw) as trainer:
+        for method, weight in [*(("linear", weight) for weight in WEIGHTS), ("slerp", 0.5)]:
+            merged = {
+                name: merge_tensors(name, first[name], second[name], method=method, weight=weight)
+                for name in first
+            }
+            trainer.model.load_state_dict(merged, strict=False)  # tied weights are stored once
+            losses[f"{method} {weight:g}"] = losses_by_domain(held_out_losses(trainer))
     return str(seed), losses
 
 
@@ -95,8 +98,8 @@ def replay_of_runs(runs: Path, seeds: Sequence[str] | Mapping[str, Any]) -> dict
     found: dict[str, list[Mapping[str, float]]] = {}
     for name, k in _replays(runs):
         for seed in seeds:
-            results = json.loads((runs / name / f"seed-{seed}/dmt/results.json").read_text())
-            found.setdefault(k, []).append(results["stages"][-1]["held_out_loss"])
+            last = load_results(runs / name / f"seed-{seed}").stages[-1]
+            found.setdefault(k, []).append(last.held_out_losses())
     return {k: _mean(losses) for k, losses in found.items()}
 
 
@@ -106,17 +109,11 @@ def _replays(runs: Path) -> Iterator[tuple[str, str]]:
     values = {name: name.removeprefix("dmt-k").replace("_", "/") for name in folders}
     # Folders with a further setting in their names are other experiments.
     plain = {name: k for name, k in values.items() if k.replace("/", "").isdigit()}
-    yield from sorted(plain.items(), key=lambda pair: _number(pair[1]))
-
-
-def _number(k: str) -> float:
-    numerator, _, denominator = k.partition("/")
-    return int(numerator) / int(denominator or 1)
+    yield from sorted(plain.items(), key=lambda pair: Fraction(pair[1]))
 
 
 def _mean(losses: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    names = {name.removeprefix("test_"): name for name in losses[0]}
-    return {short: float(np.mean([seed[name] for seed in losses])) for short, name in names.items()}
+    return {name: float(np.mean([seed[name] for seed in losses])) for name in losses[0]}
 
 
 def plot(tables: Mapping[str, Mapping[str, Mapping[str, float]]], picture: Path) -> None:

@@ -71,6 +71,12 @@ def summary(values: Mapping[int, float]) -> Interval | None:
     return over_seeds(list(values.values())) if values else None
 
 
+def change_of(after: Mapping[int, float], before: Mapping[int, float]) -> Interval | None:
+    """Return the interval of the paired difference; None if no seed has both values."""
+    difference = paired(after, before)
+    return difference.interval if difference else None
+
+
 def curves(comparison: Comparison) -> list[ScalingCurve]:
     """Return the scaling curves of every ability that is also a domain with several amounts."""
     scaling = []

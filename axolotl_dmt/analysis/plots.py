@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from axolotl_dmt.analysis.intervals import Interval
 from axolotl_dmt.analysis.measure import Scale
-from axolotl_dmt.analysis.numbers import ScalingCurve, curves, summary
+from axolotl_dmt.analysis.numbers import ScalingCurve, change_of, curves, summary
 from axolotl_dmt.analysis.treatments import (
     CellResult,
     Comparison,
@@ -216,23 +216,20 @@ def _means_of(treatment: Treatment | None, abilities: Sequence[str]) -> dict[int
     return mean_by_seed([treatment.scores(ability) for ability in abilities])
 
 
-def _less(values: Mapping[int, float], reference: Mapping[int, float]) -> dict[int, float]:
-    """Return the differences of two values by seed, for the seeds that both have."""
-    return {seed: value - reference[seed] for seed, value in values.items() if seed in reference}
-
-
 def _k_tradeoff(comparison: Comparison, size: str | None, narrow: bool) -> Any:
     specialised, general = comparison.specialised, _general(comparison)
     figure = new_figure(*((PANEL[0], 3.6) if narrow else (6.4, 4.4)))
     axes = figure.subplots()
 
+    first = comparison.dmt(comparison.ks[0])
+    references = [_means_of(first, abilities) for abilities in (general, specialised)]
+
     def place(treatment: Treatment | None) -> tuple[Interval, Interval] | None:
         values = [_means_of(treatment, abilities) for abilities in (general, specialised)]
-        if not comparison.measure.is_score:
-            first = comparison.dmt(comparison.ks[0])
-            references = [_means_of(first, abilities) for abilities in (general, specialised)]
-            values = [_less(*pair) for pair in zip(values, references, strict=True)]
-        x, y = map(summary, values)
+        if comparison.measure.is_score:
+            x, y = map(summary, values)
+        else:
+            x, y = map(change_of, values, references)
         return (x, y) if x and y else None
 
     points = [(f"k = {k}", *at) for k in comparison.ks if (at := place(comparison.dmt(k)))]
@@ -319,18 +316,21 @@ def _stages(comparison: Comparison, treatments: Sequence[Treatment], narrow: boo
     gap = 0.085 * PANEL[1] / height
     figure, axes = panels(len(treatments), (PANEL[0], height), 1 if narrow else 3)
     colours = ability_colours(comparison.treatments, comparison.abilities)
+    lines = [
+        {a: _means_by_stage(comparison, treatment, a) for a in comparison.abilities}
+        for treatment in treatments
+    ]
     if comparison.measure.is_score:
         scales = {ability: comparison.scale(ability) for ability in comparison.abilities}
         whole = Scale(0.0, 1.0)
     else:
         # Values without a natural zero are drawn as changes, all abilities on one scale.
-        whole = _range_of_changes(comparison, treatments)
+        whole = _range_of(means for by_ability in lines for means in by_ability.values())
         scales = dict.fromkeys(comparison.abilities, Scale(0.0, 1.0))
-    for axis, treatment in zip(axes, treatments, strict=True):
+    for axis, treatment, by_ability in zip(axes, treatments, lines, strict=True):
         names = treatment.stage_names
         ends = []
-        for index, ability in enumerate(comparison.abilities):
-            means = _means_by_stage(comparison, treatment, ability)
+        for index, (ability, means) in enumerate(by_ability.items()):
             scale = scales[ability]
             shares = [_rescaled(interval, scale) for interval in means.values()]
             style = {"color": colours[ability], "marker": MARKERS[index % len(MARKERS)]}
@@ -356,20 +356,20 @@ def _means_by_stage(
         treatment.by_seed(_score_after(index, ability))
         for index in range(len(treatment.stage_names))
     ]
-    if not comparison.measure.is_score:
-        before = treatment.by_seed(lambda cell: cell.before.get(ability)) or values[0]
-        values = [_less(each, before) for each in values]
-    means = {index: summary(each) for index, each in enumerate(values)}
+    before = treatment.by_seed(lambda cell: cell.before.get(ability)) or values[0]
+    means = {
+        index: summary(each) if comparison.measure.is_score else change_of(each, before)
+        for index, each in enumerate(values)
+    }
     return {index: interval for index, interval in means.items() if interval}
 
 
-def _range_of_changes(comparison: Comparison, treatments: Sequence[Treatment]) -> Scale:
-    """Return the range of the changes of all abilities, with their intervals."""
+def _range_of(lines: Iterable[Mapping[int, Interval]]) -> Scale:
+    """Return the range of the changes on all lines, with their intervals."""
     ends = [
         end
-        for treatment in treatments
-        for ability in comparison.abilities
-        for interval in _means_by_stage(comparison, treatment, ability).values()
+        for line in lines
+        for interval in line.values()
         for end in (interval.mean, interval.low, interval.high)
         if end is not None
     ]

@@ -63,6 +63,11 @@ def val_set_size(raw: Mapping[str, Any]) -> Fraction | int:
     return int(size) if size > 1 or not size else size
 
 
+def holds_out_rows(raw: Mapping[str, Any], val_rows: object) -> bool:
+    """Return whether a YAML holds out rows to evaluate; `val_rows` is that of its `dmt` block."""
+    return bool(val_rows or raw.get("test_datasets") or val_set_size(raw))
+
+
 def tokenised_in_collator(raw: Mapping[str, Any]) -> bool:
     """Return whether rows are tokenised by a processor, when a batch is put together.
 

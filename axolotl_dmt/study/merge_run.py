@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from axolotl_dmt.config.args import read_config
+from axolotl_dmt.config.run_keys import holds_out_rows
 from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.errors import one_clear_error
 from axolotl_dmt.evaluation.saved import score_saved_stage
@@ -54,7 +55,8 @@ def merge_and_score(config_file: Path) -> None:
         load_hooks(config.hooks or ())
         stage = with_scores(stage, score_saved_stage(model, config.evaluate))
         extra = {EVALUATE: config.evaluate.model_dump(exclude_none=True)}
-    stage = with_held_out_losses(stage, losses_of_base_model(raw))
+    if holds_out_rows(raw, config.val_rows):
+        stage = with_held_out_losses(stage, losses_of_base_model(raw))
     results = Results(
         plan_fingerprint="merge",
         stages=(stage,),

@@ -16,7 +16,7 @@ from axolotl_dmt.checks.axolotl_keys import check_output_dir
 from axolotl_dmt.checks.schedule import check_schedule
 from axolotl_dmt.config.args import DMTConfig, read_config
 from axolotl_dmt.config.keep_args import FloorConfig, unsolved
-from axolotl_dmt.config.run_keys import val_set_size
+from axolotl_dmt.config.run_keys import holds_out_rows
 from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.console import quiet_axolotl
 from axolotl_dmt.errors import DMTError, DMTErrors, Problems
@@ -192,7 +192,7 @@ def _check(raw: Mapping[str, Any], config: DMTConfig, floors: Floors) -> None:
     _, mistakes = check_schedule({**raw, "dmt": block})
     problems = Problems(mistakes)
     problems.attempt(check_output_dir, raw)
-    if not (config.val_rows or raw.get("test_datasets") or val_set_size(raw)):
+    if not holds_out_rows(raw, config.val_rows):
         problem = "is missing: probes are compared by their losses on held-out rows"
         problems.append(DMTError("dmt.val_rows", problem, "write val_rows: 200"))
     if (floors.scored or floors.from_start) and not config.evaluates:

@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from axolotl_dmt.config.run_keys import val_set_size
-
 
 def losses_of_base_model(raw: Mapping[str, Any]) -> dict[str, float]:
-    """Return {domain: loss on its held-out rows} of the base model of a YAML.
+    """Return {domain: loss on its held-out rows, in nats per token} of the base model of a YAML.
 
     The rows, their batches and the loss are those of a training by the same YAML.
 
     Args:
         raw: the content of the YAML.
 
-    Returns:
-        The losses in nats per token; empty if the YAML holds out no rows.
+    Raises:
+        DMTError: the YAML has a mistake, or the model cannot be loaded.
+    """
+    from axolotl_dmt.evaluation.live import held_out_losses
+
+    with trainer_of(raw) as trainer:
+        return held_out_losses(trainer)
+
+
+@contextlib.contextmanager
+def trainer_of(raw: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the trainer that `axolotl train` would use for a YAML; it writes to a scratch folder.
+
+    Args:
+        raw: the content of the YAML.
 
     Raises:
         DMTError: the YAML has a mistake, or the model cannot be loaded.
     """
-    has_rows = raw.get("test_datasets") or raw["dmt"].get("val_rows") or val_set_size(raw)
-    if not has_rows:
-        return {}
     from axolotl.integrations.base import PluginManager
     from axolotl.train import setup_model_and_trainer
 
-    from axolotl_dmt.evaluation.live import held_out_losses
     from axolotl_dmt.training.load_run import load_run
 
     with tempfile.TemporaryDirectory(prefix="axolotl-dmt-") as scratch:
@@ -40,7 +48,4 @@ def losses_of_base_model(raw: Mapping[str, Any]) -> dict[str, float]:
         path.write_text(yaml.safe_dump(dict(raw)))
         cfg, _ = load_run(str(path))
         cfg.output_dir = scratch
-        trainer: Any = setup_model_and_trainer(
-            cfg, PluginManager.get_instance().load_datasets(cfg)
-        )[0]
-        return held_out_losses(trainer)
+        yield setup_model_and_trainer(cfg, PluginManager.get_instance().load_datasets(cfg))[0]
