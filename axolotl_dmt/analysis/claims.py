@@ -312,9 +312,11 @@ def judge_sizes(compared: Sequence[Comparison]) -> Judged | None:
     """Return the verdict on claim (h), or None with fewer than three base models.
 
     Args:
-        compared: comparisons whose contexts differ in the base model alone, smaller models first.
+        compared: comparisons of one base model each, smaller models first. Other settings may go
+            with the model, such as a learning rate.
     """
-    if len(compared) < 3 or any([k for k, _ in c.context] != ["base_model"] for c in compared):
+    models = [dict(comparison.context).get("base_model") for comparison in compared]
+    if len(models) < 3 or None in models or len({*models}) < len(models):
         return None
     parts = tuple(larger_is_better(compared))
     verdict = overall([part.verdict for part in parts])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -10,8 +11,9 @@ from typing import Any, Final
 
 from axolotl_dmt.config.args import read_config
 from axolotl_dmt.console import echo
+from axolotl_dmt.errors import DMTError
 from axolotl_dmt.report.console import Console
-from axolotl_dmt.study.cells import SEED, Cell, expand, runs_of
+from axolotl_dmt.study.cells import SEED, Cell, StudyRun, expand, runs_of
 from axolotl_dmt.study.config import Study, read_study
 from axolotl_dmt.study.folder import (
     RUNS,
@@ -68,6 +70,7 @@ def run_study(
         _print_estimate(study, base, cells, StudyFolder(root, runs, runs_dir), console)
         return
     if report_only:
+        _share_baselines(StudyFolder(root, runs, runs_dir), runs, runs_dir)
         _write_report(study, base, root, console)
         return
     with locked(runs_dir) as lock:
@@ -84,12 +87,31 @@ def run_study(
             echo(f"# then\n{report}")
             return
         workers = where.workers(lock)
-        runner = StudyRunner(folder, workers=workers, launcher_args=launcher_args, console=console)
+        runner = StudyRunner(
+            folder,
+            workers=workers,
+            launcher_args=launcher_args,
+            console=console,
+            keep_weights=study.keep_weights,
+        )
         runner.train(runs)
     _write_report(study, base, root, console)
     if runner.failed:
         _print_data_commands(_data_commands(study, base))
         raise SystemExit(1)
+
+
+def _share_baselines(folder: StudyFolder, runs: Sequence[StudyRun], runs_dir: Path) -> None:
+    """Share the scores of models before training among runs that were not trained by a study."""
+    with contextlib.ExitStack() as stack:
+        if not runs_dir.is_dir():
+            return
+        try:
+            stack.enter_context(locked(runs_dir))
+        except DMTError:  # the study that holds the lock shares them itself
+            return
+        for run in runs:
+            folder.share_baseline(run)
 
 
 def _print_estimate(

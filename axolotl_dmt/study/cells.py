@@ -53,6 +53,12 @@ class StudyRun:
         """Return the runs of the schedule up to and including this one, in order."""
         return (*(self.parent.chain() if self.parent else ()), self)
 
+    def sources(self) -> tuple[StudyRun, ...]:
+        """Return the runs whose models it starts from or merges."""
+        if self.merge is not None:
+            return self.chain()[:-1]
+        return (self.parent,) if self.parent else ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:

@@ -71,6 +71,11 @@ class Study(Grid):
         description="The folder of the runs, by default OUTPUT_DIR/runs. Studies that share it "
         "train the runs that they have in common once.",
     )
+    keep_weights: bool = Field(
+        True,
+        description="If false, the weights of each run are deleted once it is scored, except those "
+        "that other runs of the study start from or merge.",
+    )
     seeds: list[int] = Field(min_length=1, description="Seeds of Axolotl and of the plan.")
     title: str | None = Field(None, description="The title of the report.")
     measure: Literal["score", "held_out_loss"] = Field(

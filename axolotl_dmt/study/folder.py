@@ -31,7 +31,10 @@ from axolotl_dmt.files import read_json, write_json, write_text
 from axolotl_dmt.results.changes import Answers, last_answers
 from axolotl_dmt.results.folder import RunFolder, load_results
 from axolotl_dmt.results.results import Results
+from axolotl_dmt.study.baselines import same_starts
 from axolotl_dmt.study.cells import Cell, StudyRun, runs_of
+from axolotl_dmt.study.earlier_results import add_baseline
+from axolotl_dmt.study.weights import delete_weights, has_weights
 
 SCHEMA = 1
 RUNS = "runs"
@@ -61,6 +64,7 @@ class StudyFolder:
             runs_dir: the folder of the runs, by default in `root`.
         """
         self.root = root
+        runs = list(runs)
         runs_dir = runs_dir or root / RUNS
         self.existing = {
             key: file.parent
@@ -68,6 +72,8 @@ class StudyFolder:
             if (key := _read_json(file).get("key"))
         }
         self.folders = {run.key: self.existing.get(run.key, runs_dir / run.name) for run in runs}
+        self._same_starts = same_starts(runs)
+        self._needed = {source.key for run in runs for source in run.sources()}
 
     def of(self, run: StudyRun) -> Path:
         """Return the folder of a run."""
@@ -86,6 +92,30 @@ class StudyFolder:
         """Whether a run has finished."""
         return run.key in self.existing and _is_finished(self.of(run), run.stages)
 
+    def unfinished(self, runs: Sequence[StudyRun]) -> list[StudyRun]:
+        """Return the runs that are left to perform.
+
+        They include finished runs whose weights are gone, where an unfinished run needs them.
+
+        Args:
+            runs: parents before children.
+        """
+        pending: set[str] = set()
+        needed: set[str] = set()
+        for run in reversed(runs):
+            is_lost = run.key in needed and not all(map(has_weights, self.stages(run)))
+            if is_lost or not self.is_done(run):
+                pending.add(run.key)
+                needed.update(source.key for source in run.sources())
+        return [run for run in runs if run.key in pending]
+
+    def delete_weights(self, run: StudyRun) -> None:
+        """Delete the weights of a finished run, except those that other runs start from or merge.
+
+        Those are the models after its stages.
+        """
+        delete_weights(self.of(run), keep_stages=run.key in self._needed)
+
     def changed(self, runs: Iterable[StudyRun]) -> list[StudyRun]:
         """Return the runs whose folder holds a run with other settings."""
         return [run for run in runs if run.key not in self.existing and self.of(run).exists()]
@@ -103,16 +133,40 @@ class StudyFolder:
     def config(self, run: StudyRun) -> dict[str, Any]:
         """Return the whole YAML of a run, with its output folder and the weights to start from."""
         if run.merge is not None:
-            models = [str(model) for earlier in run.chain()[:-1] for model in self.stages(earlier)]
+            models = [str(model) for earlier in run.sources() for model in self.stages(earlier)]
             merge = {"method": run.merge, "weight": 0.5, "models": models}
             model = {"base_model": str(self.last_stage(run)), "output_dir": str(self.of(run))}
             return {**run.config, **model, "merge": merge}
         config = {**run.config, "output_dir": str(self.of(run))}
+        if run.key in self._same_starts and not self._scores_start(run):
+            block = config["dmt"]
+            config["dmt"] = {**block, "evaluate": {**block["evaluate"], "before": False}}
         if run.parent is not None:
             # With an adapter, the stage folders hold the adapter only.
             weights = "lora_model_dir" if config.get("adapter") else "base_model"
             config[weights] = str(self.last_stage(run.parent))
         return config
+
+    def _scores_start(self, run: StudyRun) -> bool:
+        """Whether a run scores the model before training, which others start from as well.
+
+        The first unfinished one does, unless a finished one has done so.
+        """
+        group = self._same_starts[run.key]
+        if any(self._has_baseline(other) for other in group):
+            return False
+        return run.key == next((other.key for other in group if not self.is_done(other)), run.key)
+
+    def share_baseline(self, run: StudyRun) -> None:
+        """Give the scores of the model before training to all finished runs that start like one."""
+        finished = [other for other in self._same_starts.get(run.key, ()) if self.is_done(other)]
+        source = next((other for other in finished if self._has_baseline(other)), None)
+        for other in finished:
+            if source is not None and not self._has_baseline(other):
+                add_baseline(RunFolder(self.of(other)), self.of(source))
+
+    def _has_baseline(self, run: StudyRun) -> bool:
+        return self.is_done(run) and load_results(self.of(run)).baseline is not None
 
     def write(self, run: StudyRun) -> Path:
         """Write a run's `config.yaml` and `run.json`; return the path of `config.yaml`."""

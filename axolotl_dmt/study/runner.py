@@ -20,6 +20,7 @@ from axolotl_dmt.results.folder import load_results
 from axolotl_dmt.study.cells import StudyRun
 from axolotl_dmt.study.folder import LOG_FILE, StudyFolder
 from axolotl_dmt.study.workers import Workers
+from axolotl_dmt.training.earlier_run import set_aside
 from axolotl_dmt.training.interruption import INTERRUPTED
 
 
@@ -46,10 +47,11 @@ def emit(folder: StudyFolder, runs: Sequence[StudyRun], launcher_args: str) -> I
         launcher_args: arguments that are added to each `axolotl train`.
     """
     waves: dict[int, list[StudyRun]] = {}
-    for run in runs:
-        if not folder.is_done(run):
-            depth = sum(not folder.is_done(earlier) for earlier in run.chain()[:-1])
-            waves.setdefault(depth, []).append(run)
+    unfinished = folder.unfinished(runs)
+    keys = {run.key for run in unfinished}
+    for run in unfinished:
+        depth = sum(earlier.key in keys for earlier in run.chain()[:-1])
+        waves.setdefault(depth, []).append(run)
     for depth, wave in sorted(waves.items()):
         yield f"# wave {depth + 1} of {len(waves)}: {len(wave)} runs, in any order"
         for run in wave:
@@ -75,9 +77,7 @@ def emit_slurm(
     yield "set -euo pipefail"
     yield f"cd {shlex.quote(os.getcwd())}"
     jobs: dict[str, str] = {}
-    for run in runs:
-        if folder.is_done(run):
-            continue
+    for run in folder.unfinished(runs):
         command = shlex.join(run_command(run, folder.write(run), launcher_args))
         jobs[run.key] = job = f"job_{len(jobs) + 1}"
         parent = jobs.get(run.parent.key) if run.parent else None
@@ -99,7 +99,13 @@ class StudyRunner:
     """
 
     def __init__(
-        self, folder: StudyFolder, *, workers: Workers, launcher_args: str, console: Console
+        self,
+        folder: StudyFolder,
+        *,
+        workers: Workers,
+        launcher_args: str,
+        console: Console,
+        keep_weights: bool = True,
     ) -> None:
         """Store the settings.
 
@@ -108,8 +114,10 @@ class StudyRunner:
             workers: where the runs are trained.
             launcher_args: arguments that are added to each `axolotl train`.
             console: where progress is shown.
+            keep_weights: false deletes the weights of each run that has finished, except those
+                that other runs start from or merge.
         """
-        self.folder, self.workers = folder, workers
+        self.folder, self.workers, self.keep_weights = folder, workers, keep_weights
         self.launcher_args, self.console = launcher_args, console
         self.failed: dict[str, str] = {}
 
@@ -119,8 +127,18 @@ class StudyRunner:
         Args:
             runs: parents before children.
         """
-        done = {run.key for run in runs if self.folder.is_done(run)}
-        waiting = [run for run in runs if run.key not in done]
+        waiting = self.folder.unfinished(runs)
+        done = {run.key for run in runs} - {run.key for run in waiting}
+        for run in runs:
+            if run.key in done:
+                self._delete_weights(run)
+        if lost := [run.name for run in waiting if self.folder.is_done(run)]:
+            self.console.print(
+                f"trained again, since other runs need their weights, which are gone: "
+                f"{', '.join(lost)}",
+                soft_wrap=True,
+                highlight=False,
+            )
         if done:
             self.console.print(f"{len(done)} of {len(runs)} runs are done already")
         with self._progress() as progress:
@@ -148,12 +166,16 @@ class StudyRunner:
                             self._fail(run, problem)
                         else:
                             done.add(run.key)
+                            self.folder.share_baseline(run)
+                            self._delete_weights(run)
                         progress.advance(total)
                         seconds = time.monotonic() - started
                         self._print(self._count(done, runs), run, problem, seconds)
 
     def _train(self, run: StudyRun) -> str | None:
         """Train one run and return why it failed, or None."""
+        if self.folder.is_done(run):  # its weights are gone; its results make room for the new ones
+            set_aside(self.folder.of(run), with_checkpoints=False)
         config = self.folder.write(run)
         log = self.folder.of(run) / LOG_FILE
         command = run_command(run, config, self.launcher_args)
@@ -163,6 +185,10 @@ class StudyRunner:
         if outcome == 0 and self.folder.is_done(run):
             return None
         return f"{_failure_message(log)} (exit code {outcome}, see {log})"
+
+    def _delete_weights(self, run: StudyRun) -> None:
+        if not self.keep_weights:
+            self.folder.delete_weights(run)
 
     def _fail(self, run: StudyRun, problem: str) -> None:
         self.failed[run.key] = problem

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,11 +15,9 @@ from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.console import echo
 from axolotl_dmt.files import write_text
 from axolotl_dmt.report.promises import judge
-from axolotl_dmt.report.view import ReportView
-from axolotl_dmt.report.write import write_report
-from axolotl_dmt.results.folder import RunFolder, load_results
+from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.results.gate import verdict_of
-from axolotl_dmt.results.items import Point, items_of, record_items
+from axolotl_dmt.study.earlier_results import add_earlier
 from axolotl_dmt.study.folder import open_study
 from axolotl_dmt.study.runner import train_command
 from axolotl_dmt.study.solvable import Probe, Solvable
@@ -66,29 +63,10 @@ def train_solved(
     command = [sys.executable, "-m", "axolotl.cli.main", *arguments]
     if code := subprocess.run(command, check=False).returncode:
         raise SystemExit(code)
-    _add_earlier(run_folder, [folder.of(run) for run in probe.chain()[:-1]])
+    add_earlier(run_folder, [folder.of(run) for run in probe.chain()[:-1]])
     checked = read_config(raw["dmt"])
     outcomes = judge(run_folder.output_dir, checked.gate, checked.solved)
     for outcome in outcomes:
         echo(f"axolotl-dmt: gate: {outcome}")
     if status := int(verdict_of(outcomes)):
         raise SystemExit(status)
-
-
-def _add_earlier(run_folder: RunFolder, folders: Sequence[Path]) -> None:
-    """Add the results and the items of earlier runs to those of a run, and rewrite its report."""
-    results = load_results(run_folder.output_dir)
-    earlier = [load_results(folder) for folder in folders]
-    stages = [stage for each in earlier for stage in each.stages]
-    results = replace(results, stages=(*stages, *results.stages), baseline=earlier[0].baseline)
-    results.save(run_folder.results)
-    for folder, each in zip(folders, earlier, strict=True):
-        ledger = RunFolder(folder).items
-        if not ledger.is_file():
-            continue
-        if each.baseline is not None:
-            record_items(run_folder.items, Point.baseline(), items_of(ledger, "baseline"))
-        for stage in each.stages:
-            items = items_of(ledger, stage.name)
-            record_items(run_folder.items, Point.stage(stage.name, stage.end_step), items)
-    write_report(ReportView.of(results, run_folder.output_dir), run_folder.dmt)

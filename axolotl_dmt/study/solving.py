@@ -193,7 +193,8 @@ class Probing:
     def _train(self, cells: Sequence[Cell], runs: Sequence[StudyRun]) -> StudyFolder:
         folder = open_study(self.solvable.root, cells, retrain_changed=True)
         folder.write_cells(cells)
-        runner = StudyRunner(folder, **self.options)
+        # Nothing starts from a probe, and one may be as large as a full run's model.
+        runner = StudyRunner(folder, keep_weights=False, **self.options)
         runner.train(runs)
         for run in runs:
             if run.key in runner.failed:

@@ -244,3 +244,13 @@ def test_larger_models_do_better_or_not(step: float, verdict: str) -> None:
     assert judged is not None and judged.claim.key == "h" and judged.verdict == verdict
     assert judged.parts[0].quantity == "fitted change from a to c"
     assert judge_sizes(compared[:2]) is None
+    # A learning rate may go with each model, but a model must not be there twice.
+    rates = {"models/a": 4e-3, "models/b": 2e-3, "models/c": 1e-3}
+    with_rates = [
+        replace(r, settings={**r.settings, "learning_rate": rates[r.settings["base_model"]]})
+        for r in results
+    ]
+    again = judge_sizes(comparisons(group(with_rates), ["general"]))
+    assert again is not None and again.verdict == verdict
+    slower = [replace(r, settings={**r.settings, "learning_rate": 0.1}) for r in results]
+    assert judge_sizes(comparisons(group([*with_rates, *slower]), ["general"])) is None

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from axolotl_dmt.cli.main import dmt
 from axolotl_dmt.results.folder import load_results
+from axolotl_dmt.results.items import read_items
 from axolotl_dmt.study.folder import read_cell_results, read_missing
 from tests.e2e.runs import axolotl, config, train, write
 
@@ -56,10 +57,13 @@ def folders(study: Path) -> list[list[str]]:
 def test_a_study_trains_each_stage_once_and_goes_on_where_it_ended(
     toy: Path, tmp_path: Path
 ) -> None:
-    path, study = study_yaml(toy, tmp_path, val_rows=10), tmp_path / "study"
+    path, study = study_yaml(toy, tmp_path, val_rows=10, keep_weights=False), tmp_path / "study"
     done = axolotl("dmt", "study", str(path), *OPTIONS)
     assert done.returncode == 0, done.stdout + done.stderr
     mixed, none, half, merged = folders(study)
+    # The weights of the models that others start from, or that are merged, are all that is left.
+    weights = {str(file.relative_to(study).parent) for file in study.rglob("*.safetensors")}
+    assert weights == {f"{mixed[0]}/stages/01-specialise", f"{mixed[1]}/stages/01-generalise"}
     assert mixed == none
     assert mixed[0] == half[0]
     assert len({*mixed, *half}) == 3
@@ -84,6 +88,52 @@ def test_a_study_trains_each_stage_once_and_goes_on_where_it_ended(
     again = CliRunner().invoke(dmt, ["study", str(path), *OPTIONS])
     assert again.exit_code == 0, again.output
     assert "4 of 4 runs are done already" in again.output
+
+
+@pytest.mark.slow
+def test_the_model_before_training_is_scored_once(toy: Path, tmp_path: Path) -> None:
+    cells = [{"strategy": ["multi_task", "mixed_sequential"]}]
+    path = study_yaml(toy, tmp_path, cells=cells, set={"dmt.evaluate.before": True}, val_rows=10)
+    study = tmp_path / "study"
+    done = axolotl("dmt", "study", str(path), *OPTIONS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (multi,), (first, _) = folders(study)
+    logs = [(study / folder / "run.log").read_text() for folder in (multi, first)]
+    assert ["the starting model scored" in log for log in logs] == [True, False]
+    scored, given = (load_results(study / folder).baseline for folder in (multi, first))
+    assert scored is not None and scored == given
+    assert set(scored.held_out_losses()) == {"math", "code", "general"}
+    points = read_items(study / first / "dmt/items.parquet")["point"].to_pylist()
+    assert {*points} == {"baseline", "specialise"}
+    assert all(cell.before == scored.values() for cell in read_cell_results(study))
+    again = CliRunner().invoke(dmt, ["study", str(path), *OPTIONS])
+    assert "3 of 3 runs are done already" in again.output
+
+
+@pytest.mark.slow
+def test_a_run_whose_weights_are_gone_is_trained_again_for_a_new_cell(
+    toy: Path, tmp_path: Path
+) -> None:
+    cells: list[dict[str, Any]] = [{"strategy": "dmt", "k": "1/2"}]
+    path, study = study_yaml(toy, tmp_path, cells=cells), tmp_path / "study"
+    done = axolotl("dmt", "study", str(path), *OPTIONS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ((first, last),) = folders(study)
+    weights = study / first / "stages/01-specialise/model.safetensors"
+    before = load_file(weights)
+    weights.unlink()
+    again = CliRunner().invoke(dmt, ["study", str(path), *OPTIONS])
+    assert "2 of 2 runs are done already" in again.output
+    path = study_yaml(toy, tmp_path, cells=[*cells, {"strategy": "mixed_sequential"}])
+    done = axolotl("dmt", "study", str(path), *OPTIONS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "need their weights, which are gone: dmt-k1_2.1-specialise/seed-5" in done.stdout
+    assert "1 of 3 runs are done already" in done.stdout
+    after = load_file(weights)
+    assert all((after[name] == before[name]).all() for name in before)
+    assert len([*(study / first).glob("**/results.json")]) == 2  # the former results are kept
+    assert len(read_cell_results(study)) == 2
+    assert (study / last / "stages/01-generalise/model.safetensors").is_file()
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from axolotl_dmt.study.stages import domains_of
 FOLDER = Path(__file__).parents[2] / "yaml_templates/studies"
 CELLS = {  # cells and runs for each seed
     "tiny/rq1_amount": (15, 15),
-    "tiny/rq1_sizes": (36, 36),
+    "tiny/rq1_sizes": (24, 24),
     "tiny/rq2_mixed_vs_single": (20, 20),
     "tiny/rq3_ratio": (13, 13),
     "tiny/rq4_strategies": (7, 9),

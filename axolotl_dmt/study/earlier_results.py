@@ -1,0 +1,59 @@
+"""Adds the results of other runs to those of a run that went on from them, or began like them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from axolotl_dmt.report.view import ReportView
+from axolotl_dmt.report.write import write_report
+from axolotl_dmt.results.folder import RunFolder, load_results
+from axolotl_dmt.results.items import BASELINE_KIND, Point, items_of, record_items
+from axolotl_dmt.results.results import Results, StageResult
+
+
+def add_earlier(run: RunFolder, folders: Sequence[Path]) -> None:
+    """Add the results of the runs before a run, as if one run had trained all stages.
+
+    Args:
+        run: the run, which trained the last stages.
+        folders: the output folders of the runs before it, in order.
+    """
+    results = load_results(run.output_dir)
+    earlier = [load_results(folder) for folder in folders]
+    stages = [stage for each in earlier for stage in each.stages]
+    for folder, each in zip(folders, earlier, strict=True):
+        if each.baseline is not None:
+            _add_items(run, folder, Point.baseline(), BASELINE_KIND)
+        _add_stages(run, folder, each.stages)
+    baseline = earlier[0].baseline
+    _write(run, replace(results, stages=(*stages, *results.stages), baseline=baseline))
+
+
+def add_baseline(run: RunFolder, folder: Path) -> None:
+    """Add the results of the model before training, which another run measured.
+
+    Args:
+        run: the run, which started from the same model.
+        folder: the output folder of the run that measured them.
+    """
+    results, other = load_results(run.output_dir), load_results(folder)
+    _add_items(run, folder, Point.baseline(), BASELINE_KIND)
+    _write(run, replace(results, baseline=other.baseline))
+
+
+def _add_stages(run: RunFolder, folder: Path, stages: Sequence[StageResult]) -> None:
+    for stage in stages:
+        _add_items(run, folder, Point.stage(stage.name, stage.end_step), stage.name)
+
+
+def _add_items(run: RunFolder, folder: Path, point: Point, name: str) -> None:
+    ledger = RunFolder(folder).items
+    if ledger.is_file():
+        record_items(run.items, point, items_of(ledger, name))
+
+
+def _write(run: RunFolder, results: Results) -> None:
+    results.save(run.results)
+    write_report(ReportView.of(results, run.output_dir), run.dmt)
