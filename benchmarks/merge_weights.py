@@ -37,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("runs", type=Path, help="The folder of the study's runs.")
     parser.add_argument("--seeds", type=int, nargs="+", required=True)
+    parser.add_argument("--weights", type=float, nargs="+", default=WEIGHTS, metavar="WEIGHT")
     parser.add_argument("--jobs", type=int, default=1, help="Seeds measured at once.")
     parser.add_argument("--output", type=Path, required=True, help="The JSON file to write.")
     parser.add_argument("--picture", type=Path, help="The PNG file to write.")
@@ -48,7 +49,7 @@ def main() -> None:
         with ProcessPoolExecutor(
             arguments.jobs, multiprocessing.get_context("spawn"), max_tasks_per_child=1
         ) as pool:
-            measure = partial(merges_of_seed, arguments.runs)
+            measure = partial(merges_of_seed, arguments.runs, arguments.weights)
             merges = dict(pool.map(measure, arguments.seeds))
         arguments.output.write_text(json.dumps(merges, indent=2) + "\n")
     tables = {"merge": mean_over_seeds(merges), "k": replay_of_runs(arguments.runs, merges)}
@@ -60,7 +61,9 @@ def main() -> None:
         plot(tables, arguments.picture)
 
 
-def merges_of_seed(runs: Path, seed: int) -> tuple[str, dict[str, dict[str, float]]]:
+def merges_of_seed(
+    runs: Path, weights: Sequence[float], seed: int
+) -> tuple[str, dict[str, dict[str, float]]]:
     """Return the seed and {merge: {domain: loss on held-out rows}}."""
     from safetensors.torch import load_file
 
@@ -75,7 +78,7 @@ def merges_of_seed(runs: Path, seed: int) -> tuple[str, dict[str, dict[str, floa
     raw = YamlFile.read(runs / SECOND_STAGE / f"seed-{seed}/config.yaml").data
     losses = {}
     with trainer_of(raw) as trainer:
-        for method, weight in [*(("linear", weight) for weight in WEIGHTS), ("slerp", 0.5)]:
+        for method, weight in [*(("linear", weight) for weight in weights), ("slerp", 0.5)]:
             merged = {
                 name: merge_tensors(name, first[name], second[name], method=method, weight=weight)
                 for name in first

@@ -312,11 +312,14 @@ def judge_sizes(compared: Sequence[Comparison]) -> Judged | None:
     """Return the verdict on claim (h), or None with fewer than three base models.
 
     Args:
-        compared: comparisons of one base model each, smaller models first. Other settings may go
-            with the model, such as a learning rate.
+        compared: comparisons of one base model each, smaller models first. A model may have a
+            learning rate of its own.
     """
-    models = [dict(comparison.context).get("base_model") for comparison in compared]
-    if len(models) < 3 or None in models or len({*models}) < len(models):
+    contexts = [dict(comparison.context) for comparison in compared]
+    models = {context.get("base_model") for context in contexts} - {None}
+    if len(models) < 3 or len(models) < len(contexts):
+        return None
+    if any(context.keys() - {"base_model", "learning_rate"} for context in contexts):
         return None
     parts = tuple(larger_is_better(compared))
     verdict = overall([part.verdict for part in parts])

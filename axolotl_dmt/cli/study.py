@@ -13,7 +13,7 @@ from axolotl_dmt.config.args import read_config
 from axolotl_dmt.console import echo
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.report.console import Console
-from axolotl_dmt.study.cells import SEED, Cell, StudyRun, expand, runs_of
+from axolotl_dmt.study.cells import SEED, Cell, expand, runs_of
 from axolotl_dmt.study.config import Study, read_study
 from axolotl_dmt.study.folder import (
     RUNS,
@@ -70,7 +70,7 @@ def run_study(
         _print_estimate(study, base, cells, StudyFolder(root, runs, runs_dir), console)
         return
     if report_only:
-        _share_baselines(StudyFolder(root, runs, runs_dir), runs, runs_dir)
+        _share_baselines(StudyFolder(root, runs, runs_dir), runs_dir)
         _write_report(study, base, root, console)
         return
     with locked(runs_dir) as lock:
@@ -101,17 +101,16 @@ def run_study(
         raise SystemExit(1)
 
 
-def _share_baselines(folder: StudyFolder, runs: Sequence[StudyRun], runs_dir: Path) -> None:
-    """Share the scores of models before training among runs that were not trained by a study."""
+def _share_baselines(folder: StudyFolder, runs_dir: Path) -> None:
+    """Share the scores of models before training among runs that no study has trained."""
+    if not runs_dir.is_dir():
+        return
     with contextlib.ExitStack() as stack:
-        if not runs_dir.is_dir():
-            return
         try:
             stack.enter_context(locked(runs_dir))
-        except DMTError:  # the study that holds the lock shares them itself
+        except (DMTError, OSError):  # a study is running and does this itself, or it is read-only
             return
-        for run in runs:
-            folder.share_baseline(run)
+        folder.share_baselines()
 
 
 def _print_estimate(

@@ -129,6 +129,7 @@ def estimate_table(cells: Sequence[Cell], folder: StudyFolder, works: dict[str, 
     for name in ("steps", "tokens", "runs", "new", "done"):
         table.add_column(name, justify="right")
     listed: set[str] = set()
+    left = {run.key for run in folder.unfinished(runs_of(cells))}
     for cell in cells:
         chain = cell.run.chain()
         estimated = [works[run.key] for run in chain if run.key in works]
@@ -142,7 +143,7 @@ def estimate_table(cells: Sequence[Cell], folder: StudyFolder, works: dict[str, 
             f"{sum(work.tokens for work in estimated):,}" if complete else "?",
             str(len(chain)),
             str(len(new)),
-            f"{sum(folder.is_done(run) for run in chain)}/{len(chain)}",
+            f"{sum(run.key not in left for run in chain)}/{len(chain)}",
         )
     return table
 
@@ -159,7 +160,7 @@ def totals(
         seeds: number of seeds.
     """
     runs: list[StudyRun] = runs_of(cells)
-    done = sum(folder.is_done(run) for run in runs)
+    done = len(runs) - len(folder.unfinished(runs))
     yield f"cells: {len(cells)}, seeds: {seeds}, runs: {len(runs)}, done: {done}"
     if works and len(works) * seeds == len(runs):
         steps, tokens = (

@@ -35,6 +35,7 @@ from axolotl_dmt.study.baselines import same_starts
 from axolotl_dmt.study.cells import Cell, StudyRun, runs_of
 from axolotl_dmt.study.earlier_results import add_baseline
 from axolotl_dmt.study.weights import delete_weights, has_weights
+from axolotl_dmt.training.earlier_run import set_aside
 
 SCHEMA = 1
 RUNS = "runs"
@@ -112,8 +113,11 @@ class StudyFolder:
     def delete_weights(self, run: StudyRun) -> None:
         """Delete the weights of a finished run, except those that other runs start from or merge.
 
-        Those are the models after its stages.
+        Those are the models after its stages. If a stage could not be scored, all weights stay, so
+        that it can be scored later.
         """
+        if any(stage.error for stage in load_results(self.of(run)).stages):
+            return
         delete_weights(self.of(run), keep_stages=run.key in self._needed)
 
     def changed(self, runs: Iterable[StudyRun]) -> list[StudyRun]:
@@ -150,15 +154,22 @@ class StudyFolder:
     def _scores_start(self, run: StudyRun) -> bool:
         """Whether a run scores the model before training, which others start from as well.
 
-        The first unfinished one does, unless a finished one has done so.
+        A run that has its scores keeps on scoring it. Otherwise, unless a finished run has them,
+        the first run does that has neither finished nor failed.
         """
         group = self._same_starts[run.key]
         if any(self._has_baseline(other) for other in group):
-            return False
-        return run.key == next((other.key for other in group if not self.is_done(other)), run.key)
+            return self._has_baseline(run)
+        candidates = (other.key for other in group if not self._has_ended(other))
+        return run.key == next(candidates, run.key)
+
+    def share_baselines(self) -> None:
+        """Give the scores of each model before training to all finished runs that start from it."""
+        for first in {group[0].key: group[0] for group in self._same_starts.values()}.values():
+            self.share_baseline(first)
 
     def share_baseline(self, run: StudyRun) -> None:
-        """Give the scores of the model before training to all finished runs that start like one."""
+        """Do so for the runs that start like this one."""
         finished = [other for other in self._same_starts.get(run.key, ()) if self.is_done(other)]
         source = next((other for other in finished if self._has_baseline(other)), None)
         for other in finished:
@@ -166,7 +177,17 @@ class StudyFolder:
                 add_baseline(RunFolder(self.of(other)), self.of(source))
 
     def _has_baseline(self, run: StudyRun) -> bool:
-        return self.is_done(run) and load_results(self.of(run)).baseline is not None
+        if not self.is_done(run):
+            return False
+        baseline = load_results(self.of(run)).baseline
+        return baseline is not None and not baseline.error
+
+    def _has_ended(self, run: StudyRun) -> bool:
+        return self.is_done(run) or bool(_read_json(self.of(run) / RUN_FILE).get("failed"))
+
+    def set_results_aside(self, run: StudyRun) -> None:
+        """Move the results of a finished run away, so that it is trained again from its start."""
+        set_aside(self.of(run), with_checkpoints=True)
 
     def write(self, run: StudyRun) -> Path:
         """Write a run's `config.yaml` and `run.json`; return the path of `config.yaml`."""

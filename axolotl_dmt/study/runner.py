@@ -15,12 +15,12 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from axolotl_dmt.errors import DMTError
 from axolotl_dmt.report.console import Console
 from axolotl_dmt.results.folder import load_results
 from axolotl_dmt.study.cells import StudyRun
 from axolotl_dmt.study.folder import LOG_FILE, StudyFolder
 from axolotl_dmt.study.workers import Workers
-from axolotl_dmt.training.earlier_run import set_aside
 from axolotl_dmt.training.interruption import INTERRUPTED
 
 
@@ -52,10 +52,12 @@ def emit(folder: StudyFolder, runs: Sequence[StudyRun], launcher_args: str) -> I
     for run in unfinished:
         depth = sum(earlier.key in keys for earlier in run.chain()[:-1])
         waves.setdefault(depth, []).append(run)
+    if lost := _trained_again(folder, unfinished):
+        yield f"# {lost}"
     for depth, wave in sorted(waves.items()):
         yield f"# wave {depth + 1} of {len(waves)}: {len(wave)} runs, in any order"
         for run in wave:
-            yield shlex.join(run_command(run, folder.write(run), launcher_args))
+            yield shlex.join(run_command(run, _write(folder, run), launcher_args))
 
 
 def emit_slurm(
@@ -77,11 +79,15 @@ def emit_slurm(
     yield "set -euo pipefail"
     yield f"cd {shlex.quote(os.getcwd())}"
     jobs: dict[str, str] = {}
-    for run in folder.unfinished(runs):
-        command = shlex.join(run_command(run, folder.write(run), launcher_args))
+    unfinished = folder.unfinished(runs)
+    if lost := _trained_again(folder, unfinished):
+        yield f"# {lost}"
+    for run in unfinished:
+        command = shlex.join(run_command(run, _write(folder, run), launcher_args))
+        sources = [f":${jobs[each.key]}" for each in run.sources() if each.key in jobs]
         jobs[run.key] = job = f"job_{len(jobs) + 1}"
-        parent = jobs.get(run.parent.key) if run.parent else None
-        after = f" --dependency=afterok:${parent} --kill-on-invalid-dep=yes" if parent else ""
+        waits = f" --dependency=afterok{''.join(sources)} --kill-on-invalid-dep=yes"
+        after = waits if sources else ""
         log = shlex.quote(str((folder.of(run) / LOG_FILE).resolve()))
         name = shlex.quote(f"{folder.root.name}: {run.name}")
         submit = f'sbatch --parsable "$@" --job-name={name} --output={log}{after}'
@@ -89,6 +95,22 @@ def emit_slurm(
     all_jobs = ":".join(f"${job}" for job in jobs.values())
     after = f" --dependency=afterany:{all_jobs}" if jobs else ""
     yield f"sbatch --job-name=report{after} --wrap {shlex.quote(report)}"
+
+
+def _trained_again(folder: StudyFolder, unfinished: Sequence[StudyRun]) -> str:
+    """Return a line on the finished runs whose weights are gone; empty if there are none."""
+    lost = [run.name for run in unfinished if folder.is_done(run)]
+    if not lost:
+        return ""
+    return f"trained again, since other runs need their weights, which are gone: {', '.join(lost)}"
+
+
+def _write(folder: StudyFolder, run: StudyRun) -> Path:
+    """Write the YAML of a run; the results of one whose weights are gone make room for new ones."""
+    config = folder.write(run)
+    if folder.is_done(run):
+        folder.set_results_aside(run)
+    return config
 
 
 class StudyRunner:
@@ -129,16 +151,9 @@ class StudyRunner:
         """
         waiting = self.folder.unfinished(runs)
         done = {run.key for run in runs} - {run.key for run in waiting}
-        for run in runs:
-            if run.key in done:
-                self._delete_weights(run)
-        if lost := [run.name for run in waiting if self.folder.is_done(run)]:
-            self.console.print(
-                f"trained again, since other runs need their weights, which are gone: "
-                f"{', '.join(lost)}",
-                soft_wrap=True,
-                highlight=False,
-            )
+        self._share_baselines()
+        if lost := _trained_again(self.folder, waiting):
+            self.console.print(lost, soft_wrap=True, highlight=False)
         if done:
             self.console.print(f"{len(done)} of {len(runs)} runs are done already")
         with self._progress() as progress:
@@ -148,12 +163,15 @@ class StudyRunner:
             with self._pool(jobs) as pool:
                 while waiting or running:
                     for run in [*waiting]:
-                        if run.parent and run.parent.key in self.failed:
+                        failed = [each for each in run.sources() if each.key in self.failed]
+                        if failed:
                             waiting.remove(run)
-                            self._fail(run, f"skipped, {run.parent.name} failed")
+                            self._fail(run, f"skipped, {failed[0].name} failed")
                             progress.advance(total)
                             self._print(self._count(done, runs), run, self.failed[run.key], 0)
-                        elif len(running) < jobs and (run.parent is None or run.parent.key in done):
+                        elif len(running) < jobs and done.issuperset(
+                            each.key for each in run.sources()
+                        ):
                             waiting.remove(run)
                             task = progress.add_task(f"  {run.name}", total=None)
                             future = pool.submit(self._train, run)
@@ -166,17 +184,14 @@ class StudyRunner:
                             self._fail(run, problem)
                         else:
                             done.add(run.key)
-                            self.folder.share_baseline(run)
-                            self._delete_weights(run)
+                            self._tidy_up(run)
                         progress.advance(total)
                         seconds = time.monotonic() - started
                         self._print(self._count(done, runs), run, problem, seconds)
 
     def _train(self, run: StudyRun) -> str | None:
         """Train one run and return why it failed, or None."""
-        if self.folder.is_done(run):  # its weights are gone; its results make room for the new ones
-            set_aside(self.folder.of(run), with_checkpoints=False)
-        config = self.folder.write(run)
+        config = _write(self.folder, run)
         log = self.folder.of(run) / LOG_FILE
         command = run_command(run, config, self.launcher_args)
         outcome = self.workers.perform(run.name, command, log)
@@ -186,9 +201,25 @@ class StudyRunner:
             return None
         return f"{_failure_message(log)} (exit code {outcome}, see {log})"
 
-    def _delete_weights(self, run: StudyRun) -> None:
-        if not self.keep_weights:
-            self.folder.delete_weights(run)
+    def _share_baselines(self) -> None:
+        with self._failure_printed():
+            self.folder.share_baselines()
+
+    def _tidy_up(self, run: StudyRun) -> None:
+        """Share the scores of the model before training, and delete what need not be kept."""
+        with self._failure_printed():
+            self.folder.share_baseline(run)
+        with self._failure_printed():
+            if not self.keep_weights:
+                self.folder.delete_weights(run)
+
+    @contextlib.contextmanager
+    def _failure_printed(self) -> Iterator[None]:
+        """Print an error of the block; the trainings that are running go on."""
+        try:
+            yield
+        except (DMTError, OSError) as error:
+            self.console.print(str(error), style="red", markup=False, soft_wrap=True)
 
     def _fail(self, run: StudyRun, problem: str) -> None:
         self.failed[run.key] = problem

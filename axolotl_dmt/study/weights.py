@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.training.weight_files import files_in_index
 
 _PATTERNS: Final = ("*.safetensors", "*.bin", "*.safetensors.index.json", "*.bin.index.json")
 """The files that transformers and PEFT write for a model or an adapter, and for its parts."""
@@ -16,12 +17,24 @@ _SETTINGS: Final = "training_args.bin"
 
 
 def has_weights(model: Path) -> bool:
-    """Whether a folder holds the weights of a model or an adapter."""
+    """Whether a folder holds all weights of a model or an adapter."""
+    indices = [file for file in model.glob("*.index.json") if file.is_file()]
+    if indices:
+        try:
+            return all(
+                (model / name).is_file()
+                for index in indices
+                for name in files_in_index(index).values()
+            )
+        except (OSError, ValueError):
+            return False
     return next(_weights(model), None) is not None
 
 
 def delete_weights(output_dir: Path, *, keep_stages: bool) -> None:
     """Delete the weights and checkpoints of a finished run; all other files stay.
+
+    What was set aside of earlier runs in the folder stays as well.
 
     Args:
         output_dir: the run's `output_dir`.

@@ -252,5 +252,11 @@ def test_larger_models_do_better_or_not(step: float, verdict: str) -> None:
     ]
     again = judge_sizes(comparisons(group(with_rates), ["general"]))
     assert again is not None and again.verdict == verdict
+    other_data = [
+        replace(r, settings={**r.settings, "amount.math": f"1/{i + 1}"})
+        for i, name in enumerate("abc")
+        for r in of_size(name, i * step)
+    ]
+    assert judge_sizes(comparisons(group(other_data), ["general"])) is None
     slower = [replace(r, settings={**r.settings, "learning_rate": 0.1}) for r in results]
     assert judge_sizes(comparisons(group([*with_rates, *slower]), ["general"])) is None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,9 @@ from axolotl_dmt.analysis.treatments import group
 from axolotl_dmt.cli.main import dmt
 from axolotl_dmt.config.args import read_config
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.results import Results, Score, StageResult
-from axolotl_dmt.results.folder import RunFolder, load_results
-from axolotl_dmt.results.items import Item, Point, read_items, record_items
-from axolotl_dmt.study.cells import Cell, StudyRun, expand, runs_of
+from axolotl_dmt.study.cells import Cell, runs_of
 from axolotl_dmt.study.config import read_study
 from axolotl_dmt.study.folder import (
-    FINISHED,
-    StudyFolder,
     locked,
     open_study,
     read_cell_results,
@@ -32,27 +26,9 @@ from axolotl_dmt.study.folder import (
 )
 from axolotl_dmt.study.runner import emit, emit_slurm
 from tests.mistakes import assert_mistake, expect_error
+from tests.study.made_up import BASE, cells_of, finish, opened, with_weights
 
 TINY = Path(__file__).parents[2] / "yaml_templates/studies/tiny"
-
-BASE: dict[str, Any] = {
-    "base_model": "models/{seed}",
-    "datasets": [
-        {"path": "math.jsonl", "type": "alpaca", "domain": "math"},
-        {"path": "code.jsonl", "type": "alpaca", "domain": "code"},
-        {"path": "chat.jsonl", "type": "alpaca", "domain": "general"},
-    ],
-    "dmt": {"strategy": "dmt", "k": "1/8", "evaluate": {"tasks": ["dmt_suite"]}},
-    "learning_rate": 1e-3,
-}
-
-
-def cells_of(tmp_path: Path, base: dict[str, Any] = BASE, **study: Any) -> list[Cell]:
-    """Write a study of one seed with these keys, read it and return its cells."""
-    settings = {"base": base, "output_dir": str(tmp_path / "out"), "seeds": [1], **study}
-    path = tmp_path / "study.yaml"
-    path.write_text(yaml.safe_dump(settings, sort_keys=False))
-    return expand(*read_study(path))
 
 
 def mixes(cell: Cell) -> list[dict[str, Any]]:
@@ -283,33 +259,6 @@ def test_a_dry_run_names_the_command_that_makes_missing_data(
     assert "STUDY_ROWS := " + " ".join(command[6:]) in recipe
 
 
-def finish(folder: StudyFolder, run: StudyRun, value: float) -> None:
-    """Write the results of a run whose scores are all `value`."""
-    folder.write(run)
-    score = Score(task="t", metric="m", value=value, stderr=None, n=10)
-    stages = tuple(
-        StageResult(name=name, end_step=5, rows={"math": 7}, scores={"math": score})
-        for name in run.stages
-    )
-    results = Results(plan_fingerprint="x", stages=stages, timings={FINISHED: 1.0})
-    results.save(folder.of(run) / "dmt" / "results.json")
-
-
-def with_weights(folder: StudyFolder, run: StudyRun) -> None:
-    """Write files like those of a finished training."""
-    for model in (folder.of(run), *folder.stages(run), folder.of(run) / "checkpoint-5"):
-        model.mkdir(parents=True, exist_ok=True)
-        for name in ("config.json", "model.safetensors", "training_args.bin"):
-            (model / name).write_bytes(b"{}")
-
-
-def opened(tmp_path: Path, cells: list[Cell], *, retrain_changed: bool = False) -> StudyFolder:
-    """Open the study's folder and list the cells in it, as the command does."""
-    folder = open_study(tmp_path / "out", cells, retrain_changed=retrain_changed)
-    folder.write_cells(cells)
-    return folder
-
-
 def test_a_child_starts_from_its_parents_last_stage(tmp_path: Path) -> None:
     cells = cells_of(tmp_path)
     folder = opened(tmp_path, cells)
@@ -434,110 +383,6 @@ def test_a_merge_is_a_run_on_the_models_of_two_stages(tmp_path: Path) -> None:
     assert merged.stage_names == ("specialise", "generalise", "merge")
     assert merged.label == "linear merge of dmt"
     assert not merged.context
-
-
-def test_weights_that_no_other_run_needs_can_be_deleted(tmp_path: Path) -> None:
-    cells = cells_of(tmp_path, cells=[{"k": ["1/4", "1/8"]}, {"merge": "linear", "k": "1/8"}])
-    folder = opened(tmp_path, cells)
-    first, quarter, eighth, merge = runs_of(cells)
-    for run in (first, quarter, eighth, merge):
-        finish(folder, run, 0.5)
-        with_weights(folder, run)
-        folder.delete_weights(run)
-    kept = [first, eighth]  # stage 1, and the model that is merged with it
-    left = sorted((tmp_path / "out/runs").glob("**/model.safetensors"))
-    assert left == sorted(folder.last_stage(run) / "model.safetensors" for run in kept)
-    for run in (first, quarter):
-        assert (folder.last_stage(run) / "config.json").is_file()
-        assert (folder.last_stage(run) / "training_args.bin").is_file()
-        assert not (folder.of(run) / "checkpoint-5").exists()
-    assert folder.unfinished([first, quarter, eighth, merge]) == []
-
-
-def test_a_finished_run_whose_weights_are_gone_is_unfinished_where_others_need_it(
-    tmp_path: Path,
-) -> None:
-    cells = cells_of(tmp_path, cells=[{"k": "1/4"}, {"merge": "linear", "k": "1/8"}])
-    folder = opened(tmp_path, cells)
-    first, quarter, eighth, merge = runs_of(cells)
-    for run in (first, eighth, merge):
-        finish(folder, run, 0.5)
-    runs = [first, quarter, eighth, merge]
-    assert folder.unfinished(runs) == [first, quarter]
-    with_weights(folder, first)
-    assert folder.unfinished(runs) == [quarter]
-    (folder.of(merge) / "dmt/results.json").unlink()
-    assert folder.unfinished(runs) == [quarter, eighth, merge]
-    lines = [line for line in emit(folder, runs, "") if line.startswith("#")]
-    assert lines == ["# wave 1 of 2: 2 runs, in any order", "# wave 2 of 2: 1 runs, in any order"]
-    (folder.last_stage(first) / "model.safetensors").unlink()
-    assert folder.unfinished(runs) == runs
-
-
-def asked_before(folder: StudyFolder, run: StudyRun) -> bool | None:
-    """Return `dmt.evaluate.before` of the YAML that a run would be trained with."""
-    before: bool | None = folder.config(run)["dmt"]["evaluate"].get("before")
-    return before
-
-
-def with_baseline(folder: StudyFolder, run: StudyRun) -> None:
-    """Write the results and the items of a finished run that scored the model before training."""
-    finish(folder, run, 0.5)
-    results = load_results(folder.of(run))
-    score = replace(results.stages[0].scores["math"], value=0.25)
-    results.with_baseline({"math": score}).save(folder.of(run) / "dmt/results.json")
-    ledger = RunFolder(folder.of(run)).items
-    item = Item(task="t", ability="math", item="a@0", doc=0, score=0.25, passed=None)
-    record_items(ledger, Point.baseline(), [item])
-
-
-def test_the_model_before_training_is_scored_once_for_the_runs_that_start_from_it(
-    tmp_path: Path,
-) -> None:
-    cells = cells_of(tmp_path, strategy=["multi_task", "sequential", "mixed_sequential"])
-    folder = opened(tmp_path, cells)
-    starts = [run for run in runs_of(cells) if run.parent is None]
-    multi, code, specialise = starts
-    assert [asked_before(folder, run) for run in starts] == [None, False, False]
-    finish(folder, code, 0.5)
-    folder.share_baseline(code)
-    assert load_results(folder.of(code)).baseline is None
-    with_baseline(folder, multi)
-    assert asked_before(folder, specialise) is False
-    folder.share_baseline(multi)
-    shared = load_results(folder.of(code))
-    assert shared.baseline is not None
-    assert (shared.baseline.values(), shared.stages[0].values()) == ({"math": 0.25}, {"math": 0.5})
-    (row,) = read_items(RunFolder(folder.of(code)).items).to_pylist()
-    assert (row["kind"], row["score"]) == ("baseline", 0.25)
-    assert "0.25" in (folder.of(code) / "dmt/report.md").read_text()
-
-
-def test_models_that_differ_or_are_asked_differently_are_scored_each(tmp_path: Path) -> None:
-    cells = cells_of(
-        tmp_path,
-        seeds=[1, 2],
-        strategy="multi_task",
-        base_model=["models/a", "models/b"],
-        set={"dmt.evaluate.limit": [20, 40]},
-    )
-    folder = opened(tmp_path, cells)
-    assert [asked_before(folder, cell.run) for cell in cells] == [None] * 8
-
-
-def test_a_run_that_another_study_trained_without_a_baseline_is_given_one(tmp_path: Path) -> None:
-    cells = cells_of(tmp_path, strategy=["multi_task", "sequential", "mixed_sequential"])
-    folder = opened(tmp_path, cells)
-    _, code, specialise = (run for run in runs_of(cells) if run.parent is None)
-    finish(folder, code, 0.5)
-    others = cells_of(tmp_path, strategy=["sequential", "mixed_sequential"])
-    other = open_study(
-        tmp_path / "b", others, retrain_changed=False, runs_dir=tmp_path / "out/runs"
-    )
-    assert asked_before(other, specialise) is None  # nobody else is left who would score it
-    with_baseline(other, specialise)
-    other.share_baseline(specialise)
-    assert load_results(other.of(code)).baseline is not None
 
 
 def test_the_commands_come_in_waves_without_the_finished_runs(tmp_path: Path) -> None:
