@@ -243,7 +243,7 @@ def larger_is_better(by_size: Sequence[Comparison]) -> list[Part]:
             scores of an ability, trained alone, are averaged over the amounts of data.
     """
     first, last = by_size[0], by_size[-1]
-    quantity = f"fitted change from {first.context_label} to {last.context_label}"
+    quantity = f"fitted change from {first.base_model} to {last.base_model}"
     parts = []
     for ability in first.abilities:
         columns = [_mean_over_amounts(comparison, ability) for comparison in by_size]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.analysis.claims import Judged, judge, judge_sizes
+from axolotl_dmt.analysis.model_sizes import sizes_picture, sizes_table
 from axolotl_dmt.analysis.numbers import records, to_json, write_csv, write_json
 from axolotl_dmt.analysis.overview import overview
 from axolotl_dmt.analysis.plots import pictures
@@ -159,7 +160,11 @@ def write_study_report(
     sections = [_section(c, i, compared, base_model) for i, c in enumerate(compared)]
     if by_size := judge_sizes(compared):
         section = _Section(
-            title="base models by size", reference="", judged=[by_size], pictures=[], tables=[]
+            title="base models by size",
+            reference="",
+            judged=[by_size],
+            pictures=_named("study_", {"sizes": sizes_picture(compared)}),
+            tables=[sizes_table(compared)],
         )
         sections.append(section)
     for file in folder.glob("study*.png"):
@@ -202,12 +207,11 @@ def _section(
 ) -> _Section:
     """Return the section on a comparison, the one at `index` of all of them."""
     several = len(compared) > 1
-    context = ", ".join(f"{key} = {value}" for key, value in comparison.context)
     prefix = f"study_{index + 1}_" if several else "study_"
     drawings = pictures(comparison, _paper_size(comparison, base_model))
     tables = (differences_table, section_table, scaling_table, crossing_table)
     return _Section(
-        title=(context or "no other axis set") if several else "",
+        title=(comparison.context_label or "no other axis set") if several else "",
         reference=_reference(comparison),
         judged=judge(comparison),
         pictures=_named(prefix, drawings),

@@ -8,7 +8,7 @@ from axolotl_dmt.analysis.claims import Judged
 from axolotl_dmt.analysis.intervals import Difference, Interval
 from axolotl_dmt.analysis.measure import SCORE
 from axolotl_dmt.analysis.numbers import MEASURES, crossings, curves, differences, summary, variants
-from axolotl_dmt.analysis.treatments import Comparison, Treatment
+from axolotl_dmt.analysis.treatments import Comparison, Treatment, at_largest_amount
 from axolotl_dmt.analysis.verdicts import Part
 from axolotl_dmt.report.format import MISSING, number
 from axolotl_dmt.report.tables import Table
@@ -53,8 +53,8 @@ def p_value(p: float | None) -> str:
 
 def score_tables(treatments: Sequence[Treatment], abilities: Sequence[str]) -> list[Table]:
     """Return the main table, of treatments by abilities, and that of treatments with less data."""
-    largest = max((t.amount for t in treatments if t.amount), default=None)
-    less = [t for t in treatments if t.amount is not None and t.amount != largest]
+    largest = at_largest_amount(treatments)
+    less = [t for t in treatments if t.amount is not None and t not in largest]
     less.sort(key=lambda t: (t.context, t.strategy, t.domain or "", t.amount))
     measure = treatments[0].cells[0].measure if treatments else SCORE
     name = "Scores" if measure.is_score else measure.title

@@ -145,7 +145,7 @@ class Treatment:
         parts += [
             f"{value} of {key.removeprefix(DOMAIN_AMOUNT)}"
             if key.startswith(DOMAIN_AMOUNT)
-            else f"{key} = {value}"
+            else f"{key} = {short_value(key, value)}"
             for key, value in self.context
         ]
         return ", ".join(parts) or "all cells"
@@ -237,8 +237,14 @@ class Comparison:
 
     @property
     def context_label(self) -> str:
-        """The values of the context, such as the name of the base model's folder."""
-        return ", ".join(value.rstrip("/").rpartition("/")[2] for _, value in self.context)
+        """The context as text, such as `base_model = base-4M`; empty where there is none."""
+        return ", ".join(f"{key} = {short_value(key, value)}" for key, value in self.context)
+
+    @property
+    def base_model(self) -> str | None:
+        """The name of the base model, without its folders; None where it is not an axis."""
+        model = dict(self.context).get("base_model")
+        return None if model is None else short_value("base_model", model)
 
     @cached_property
     def abilities(self) -> tuple[str, ...]:
@@ -340,10 +346,18 @@ def scale_of(treatments: Sequence[Treatment], ability: str) -> Scale:
     return cells[0].measure.scale(value for value in values if value is not None)
 
 
+def short_value(axis: str, value: str) -> str:
+    """Return the value of an axis as it is shown: a base model without its folders."""
+    return value.rstrip("/").rpartition("/")[2] if axis == "base_model" else value
+
+
 def at_largest_amount(treatments: Sequence[Treatment]) -> list[Treatment]:
-    """Return the treatments with the largest amount of data."""
-    largest = max((t.amount for t in treatments if t.amount), default=None)
-    return [t for t in treatments if t.amount == largest]
+    """Return the treatments with the largest amount of data; those of one domain have their own."""
+    largest: dict[str | None, Fraction] = {}
+    for t in treatments:
+        if t.amount:
+            largest[t.domain] = max(t.amount, largest.get(t.domain, t.amount))
+    return [t for t in treatments if t.amount == largest.get(t.domain)]
 
 
 def mean_by_seed(columns: Sequence[Mapping[int, float]]) -> dict[int, float]:
