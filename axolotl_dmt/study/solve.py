@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -48,6 +48,10 @@ from axolotl_dmt.study.solving import (
     solve_probes,
 )
 from axolotl_dmt.study.workers import Where
+
+FEWEST_STEPS: Final = 16
+"""The fewest steps of a probe without a warning: in shorter ones, the first steps of AdamW with the
+full learning rate outweigh what the rows teach (docs/reproduction_pretrained.md)."""
 
 DEFAULT_DROP = 0.05
 """How far the scores of the specialised domains may fall with `k: auto` and no floors."""
@@ -249,9 +253,19 @@ def _print_cost(
         f"{names} is trained once{twice}. {count} of the probes are done already.",
         highlight=False,
     )
-    for probe in probes:
-        cost = stage.space.cost(points_of([probe]))[0]
+    costs = [float(stage.space.cost(points_of([probe]))[0]) for probe in probes]
+    for probe, cost in zip(probes, costs, strict=True):
         console.print(f"  {solvable.label(probe)}: {cost:,.0f} rows", highlight=False)
+    full = stage.plan.stages[-1]
+    steps = round(min(costs) * full.steps / full.draws)
+    if steps < FEWEST_STEPS:
+        console.print(
+            f"the shortest probe has {max(steps, 1)} optimiser steps: losses after fewer than "
+            f"{FEWEST_STEPS} say little about a stage of {full.steps}, and intervals will be wide. "
+            "Probe longer with dmt.solve.lengths, or give the stage more rows",
+            style="yellow",
+            highlight=False,
+        )
 
 
 def _probe(probing: Probing, stage: Stage, first: list[Probe], console: Console) -> Solution:

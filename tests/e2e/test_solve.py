@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,9 @@ def test_a_yaml_with_floors_becomes_a_trained_and_judged_run(toy: Path, tmp_path
     path = str(write(tmp_path / "my.yaml", settings))
     dry = axolotl("dmt", "solve", path, "--dry-run")
     assert dry.returncode == 0, dry.stdout[-3000:] + dry.stderr[-3000:]
-    assert "of a full run" in " ".join(dry.stdout.split())
+    words = " ".join(dry.stdout.split())
+    assert "of a full run" in words
+    assert re.search(r"the shortest probe has \d+ optimiser steps: .* dmt.solve.lengths", words)
     assert not (tmp_path / "my.solved.yaml").exists()
 
     done = axolotl("dmt", "solve", path, *OPTIONS, timeout=1800)
