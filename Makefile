@@ -22,7 +22,7 @@ THREADS ?= $(shell echo $$(($(CORES) > 4 ? 4 : $(CORES))))
 # The quickstart shows the stages, without warnings of other libraries, progress bars and losses.
 CALM := AXOLOTL_DMT_QUIET=1 TQDM_DISABLE=1 LOG_LEVEL=ERROR TORCH_LOGS=-torch.utils._pytree
 
-.PHONY: help test-eval setup quickstart real study study-data study-beyond study-solve study-pretrained test test-long test-slow lint format types docs docs-reference check soak mutants clean
+.PHONY: help test-eval setup quickstart real study study-data study-sizes study-beyond study-solve study-pretrained test test-long test-slow lint format types docs docs-reference check soak mutants clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -55,6 +55,14 @@ study-data: $(VENV)/ready
 study: study-data ## Compare the paper's strategies and values of k on the tiny model, about an hour
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=1 $(BIN)/axolotl dmt study \
 	  yaml_templates/studies/tiny/reproduction.yaml --jobs 2 --launcher-args '--launcher python'
+
+study-sizes: $(VENV)/ready ## Compare tiny models of four sizes on the same data, about two hours
+	for seed in 1 2 3 4 5; do \
+	  $(BIN)/python -m axolotl_dmt.toy outputs/studies/data-$$seed --seed $$seed $(STUDY_ROWS) \
+	    --every-size || exit 1; \
+	done
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=1 $(BIN)/axolotl dmt study \
+	  yaml_templates/studies/tiny/rq1_sizes.yaml --jobs 2 --launcher-args '--launcher python'
 
 study-beyond: study ## Then judge what goes beyond the paper: which rows to replay, merges
 	for seed in 1 2 3 4 5; do \
