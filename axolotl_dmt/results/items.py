@@ -179,6 +179,28 @@ def record_items(path: Path, point: Point, items: Sequence[Item]) -> None:
     write_items(path, pa.concat_tables([*parts, items_table(point, items)]))
 
 
+def rename_point(path: Path, old: Point, new: Point) -> None:
+    """Give the rows of a point in a ledger to another point; without a ledger, nothing is done.
+
+    Args:
+        path: the file.
+        old: the point that has the rows, such as the baseline.
+        new: the point that has them afterwards.
+
+    Raises:
+        DMTError: the file is not a ledger.
+    """
+    import pyarrow.compute as pc
+
+    if not path.is_file():
+        return
+    items = items_of(path, old.name)
+    table = read_items(path)
+    same = pc.and_(pc.equal(table["kind"], old.kind), pc.equal(table["point"], old.name))
+    write_items(path, table.filter(pc.invert(same)))
+    record_items(path, new, items)
+
+
 def write_items(path: Path, table: pa.Table) -> None:
     """Write a ledger completely or not at all, its points in the order of their steps."""
     from pyarrow import parquet

@@ -9,12 +9,20 @@ from pathlib import Path
 from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.report.write import write_report
 from axolotl_dmt.results.folder import RunFolder, load_results
-from axolotl_dmt.results.items import BASELINE_KIND, Point, items_of, record_items
+from axolotl_dmt.results.items import (
+    BASELINE_KIND,
+    Point,
+    items_of,
+    record_items,
+    rename_point,
+)
 from axolotl_dmt.results.results import Results, StageResult
 
 
 def add_earlier(run: RunFolder, folders: Sequence[Path]) -> None:
     """Add the results of the runs before a run, as if one run had trained all stages.
+
+    If the run scored the model that it started from, these are the scores of the stage before it.
 
     Args:
         run: the run, which trained the last stages.
@@ -23,6 +31,11 @@ def add_earlier(run: RunFolder, folders: Sequence[Path]) -> None:
     results = load_results(run.output_dir)
     earlier = [load_results(folder) for folder in folders]
     stages = [stage for each in earlier for stage in each.stages]
+    if (start := results.baseline) is not None:
+        last = stages[-1] = replace(
+            stages[-1], scores=start.scores, samples=start.samples, error=start.error
+        )
+        rename_point(run.items, Point.baseline(), Point.stage(last.name, last.end_step))
     for folder, each in zip(folders, earlier, strict=True):
         if each.baseline is not None:
             _add_items(run, folder, Point.baseline(), BASELINE_KIND)

@@ -10,13 +10,14 @@ from typing import Any, Final
 
 import yaml
 
-from axolotl_dmt.config.args import read_config
+from axolotl_dmt.config.args import DMTConfig, read_config
 from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.console import echo
 from axolotl_dmt.files import write_text
 from axolotl_dmt.report.promises import judge
-from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.results.folder import RunFolder, load_results
 from axolotl_dmt.results.gate import verdict_of
+from axolotl_dmt.results.results import Results
 from axolotl_dmt.study.earlier_results import add_earlier
 from axolotl_dmt.study.folder import open_study
 from axolotl_dmt.study.runner import train_command
@@ -55,6 +56,10 @@ def train_solved(
     # The gate needs the results of the earlier stages, which are added below.
     block = {key: value for key, value in raw["dmt"].items() if key != "gate"}
     block["start_stage"] = solvable.name
+    earlier = [folder.of(run) for run in probe.chain()[:-1]]
+    if block.get("evaluate") is not None:
+        before = _scores_stage_before(read_config(block), load_results(earlier[-1]))
+        block["evaluate"] = {**block["evaluate"], "before": before}
     run_folder = RunFolder.of_config(raw)
     config = {**raw, **start, "output_dir": str(run_folder.output_dir), "dmt": block}
     file = solvable.root / "solved_stage.yaml"
@@ -63,10 +68,18 @@ def train_solved(
     command = [sys.executable, "-m", "axolotl.cli.main", *arguments]
     if code := subprocess.run(command, check=False).returncode:
         raise SystemExit(code)
-    add_earlier(run_folder, [folder.of(run) for run in probe.chain()[:-1]])
+    add_earlier(run_folder, earlier)
     checked = read_config(raw["dmt"])
     outcomes = judge(run_folder.output_dir, checked.gate, checked.solved)
     for outcome in outcomes:
         echo(f"axolotl-dmt: gate: {outcome}")
     if status := int(verdict_of(outcomes)):
         raise SystemExit(status)
+
+
+def _scores_stage_before(config: DMTConfig, earlier: Results) -> bool:
+    """Whether the model after the stages before is scored now: each stage is, and it was not."""
+    evaluate = config.evaluate
+    assert evaluate is not None
+    scores_each_stage = config.evaluates and evaluate.when not in ("end", "never")
+    return scores_each_stage and not earlier.stages[-1].scores

@@ -11,6 +11,7 @@ import yaml
 
 from axolotl_dmt.results import Results
 from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.results.items import read_items
 from tests.e2e.runs import axolotl, config, write
 
 OPTIONS = ("--launcher-args", "--launcher python")
@@ -24,6 +25,13 @@ def test_a_yaml_with_floors_becomes_a_trained_and_judged_run(toy: Path, tmp_path
         "k": "auto",
         "val_rows": 10,
         "keep": {"math": {"loss": 9.0}},
+        "evaluate": {
+            "tasks": ["dmt_math"],
+            "data": {"math": str(toy / "data/math_test.jsonl")},
+            "prompt": "plain",
+            "max_new_tokens": 4,
+            "limit": 5,
+        },
         "solve": {"budget": 3.0, "lengths": ["1/4", "1/2"], "levels": ["1/8", "1/4", "1/2"]},
     }
     path = str(write(tmp_path / "my.yaml", settings))
@@ -51,6 +59,10 @@ def test_a_yaml_with_floors_becomes_a_trained_and_judged_run(toy: Path, tmp_path
     results = Results.load(out.results)
     assert [stage.name for stage in results.stages] == ["specialise", "generalise"]
     assert results.stages[1].rows["math"] == solution["rows"]["math"]
+    # Probes for floors on losses are not scored; the model after stage 1 is scored now.
+    assert [set(stage.scores) for stage in results.stages] == [{"math"}, {"math"}]
+    assert results.baseline is None
+    assert {*read_items(out.items)["point"].to_pylist()} == {"specialise", "generalise"}
     assert results.stages[1].held_out_losses().keys() == {"math", "code", "general"}
     report = out.report_markdown.read_text()
     assert "Predicted and achieved" in report
