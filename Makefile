@@ -56,7 +56,7 @@ study: study-data ## Compare the paper's strategies and values of k on the tiny 
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=1 $(BIN)/axolotl dmt study \
 	  yaml_templates/studies/tiny/reproduction.yaml --jobs 2 --launcher-args '--launcher python'
 
-study-sizes: $(VENV)/ready ## Compare tiny models of four sizes on the same data, about two hours
+study-sizes: $(VENV)/ready ## Compare tiny models of four sizes on the same data, about an hour
 	for seed in 1 2 3 4 5; do \
 	  $(BIN)/python -m axolotl_dmt.toy outputs/studies/data-$$seed --seed $$seed $(STUDY_ROWS) \
 	    --every-size || exit 1; \
