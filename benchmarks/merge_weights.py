@@ -135,8 +135,11 @@ def plot(tables: Mapping[str, Mapping[str, Mapping[str, float]]], picture: Path)
             if not name.startswith("slerp")
         }
         axes.plot(*zip(*points.values(), strict=True), marker="o", label=titles[kind])
+        prefix, offset = ("", (5, 6)) if kind == "merge" else ("k = ", (5, -12))
         for name, point in points.items():
-            axes.annotate(name, point, textcoords="offset points", xytext=(5, 5), fontsize=8)
+            style = {"textcoords": "offset points", "xytext": offset, "fontsize": 8}
+            axes.annotate(prefix + name, point, **style)
+    axes.margins(0.12)
     axes.set_xlabel("mean loss on held-out math and code (nats per token)")
     axes.set_ylabel("loss on held-out general rows (nats per token)")
     axes.legend()
