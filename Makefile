@@ -47,20 +47,20 @@ real: $(VENV)/ready ## Train SmolLM2-135M on real data on the CPU; DATA=FOLDER i
 	  OMP_NUM_THREADS=$(CORES) \
 	  $(BIN)/axolotl train yaml_templates/smollm2.yaml --launcher python
 
+# The data of each seed of the tiny studies, with further options.
+study_data = for seed in 1 2 3 4 5; do \
+  $(BIN)/python -m axolotl_dmt.toy outputs/studies/data-$$seed --seed $$seed $(STUDY_ROWS) $(1) || exit 1; \
+  done
+
 study-data: $(VENV)/ready
-	for seed in 1 2 3 4 5; do \
-	  $(BIN)/python -m axolotl_dmt.toy outputs/studies/data-$$seed --seed $$seed $(STUDY_ROWS) || exit 1; \
-	done
+	$(call study_data)
 
 study: study-data ## Compare the paper's strategies and values of k on the tiny model, about an hour
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=1 $(BIN)/axolotl dmt study \
 	  yaml_templates/studies/tiny/reproduction.yaml --jobs 2 --launcher-args '--launcher python'
 
 study-sizes: $(VENV)/ready ## Compare tiny models of four sizes on the same data, about an hour
-	for seed in 1 2 3 4 5; do \
-	  $(BIN)/python -m axolotl_dmt.toy outputs/studies/data-$$seed --seed $$seed $(STUDY_ROWS) \
-	    --every-size || exit 1; \
-	done
+	$(call study_data,--every-size)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(QUIET) OMP_NUM_THREADS=1 $(BIN)/axolotl dmt study \
 	  yaml_templates/studies/tiny/rq1_sizes.yaml --jobs 2 --launcher-args '--launcher python'
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -101,3 +102,19 @@ def study(
             settings = {"strategy": "multi_task", "amount": amount}
             results.append(cell_result(settings, seed, [("multi_task", mix, scores)]))
     return results
+
+
+def of_base_model(name: str, gain: float) -> list[CellResult]:
+    """Return single-domain results of a base model that is better by `gain` than the smallest."""
+    return [
+        replace(
+            result,
+            settings={**result.settings, "base_model": f"models/{name}"},
+            stages=tuple(
+                replace(stage, scores={a: 0.6 * v + gain for a, v in stage.scores.items()})
+                for stage in result.stages
+            ),
+        )
+        for result in study()
+        if result.settings["strategy"] == "single"
+    ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
+from axolotl_dmt.analysis.intervals import Interval
 from axolotl_dmt.analysis.numbers import summary
 from axolotl_dmt.analysis.plots import PANEL, ability_colours, error_bars, whole_scale
 from axolotl_dmt.analysis.tables import interval_text
-from axolotl_dmt.analysis.treatments import Comparison, Treatment
+from axolotl_dmt.analysis.treatments import Comparison
 from axolotl_dmt.chart_style import INK, MARKERS, Draw, dress, panels
 from axolotl_dmt.report.tables import Table
 
@@ -26,8 +28,7 @@ def sizes_table(compared: Sequence[Comparison]) -> Table:
     rows = []
     for ability in abilities:
         for amount in compared[0].amounts("single", ability):
-            treatments = [c.find("single", domain=ability, amount=amount) for c in compared]
-            cells = [interval_text(summary(t.scores(ability))) if t else "" for t in treatments]
+            cells = map(interval_text, _means(compared, ability, amount))
             rows.append((ability, str(amount), *cells))
     return Table(
         title="Each ability by base model, trained alone",
@@ -54,13 +55,11 @@ def _draw(compared: Sequence[Comparison], narrow: bool) -> Any:
     first = compared[0]
     figure, axes = panels(len(first.abilities), PANEL, 1 if narrow else 3)
     colours = ability_colours(first.treatments, first.abilities)
-    places = range(len(compared))
     for axis, ability in zip(axes, first.abilities, strict=True):
         amounts = [*first.amounts("single", ability)]
         for index, amount in enumerate(amounts):
-            found = [c.find("single", domain=ability, amount=amount) for c in compared]
-            scored = [(x, _mean(t, ability)) for x, t in zip(places, found, strict=True)]
-            known = [(x, interval) for x, interval in scored if interval is not None]
+            means = enumerate(_means(compared, ability, amount))
+            known = [(x, interval) for x, interval in means if interval is not None]
             share = (index + 1) / len(amounts)
             error_bars(
                 axis,
@@ -72,7 +71,7 @@ def _draw(compared: Sequence[Comparison], narrow: bool) -> Any:
                 linewidth=1.5,
                 label="all data" if amount == 1 else f"{amount} of its data",
             )
-        axis.set_xticks(list(places), [c.base_model or "" for c in compared], fontsize=8)
+        axis.set_xticks(range(len(compared)), [c.base_model or "" for c in compared], fontsize=8)
         axis.margins(x=0.12)
         whole_scale(axis, first.scale(ability))
         dress(axis, ability)
@@ -81,5 +80,7 @@ def _draw(compared: Sequence[Comparison], narrow: bool) -> Any:
     return figure
 
 
-def _mean(treatment: Treatment | None, ability: str) -> Any:
-    return summary(treatment.scores(ability)) if treatment else None
+def _means(compared: Sequence[Comparison], ability: str, amount: Fraction) -> list[Interval | None]:
+    """Return the mean score of an ability, trained alone, of each base model that has one."""
+    found = [c.find("single", domain=ability, amount=amount) for c in compared]
+    return [summary(t.scores(ability)) if t else None for t in found]

@@ -167,15 +167,10 @@ def record_items(path: Path, point: Point, items: Sequence[Item]) -> None:
     if not items:
         return
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     parts = []
     if path.is_file():
-        earlier = read_items(path)
-        same = pc.and_(
-            pc.equal(earlier["kind"], point.kind), pc.equal(earlier["point"], point.name)
-        )
-        parts.append(earlier.filter(pc.invert(same)))
+        parts.append(_without(read_items(path), point))
     write_items(path, pa.concat_tables([*parts, items_table(point, items)]))
 
 
@@ -190,15 +185,21 @@ def rename_point(path: Path, old: Point, new: Point) -> None:
     Raises:
         DMTError: the file is not a ledger.
     """
-    import pyarrow.compute as pc
+    import pyarrow as pa
 
     if not path.is_file():
         return
-    items = items_of(path, old.name)
-    table = read_items(path)
-    same = pc.and_(pc.equal(table["kind"], old.kind), pc.equal(table["point"], old.name))
-    write_items(path, table.filter(pc.invert(same)))
-    record_items(path, new, items)
+    if items := items_of(path, old.name):
+        rest = _without(_without(read_items(path), old), new)
+        write_items(path, pa.concat_tables([rest, items_table(new, items)]))
+
+
+def _without(table: pa.Table, point: Point) -> pa.Table:
+    """Return the rows of a ledger that are of other points."""
+    import pyarrow.compute as pc
+
+    same = pc.and_(pc.equal(table["kind"], point.kind), pc.equal(table["point"], point.name))
+    return table.filter(pc.invert(same))
 
 
 def write_items(path: Path, table: pa.Table) -> None:

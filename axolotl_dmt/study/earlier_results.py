@@ -10,13 +10,12 @@ from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.report.write import write_report
 from axolotl_dmt.results.folder import RunFolder, load_results
 from axolotl_dmt.results.items import (
-    BASELINE_KIND,
     Point,
     items_of,
     record_items,
     rename_point,
 )
-from axolotl_dmt.results.results import Results, StageResult
+from axolotl_dmt.results.results import Results
 
 
 def add_earlier(run: RunFolder, folders: Sequence[Path]) -> None:
@@ -38,8 +37,9 @@ def add_earlier(run: RunFolder, folders: Sequence[Path]) -> None:
         rename_point(run.items, Point.baseline(), Point.stage(last.name, last.end_step))
     for folder, each in zip(folders, earlier, strict=True):
         if each.baseline is not None:
-            _add_items(run, folder, Point.baseline(), BASELINE_KIND)
-        _add_stages(run, folder, each.stages)
+            _add_items(run, folder, Point.baseline())
+        for stage in each.stages:
+            _add_items(run, folder, Point.stage(stage.name, stage.end_step))
     baseline = earlier[0].baseline
     _write(run, replace(results, stages=(*stages, *results.stages), baseline=baseline))
 
@@ -52,19 +52,14 @@ def add_baseline(run: RunFolder, folder: Path) -> None:
         folder: the output folder of the run that measured them.
     """
     results, other = load_results(run.output_dir), load_results(folder)
-    _add_items(run, folder, Point.baseline(), BASELINE_KIND)
+    _add_items(run, folder, Point.baseline())
     _write(run, replace(results, baseline=other.baseline))
 
 
-def _add_stages(run: RunFolder, folder: Path, stages: Sequence[StageResult]) -> None:
-    for stage in stages:
-        _add_items(run, folder, Point.stage(stage.name, stage.end_step), stage.name)
-
-
-def _add_items(run: RunFolder, folder: Path, point: Point, name: str) -> None:
+def _add_items(run: RunFolder, folder: Path, point: Point) -> None:
     ledger = RunFolder(folder).items
     if ledger.is_file():
-        record_items(run.items, point, items_of(ledger, name))
+        record_items(run.items, point, items_of(ledger, point.name))
 
 
 def _write(run: RunFolder, results: Results) -> None:

@@ -151,7 +151,8 @@ class StudyRunner:
         """
         waiting = self.folder.unfinished(runs)
         done = {run.key for run in runs} - {run.key for run in waiting}
-        self._share_baselines()
+        with self._failure_printed():
+            self.folder.share_baselines()
         if lost := _trained_again(self.folder, waiting):
             self.console.print(lost, soft_wrap=True, highlight=False)
         if done:
@@ -200,10 +201,6 @@ class StudyRunner:
         if outcome == 0 and self.folder.is_done(run):
             return None
         return f"{_failure_message(log)} (exit code {outcome}, see {log})"
-
-    def _share_baselines(self) -> None:
-        with self._failure_printed():
-            self.folder.share_baselines()
 
     def _tidy_up(self, run: StudyRun) -> None:
         """Share the scores of the model before training, and delete what need not be kept."""

@@ -241,23 +241,23 @@ def _print_cost(
     cells = solvable.cells(probes, evaluate)
     done = StudyFolder(solvable.root, [cell.run for cell in cells])
     count = sum(done.is_done(cell.run) for cell in cells)
-    cost = stage.space.cost(points_of(probes)).sum()
-    share, most = cost / stage.full_cost, solvable.settings.budget
+    costs = stage.space.cost(points_of(probes))
+    total, most = costs.sum(), solvable.settings.budget
     names = ", ".join(str(entry["name"]) for entry in solvable.stages[:-1])
     twice = (
         ", and a second time if a domain ends early in it" if solvable.settings.end_early else ""
     )
     console.print(
-        f"{len(probes)} probes of {solvable.name} train {cost:,.0f} rows, {share:.0%} of the "
-        f"{stage.full_cost:,.0f} of a full run; more may follow, up to {most:.0%}. "
+        f"{len(probes)} probes of {solvable.name} train {total:,.0f} rows, "
+        f"{total / stage.full_cost:.0%} of the {stage.full_cost:,.0f} of a full run; "
+        f"more may follow, up to {most:.0%}. "
         f"{names} is trained once{twice}. {count} of the probes are done already.",
         highlight=False,
     )
-    costs = [float(stage.space.cost(points_of([probe]))[0]) for probe in probes]
     for probe, cost in zip(probes, costs, strict=True):
         console.print(f"  {solvable.label(probe)}: {cost:,.0f} rows", highlight=False)
     full = stage.plan.stages[-1]
-    steps = round(min(costs) * full.steps / full.draws)
+    steps = round(costs.min() * full.steps / full.draws)
     if steps < FEWEST_STEPS:
         console.print(
             f"the shortest probe has {max(steps, 1)} optimiser steps: losses after fewer than "

@@ -80,6 +80,5 @@ def train_solved(
 def _scores_stage_before(config: DMTConfig, earlier: Results) -> bool:
     """Whether the model after the stages before is scored now: each stage is, and it was not."""
     evaluate = config.evaluate
-    assert evaluate is not None
-    scores_each_stage = config.evaluates and evaluate.when not in ("end", "never")
+    scores_each_stage = evaluate is not None and evaluate.when not in ("end", "never")
     return scores_each_stage and not earlier.stages[-1].scores

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from axolotl_dmt.results.folder import RunFolder
-from axolotl_dmt.training.weight_files import files_in_index
+from axolotl_dmt.training.weight_files import missing_files
 
 _PATTERNS: Final = ("*.safetensors", "*.bin", "*.safetensors.index.json", "*.bin.index.json")
 """The files that transformers and PEFT write for a model or an adapter, and for its parts."""
@@ -21,11 +21,7 @@ def has_weights(model: Path) -> bool:
     indices = [file for file in model.glob("*.index.json") if file.is_file()]
     if indices:
         try:
-            return all(
-                (model / name).is_file()
-                for index in indices
-                for name in files_in_index(index).values()
-            )
+            return not any(map(missing_files, indices))
         except (OSError, ValueError):
             return False
     return next(_weights(model), None) is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.files import parse_json, read_json
-from axolotl_dmt.training.weight_files import files_in_index
+from axolotl_dmt.training.weight_files import missing_files
 
 STATE_FILE = "trainer_state.json"
 
@@ -63,9 +63,7 @@ def _defects(checkpoint: Path) -> Iterator[str]:
         if file.is_file() and _is_cut_off(file):
             yield f"{file.name} is cut off"
     for index in checkpoint.glob("*.index.json"):
-        names = set(files_in_index(index).values())
-        missing = sorted(name for name in names if not (checkpoint / name).is_file())
-        if missing:
+        if missing := missing_files(index):
             yield f"{missing[0]} is missing"
     if not _holds(checkpoint, WEIGHTS):
         yield "the weights are missing"

@@ -27,6 +27,17 @@ def files_in_index(index: Path) -> dict[str, str]:
     return dict(files)
 
 
+def missing_files(index: Path) -> list[str]:
+    """Return the names of the files that an index of weights lists and its folder lacks, sorted.
+
+    Raises:
+        OSError: the index cannot be read.
+        ValueError: it is not an index of weights.
+    """
+    names = set(files_in_index(index).values())
+    return sorted(name for name in names if not index.with_name(name).is_file())
+
+
 def weight_files(folder: Path) -> dict[str, str]:
     """Return {tensor: name of the file that holds it} of a model; empty without safetensors.
 

@@ -221,24 +221,9 @@ def test_abilities_of_the_model_before_training_are_kept_or_lost(
     assert verdicts(results)["j"] == verdict
 
 
-def of_size(name: str, gain: float) -> list[CellResult]:
-    """Return single-domain results of a base model that is better by `gain` than the smallest."""
-    return [
-        replace(
-            result,
-            settings={**result.settings, "base_model": f"models/{name}"},
-            stages=tuple(
-                replace(stage, scores={a: 0.6 * v + gain for a, v in stage.scores.items()})
-                for stage in result.stages
-            ),
-        )
-        for result in of_strategies(planted.study(), "single")
-    ]
-
-
 @pytest.mark.parametrize(("step", "verdict"), [(0.1, "shown"), (0.0, "not shown")])
 def test_larger_models_do_better_or_not(step: float, verdict: str) -> None:
-    results = [r for i, name in enumerate("abc") for r in of_size(name, i * step)]
+    results = [r for i, name in enumerate("abc") for r in planted.of_base_model(name, i * step)]
     compared = comparisons(group(results), ["general"])
     judged = judge_sizes(compared)
     assert judged is not None and judged.claim.key == "h" and judged.verdict == verdict
@@ -255,7 +240,7 @@ def test_larger_models_do_better_or_not(step: float, verdict: str) -> None:
     other_data = [
         replace(r, settings={**r.settings, "amount.math": f"1/{i + 1}"})
         for i, name in enumerate("abc")
-        for r in of_size(name, i * step)
+        for r in planted.of_base_model(name, i * step)
     ]
     assert judge_sizes(comparisons(group(other_data), ["general"])) is None
     slower = [replace(r, settings={**r.settings, "learning_rate": 0.1}) for r in results]

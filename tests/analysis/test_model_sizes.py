@@ -14,21 +14,9 @@ from tests import planted
 def of_models(*names: str) -> list[CellResult]:
     """Return single-domain results of models, each with a learning rate of its own."""
     return [
-        replace(
-            result,
-            settings={
-                **result.settings,
-                "base_model": f"models/{name}",
-                "learning_rate": 1e-3 / (index + 1),
-            },
-            stages=tuple(
-                replace(s, scores={a: 0.6 * v + 0.1 * index for a, v in s.scores.items()})
-                for s in result.stages
-            ),
-        )
+        replace(result, settings={**result.settings, "learning_rate": 1e-3 / (index + 1)})
         for index, name in enumerate(names)
-        for result in planted.study()
-        if result.settings["strategy"] == "single"
+        for result in planted.of_base_model(name, 0.1 * index)
     ]
 
 
