@@ -57,7 +57,9 @@ NOT_RUN = {
     "axolotl dmt solve my.yaml": "see tests/e2e/test_solve.py",
     "axolotl dmt solve my.yaml --nearest --train": "see tests/e2e/test_solve.py",
     "axolotl train my.solved.yaml": "see tests/e2e/test_solve.py",
-    "axolotl dmt merge outputs/my-run --to outputs/merged": "see tests/training/test_merge.py",
+    "axolotl dmt merge outputs/my-run --measure 0.25,0.5,0.75": "see tests/e2e/test_merge.py",
+    "axolotl dmt merge outputs/my-run --weight 0.75 "
+    "--to outputs/merged": "see tests/e2e/test_merge.py",
     "axolotl-dmt evaluate outputs/my-run outputs/merged --limit 200 "
     "--to outputs/merge-scores": "see tests/cli/test_evaluate_models.py",
     "make study-pretrained": "fetches a model and takes a GPU",

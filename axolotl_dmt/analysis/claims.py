@@ -26,8 +26,9 @@ from fractions import Fraction
 
 import numpy as np
 
+from axolotl_dmt.analysis.comparisons import Comparison
 from axolotl_dmt.analysis.intervals import Difference, paired
-from axolotl_dmt.analysis.treatments import Comparison, Treatment, mean_by_seed
+from axolotl_dmt.analysis.treatments import Treatment, mean_by_seed
 from axolotl_dmt.analysis.verdicts import NOT_MEASURED, Part, above_zero, not_above, overall, within
 from axolotl_dmt.results import metrics
 

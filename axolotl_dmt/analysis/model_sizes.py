@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+from axolotl_dmt.analysis.comparisons import Comparison
+from axolotl_dmt.analysis.error_bars import PANEL, error_bars
 from axolotl_dmt.analysis.intervals import Interval
 from axolotl_dmt.analysis.numbers import summary
-from axolotl_dmt.analysis.plots import PANEL, ability_colours, error_bars, whole_scale
+from axolotl_dmt.analysis.plots import ability_colours, whole_scale
 from axolotl_dmt.analysis.tables import interval_text
-from axolotl_dmt.analysis.treatments import Comparison
 from axolotl_dmt.chart_style import INK, MARKERS, Draw, dress, panels
 from axolotl_dmt.report.tables import Table
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.analysis.claims import Judged, conflicts, judge
+from axolotl_dmt.analysis.comparisons import Comparison
 from axolotl_dmt.analysis.intervals import Difference, Interval, over_seeds, paired
 from axolotl_dmt.analysis.scaling import (
     Crossing,
@@ -18,7 +19,7 @@ from axolotl_dmt.analysis.scaling import (
     fit_scaling,
     gain_turns_to_conflict,
 )
-from axolotl_dmt.analysis.treatments import DOMAIN_AMOUNT, Comparison, Treatment
+from axolotl_dmt.analysis.treatments import DOMAIN_AMOUNT, Treatment
 from axolotl_dmt.results import metrics
 
 SCHEMA = 1

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+from axolotl_dmt.analysis.error_bars import PANEL, error_bars
 from axolotl_dmt.analysis.intervals import Interval
 from axolotl_dmt.analysis.measure import SCORE, Scale
 from axolotl_dmt.analysis.numbers import summary
-from axolotl_dmt.analysis.plots import PANEL, ability_colours, error_bars, whole_scale
+from axolotl_dmt.analysis.plots import ability_colours, whole_scale
 from axolotl_dmt.analysis.treatments import DOMAIN_AMOUNT, Treatment, at_largest_amount, scale_of
 from axolotl_dmt.chart_style import (
     INK,

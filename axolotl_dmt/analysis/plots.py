@@ -6,16 +6,13 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from axolotl_dmt.analysis.comparisons import Comparison
+from axolotl_dmt.analysis.error_bars import PANEL, error_bars
 from axolotl_dmt.analysis.intervals import Interval
 from axolotl_dmt.analysis.measure import Scale
 from axolotl_dmt.analysis.numbers import ScalingCurve, change_of, curves, summary
-from axolotl_dmt.analysis.treatments import (
-    CellResult,
-    Comparison,
-    Treatment,
-    at_largest_amount,
-    mean_by_seed,
-)
+from axolotl_dmt.analysis.tradeoff import quoting, tradeoff
+from axolotl_dmt.analysis.treatments import CellResult, Treatment, at_largest_amount
 from axolotl_dmt.chart_style import (
     INK,
     MARKERS,
@@ -26,16 +23,12 @@ from axolotl_dmt.chart_style import (
     dress,
     label,
     name_line_ends,
-    new_figure,
     panels,
-    spread,
     wrapped,
 )
 from axolotl_dmt.report import paper
 from axolotl_dmt.report.format import number
 
-PANEL = (3.5, 2.7)
-"""Width and height of a panel in inches; a phone's screen is about as wide."""
 MOST_LEVEL_NAMES = 3
 """Stages whose names fit below a panel beside each other."""
 _SETUPS = {"single": "its data alone", "multi_task": "all data mixed"}
@@ -44,26 +37,6 @@ _FILLS: dict[str, dict[str, Any]] = {
     "multi_task": {"markerfacecolor": PAGE, "markeredgewidth": 1.3},
 }
 """The markers of a set-up; the colour is that of the ability."""
-
-
-def error_lengths(intervals: Sequence[Interval]) -> list[list[float]]:
-    """Return the lengths of error bars below and above the means."""
-    below = [0.0 if i.low is None else i.mean - i.low for i in intervals]
-    above = [0.0 if i.high is None else i.high - i.mean for i in intervals]
-    return [below, above]
-
-
-def error_bars(axes: Any, x: Sequence[float], intervals: Sequence[Interval], **style: Any) -> None:
-    """Draw means with their intervals."""
-    axes.errorbar(
-        x,
-        [i.mean for i in intervals],
-        yerr=error_lengths(intervals),
-        markersize=5,
-        elinewidth=1.1,
-        capsize=2.5,
-        **style,
-    )
 
 
 def whole_scale(axes: Any, scale: Scale) -> None:
@@ -96,16 +69,11 @@ def pictures(comparison: Comparison, size: str | None) -> dict[str, tuple[str, D
         drawings["scaling"] = (
             f"{comparison.measure.title} by rows of the ability's own data: mean and 95% interval "
             "over seeds, and the fitted curve."
-            + _quoting(size, _quoted_curves(lines, comparison, size)),
+            + quoting(size, _quoted_curves(lines, comparison, size)),
             lambda narrow: _scaling(comparison, lines, size, narrow),
         )
-    if len(comparison.ks) > 1 and comparison.specialised and _general(comparison):
-        drawings["k_tradeoff"] = (
-            "Specialised against general ability: one point for each k, with 95% intervals over "
-            f"seeds, joined in the order of k. Crosses are other strategies.{_relative(comparison)}"
-            + _quoting(size, _quoted_sweep(comparison, size)),
-            lambda narrow: _k_tradeoff(comparison, size, narrow),
-        )
+    if found := tradeoff(comparison, size):
+        drawings["k_tradeoff"] = found
     multi_stage = _multi_stage(comparison)
     if multi_stage and comparison.abilities:
         drawings["ability_by_stage"] = (
@@ -113,13 +81,6 @@ def pictures(comparison: Comparison, size: str | None) -> dict[str, tuple[str, D
             lambda narrow: _stages(comparison, multi_stage, narrow),
         )
     return drawings
-
-
-def _relative(comparison: Comparison) -> str:
-    """Return what the trade-off of values without a natural zero is relative to."""
-    if comparison.measure.is_score:
-        return ""
-    return f" Values are differences from k = {comparison.ks[0]}, paired by seed."
 
 
 def _since(comparison: Comparison) -> str:
@@ -132,10 +93,6 @@ def _since(comparison: Comparison) -> str:
     )
 
 
-def _quoting(size: str | None, quoted: Sequence[Any]) -> str:
-    return f" Dashed grey: quoted from the paper's {size}, not measured here." if quoted else ""
-
-
 def _quoted_curves(
     lines: Sequence[ScalingCurve], comparison: Comparison, size: str | None
 ) -> list[Any]:
@@ -146,11 +103,6 @@ def _quoted_curves(
         for c in lines
     )
     return [points for points in quoted if points]
-
-
-def _quoted_sweep(comparison: Comparison, size: str | None) -> list[tuple[str, dict[str, float]]]:
-    scales = {ability: comparison.scale(ability).high for ability in comparison.abilities}
-    return paper.quoted_k_sweep(size, scales) if size else []
 
 
 def _scaling(
@@ -203,102 +155,6 @@ def _draw_curve(
         axes.plot(steps, [fit.predict(x) for x in steps], color=colour, linewidth=1.5)
     else:
         axes.plot(rows, [i.mean for i in means], color=colour, linewidth=1.0)
-
-
-def _general(comparison: Comparison) -> list[str]:
-    return [a for a in comparison.abilities if a in comparison.general]
-
-
-def _means_of(treatment: Treatment | None, abilities: Sequence[str]) -> dict[int, float]:
-    """Return {seed: mean over abilities}, without seeds that lack one of the abilities."""
-    if treatment is None:
-        return {}
-    return mean_by_seed([treatment.scores(ability) for ability in abilities])
-
-
-def _k_tradeoff(comparison: Comparison, size: str | None, narrow: bool) -> Any:
-    specialised, general = comparison.specialised, _general(comparison)
-    figure = new_figure(*((PANEL[0], 3.6) if narrow else (6.4, 4.4)))
-    axes = figure.subplots()
-
-    first = comparison.dmt(comparison.ks[0])
-    references = [_means_of(first, abilities) for abilities in (general, specialised)]
-
-    def place(treatment: Treatment | None) -> tuple[Interval, Interval] | None:
-        values = [_means_of(treatment, abilities) for abilities in (general, specialised)]
-        if comparison.measure.is_score:
-            x, y = map(summary, values)
-        else:
-            x, y = map(change_of, values, references)
-        return (x, y) if x and y else None
-
-    points = [(f"k = {k}", *at) for k in comparison.ks if (at := place(comparison.dmt(k)))]
-    xs, ys = [x for _, x, _ in points], [y for _, _, y in points]
-    axes.errorbar(
-        [x.mean for x in xs],
-        [y.mean for y in ys],
-        xerr=error_lengths(xs),
-        yerr=error_lengths(ys),
-        color=INK,
-        marker="o",
-        markersize=6,
-        linewidth=1.5,
-        elinewidth=0.8,
-        capsize=2,
-    )
-    others = []
-    for name in ("sequential", "multi_task"):
-        if at := place(comparison.find(name)):
-            x, y = at
-            axes.plot(x.mean, y.mean, "x", color=SOFT, markersize=7, markeredgewidth=1.8)
-            others.append((name.replace("_", " "), x, y))
-    quoted = _quoted_sweep(comparison, size)
-    if quoted:
-        means = [(_average(scores, general), _average(scores, specialised)) for _, scores in quoted]
-        style = {"color": SOFT, "linestyle": "--", "linewidth": 1.0}
-        axes.plot(*zip(*means, strict=True), **style, marker="o", markersize=3)
-    change = "" if comparison.measure.is_score else ", change"
-    axes.set_xlabel(f"general ability ({_listed(general)}){change}", fontsize=9)
-    axes.set_ylabel(f"specialised ability{change}\n(mean of {_listed(specialised)})", fontsize=9)
-    dress(axes, "What k gains and what it costs")
-    axes.margins(0.12)
-    _name_points(figure, axes, points + others)
-    return figure
-
-
-def _listed(abilities: Sequence[str], longest: int = 40) -> str:
-    """Return the names of abilities, or their number where the names are too long for an axis."""
-    names = ", ".join(abilities)
-    return label(names, longest) if len(names) <= longest else f"{len(abilities)} abilities"
-
-
-def _average(scores: Mapping[str, float], abilities: Sequence[str]) -> float:
-    return sum(scores[a] for a in abilities) / len(abilities)
-
-
-def _name_points(figure: Any, axes: Any, points: Sequence[tuple[str, Interval, Interval]]) -> None:
-    """Write names in the right margin, apart from each other, each with a line to its point."""
-    figure.draw_without_rendering()  # fixes the limits of the axes
-    low, high = axes.get_ylim()
-    heights = [(y.mean - low) / (high - low) for _, _, y in points]
-    for (name, x, y), place in zip(points, spread(heights, 0.06), strict=True):
-        axes.annotate(
-            name,
-            (x.mean, y.mean),
-            xytext=(1.02, place),
-            textcoords="axes fraction",
-            fontsize=8.5,
-            color=INK,
-            va="center",
-            annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-",
-                "linestyle": ":",
-                "color": SOFT,
-                "linewidth": 0.8,
-                "shrinkB": 5,
-            },
-        )
 
 
 def _multi_stage(comparison: Comparison) -> list[Treatment]:

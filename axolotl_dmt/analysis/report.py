@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from axolotl_dmt.analysis.claims import Judged, judge, judge_sizes
+from axolotl_dmt.analysis.comparisons import Comparison, comparisons
 from axolotl_dmt.analysis.model_sizes import sizes_picture, sizes_table
 from axolotl_dmt.analysis.numbers import records, to_json, write_csv, write_json
 from axolotl_dmt.analysis.overview import overview
@@ -24,14 +25,7 @@ from axolotl_dmt.analysis.tables import (
     score_tables,
     variants_table,
 )
-from axolotl_dmt.analysis.treatments import (
-    CellResult,
-    Comparison,
-    Treatment,
-    abilities_of,
-    comparisons,
-    group,
-)
+from axolotl_dmt.analysis.treatments import CellResult, Treatment, abilities_of, group
 from axolotl_dmt.analysis.verdicts import NOT_MEASURED
 from axolotl_dmt.chart_style import Draw, save, svg_for_widths
 from axolotl_dmt.report import paper

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from axolotl_dmt.analysis.comparisons import Comparison
 from axolotl_dmt.analysis.numbers import differences, variants
-from axolotl_dmt.analysis.treatments import Comparison, Treatment
+from axolotl_dmt.analysis.treatments import Treatment
 from axolotl_dmt.report.changes import cells as change_cells
 from axolotl_dmt.report.changes import notes
 from axolotl_dmt.report.tables import Table

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from axolotl_dmt.analysis.claims import Judged
+from axolotl_dmt.analysis.comparisons import Comparison
 from axolotl_dmt.analysis.intervals import Difference, Interval
 from axolotl_dmt.analysis.measure import SCORE
 from axolotl_dmt.analysis.numbers import MEASURES, crossings, curves, differences, summary, variants
-from axolotl_dmt.analysis.treatments import Comparison, Treatment, at_largest_amount
+from axolotl_dmt.analysis.treatments import Treatment, at_largest_amount
 from axolotl_dmt.analysis.verdicts import Part
 from axolotl_dmt.report.format import MISSING, number
 from axolotl_dmt.report.tables import Table

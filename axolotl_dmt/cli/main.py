@@ -21,6 +21,7 @@ from axolotl_dmt.cli.group import (
     hooks_option,
     where_options,
 )
+from axolotl_dmt.cli.merge import merge
 from axolotl_dmt.cli.recipe import recipe
 from axolotl_dmt.cli.report import report
 from axolotl_dmt.cli.solve import solve
@@ -43,6 +44,7 @@ def dmt(quiet: bool) -> None:
 
 dmt.add_command(recipe)
 dmt.add_command(gate)
+dmt.add_command(merge)
 dmt.add_command(report)
 dmt.add_command(solve)
 
@@ -166,33 +168,6 @@ def row_losses(
     names = [name.strip() for name in (domains or "").split(",") if name.strip()]
     path = write_row_losses(config, model, domains=names, output=output, batch_tokens=batch_tokens)
     echo(f"wrote {path}")
-
-
-@dmt.command()
-@click.argument("output_dir", type=FOLDER)
-@click.option(
-    "--stages",
-    default="specialise,generalise",
-    show_default=True,
-    help="Two stages of the run, or two model folders.",
-)
-@click.option(
-    "--method",
-    type=click.Choice(["linear", "slerp"]),
-    default="linear",
-    show_default=True,
-    help="Linear or spherical interpolation of the weights.",
-)
-@click.option(
-    "--weight", type=float, default=0.5, show_default=True, help="The second model's, from 0 to 1."
-)
-@click.option("--to", required=True, type=click.Path(path_type=Path), help="The folder to create.")
-def merge(output_dir: Path, stages: str, method: str, weight: float, to: Path) -> None:
-    """Merge the models of two stages of a run into one."""
-    from axolotl_dmt.training.merge import merge_stages
-
-    merge_stages(output_dir, stages.split(","), method=method, weight=weight, to=to)
-    echo(f"wrote {to}")
 
 
 @dmt.command()

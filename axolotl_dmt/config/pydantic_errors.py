@@ -156,7 +156,11 @@ def _locate(
 
 def _is_union_label(part: str) -> bool:
     # pydantic adds the member of a union that it tried, such as "EverySteps" or "literal[...]".
-    return part in {"EverySteps", "str", "int", "float", "constrained-int"} or "[" in part
+    return (
+        part in {"EverySteps", "str", "int", "float"}
+        or part.startswith("constrained-")
+        or "[" in part
+    )
 
 
 def _inner_model(annotation: Any) -> Any:

@@ -26,6 +26,8 @@ from axolotl_dmt.study.stages import cell_stages, domains_of, uses_k
 
 SEED = "{seed}"
 """What is replaced by the seed of a cell, in the strings of a base."""
+EQUAL_PARTS = 0.5
+"""The weight of the second model in a merge that names none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,7 @@ class StudyRun:
         config: the Axolotl YAML, without `output_dir` and with the model that stage 1 starts from
             as `base_model`.
         merge: how the run merges the models of the two stages before it; None if it trains.
+        merge_weight: the weight of the second model.
     """
 
     name: str
@@ -48,6 +51,7 @@ class StudyRun:
     parent: StudyRun | None
     config: Mapping[str, Any]
     merge: Merge | None = None
+    merge_weight: float = EQUAL_PARTS
 
     def chain(self) -> tuple[StudyRun, ...]:
         """Return the runs of the schedule up to and including this one, in order."""
@@ -125,11 +129,16 @@ def _settings(study: Study, base: Mapping[str, Any]) -> Iterator[dict[str, Any]]
         for nested in ("amounts", "set"):
             block_axes[nested] = {**common[nested], **block_axes.get(nested, {})}
         axes = _axes({**common, **block_axes})
+        if "merge_weight" in block_axes and "merge" not in axes:
+            problem = "is the weight in a merge, and these cells merge nothing"
+            raise DMTError("study.cells.merge_weight", problem, "add merge: linear")
         for values in itertools.product(*axes.values()):
             settings = dict(zip(axes, values, strict=True))
             settings = {"strategy": _base_strategy(base), **settings}
             if "k" in settings and not uses_k(settings["strategy"], base, settings.get("domain")):
                 del settings["k"]
+            if settings.get("merge") is None:
+                settings.pop("merge_weight", None)
             yield {name: value for name, value in settings.items() if value is not None}
 
 
@@ -137,7 +146,8 @@ def _axes(grid: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return {axis: its values}; the axis of one domain's amount is called `amount.math`."""
     axes: dict[str, Any] = {name: grid[name] for name in ("strategy", "domain", "k", "amount")}
     axes |= {f"amount.{domain}": value for domain, value in grid["amounts"].items()}
-    axes |= {name: grid[name] for name in ("merge", "base_model", "variant")} | grid["set"]
+    axes |= {name: grid[name] for name in ("merge", "merge_weight", "base_model", "variant")}
+    axes |= grid["set"]
     return {
         name: value if isinstance(value, list) else [value]
         for name, value in axes.items()
@@ -200,7 +210,8 @@ def _cell(
             problem = f"{label} has {len(stages)} stages"
             fix = "merge the stages of a strategy with two stages, such as mixed_sequential"
             raise DMTError("study.merge", problem, fix)
-        run = _merge(method, run, f"{_slug(label)}/seed-{seed}", runs, names)
+        weight = settings.get("merge_weight", EQUAL_PARTS)
+        run = _merge(method, weight, run, f"{_slug(label)}/seed-{seed}", runs, names)
     return Cell(name=name, settings=dict(settings), seed=seed, run=run)
 
 
@@ -260,10 +271,15 @@ def _run(
 
 
 def _merge(
-    method: Merge, parent: StudyRun, name: str, runs: dict[str, StudyRun], names: set[str]
+    method: Merge,
+    weight: float,
+    parent: StudyRun,
+    name: str,
+    runs: dict[str, StudyRun],
+    names: set[str],
 ) -> StudyRun:
     """Return the run that merges the stages up to `parent`."""
-    key = _digest(["merge", method, parent.key])
+    key = _digest(["merge", method, parent.key, *([weight] if weight != EQUAL_PARTS else [])])
     if key not in runs:
         runs[key] = StudyRun(
             name=_unused(name, names),
@@ -272,6 +288,7 @@ def _merge(
             parent=parent,
             config=parent.config,
             merge=method,
+            merge_weight=weight,
         )
     return runs[key]
 
@@ -312,11 +329,10 @@ def _configuration(
             fix = f"known: {', '.join(study.variants) or 'none; define them under variants'}"
             raise DMTError("study.variant", f"{variant!r} is unknown", fix)
         changes |= study.variants[variant]
-    built_in_axes = ("strategy", "domain", "k", "amount", "merge", "base_model", "variant")
     changes |= {
         name: value
         for name, value in settings.items()
-        if name not in built_in_axes and not name.startswith("amount.")
+        if name not in Grid.model_fields and not name.startswith("amount.")
     }
     for name, value in changes.items():
         _set(config, name, value)

@@ -13,7 +13,7 @@ Nothing here loads a model or data, or writes a file.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,6 +23,7 @@ from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.errors import DMTError, DMTErrors
 
 Merge = Literal["linear", "slerp"]
+MergeWeight = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Grid(BaseModel):
@@ -50,8 +51,11 @@ class Grid(BaseModel):
     )
     merge: Merge | list[Merge] | None = Field(
         None,
-        description="For a schedule of two stages: merge their models in equal parts, tensor by "
-        "tensor along a line or an arc, and score the merged model.",
+        description="For a schedule of two stages: merge their models, tensor by tensor along a "
+        "line or an arc, and score the merged model.",
+    )
+    merge_weight: MergeWeight | list[MergeWeight] | None = Field(
+        None, description="The weight of the second model in a merge, 0.5 by default."
     )
     variant: str | list[str] | None = Field(None, description="Names of `variants`.")
     set: dict[str, Any] = Field(

@@ -138,7 +138,7 @@ class StudyFolder:
         """Return the whole YAML of a run, with its output folder and the weights to start from."""
         if run.merge is not None:
             models = [str(model) for earlier in run.sources() for model in self.stages(earlier)]
-            merge = {"method": run.merge, "weight": 0.5, "models": models}
+            merge = {"method": run.merge, "weight": run.merge_weight, "models": models}
             model = {"base_model": str(self.last_stage(run)), "output_dir": str(self.of(run))}
             return {**run.config, **model, "merge": merge}
         config = {**run.config, "output_dir": str(self.of(run))}

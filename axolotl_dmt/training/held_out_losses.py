@@ -48,4 +48,7 @@ def trainer_of(raw: Mapping[str, Any]) -> Iterator[Any]:
         path.write_text(yaml.safe_dump(dict(raw)))
         cfg, _ = load_run(str(path))
         cfg.output_dir = scratch
+        # Axolotl would start a process that loads the rows, for each measurement anew. With a few
+        # hundred rows, that takes longer than loading them.
+        cfg.dataloader_num_workers, cfg.dataloader_prefetch_factor = 0, None
         yield setup_model_and_trainer(cfg, PluginManager.get_instance().load_datasets(cfg))[0]

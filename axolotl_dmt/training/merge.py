@@ -21,7 +21,8 @@ from axolotl_dmt.results.folder import RunFolder, load_results
 from axolotl_dmt.training.weight_files import INDEX, weight_files
 
 METHODS = ("linear", "slerp")
-_FIX = "name two models of the same architecture"
+DIFFERENT = "name two models of the same architecture"
+"""What to do about models that do not fit together."""
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", INDEX)
 
 
@@ -45,17 +46,15 @@ def merge_stages(
         DMTError: a stage or folder does not exist or holds no full model, the models have different
             tensors, the weight is out of range, or `to` exists.
     """
-    if len(stages) != 2:
-        raise DMTError("--stages", f"names {len(stages)} stages", "name two: specialise,generalise")
     if not 0 <= weight <= 1:
         raise DMTError("--weight", f"{weight:g} is not from 0 to 1", "write for example 0.5")
     if to.exists():
         raise DMTError("--to", f"{to} exists and is not overwritten", "name a new folder")
-    first, second = (_folder(output_dir, name) for name in stages)
+    first, second = two_models(output_dir, stages)
     first_files, second_files = _weight_map(first), _weight_map(second)
     if first_files.keys() != second_files.keys():
         unmatched = min(first_files.keys() ^ second_files.keys())
-        raise DMTError("--stages", f"only one of the models has the tensor {unmatched}", _FIX)
+        raise DMTError("--stages", f"only one of the models has the tensor {unmatched}", DIFFERENT)
     to.parent.mkdir(parents=True, exist_ok=True)
     with replacing(to) as partial:
         partial.mkdir()
@@ -71,6 +70,45 @@ def merge_stages(
         _copy_other_files(first, second, partial)
         record = {"stages": list(stages), "method": method, "weight": weight}
         (partial / "dmt_merge.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def two_models(output_dir: Path, stages: Sequence[str]) -> tuple[Path, Path]:
+    """Return the folders of the models of two stages.
+
+    Args:
+        output_dir: the run's folder.
+        stages: two names of the run's stages, or folders of models.
+
+    Raises:
+        DMTError: there are not two, there is no such stage or folder, or one holds an adapter.
+    """
+    if len(stages) != 2:
+        raise DMTError("--stages", f"names {len(stages)} stages", "name two: specialise,generalise")
+    first, second = (_full_model(output_dir, name) for name in stages)
+    return first, second
+
+
+def _full_model(output_dir: Path, name: str) -> Path:
+    """Return the folder of a stage's model, or the folder of that name.
+
+    Raises:
+        DMTError: there is no such stage or folder, or the folder holds an adapter.
+    """
+    names = [stage.name for stage in load_results(output_dir).stages]
+    is_stage = name in names
+    folder = RunFolder(output_dir).stage(names.index(name), name) if is_stage else Path(name)
+    if is_stage and not folder.is_dir():
+        raise DMTError("OUTPUT_DIR", f"no folder {folder}", "the stage's model is needed")
+    if not folder.is_dir():
+        fix = f"the stages are {', '.join(names)}"
+        raise DMTError("--stages", f"{name} is neither a stage nor a folder", fix)
+    if (folder / "adapter_config.json").is_file():
+        raise DMTError(
+            "--stages",
+            f"{folder} holds an adapter, and merging adapters does not merge their models",
+            "merge each into its base with `axolotl merge-lora` and name the two folders",
+        )
+    return folder
 
 
 def merge_tensors(
@@ -93,10 +131,10 @@ def merge_tensors(
     """
     if first.shape != second.shape:
         shapes = f"{tuple(first.shape)} and {tuple(second.shape)}"
-        raise DMTError("--stages", f"{name} has the shapes {shapes}", _FIX)
+        raise DMTError("--stages", f"{name} has the shapes {shapes}", DIFFERENT)
     if not first.is_floating_point():
         if not torch.equal(first, second):
-            raise DMTError("--stages", f"the integers of {name} differ", _FIX)
+            raise DMTError("--stages", f"the integers of {name} differ", DIFFERENT)
         return first
     a, b = first.float(), second.float()
     first_weight, second_weight = 1 - weight, weight
@@ -108,29 +146,6 @@ def merge_tensors(
             first_weight = float(torch.sin((1 - weight) * angle) / torch.sin(angle))
             second_weight = float(torch.sin(weight * angle) / torch.sin(angle))
     return (first_weight * a + second_weight * b).to(first.dtype).contiguous()
-
-
-def _folder(output_dir: Path, name: str) -> Path:
-    """Return the folder of a stage's model, or the folder of that name.
-
-    Raises:
-        DMTError: there is no such stage or folder, or the folder holds an adapter.
-    """
-    names = [stage.name for stage in load_results(output_dir).stages]
-    is_stage = name in names
-    folder = RunFolder(output_dir).stage(names.index(name), name) if is_stage else Path(name)
-    if is_stage and not folder.is_dir():
-        raise DMTError("OUTPUT_DIR", f"no folder {folder}", "the stage's model is needed")
-    if not folder.is_dir():
-        fix = f"the stages are {', '.join(names)}"
-        raise DMTError("--stages", f"{name} is neither a stage nor a folder", fix)
-    if (folder / "adapter_config.json").is_file():
-        raise DMTError(
-            "--stages",
-            f"{folder} holds an adapter, and merging adapters does not merge their models",
-            "merge each into its base with `axolotl merge-lora` and name the two folders",
-        )
-    return folder
 
 
 def _weight_map(folder: Path) -> Mapping[str, str]:

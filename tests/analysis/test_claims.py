@@ -9,9 +9,10 @@ from fractions import Fraction
 import pytest
 
 from axolotl_dmt.analysis.claims import judge, judge_sizes, trend
+from axolotl_dmt.analysis.comparisons import comparisons
 from axolotl_dmt.analysis.intervals import Difference
 from axolotl_dmt.analysis.measure import NOISE
-from axolotl_dmt.analysis.treatments import CellResult, CellStage, comparisons, group
+from axolotl_dmt.analysis.treatments import CellResult, CellStage, group
 from axolotl_dmt.analysis.verdicts import above_zero, within
 from tests import planted
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from axolotl_dmt.analysis.claims import judge
+from axolotl_dmt.analysis.comparisons import comparisons
 from axolotl_dmt.analysis.measure import LOG_LIKELIHOOD, SCORE, Scale, require
 from axolotl_dmt.analysis.report import write_study_report
-from axolotl_dmt.analysis.treatments import CellResult, comparisons, group
+from axolotl_dmt.analysis.treatments import CellResult, group
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.results.results import StageResult
 from tests import planted

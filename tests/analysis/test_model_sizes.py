@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from axolotl_dmt.analysis.comparisons import comparisons
 from axolotl_dmt.analysis.model_sizes import sizes_picture, sizes_table
 from axolotl_dmt.analysis.report import write_study_report
-from axolotl_dmt.analysis.treatments import CellResult, comparisons, group
+from axolotl_dmt.analysis.treatments import CellResult, group
 from tests import planted
 
 

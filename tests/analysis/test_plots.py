@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from matplotlib.text import Text
 
+from axolotl_dmt.analysis.comparisons import Comparison
 from axolotl_dmt.analysis.measure import LOG_LIKELIHOOD
 from axolotl_dmt.analysis.numbers import curves
 from axolotl_dmt.analysis.plots import pictures
-from axolotl_dmt.analysis.treatments import CellResult, CellStage, Comparison, group
+from axolotl_dmt.analysis.treatments import CellResult, CellStage, group
 from axolotl_dmt.chart_style import label
 from tests.planted import ROWS, cell_result, study
 
@@ -119,6 +120,46 @@ def test_pictures_of_losses_show_changes_paired_by_seed() -> None:
     assert math == pytest.approx([0.5, 0.41])  # of k = 1/4, in nats
     assert axes.get_ylim()[0] < 0 < 0.7 < axes.get_ylim()[1]
     assert any(text.get_text() == "math +0.410" for text in axes.texts)
+
+
+def with_merges(cells: list[CellResult]) -> list[CellResult]:
+    """Return the cells with k = 0 as mixed sequential training, and two merges of each of these."""
+    found = []
+    for cell in cells:
+        if cell.settings["k"] != "0":
+            found.append(cell)
+            continue
+        mixed = {"strategy": "mixed_sequential"}
+        found.append(replace(cell, name=f"mixed {cell.seed}", settings=mixed))
+        for weight, gain in ((0.75, 0.02), (0.5, 0.03)):
+            scores = {"math": cell.last()["math"] + gain, "general": cell.last()["general"] - gain}
+            merged = CellStage(name="merge", rows={}, scores=scores)
+            settings = {**mixed, "merge": "linear", "merge_weight": weight}
+            name, stages = f"merge {weight} {cell.seed}", (*cell.stages, merged)
+            found.append(replace(cell, name=name, settings=settings, stages=stages))
+    return found
+
+
+def test_merges_are_on_the_picture_of_k() -> None:
+    comparison = Comparison(group(with_merges(losses(0.5))))
+    caption, draw = pictures(comparison, None)["k_tradeoff"]
+    assert "Squares are merges" in caption
+    (axes,) = draw(False).axes
+    sweep, merges = (line for line in axes.get_lines() if line.get_marker() in ("o", "s"))
+    assert sweep.get_xdata() == pytest.approx([0.0, -0.01])
+    # In the order of the weight, up to 1, which is k = 0.
+    assert merges.get_xdata() == pytest.approx([-0.03, -0.02, 0.0])
+    assert merges.get_ydata() == pytest.approx([0.03, 0.02, 0.0])
+    names = {text.get_text() for text in axes.texts}
+    assert names == {"k = 0", "k = 1/4", "linear merge, 0.5", "linear merge, 0.75"}
+
+
+def test_merges_need_no_sweep_of_k() -> None:
+    cells = [cell for cell in with_merges(losses(0.5)) if "k" not in cell.settings]
+    _, draw = pictures(Comparison(group(cells)), None)["k_tradeoff"]
+    (axes,) = draw(True).axes
+    names = {text.get_text() for text in axes.texts}
+    assert names == {"k = 0", "linear merge, 0.5", "linear merge, 0.75"}
 
 
 def test_seeds_with_somewhat_different_rows_are_one_amount_of_data() -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from axolotl_dmt.analysis.comparisons import comparisons
 from axolotl_dmt.analysis.report import write_study_report
 from axolotl_dmt.analysis.same_items import changes_of, items_table, same_items
-from axolotl_dmt.analysis.treatments import CellResult, comparisons, group
+from axolotl_dmt.analysis.treatments import CellResult, group
 from axolotl_dmt.results.changes import Answers
 from axolotl_dmt.results.paired import mcnemar_p
 from tests import planted

@@ -385,6 +385,47 @@ def test_a_merge_is_a_run_on_the_models_of_two_stages(tmp_path: Path) -> None:
     assert not merged.context
 
 
+def test_a_merge_has_a_weight(tmp_path: Path) -> None:
+    block = {"merge": "linear", "merge_weight": [0.5, 0.75]}
+    cells = cells_of(tmp_path, merge_weight=0.9, cells=[{"merge": "linear"}, block, {}])
+    strong, equal, heavier, plain = (cell.run for cell in cells)
+    assert plain.merge is None and "merge_weight" not in cells[-1].settings
+    folder = opened(tmp_path, cells)
+    configs = [yaml.safe_load(folder.write(run).read_text()) for run in (strong, equal, heavier)]
+    assert [config["merge"]["weight"] for config in configs] == [0.9, 0.5, 0.75]
+    # A study without weights has merged in equal parts.
+    assert cells_of(tmp_path, merge="linear")[0].run.key == equal.key
+    for run in runs_of(cells):
+        finish(folder, run, 0.5)
+    labels = {t.label for t in group(read_cell_results(tmp_path / "out"))}
+    assert labels == {
+        "linear merge with weight 0.9 of dmt",
+        "linear merge with weight 0.5 of dmt",
+        "linear merge with weight 0.75 of dmt",
+        "dmt",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"merge": "linear", "merge_weight": 1.0}, ("study.merge_weight: ", 1.0)),
+        (
+            {"cells": [{"merge": "linear", "merge_weight": [0.5, -1]}]},
+            ("study.cells[0].merge_weight[1]: ", -1),
+        ),
+        ({"cells": [{"merge_weight": 0.5}]}, ("study.cells.merge_weight", "merge: linear")),
+    ],
+)
+def test_a_weight_that_cannot_be_is_refused(
+    tmp_path: Path, changes: dict[str, Any], expected: tuple[Any, ...]
+) -> None:
+    with pytest.raises(DMTError) as caught:
+        cells_of(tmp_path, **changes)
+    message = str(caught.value)
+    assert all(str(part) in message for part in expected), message
+
+
 def test_the_commands_come_in_waves_without_the_finished_runs(tmp_path: Path) -> None:
     cells = cells_of(tmp_path, strategy=["sequential", "dmt"])
     folder = opened(tmp_path, cells)

@@ -27,7 +27,7 @@ CELLS = {  # cells and runs for each seed
     "pretrained/losses": (8, 11),
     "pretrained/scores": (8, 11),
     "pretrained/learning_rate": (2, 4),
-    "pretrained/beyond": (8, 9),
+    "pretrained/beyond": (9, 10),
     "pretrained/forgetting": (4, 6),
     "7b/rq1_amount": (15, 15),
     "7b/rq2_mixed_vs_single": (20, 20),
