@@ -39,7 +39,7 @@ NOT_RUN = {
     "pip install '.[train]'": "needs a package index",
     "pip install '.[eval]'": "needs a package index",
     "pip install '.[judge]'": "needs a package index",
-    "pip install 'axolotl-dmt[ray]'": "needs a package index",
+    "pip install '.[ray]'": "needs a package index",
     "axolotl dmt compare RUN RUN": "stands for a command",
     "axolotl-dmt evaluate org/model outputs/my-run http://localhost:8000/v1#served-model "
     "--tasks dmt_suite --limit 200 --data math=gsm8k_test.jsonl --to outputs/evaluation": (
@@ -50,7 +50,7 @@ NOT_RUN = {
     "pretrained=outputs/my-run/stages/02-generalise": "downloads the benchmarks",
     "axolotl train dmt.yaml --launcher torchrun -- --nproc_per_node 8": "needs eight GPUs",
     "axolotl merge-lora dmt.yaml --lora-model-dir outputs/lora/stages/01-specialise "
-    "--output-dir outputs/merged": "see tests/e2e/test_lora_and_packing.py",
+    "--output-dir outputs/lora": "see tests/e2e/test_lora_and_packing.py",
     "axolotl dmt study study.yaml": "see tests/e2e/test_study.py",
     "axolotl dmt study study.yaml --ray auto --gpus 8 "
     "--launcher-args '--launcher torchrun -- --nproc_per_node 8'": "needs eight GPUs",

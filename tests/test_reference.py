@@ -40,6 +40,12 @@ def block_with(section: str, example: dict[str, Any]) -> dict[str, Any]:
     if section == "dmt.keep.<ability>":
         base = {} if {"drop", "loss"} & set(example) else {"drop": 0.02}
         return {"strategy": "dmt", "keep": {"math": {**base, **example}}}
+    if section == "dmt.evaluate.judge":
+        return {"strategy": "dmt", "evaluate": {"judge": {"model": "gpt-4o", **example}}}
+    if section == "dmt.evaluate.when":
+        return {"strategy": "dmt", "evaluate": {"when": example}}
+    if section == "dmt.gate" and "against" in example:
+        example = {"keep": {"math": -0.02}, **example}
     return {"strategy": "dmt", section.removeprefix("dmt."): example}
 
 

@@ -20,6 +20,7 @@ from axolotl_dmt.checks.schedule import WEIGHT_DECAY, check_reading
 from axolotl_dmt.checks.services import check_services
 from axolotl_dmt.checks.unused_keys import unused_keys
 from axolotl_dmt.checks.yaml_keys import check_keys
+from axolotl_dmt.config.keep_args import COMMAND, unsolved
 from axolotl_dmt.config.pydantic_errors import explain_axolotl
 from axolotl_dmt.config.reading import Reading, read_schedule, within
 from axolotl_dmt.config.yaml_file import YamlFile
@@ -68,8 +69,13 @@ def check_file(path: str | Path, *, files: bool = True) -> Findings:
     if files:
         problems += missing_files(cfg)  # also those that Axolotl has a cached copy of
     remarks = list(row_remarks(cfg, reading)) if files else []
-    if any(within(problem.key, key) for problem in problems for key in ("dmt.k", "dmt.replay")):
+    solves = unsolved(cfg.get("dmt"))
+    if solves or any(
+        within(problem.key, key) for problem in problems for key in ("dmt.k", "dmt.replay")
+    ):
         remarks = [remark for remark in remarks if remark.key.startswith("datasets")]
+    if solves:
+        remarks.append(DMTError(solves, "`axolotl train` refuses it until it is solved", COMMAND))
     keys = [problem.key for problem in problems]
     with quiet_axolotl(silent=True):
         mistaken_keys, ignored_keys = check_keys(cfg)

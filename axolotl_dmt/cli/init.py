@@ -110,7 +110,7 @@ def init_yaml(
         for mistake in mistakes:
             echo(mistake, err=True)
         raise DMTError(str(path), "is written, but has mistakes", "correct them and check it again")
-    echo(f"wrote {path}, without mistakes; next: axolotl dmt check {path}, which shows its prompts")
+    echo(f"wrote {path}, without mistakes; next: axolotl dmt check {path} --prompts")
 
 
 def _domain_and_file(entry: str) -> tuple[str, str]:

@@ -72,7 +72,8 @@ class DMTConfig(Block):
         description="What the last stage must not lose, for `axolotl dmt solve`, which finds the "
         "mix: {ability: the largest fall of its score below the model before that stage}, or "
         "{domain: {loss: the largest rise of its loss on held-out rows}}. Default with `k: auto`: "
-        "-0.05 for each specialised domain.",
+        "-0.05 for each specialised domain. `axolotl train` refuses a YAML with this key until it "
+        "is solved.",
         examples=[{"math": -0.02, "code": {"loss": 0.05}}],
     )
     improve: str | list[str] | None = Field(

@@ -80,9 +80,11 @@ class EvaluateConfig(Block):
     )
     before: bool | None = Field(
         None,
-        description="Whether to score the model before the first stage too, so that its abilities "
-        "count. Default: true, but false if its weights are random (`reinit_weights`, or a folder "
-        "with the file UNTRAINED.txt) or if `start_stage` begins with a model of an earlier run.",
+        description="Whether to score the model before the first stage too. Reports then show the "
+        "change since the start, and a gate counts it among the earlier points; retention and "
+        "forgetting do not. Default: true, but false if its weights are random (`reinit_weights`, "
+        "or a folder with the file UNTRAINED.txt) or if `start_stage` begins with a model of an "
+        "earlier run.",
         examples=[False],
     )
     data: dict[str, str] | None = Field(

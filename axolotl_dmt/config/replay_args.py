@@ -22,8 +22,8 @@ class ReplayConfig(Block):
     )
     select: Literal["random", "hardest"] | None = Field(
         None,
-        description="random, or the rows with the highest loss first (hardest). Rows that an "
-        "earlier stage trained on come before all others. Default: `dmt.select`.",
+        description="random, or hardest: the rows with the highest loss first, and those that an "
+        "earlier stage trained on before all others. Default: `dmt.select`.",
         examples=["hardest"],
     )
     losses: str | None = Field(

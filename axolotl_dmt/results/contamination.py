@@ -40,7 +40,8 @@ def write_contamination(folder: Path, record: Mapping[str, Any]) -> None:
     """Write what a search for contamination found.
 
     Args:
-        folder: the folder `dmt` of a run; it is created.
+        folder: the folder `dmt` of a run, or that of a plan until its training starts; it is
+            created.
         record: what was found. Its `tasks` are {task: {"items": count, "contaminated": {item's
             key: {domain: rows}}}}.
     """

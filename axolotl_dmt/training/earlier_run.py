@@ -8,7 +8,9 @@ from pathlib import Path
 
 from axolotl_dmt.files import LARGEST, readable_text
 from axolotl_dmt.report.model_card import START
+from axolotl_dmt.results.contamination import CONTAMINATION_FILE
 from axolotl_dmt.results.folder import RunFolder
+from axolotl_dmt.results.nearest_rows import NEAREST_FILE
 
 
 def set_aside(output_dir: Path, *, with_checkpoints: bool) -> Path | None:
@@ -43,7 +45,7 @@ def set_aside(output_dir: Path, *, with_checkpoints: bool) -> Path | None:
 
 def _products(run: RunFolder) -> tuple[Path, ...]:
     """Return the paths of everything that a run writes, except checkpoints and the model card."""
-    # Not k.json, the trials of k or row_losses.parquet: the YAML of the new run may read them.
+    # Not row_losses.parquet or what `solve` found: the YAML of the new run may read them.
     return (
         run.results,
         run.items,
@@ -51,6 +53,8 @@ def _products(run: RunFolder) -> tuple[Path, ...]:
         run.plan,
         run.report_markdown,
         run.report_html,
+        run.dmt / CONTAMINATION_FILE,
+        run.dmt / NEAREST_FILE,
         run.picture,
         run.hidden_states,
         run.stages,
@@ -65,6 +69,8 @@ def _has_our_section(card: Path) -> bool:
 def take_next_plan(output_dir: Path) -> None:
     """Move the files of `plan.next` to `plan`, one by one, so that memory-mapped arrays stay valid.
 
+    What the search for contamination found for the plan goes to its place beside the results.
+
     Args:
         output_dir: the `output_dir` of the run that starts to train.
     """
@@ -73,5 +79,6 @@ def take_next_plan(output_dir: Path) -> None:
     # Another host may have moved them already, where the folder is shared.
     with contextlib.suppress(FileNotFoundError):
         for file in sorted(run.next_plan.iterdir()):
-            os.replace(file, run.plan / file.name)
+            to = run.dmt if file.name == CONTAMINATION_FILE else run.plan
+            os.replace(file, to / file.name)
         run.next_plan.rmdir()

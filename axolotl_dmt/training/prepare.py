@@ -21,7 +21,7 @@ from axolotl_dmt.plan.plan_warnings import plan_warnings
 from axolotl_dmt.plan.row_counts import notes_on_rows
 from axolotl_dmt.plan.training_plan import TrainingPlan
 from axolotl_dmt.ranks import Ranks
-from axolotl_dmt.results.contamination import write_contamination
+from axolotl_dmt.results.contamination import CONTAMINATION_FILE, write_contamination
 from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.training import resume
 from axolotl_dmt.training.adapters import StackedAdapters, stacked_adapters
@@ -85,13 +85,16 @@ def prepare(run: Run, cfg: Any) -> PreparedRun:
         notes = [*notes_on_rows(plan.data), *run.notes(cfg, pool), *plan_warnings(plan)]
         if pool.contamination is not None:
             notes += pool.contamination.warnings()
-            write_contamination(RunFolder.of_config(cfg).dmt, pool.contamination.record())
         for note in notes:
             LOG.warning(note)
         contents = pool.contents()
         records = (replace(record, content=contents[record.name]) for record in plan.pools)
         plan = _check_resume(run, cfg, replace(plan, pools=tuple(records)))
         plan.save(folder)
+        if pool.contamination is None:
+            (folder / CONTAMINATION_FILE).unlink(missing_ok=True)
+        else:
+            write_contamination(folder, pool.contamination.record())
         keep_inputs(run, cfg, pool, prompts)
 
     ranks.once_a_host(write_plan)

@@ -208,6 +208,20 @@ def test_no_replay_is_counted_where_its_amount_is_a_mistake(amount: str) -> None
     assert any("replays" in remark for remark in check_file("dmt.yaml").remarks)
 
 
+@pytest.mark.parametrize(
+    ("block", "key"), [("k: auto", "dmt.k"), ("keep: {math: {loss: 0.02}}", "dmt.keep")]
+)
+def test_a_mix_that_is_yet_to_be_found_is_said(block: str, key: str) -> None:
+    Path("math.jsonl").write_text('{"instruction": "1+1?", "output": "2"}\n' * 300)
+    text = GOOD.replace("org/math", "math.jsonl").replace("k: 1/16", block)
+    Path("dmt.yaml").write_text(text + "val_set_size: 0.1\n")
+    findings = check_file("dmt.yaml")
+    assert not findings.mistakes
+    (line,) = [remark for remark in findings.remarks if "datasets[" not in remark]
+    number = text.splitlines().index(next(x for x in text.splitlines() if block in x)) + 1
+    assert_mistake(line, f"dmt.yaml:{number}: {key}", "axolotl dmt solve")
+
+
 def test_a_column_that_a_data_file_does_not_have_is_reported_with_its_line() -> None:
     Path("math.jsonl").write_text('{"question": "1+1?", "answer": "2"}\n')
     entry = """\

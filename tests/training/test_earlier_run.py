@@ -23,7 +23,9 @@ LEFT = {
     "checkpoint-5/trainer_state.json": "{}",
     "dmt/abilities.png": "png",
     "dmt/config.yaml": "a: 1",
+    "dmt/contamination.json": "old",
     "dmt/hidden_states.png": "png",
+    "dmt/nearest_rows.json": "{}",
     "dmt/plan/plan.json": "{}",
     "dmt/report.html": "html",
     "dmt/report.md": "md",
@@ -31,7 +33,7 @@ LEFT = {
     "stages/01-only/model.safetensors": "weights",
 }
 STAYS = {
-    "dmt/k.json": "a next run reads it",
+    "dmt/solution.json": "of `axolotl dmt solve`",
     "dmt/plan.next/plan.json": "of the new run",
     "dmt/row_losses.parquet": "a next run may read it",
     "model.safetensors": "Axolotl's",
@@ -114,6 +116,7 @@ def test_a_resumed_run_keeps_its_own_files(
         (tmp_path / "dmt/results.json").unlink()
     before = file_names(tmp_path)
     new.save(RunFolder(tmp_path).next_plan)
+    (RunFolder(tmp_path).next_plan / "contamination.json").write_text("what the new plan found")
     Recorder(tmp_path, new, writes=True).start(resumed=resumed, wait=lambda: None)
     take_next_plan(tmp_path)
 
@@ -121,6 +124,8 @@ def test_a_resumed_run_keeps_its_own_files(
     assert not (RunFolder(tmp_path).next_plan).exists()
     kept = list(tmp_path.glob("_earlier-*"))
     assert len(kept) == moved
+    assert (tmp_path / "dmt/contamination.json").read_text() == "what the new plan found"
+    assert not moved or (kept[0] / "dmt/contamination.json").read_text() == "old"
     assert (tmp_path / "dmt/report.html").exists() is not moved
     # A resumed run needs the checkpoint that it resumes from.
     assert (tmp_path / "checkpoint-5").exists() is resumed
