@@ -18,6 +18,8 @@ from axolotl_dmt.report.changes import cells as change_cells
 from axolotl_dmt.report.changes import notes
 from axolotl_dmt.report.tables import Table
 from axolotl_dmt.results.changes import RUN, Answers, Change, compare
+from axolotl_dmt.results.metrics import finite
+from axolotl_dmt.results.paired import PairedDifference
 
 NOTE = (
     "Each row compares the answers after the last stage to the same items. With several seeds, the "
@@ -88,13 +90,19 @@ def items_json(
             "treatment": change.after,
             "against": change.before,
             "ability": change.ability,
-            **(asdict(change.paired) if change.paired else {}),
+            **(_paired_json(change.paired) if change.paired else {}),
             "difference": change.paired.difference if change.paired else None,
             "p_corrected": change.p,
             "not_compared": change.refusal,
         }
         for change in same_items([*pairs, *variants(treatments)])
     ]
+
+
+def _paired_json(paired: PairedDifference) -> dict[str, Any]:
+    """Return a difference whose interval is null where one item bounds nothing."""
+    plain = asdict(paired)
+    return plain | {name: finite(plain[name]) for name in ("low", "high")}
 
 
 def _seeds(treatment: Treatment) -> set[int]:

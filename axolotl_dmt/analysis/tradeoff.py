@@ -27,12 +27,14 @@ def tradeoff(comparison: Comparison, size: str | None) -> tuple[str, Draw] | Non
         size: the model size of the paper whose results are quoted, if any.
 
     Returns:
-        None where there are not two points to compare.
+        None where there are not two treatments to compare, or none of them has both abilities.
     """
     sweep, merges = _sweep(comparison), comparison.merges()
     if not sweep or not comparison.specialised or not _general(comparison):
         return None
     if len(sweep) < 2 and not merges:
+        return None
+    if not _places(comparison, sweep, next(iter(sweep.values()))):
         return None
     parts = [
         "Specialised against general ability: one point for each k, with 95% intervals over seeds, "
@@ -133,7 +135,8 @@ def _draw(comparison: Comparison, size: str | None, narrow: bool) -> Any:
 
 def _line(axes: Any, places: Iterable[Place], **style: Any) -> None:
     """Draw places with their intervals, joined in their order."""
-    xs, ys = zip(*places, strict=True)
+    pairs = list(places)
+    xs, ys = [x for x, _ in pairs], [y for _, y in pairs]
     axes.errorbar(
         [x.mean for x in xs],
         [y.mean for y in ys],

@@ -127,7 +127,11 @@ class Treatment:
     @cached_property
     def context(self) -> tuple[tuple[str, str], ...]:
         """The other axes, such as the base model; treatments are compared if these agree."""
-        other_axes = [(key, str(v)) for key, v in self.settings.items() if key not in _OWN_AXES]
+        other_axes = [
+            (key, "null" if value is None else str(value))
+            for key, value in self.settings.items()
+            if key not in _OWN_AXES
+        ]
         not_numbers = [
             (key, str(self.settings[key]))
             for key, value in (("k", self.k), ("amount", self.amount))

@@ -135,7 +135,7 @@ def score_stages(
             all_scored = False
             yield stage.name, "has scores already"
             continue
-        model = run.stage(index, stage.name)
+        model = run.model_of(index, stage)
         if not model.is_dir():
             raise DMTError("OUTPUT_DIR", f"no folder {model}", "the model of the stage is needed")
         evaluation = score_saved_stage(model, config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -148,8 +149,9 @@ def show(losses: Mapping[float, Losses], stages: Sequence[str]) -> None:
         if all(values[domain] < losses[1.0][domain] for domain in domains)
     ]
     echo(f"Less loss than {stages[1]} in every domain: {', '.join(better) or 'no weight'}.")
-    lowest = min(losses, key=lambda weight: _mean(losses[weight]))
-    echo(f"Lowest mean over the domains: {labels[lowest]}.")
+    means = {weight: _mean(values) for weight, values in losses.items()}
+    if finite := [weight for weight in means if math.isfinite(means[weight])]:
+        echo(f"Lowest mean over the domains: {labels[min(finite, key=means.__getitem__)]}.")
 
 
 def _mean(losses: Losses) -> float:

@@ -13,6 +13,7 @@ from axolotl_dmt.config.args import read_config
 from axolotl_dmt.console import echo
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.report.console import Console
+from axolotl_dmt.study.cell_results import read_cell_results, read_missing
 from axolotl_dmt.study.cells import SEED, Cell, expand, runs_of
 from axolotl_dmt.study.config import Study, read_study
 from axolotl_dmt.study.folder import (
@@ -20,8 +21,6 @@ from axolotl_dmt.study.folder import (
     StudyFolder,
     locked,
     open_study,
-    read_cell_results,
-    read_missing,
 )
 from axolotl_dmt.study.runner import StudyRunner, emit, emit_slurm
 from axolotl_dmt.study.set_keys import check_set_keys

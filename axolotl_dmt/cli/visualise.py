@@ -75,9 +75,8 @@ def visualise(
     """
     if queries < 2:
         raise DMTError("--queries", f"{queries} is too few", "use at least 2, such as 100")
-    names = [stage.name for stage in load_results(output_dir).stages]
-    run = RunFolder(output_dir)
-    folders = [(f"after {name}", run.stage(i, name)) for i, name in enumerate(names)]
+    stages, run = load_results(output_dir).stages, RunFolder(output_dir)
+    folders = [(f"after {stage.name}", run.model_of(i, stage)) for i, stage in enumerate(stages)]
     for _, folder in folders:
         if not folder.is_dir():
             raise DMTError("OUTPUT_DIR", f"no folder {folder}", "the stage's model is needed")

@@ -63,7 +63,7 @@ class AnyModel:
     @classmethod
     def _last_stage(cls, run: RunFolder) -> AnyModel:
         stages = load_results(run.output_dir).stages
-        folder = run.stage(len(stages) - 1, stages[-1].name) if stages else None
+        folder = run.model_of(len(stages) - 1, stages[-1]) if stages else None
         if folder is None or not folder.is_dir():
             fix = "give the folder of one of its models"
             raise DMTError("MODEL", f"the run {run.output_dir} has no saved last stage", fix)

@@ -172,6 +172,9 @@ def _weights_to_shares(mix: _Mix, key: str) -> None:
     if temperature != 1:
         top = max(weights.values())
         weights = {n: Fraction(float(w / top) ** (1 / temperature)) for n, w in weights.items()}
+        if lost := next((name for name, weight in weights.items() if not weight), None):
+            problem = f"{temperature!r} leaves nothing of {lost}"
+            raise DMTError(f"{key}.temperature", problem, "raise it, or leave the domain out")
     total = sum(weights.values())
     mix.amounts.update({n: Amount("share", remainder * w / total) for n, w in weights.items()})
 

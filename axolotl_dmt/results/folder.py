@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.results.items import ITEMS_FILE
-from axolotl_dmt.results.results import RESULTS_FILE, Results
+from axolotl_dmt.results.results import RESULTS_FILE, Results, StageResult
 
 DEFAULT_OUTPUT_DIR: Final = "model-out"
 """Axolotl's own default for `output_dir`."""
@@ -20,6 +20,9 @@ CONFIG_FILE: Final = "config.yaml"
 PICTURE: Final = "abilities.png"
 REPORT_MARKDOWN: Final = "report.md"
 REPORT_HTML: Final = "report.html"
+
+MODEL: Final = "model"
+"""Key of a stage's result: where its model is, relative to the `output_dir`, if elsewhere."""
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _TIME = "%Y%m%d-%H%M%S"
@@ -123,6 +126,24 @@ class RunFolder:
     def stage(self, index: int, name: str) -> Path:
         """Return the folder of the model that a stage ends with; the first stage has index 0."""
         return self.stages / f"{index + 1:02d}-{name}"
+
+    def model_of(self, index: int, result: StageResult) -> Path:
+        """Return the folder of the model after a stage of the results, whether or not it exists.
+
+        The results may begin with stages of earlier runs. Their models are in the folders that the
+        results name, and those of this run's own stages are counted without them.
+
+        Args:
+            index: the place of the stage in the results.
+            result: its result.
+        """
+        elsewhere = result.extra.get(MODEL)
+        if isinstance(elsewhere, str):
+            return self.output_dir / elsewhere
+        own = re.compile(rf"\d{{2,}}-{re.escape(result.name)}")
+        found = self.stages.iterdir() if self.stages.is_dir() else ()
+        folders = sorted(path for path in found if own.fullmatch(path.name))
+        return folders[0] if folders else self.stage(index, result.name)
 
     def checkpoints(self) -> list[Path]:
         """Return the checkpoint folders, the one with the lowest step first."""

@@ -132,6 +132,10 @@ def judge_run(folder: Path, rules: Sequence[Rule], against: str | None) -> list[
     if not stages or not ledger.get(stages[-1]):
         fix = "score it: axolotl dmt evaluate OUTPUT_DIR --again (with evaluate.items: full)"
         raise DMTError("RUN", f"{folder} has no items of its last stage", fix)
+    planned = [str(stage.get("name")) for stage in (results.plan or {}).get("stages", ())]
+    if planned and planned[-1] != stages[-1]:
+        fix = "let the training end; axolotl train continues it from its last checkpoint"
+        raise DMTError("RUN", f"stage {planned[-1]} of {folder} has not ended", fix)
     last = ledger[stages[-1]]
     for rule in rules:
         if rule.ability not in last:

@@ -172,6 +172,8 @@ def sign_flip_p(changes: npt.ArrayLike, *, resamples: int = 9_999) -> float:
     nonzero = nonzero[nonzero != 0]  # the sign of a zero says nothing
     if not nonzero.size:
         return 1.0
+    if nonzero.size == 1:  # scipy refuses one observation; both signs are equally far from zero
+        return 0.5
     options: dict[str, Any] = {"random_state": np.random.default_rng(0)}
     result = permutation_test(
         (nonzero,),

@@ -41,7 +41,7 @@ _HARMLESS: Final = re.compile(
 )
 """Names of Axolotl and transformers that end in one of these words and hold no secret."""
 _CHOSEN_BY_USER: Final = re.compile(
-    r"(mix|select|val_rows|data|domains|prompt|sequence|overrides|special_tokens|roles"
+    r"(mix|keep|improve|select|val_rows|data|domains|prompt|sequence|overrides|special_tokens|roles"
     r"|added_tokens_overrides|message_property_mappings|lora_(rank|alpha)_pattern|redraw|max_repeats)"
 )
 """Mappings whose keys are names of domains, abilities or tokens: `mix: {password_reset: 1/8}`."""

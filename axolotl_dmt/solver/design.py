@@ -65,10 +65,12 @@ def choose_probes(space: Space, most_cost: float, confidence: float) -> Points:
 
 def _cheapest(space: Space, candidates: Points, count: int) -> list[int]:
     """Return the cheapest probes that determine the law, as indices of candidates."""
-    smallest = [space.lengths[0], *(variable.least for variable in space.variables)]
-    wanted = [smallest, [space.lengths[1], *smallest[1:]]]
-    for place, variable in enumerate(space.variables, 1):
-        wanted.append([variable.levels[1] if at == place else x for at, x in enumerate(smallest)])
+    # Of many variables, the candidates have the outer levels only.
+    values = [np.unique(column) for column in candidates.T]
+    smallest = [column[0] for column in values]
+    wanted = [smallest]
+    for place, column in enumerate(values):
+        wanted.append([column[1] if at == place else x for at, x in enumerate(smallest)])
     indices = [int(np.flatnonzero((candidates == point).all(axis=1))[0]) for point in wanted]
     by_cost = np.argsort(space.cost(candidates), kind="stable").tolist()
     return [*indices, *(index for index in by_cost if index not in indices)][:count]

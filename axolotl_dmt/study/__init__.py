@@ -10,7 +10,7 @@ The modules in the order in which `axolotl dmt study` uses them:
    two stages instead of training. `workers` says where: in processes of this machine, or on a Ray
    cluster, where `guarded` ends a training whose worker is gone. `estimate` shows the work of a
    study without training it.
-5. `folder.read_cell_results` reads the results for the report (package `analysis`).
+5. `cell_results.read_cell_results` reads the results for the report (package `analysis`).
 
 `solve` is `axolotl dmt solve`: its probes are a study too. `solvable` finds the amounts that a YAML
 leaves to choose, `solving` trains the probes and fits their laws, `solution_text` shows the answer,

@@ -134,12 +134,15 @@ def _settings(study: Study, base: Mapping[str, Any]) -> Iterator[dict[str, Any]]
             raise DMTError("study.cells.merge_weight", problem, "add merge: linear")
         for values in itertools.product(*axes.values()):
             settings = dict(zip(axes, values, strict=True))
-            settings = {"strategy": _base_strategy(base), **settings}
-            if "k" in settings and not uses_k(settings["strategy"], base, settings.get("domain")):
+            if (strategy := _base_strategy(base)) is not None:
+                settings = {"strategy": strategy, **settings}
+            if "k" in settings and not uses_k(
+                settings.get("strategy"), base, settings.get("domain")
+            ):
                 del settings["k"]
             if settings.get("merge") is None:
                 settings.pop("merge_weight", None)
-            yield {name: value for name, value in settings.items() if value is not None}
+            yield settings
 
 
 def _axes(grid: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -147,12 +150,9 @@ def _axes(grid: Mapping[str, Any]) -> dict[str, list[Any]]:
     axes: dict[str, Any] = {name: grid[name] for name in ("strategy", "domain", "k", "amount")}
     axes |= {f"amount.{domain}": value for domain, value in grid["amounts"].items()}
     axes |= {name: grid[name] for name in ("merge", "merge_weight", "base_model", "variant")}
-    axes |= grid["set"]
-    return {
-        name: value if isinstance(value, list) else [value]
-        for name, value in axes.items()
-        if value is not None
-    }
+    axes = {name: value for name, value in axes.items() if value is not None}
+    axes |= grid["set"]  # where null is a value like any other
+    return {name: value if isinstance(value, list) else [value] for name, value in axes.items()}
 
 
 def _base_strategy(base: Mapping[str, Any]) -> str | None:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from axolotl_dmt.report.view import ReportView
 from axolotl_dmt.report.write import write_report
-from axolotl_dmt.results.folder import RunFolder, load_results
+from axolotl_dmt.results.folder import MODEL, RunFolder, load_results
 from axolotl_dmt.results.items import (
     Point,
     items_of,
     record_items,
     rename_point,
 )
-from axolotl_dmt.results.results import Results
+from axolotl_dmt.results.results import Results, StageResult
 
 
 def add_earlier(run: RunFolder, folders: Sequence[Path]) -> None:
     """Add the results of the runs before a run, as if one run had trained all stages.
 
     If the run scored the model that it started from, these are the scores of the stage before it.
+    A run that has resumed after this has them already, and stays as it is.
 
     Args:
         run: the run, which trained the last stages.
@@ -29,7 +31,13 @@ def add_earlier(run: RunFolder, folders: Sequence[Path]) -> None:
     """
     results = load_results(run.output_dir)
     earlier = [load_results(folder) for folder in folders]
-    stages = [stage for each in earlier for stage in each.stages]
+    stages = [
+        _elsewhere(stage, RunFolder(folder).model_of(index, stage), run.output_dir)
+        for folder, each in zip(folders, earlier, strict=True)
+        for index, stage in enumerate(each.stages)
+    ]
+    if {stage.name for stage in stages} & {stage.name for stage in results.stages}:
+        return
     if (start := results.baseline) is not None:
         last = stages[-1] = replace(
             stages[-1], scores=start.scores, samples=start.samples, error=start.error
@@ -54,6 +62,12 @@ def add_baseline(run: RunFolder, folder: Path) -> None:
     results, other = load_results(run.output_dir), load_results(folder)
     _add_items(run, folder, Point.baseline())
     _write(run, replace(results, baseline=other.baseline))
+
+
+def _elsewhere(stage: StageResult, model: Path, output_dir: Path) -> StageResult:
+    """Return the result of a stage whose model is not in the output folder."""
+    path = os.path.relpath(model.resolve(), output_dir.resolve())
+    return replace(stage, extra={**stage.extra, MODEL: path})
 
 
 def _add_items(run: RunFolder, folder: Path, point: Point) -> None:

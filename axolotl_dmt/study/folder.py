@@ -1,4 +1,4 @@
-"""Reads and writes a study's folder: the files before the runs, and the results after them.
+"""Finds and writes the folders of a study and of its runs.
 
     OUTPUT_DIR/
       study.json                       the cells, and the runs of each
@@ -16,21 +16,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from axolotl_dmt.analysis.measure import SCORE, Measure, require
-from axolotl_dmt.analysis.treatments import CellResult, CellStage
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.files import read_json, write_json, write_text
-from axolotl_dmt.results.changes import Answers, last_answers
 from axolotl_dmt.results.folder import RunFolder, load_results
-from axolotl_dmt.results.results import Results
 from axolotl_dmt.study.baselines import same_starts
 from axolotl_dmt.study.cells import Cell, StudyRun, runs_of
 from axolotl_dmt.study.earlier_results import add_baseline
@@ -70,11 +67,28 @@ class StudyFolder:
         self.existing = {
             key: file.parent
             for file in sorted(runs_dir.glob(f"*/*/{RUN_FILE}"))
-            if (key := _read_json(file).get("key"))
+            if (key := read_object(file).get("key"))
         }
-        self.folders = {run.key: self.existing.get(run.key, runs_dir / run.name) for run in runs}
+        self.folders = self._places(runs, runs_dir)
         self._same_starts = same_starts(runs)
         self._needed = {source.key for run in runs for source in run.sources()}
+
+    def _places(self, runs: Iterable[StudyRun], runs_dir: Path) -> dict[str, Path]:
+        """Return {key of a run: its folder}; two runs never share one.
+
+        A run has the folder that it was trained in, whatever it was called then. A new run whose
+        name is that of such a folder gets a number.
+        """
+        keys = {run.key: run for run in runs}
+        places = {key: self.existing[key] for key in keys if key in self.existing}
+        for key, run in keys.items():
+            if key not in places:
+                path, taken = runs_dir / run.name, set(places.values())
+                numbers = itertools.count(2)
+                while path in taken:
+                    path = runs_dir / f"{Path(run.name).parent}-{next(numbers)}" / path.name
+                places[key] = path
+        return places
 
     def of(self, run: StudyRun) -> Path:
         """Return the folder of a run."""
@@ -91,7 +105,7 @@ class StudyFolder:
 
     def is_done(self, run: StudyRun) -> bool:
         """Whether a run has finished."""
-        return run.key in self.existing and _is_finished(self.of(run), run.stages)
+        return run.key in self.existing and is_finished(self.of(run), run.stages)
 
     def unfinished(self, runs: Sequence[StudyRun]) -> list[StudyRun]:
         """Return the runs that are left to perform.
@@ -183,7 +197,7 @@ class StudyFolder:
         return baseline is not None and not baseline.error
 
     def _has_ended(self, run: StudyRun) -> bool:
-        return self.is_done(run) or bool(_read_json(self.of(run) / RUN_FILE).get("failed"))
+        return self.is_done(run) or bool(read_object(self.of(run) / RUN_FILE).get("failed"))
 
     def set_results_aside(self, run: StudyRun) -> None:
         """Move the results of a finished run away, so that it is trained again from its start."""
@@ -282,88 +296,7 @@ def open_study(
     return folder
 
 
-def read_cell_results(study_dir: Path, measure: Measure = SCORE) -> list[CellResult]:
-    """Read the results of a study's finished cells.
-
-    Args:
-        study_dir: a study's `output_dir`.
-        measure: what treatments are compared by.
-
-    Raises:
-        DMTError: the folder holds no study, or no cell has a value of the measure.
-    """
-    results = []
-    for cell in _cells(study_dir):
-        if all(_is_entry_finished(study_dir, run) for run in cell["runs"]):
-            runs = [load_results(study_dir / run["folder"]) for run in cell["runs"]]
-            stages = [
-                CellStage(name=stage.name, rows=stage.rows, scores=measure.values(stage))
-                for run in runs
-                for stage in run.stages
-            ]
-            before = runs[0].baseline
-            results.append(
-                CellResult(
-                    name=cell["name"],
-                    settings=cell["settings"],
-                    seed=cell["seed"],
-                    stages=tuple(stages),
-                    before=measure.values(before) if before else {},
-                    measure=measure,
-                    answers=_answers(study_dir / cell["runs"][-1]["folder"], runs[-1], measure),
-                )
-            )
-    require(measure, (stage.scores for cell in results for stage in cell.stages))
-    return results
-
-
-def _answers(folder: Path, results: Results, measure: Measure) -> Mapping[str, Answers]:
-    """Return the answers after the last stage of a run; empty where they are not to be compared."""
-    if not measure.is_score:
-        return {}
-    try:
-        return last_answers(folder, results)
-    except DMTError:  # the report of a study does not fail because of a ledger
-        return {}
-
-
-def read_missing(study_dir: Path) -> dict[str, str]:
-    """Return {cell: why it is missing} for the cells that `read_cell_results` leaves out.
-
-    Raises:
-        DMTError: the folder holds no study.
-    """
-    missing = {}
-    for cell in _cells(study_dir):
-        unfinished = [run for run in cell["runs"] if not _is_entry_finished(study_dir, run)]
-        if unfinished:
-            first = unfinished[0]["folder"]
-            failed = _read_json(study_dir / first / RUN_FILE).get("failed")
-            missing[cell["name"]] = f"{first}: {failed}" if failed else f"{first}: not trained yet"
-    return missing
-
-
-def _cells(study_dir: Path) -> list[dict[str, Any]]:
-    """Return the cells that `study.json` lists.
-
-    Raises:
-        DMTError: there is no such file of this schema.
-    """
-    content = _read_json(study_dir / STUDY_FILE)
-    if content.get("schema") != SCHEMA:
-        fix = "name the output_dir of a study that has started"
-        raise DMTError(str(study_dir), f"holds no {STUDY_FILE} of schema {SCHEMA}", fix)
-    cells: list[dict[str, Any]] = content["cells"]
-    return cells
-
-
-def _is_entry_finished(study_dir: Path, run: Mapping[str, Any]) -> bool:
-    folder = study_dir / run["folder"]
-    is_same_run = _read_json(folder / RUN_FILE).get("key") == run["key"]
-    return is_same_run and _is_finished(folder, run["stages"])
-
-
-def _is_finished(folder: Path, stages: Sequence[str]) -> bool:
+def is_finished(folder: Path, stages: Sequence[str]) -> bool:
     """Whether the results in a run's folder are complete and of these stages."""
     try:
         results = load_results(folder)
@@ -373,7 +306,7 @@ def _is_finished(folder: Path, stages: Sequence[str]) -> bool:
     return FINISHED in results.timings and names == list(stages)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file; empty if there is no readable one."""
     try:
         content = read_json(path)

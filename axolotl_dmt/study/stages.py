@@ -58,6 +58,11 @@ def cell_stages(
         schedule |= {key: settings[key] for key in ("strategy", "domain", "k") if key in settings}
         if schedule.get("stages"):
             del schedule["stages"]
+    elif schedule.get("stages"):
+        for axis in ("k", "domain"):
+            if axis in settings:
+                fix = "name a strategy, or vary dmt.stages by a variant"
+                raise DMTError(f"study.{axis}", "has no effect on the stages of the base", fix)
     config = read_config(schedule)
     if config.stages:
         # Weights stay as the base spells them: the spelling is part of the digest of a run.

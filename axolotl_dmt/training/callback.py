@@ -41,6 +41,7 @@ from axolotl_dmt.training.optimizer import (
 )
 from axolotl_dmt.training.raw_rows import RawRowCollator
 from axolotl_dmt.training.recorder import Recorder
+from axolotl_dmt.training.resume import SECONDS, seconds_before
 
 
 class StageCallback(TrainerCallback, ExportableState):
@@ -78,7 +79,8 @@ class StageCallback(TrainerCallback, ExportableState):
         self.trainer, self.plan, self.config = trainer, plan, config
         self.recorder, self.tasks, self.ranks = recorder, tasks, ranks
         self.scores_before = scores_before
-        self.entered, self.stage_started = -1, time.monotonic()
+        self.entered = -1
+        self.stage_started: float | None = None
         self.background: BackgroundScoring | None = None
         if tasks is not None and tasks.config.runner == "background" and ranks.index == 0:
             self.background = BackgroundScoring(tasks.config)
@@ -92,7 +94,8 @@ class StageCallback(TrainerCallback, ExportableState):
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint saves of this callback."""
-        return {"args": {}, "attributes": {"plan_fingerprint": self.plan.fingerprint}}
+        attributes = {"plan_fingerprint": self.plan.fingerprint, SECONDS: self._stage_seconds()}
+        return {"args": {}, "attributes": attributes}
 
     def on_train_begin(
         self,
@@ -122,7 +125,8 @@ class StageCallback(TrainerCallback, ExportableState):
         stage = self.plan.stages[self.plan.stage_at(state.global_step)]
         if stage.index == self.entered:
             return
-        self.entered, self.stage_started = stage.index, time.monotonic()
+        self.entered = stage.index
+        self.stage_started = time.monotonic() - seconds_before(state, stage)
         if stage.index == 0 or stage.settings.reset_optimizer:
             set_stage_constants(self.trainer, stage)
         if stage.settings.weight_decay is not None:
@@ -147,11 +151,13 @@ class StageCallback(TrainerCallback, ExportableState):
         stage = self.plan.stages[self.plan.stage_at(step - 1)]
         if step != stage.end_step:
             if self._due_between(step):
-                use_averaged_weights(self.trainer.optimizer)
-                self._held_out_losses()
-                self.recorder.step_scored(step, self._evaluate(f"step {step}"))
+                with self._not_training():
+                    use_averaged_weights(self.trainer.optimizer)
+                    self._held_out_losses()
+                    self.recorder.step_scored(step, self._evaluate(f"step {step}"))
             return control
-        self.recorder.stage_trained(stage, seconds=time.monotonic() - self.stage_started)
+        self.recorder.stage_trained(stage, seconds=self._stage_seconds())
+        self.stage_started = None
         use_averaged_weights(self.trainer.optimizer)
         folder = self._save(stage, Path(args.output_dir))
         losses = self._held_out_losses()
@@ -180,6 +186,18 @@ class StageCallback(TrainerCallback, ExportableState):
             self._join(wait=True)
             self.ranks.wait()
         self.recorder.finish(state.log_history)
+
+    def _stage_seconds(self) -> float:
+        """Return how long the current stage has trained; 0 between stages."""
+        return 0.0 if self.stage_started is None else time.monotonic() - self.stage_started
+
+    @contextlib.contextmanager
+    def _not_training(self) -> Iterator[None]:
+        """On exit, leave the time of the block out of the stage's training time."""
+        started = time.monotonic()
+        yield
+        if self.stage_started is not None:
+            self.stage_started += time.monotonic() - started
 
     def _call_stage_hook(
         self, hook: str, stage: StagePlan, step: int, folder: Path | None = None

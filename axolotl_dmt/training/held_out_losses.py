@@ -6,9 +6,21 @@ import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
+
+_TRAINING_ONLY: Final = (
+    "resume_from_checkpoint",
+    "auto_resume_from_checkpoints",
+    "hub_model_id",
+    "use_wandb",
+    "use_mlflow",
+    "use_comet",
+    "use_trackio",
+    "use_tensorboard",
+)
+"""Keys of checkpoints, uploads and trackers: measuring continues, uploads and reports nothing."""
 
 
 def losses_of_base_model(raw: Mapping[str, Any]) -> dict[str, float]:
@@ -48,6 +60,8 @@ def trainer_of(raw: Mapping[str, Any]) -> Iterator[Any]:
         path.write_text(yaml.safe_dump(dict(raw)))
         cfg, _ = load_run(str(path))
         cfg.output_dir = scratch
+        for key in _TRAINING_ONLY:
+            cfg[key] = None
         # Axolotl would start a process that loads the rows, for each measurement anew. With a few
         # hundred rows, that takes longer than loading them.
         cfg.dataloader_num_workers, cfg.dataloader_prefetch_factor = 0, None

@@ -94,9 +94,11 @@ def _full_model(output_dir: Path, name: str) -> Path:
     Raises:
         DMTError: there is no such stage or folder, or the folder holds an adapter.
     """
-    names = [stage.name for stage in load_results(output_dir).stages]
+    stages = load_results(output_dir).stages
+    names = [stage.name for stage in stages]
     is_stage = name in names
-    folder = RunFolder(output_dir).stage(names.index(name), name) if is_stage else Path(name)
+    index = names.index(name) if is_stage else 0
+    folder = RunFolder(output_dir).model_of(index, stages[index]) if is_stage else Path(name)
     if is_stage and not folder.is_dir():
         raise DMTError("OUTPUT_DIR", f"no folder {folder}", "the stage's model is needed")
     if not folder.is_dir():

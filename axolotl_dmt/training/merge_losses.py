@@ -18,7 +18,7 @@ from axolotl_dmt.training.merge import DIFFERENT, merge_tensors, two_models
 
 _NOT_MEASURED: Final = ("adapter", "load_in_4bit", "load_in_8bit", "peft", "lora_", "qlora_")
 """Beginnings of the keys of adapters. What is merged are full models."""
-_MANY_PROCESSES: Final = ("deepspeed", "fsdp", "context_parallel", "tensor_parallel", "dp_shard")
+_MANY_PROCESSES: Final = ("deepspeed", "fsdp", "context_parallel", "tensor_parallel", "dp_")
 """Beginnings of the keys that need a launcher. The losses are measured by one process."""
 
 

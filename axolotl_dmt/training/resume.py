@@ -6,19 +6,25 @@ import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.plan.pool_record import PoolRecord
-from axolotl_dmt.plan.training_plan import TrainingPlan
+from axolotl_dmt.plan.training_plan import StagePlan, TrainingPlan
 from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.training.checkpoint_files import STATE_FILE, defect, lacks_optimizer, read_state
 from axolotl_dmt.training.log import LOG
+
+if TYPE_CHECKING:
+    from transformers import TrainerState
 
 STATE_KEY = "StageCallback"
 """The key under which the trainer's state file holds what `StageCallback.state` returns.
 
 It is the name of the class, and part of the format of checkpoints.
 """
+SECONDS = "stage_seconds"
+"""What the callback calls the training time of the current stage."""
 
 
 def set_aside_incomplete(output_dir: Path) -> list[Path]:
@@ -55,6 +61,14 @@ def fingerprint_of(checkpoint: Path) -> str | None:
     callback = (state.get("stateful_callbacks") or {}).get(STATE_KEY) or {}
     fingerprint = (callback.get("attributes") or {}).get("plan_fingerprint")
     return fingerprint if isinstance(fingerprint, str) else None
+
+
+def seconds_before(state: TrainerState, stage: StagePlan) -> float:
+    """Return how long a stage was trained before its checkpoint, where a run resumes within it."""
+    saved: Any = state.stateful_callbacks or {}
+    if state.global_step == stage.start_step or not isinstance(saved, dict):
+        return 0.0
+    return float((saved.get(STATE_KEY) or {}).get("attributes", {}).get(SECONDS) or 0.0)
 
 
 def check_plan(checkpoint: Path, plan: TrainingPlan, *, replan: bool) -> TrainingPlan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -160,6 +161,24 @@ def test_merges_need_no_sweep_of_k() -> None:
     (axes,) = draw(True).axes
     names = {text.get_text() for text in axes.texts}
     assert names == {"k = 0", "linear merge, 0.5", "linear merge, 0.75"}
+
+
+def test_without_a_score_of_the_general_ability_there_is_no_picture_of_k() -> None:
+    failed = [
+        replace(
+            cell,
+            stages=tuple(
+                replace(stage, scores={**stage.scores, "general": math.nan})
+                for stage in cell.stages
+            ),
+        )
+        for cell in losses(0.5)
+    ]
+    assert set(pictures(Comparison(group(failed)), None)) == {"ability_by_stage"}
+    # Some other treatment has both, but no point of the sweep does.
+    other = {"strategy": "multi_task"}
+    others = [replace(c, settings=other) for c in losses(0.5) if c.settings["k"] == "0"]
+    assert "k_tradeoff" not in pictures(Comparison(group([*failed, *others])), None)
 
 
 def test_seeds_with_somewhat_different_rows_are_one_amount_of_data() -> None:

@@ -111,3 +111,24 @@ def test_without_ledgers_there_is_no_table(tmp_path: Path) -> None:
     write_study_report(cells, tmp_path, title="A study")
     assert "on the same items" not in (tmp_path / "study.md").read_text()
     assert same_items([]) == []
+
+
+@pytest.mark.parametrize("items", [1, 3], ids=["one item", "one of three items changed"])
+def test_a_report_is_written_of_a_single_change(tmp_path: Path, items: int) -> None:
+    cells = [
+        replace(cell, answers={"math": few(items, wrong=cell.settings["strategy"] == "dmt")})
+        for cell in study([1, 2])
+    ]
+    write_study_report(cells, tmp_path, title="A study", general=("general",))
+    (change,) = json.loads((tmp_path / "study_results.json").read_text())["same_items"]
+    assert change["difference"] == pytest.approx(-0.5 / items)
+    assert (change["low"] is None) == (items == 1)  # one item bounds nothing
+
+
+def few(items: int, *, wrong: bool) -> Answers:
+    """Return right answers, the first of which may be half wrong."""
+    made = Answers()
+    for number in range(items):
+        made.scores[f"i{number}#"] = 0.5 if wrong and number == 0 else 1.0
+        made.prompts[f"i{number}#"] = "p"
+    return made

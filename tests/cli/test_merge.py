@@ -94,3 +94,11 @@ def test_the_table_says_which_weights_are_better_than_the_last_stage(
         "Less loss than last in every domain: no weight.",
         "Lowest mean over the domains: 1 (last).",
     ]
+
+
+def test_a_loss_that_is_not_a_number_is_not_the_lowest(capsys: pytest.CaptureFixture[str]) -> None:
+    nan = float("nan")
+    show({0.0: {"math": nan}, 0.5: {"math": 1.0}, 1.0: {"math": 1.2}}, ["a", "b"])
+    assert capsys.readouterr().out.splitlines()[-1] == "Lowest mean over the domains: 0.5."
+    show({0.0: {"math": nan}, 1.0: {"math": nan}}, ["a", "b"])
+    assert capsys.readouterr().out.splitlines()[-1].endswith("no weight.")

@@ -33,6 +33,9 @@ def test_the_losses_of_merges_are_those_of_the_models(toy: Path, tmp_path: Path)
         "lora_r": 4,
         "lora_target_linear": True,
         "base_model": str(merged),
+        "resume_from_checkpoint": str(tmp_path / "gone/checkpoint-5"),
+        "hub_model_id": "nobody/nothing",
+        "use_tensorboard": True,
     }
     other = runs.write(tmp_path / "lora.yaml", settings)
     same = measured(

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from axolotl_dmt.cli.main import dmt
 from axolotl_dmt.results.folder import load_results
 from axolotl_dmt.results.items import read_items
-from axolotl_dmt.study.folder import read_cell_results, read_missing
+from axolotl_dmt.study.cell_results import read_cell_results, read_missing
 from tests.e2e.runs import axolotl, config, train, write
 
 

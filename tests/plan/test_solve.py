@@ -231,7 +231,7 @@ def test_a_temperature_below_one_sharpens_the_weights():
     mix = {"math": {"weight": 4}, "general": {"weight": 1}}
     assert solve(mix, temperature=0.5)[0] == {"math": 1000, "general": 62}
     assert solve(mix, temperature=4.0)[0] == {"math": 1000, "general": 707}
-    for temperature in (-0.5, float("inf"), float("nan")):
+    for temperature in (-0.5, 0.001, float("inf"), float("nan")):
         error = refused(mix, temperature=temperature)
         assert_mistake(str(error), f"{KEY}.temperature", temperature)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from axolotl_dmt.cli.main import dmt
+from axolotl_dmt.results.folder import load_results
 from axolotl_dmt.results.gate import Verdict, judge, judge_run, rules_of, verdict_of
 from axolotl_dmt.results.items import Item, Point, record_items
-from tests.mistakes import expect_error
+from tests.mistakes import assert_mistake, expect_error
 from tests.report.test_compare import results, save, stage
 from tests.results.test_changes import items, passes
 
@@ -145,3 +147,15 @@ def test_no_change_at_all_holds_with_enough_items() -> None:
         )
         verdicts[n] = verdict_of(judge(rules, {"math": change}))
     assert verdicts == {10: Verdict.UNKNOWN, 400: Verdict.HOLDS}
+
+
+def test_a_run_that_has_not_ended_is_not_judged(tmp_path: Path) -> None:
+    folder = run(tmp_path / "run", baseline=100, one=300, two=300)
+    made = load_results(folder)
+    stages = [{"name": name} for name in ("one", "two", "three")]
+    replace(made, plan={"stages": stages}).save(folder / "dmt/results.json")
+    done = gate(folder, "--keep", "math=-0.05")
+    assert done.exit_code == 2
+    assert_mistake(done.output.strip().removeprefix("axolotl-dmt: "), "RUN", "three")
+    replace(made, plan={"stages": stages[:2]}).save(folder / "dmt/results.json")
+    assert gate(folder, "--keep", "math=-0.05").exit_code == 0

@@ -121,6 +121,7 @@ def test_equal_counts_say_nothing(lost: int, won: int) -> None:
 def test_few_grades_are_tested_over_all_sign_patterns() -> None:
     assert sign_flip_p([0.5, 1.0, 0.25, 0.0, 2.0]) == pytest.approx(1 / 16)
     assert sign_flip_p([0.0, 0.0]) == 1.0
+    assert sign_flip_p([0.0, 0.5]) == 0.5  # one changed item says nothing of the direction
 
 
 def test_the_interval_is_not_empty_where_no_item_changed() -> None:

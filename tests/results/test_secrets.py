@@ -137,6 +137,7 @@ def test_texts_of_private_mappings_are_masked_whatever_their_keys(key: str) -> N
 HARMLESS: list[dict[str, Any]] = [
     {"datasets": [{"path": "data/sk-en-parallel-corpus.jsonl", "domain": "secretary"}]},
     {"base_model": "./hf_models0123456789abcdefgh"},
+    {"gate": {"keep": {"password_reset": -0.02}, "improve": {"secrets": 0.01}}},
     {"mix": {"secretary": "all", "password_reset": "1/8", "token": "all"}},
     {"wandb_project": "sk-finetune-experiments-2"},
     {"special_tokens": {"pad_token": "<|end|>", "eos_token": "</s>"}, "tokens": ["<a>", "<b>"]},

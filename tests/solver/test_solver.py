@@ -247,3 +247,15 @@ def test_a_limit_on_the_loss_is_relative_to_its_reference() -> None:
     interval = kept.interval(TWO.full([[0.1, 0.1]]), 0.9)
     truth = float(np.exp(features(TWO.full([[0.1, 0.1]])) @ MATH)[0])
     assert interval.low < truth < interval.high
+
+
+@pytest.mark.parametrize("domains", [7, 8, 10])
+def test_many_domains_have_probes_that_determine_the_law(domains: int) -> None:
+    levels, lengths = (1 / 64, 1 / 16, 1 / 4, 1 / 2), (1 / 16, 1 / 8, 1 / 4, 1 / 2)
+    variables = tuple(Variable(name=f"d{i}", levels=levels, rows=1000) for i in range(domains))
+    space = Space(variables=variables, lengths=lengths, fixed_rows=5000)
+    cost = least_cost(space)
+    points = choose_probes(space, 1.2 * cost, 0.9)
+    assert space.cost(points).sum() <= 1.2 * cost
+    regressors = np.column_stack([np.ones(len(points)), points])
+    assert np.linalg.matrix_rank(regressors) == domains + 2

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from axolotl_dmt.evaluation.any_model import AnyModel
 from axolotl_dmt.results import Results, Score, StageResult
 from axolotl_dmt.results.folder import RunFolder, load_results
 from axolotl_dmt.results.items import Item, Point, read_items, record_items
 from axolotl_dmt.study.earlier_results import add_earlier
+from axolotl_dmt.training.merge import two_models
 
 
 def run_of(folder: Path, *stages: StageResult) -> RunFolder:
@@ -53,3 +55,33 @@ def test_scores_and_start_of_an_earlier_run_are_taken(tmp_path: Path) -> None:
     results = load_results(run.output_dir)
     assert results.baseline is not None and results.baseline.values() == {"math": 0.25}
     assert [s.values()["math"] for s in results.stages] == [0.75, 0.5]
+
+
+def test_a_repeated_call_changes_nothing(tmp_path: Path) -> None:
+    """A run that is resumed after it has ended keeps its results, and is completed again."""
+    first = run_of(tmp_path / "first", StageResult(name="specialise", end_step=7))
+    run = run_of(tmp_path / "run", StageResult(name="general", end_step=3, scores=scored(0.5)))
+    load_results(run.output_dir).with_baseline(scored(0.75)).save(run.results)
+    add_earlier(run, [first.output_dir])
+    once = run.results.read_text()
+    # The resumed run has the baseline of the run before it.
+    load_results(run.output_dir).with_baseline(scored(0.75)).save(run.results)
+    add_earlier(run, [first.output_dir])
+    results = load_results(run.output_dir)
+    assert [stage.name for stage in results.stages] == ["specialise", "general"]
+    assert '"model": "../first/stages/01-specialise"' in once
+
+
+def test_the_models_of_all_stages_are_found(tmp_path: Path) -> None:
+    first = run_of(tmp_path / "first", StageResult(name="specialise", end_step=7))
+    run = run_of(tmp_path / "run", StageResult(name="general", end_step=3))
+    models = [first.stage(0, "specialise"), run.stage(0, "general")]
+    for model in models:
+        model.mkdir(parents=True)
+    add_earlier(run, [first.output_dir])
+    stages = load_results(run.output_dir).stages
+    found = [run.model_of(index, stage) for index, stage in enumerate(stages)]
+    assert [model.resolve() for model in found] == [model.resolve() for model in models]
+    assert AnyModel.of(str(run.output_dir)).path == str(models[1])
+    both = two_models(run.output_dir, ["specialise", "general"])
+    assert [model.resolve() for model in both] == [model.resolve() for model in models]

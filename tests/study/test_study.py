@@ -16,13 +16,12 @@ from axolotl_dmt.analysis.treatments import group
 from axolotl_dmt.cli.main import dmt
 from axolotl_dmt.config.args import read_config
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.study.cell_results import read_cell_results, read_missing
 from axolotl_dmt.study.cells import Cell, runs_of
 from axolotl_dmt.study.config import read_study
 from axolotl_dmt.study.folder import (
     locked,
     open_study,
-    read_cell_results,
-    read_missing,
 )
 from axolotl_dmt.study.runner import emit, emit_slurm
 from tests.mistakes import assert_mistake, expect_error
@@ -500,3 +499,40 @@ def test_the_script_for_slurm_submits_each_run_after_the_one_before(
     numbers = ":".join(number.values())
     assert calls[-1][-3:-1] == ["--wrap", "report it"]
     assert f"--dependency=afterany:{numbers}" in calls[-1]
+
+
+def test_a_name_that_moves_to_another_run_moves_no_folder(tmp_path: Path) -> None:
+    """The variant `low` gets the value that `high` had, and `high` a new one."""
+    variants = {"low": {"learning_rate": 1e-4}, "high": {"learning_rate": 1e-3}}
+    cells = cells_of(tmp_path, variants=variants, variant=["low", "high"], strategy="multi_task")
+    folder = opened(tmp_path, cells)
+    low, high = (cell.run for cell in cells)
+    finish(folder, high, 0.5)
+    kept = folder.of(high)
+    variants = {"low": {"learning_rate": 1e-3}, "high": {"learning_rate": 1e-2}}
+    cells = cells_of(tmp_path, variants=variants, variant=["low", "high"], strategy="multi_task")
+    folder = opened(tmp_path, cells)
+    low, high = (cell.run for cell in cells)
+    assert folder.of(low) == kept and folder.is_done(low)
+    assert folder.of(high) != kept and not folder.is_done(high)
+    finish(folder, high, 0.75)
+    values = [cell.last()["math"] for cell in read_cell_results(tmp_path / "out")]
+    assert values == [0.5, 0.75]
+    assert opened(tmp_path, cells).of(high) == folder.of(high)
+
+
+@pytest.mark.parametrize("axis", [{"k": ["1/8", 1]}, {"domain": "math"}])
+def test_an_axis_that_the_stages_of_the_base_ignore_is_refused(
+    tmp_path: Path, axis: dict[str, Any]
+) -> None:
+    base = {**BASE, "dmt": {"stages": [{"name": "one", "mix": {"math": "all", "code": "1/8"}}]}}
+    with expect_error(f"study.{next(iter(axis))}", "stages", "strategy"):
+        cells_of(tmp_path, base, **axis)
+
+
+def test_null_is_a_value_of_a_key_of_the_base(tmp_path: Path) -> None:
+    base = {**BASE, "adapter": "lora"}
+    plain, lora = cells_of(tmp_path, base, strategy="multi_task", set={"adapter": [None, "lora"]})
+    assert (plain.run.config["adapter"], lora.run.config["adapter"]) == (None, "lora")
+    assert plain.run.key != lora.run.key
+    assert plain.name == "multi_task adapter=null seed=1"

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import yaml
 
-from axolotl_dmt.study.folder import read_cell_results, read_missing
+from axolotl_dmt.study.cell_results import read_cell_results, read_missing
 from tests.mistakes import assert_mistake
 
 ROOT = Path(__file__).parents[2]

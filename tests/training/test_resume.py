@@ -9,12 +9,19 @@ from typing import Any
 
 import pytest
 from axolotl.utils.dict import DictDefault
+from transformers import TrainerState
 
 from axolotl_dmt.plan import TrainingPlan, compile_plan
 from axolotl_dmt.results.folder import RunFolder
 from axolotl_dmt.training.checkpoint_files import defect, lacks_optimizer
 from axolotl_dmt.training.prepare import _check_resume, _checkpoint
-from axolotl_dmt.training.resume import check_plan, set_aside_incomplete
+from axolotl_dmt.training.resume import (
+    SECONDS,
+    STATE_KEY,
+    check_plan,
+    seconds_before,
+    set_aside_incomplete,
+)
 from tests.checkpoints import make_checkpoint
 from tests.mistakes import expect_error
 from tests.pools import domain, stage
@@ -208,3 +215,21 @@ def test_auto_resume_takes_the_last_whole_checkpoint_for_the_plan_to_follow(tmp_
     assert _check_resume(run, cfg, moved).fingerprint == plan_of().fingerprint
     assert _checkpoint(cfg) == str(checkpoint)
     assert _checkpoint(DictDefault({"output_dir": str(tmp_path)})) is None
+
+
+def test_a_stage_that_resumes_has_trained_before() -> None:
+    """The training time of a stage includes that before the checkpoint."""
+    plan = compile_plan(
+        stages=[stage({"math": "all"}), stage({"general": "all"}, name="second")],
+        domains=[domain("math", 80), domain("general", 80)],
+        seed=1,
+        global_batch=8,
+    )
+    saved = {STATE_KEY: {"args": {}, "attributes": {"plan_fingerprint": "x", SECONDS: 12.5}}}
+    first, second = plan.stages
+    within = TrainerState(global_step=second.start_step + 2, stateful_callbacks=saved)
+    at_start = TrainerState(global_step=second.start_step, stateful_callbacks=saved)
+    assert seconds_before(within, second) == 12.5
+    assert seconds_before(at_start, second) == 0.0
+    older = {STATE_KEY: {"args": {}, "attributes": {"plan_fingerprint": "x"}}}
+    assert seconds_before(TrainerState(global_step=3, stateful_callbacks=older), first) == 0.0
