@@ -36,6 +36,8 @@ NOT_RUN = {
     "make study": "trains for an hour",
     "make soak": "trains for an hour",
     "pip install .": "needs a package index",
+    "axolotl train dmt.yaml --launcher torchrun -- --nnodes 2 --nproc_per_node 8 "
+    "--rdzv_backend c10d --rdzv_endpoint HOST:29500": "needs two machines",
     "pip install '.[train]'": "needs a package index",
     "pip install '.[eval]'": "needs a package index",
     "pip install '.[judge]'": "needs a package index",

@@ -121,12 +121,13 @@ def show(losses: Mapping[float, Losses], stages: Sequence[str]) -> None:
 
     Args:
         losses: {weight of the second model: {domain: loss}}, with those of weights 0 and 1.
-        stages: the names of the two models.
+        stages: the names or the folders of the two models.
     """
     from axolotl_dmt.report.console import Console
     from axolotl_dmt.report.tables import Table
 
-    ends = dict(zip((0.0, 1.0), stages, strict=True))
+    first, last = (Path(name).name for name in stages)  # a stage may be named by its folder
+    ends = {0.0: first, 1.0: last}
     labels = {
         weight: f"{weight:g} ({ends[weight]})" if weight in ends else f"{weight:g}"
         for weight in losses
@@ -148,7 +149,7 @@ def show(losses: Mapping[float, Losses], stages: Sequence[str]) -> None:
         for weight, values in merges.items()
         if all(values[domain] < losses[1.0][domain] for domain in domains)
     ]
-    echo(f"Less loss than {stages[1]} in every domain: {', '.join(better) or 'no weight'}.")
+    echo(f"Less loss than {last} in every domain: {', '.join(better) or 'no weight'}.")
     means = {weight: _mean(values) for weight, values in losses.items()}
     if finite := [weight for weight in means if math.isfinite(means[weight])]:
         echo(f"Lowest mean over the domains: {labels[min(finite, key=means.__getitem__)]}.")

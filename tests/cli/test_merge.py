@@ -88,7 +88,7 @@ def test_the_table_says_which_weights_are_better_than_the_last_stage(
         "Less loss than generalise in every domain: 0.75.",
         "Lowest mean over the domains: 0.75.",
     ]
-    show({0.0: losses[0.0], 1.0: {"math": 0.7, "general": 2.3}}, ["first", "last"])
+    show({0.0: losses[0.0], 1.0: {"math": 0.7, "general": 2.3}}, ["a/first", "b/last"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == [
         "Less loss than last in every domain: no weight.",

@@ -14,6 +14,8 @@ from tests.e2e.runs import Finished, config, train
 from tests.mistakes import assert_mistake
 
 BOUNDARY = 23
+ENDS = (BOUNDARY, 42)
+"""The last steps of the stages."""
 
 
 def settings(toy: Path, output: Path, **changes: Any) -> dict[str, Any]:
@@ -122,6 +124,13 @@ def test_a_killed_run_ends_as_the_unbroken_one(
         point["learning_rate"] for point in theirs["learning_curve"]
     ]
     assert not list((resumed.folder / "stages").glob(".*"))
+    # The time of a stage includes that before the checkpoint.
+    for state in resumed.folder.glob("checkpoint-*/trainer_state.json"):
+        saved = json.loads(state.read_text())
+        seconds = saved["stateful_callbacks"]["StageCallback"]["attributes"]["stage_seconds"]
+        name = "specialise" if saved["global_step"] <= BOUNDARY else "generalise"
+        assert seconds <= ours["timings"][f"train {name}"]
+        assert (seconds > 0) is (saved["global_step"] not in ENDS)
 
 
 @pytest.mark.slow
