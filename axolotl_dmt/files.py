@@ -92,14 +92,24 @@ def read_json_rows(path: str | os.PathLike[str]) -> list[tuple[int, Any]]:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the file is not UTF-8 or not JSON.
+        ValueError: the file is too large, not UTF-8, not JSON, or nested too deeply; the message
+            names the line.
     """
     text = read_text(path, most_bytes=LARGEST)
     if text.lstrip().startswith("["):
         return list(enumerate(parse_json(text), 1))
     # str.splitlines would also split at separators that a JSON string may hold, such as U+2028.
     lines = enumerate(text.split("\n"), 1)
-    return [(number, parse_json(line)) for number, line in lines if line.strip()]
+    return [(number, _parse_line(line, number)) for number, line in lines if line.strip()]
+
+
+def _parse_line(line: str, number: int) -> Any:
+    try:
+        return parse_json(line)
+    except json.JSONDecodeError as error:  # its message would call every line the first one
+        raise ValueError(f"line {number}, column {error.colno}: {error.msg}") from error
+    except ValueError as error:
+        raise ValueError(f"line {number}: {error}") from error
 
 
 def read_text(path: str | os.PathLike[str], *, most_bytes: int, errors: str = "strict") -> str:
@@ -168,6 +178,18 @@ def parse_json(text: str | bytes) -> Any:
         level = [item for part in level for item in _items(part)]
         depth += 1
     return value
+
+
+def half_pair(value: Any) -> str | None:
+    """Return half a surrogate pair that a JSON value holds, escaped; None if it holds none.
+
+    JSON can hold it as an escape, but UTF-8 and Arrow cannot.
+    """
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        return ascii(error.object[error.start])
+    return None
 
 
 def _items(value: Any) -> Iterator[Any]:

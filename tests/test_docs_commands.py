@@ -52,7 +52,7 @@ NOT_RUN = {
     "pretrained=outputs/my-run/stages/02-generalise": "downloads the benchmarks",
     "axolotl train dmt.yaml --launcher torchrun -- --nproc_per_node 8": "needs eight GPUs",
     "axolotl merge-lora dmt.yaml --lora-model-dir outputs/lora/stages/01-specialise "
-    "--output-dir outputs/lora": "see tests/e2e/test_lora_and_packing.py",
+    "--output-dir outputs/lora-stage-1": "see tests/e2e/test_lora_and_packing.py",
     "axolotl dmt study study.yaml": "see tests/e2e/test_study.py",
     "axolotl dmt study study.yaml --ray auto --gpus 8 "
     "--launcher-args '--launcher torchrun -- --nproc_per_node 8'": "needs eight GPUs",

@@ -39,10 +39,7 @@ def tradeoff(comparison: Comparison, size: str | None) -> tuple[str, Draw] | Non
     parts = [
         "Specialised against general ability: one point for each k, with 95% intervals over seeds, "
         "joined in the order of k.",
-        "Squares are merges of the two stages, joined in the order of the second stage's weight, "
-        "up to weight 1, which is k = 0."
-        if merges
-        else "",
+        _about_merges(ends_at_k_0="k = 0" in sweep) if merges else "",
         "Crosses are other strategies.",
         ""
         if comparison.measure.is_score
@@ -60,6 +57,14 @@ def quoting(size: str | None, quoted: Sequence[Any]) -> str:
 def _quoted_sweep(comparison: Comparison, size: str | None) -> list[tuple[str, dict[str, float]]]:
     scales = {ability: comparison.scale(ability).high for ability in comparison.abilities}
     return paper.quoted_k_sweep(size, scales) if size else []
+
+
+def _about_merges(*, ends_at_k_0: bool) -> str:
+    end = ", up to weight 1, which is k = 0" if ends_at_k_0 else ""
+    return (
+        "Squares are merges of the two stages, joined in the order of the second stage's weight"
+        f"{end}."
+    )
 
 
 def _general(comparison: Comparison) -> list[str]:

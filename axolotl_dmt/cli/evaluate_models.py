@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from axolotl_dmt.config.args import EvaluateConfig
@@ -12,6 +14,7 @@ from axolotl_dmt.console import echo
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.evaluation.any_model import AnyModel, asked, score_any
 from axolotl_dmt.evaluation.scores import Evaluation
+from axolotl_dmt.files import write_text
 from axolotl_dmt.report.changes import HOW_TO_READ, cells, notes
 from axolotl_dmt.report.console import Console
 from axolotl_dmt.report.format import MISSING, with_error
@@ -44,6 +47,8 @@ def evaluate_models(named: Sequence[str], config: EvaluateConfig, *, to: Path | 
         DMTError: an argument or the block is wrong.
     """
     models = _with_different_names([AnyModel.of(text) for text in named])
+    if to is not None:
+        _check_folder(to)
     scored: dict[str, Evaluation] = {}
     for model in models:
         echo(f"{model.name}: scoring, asked in {_prompt(model, config)}", err=True)
@@ -59,7 +64,7 @@ def evaluate_models(named: Sequence[str], config: EvaluateConfig, *, to: Path | 
             echo(table.note)
     if to is not None:
         text = "\n\n".join(f"## {t.title}\n\n{t.markdown()}\n\n{t.note}".strip() for t in tables)
-        (to / MARKDOWN_FILE).write_text(text + "\n", encoding="utf-8")
+        write_text(to / MARKDOWN_FILE, text + "\n")
         echo(f"  {to}")
     return not any(evaluation.error for evaluation in scored.values())
 
@@ -68,14 +73,11 @@ def _with_different_names(models: Sequence[AnyModel]) -> list[AnyModel]:
     names = [model.name for model in models]
     if len(set(names)) == len(names):
         return list(models)
-    whole = [model.path or f"{model.url}#{model.name}" for model in models]
+    whole = [model.path or f"{model.url}#{model.served}" for model in models]
     if len(set(whole)) < len(whole):
         twice = next(name for name in whole if whole.count(name) > 1)
         raise DMTError("MODEL", f"{twice} is named twice", "name each model once")
-    return [
-        AnyModel(name=name, path=model.path) if model.url is None else model
-        for model, name in zip(models, whole, strict=True)
-    ]
+    return [replace(model, name=name) for model, name in zip(models, whole, strict=True)]
 
 
 def _prompt(model: AnyModel, config: EvaluateConfig) -> str:
@@ -134,6 +136,23 @@ def _point(name: str, index: int) -> Point:
     return Point(kind=MODEL_KIND, name=name, step=index)
 
 
+def _check_folder(to: Path) -> None:
+    """Create the folder of the results, before anything is scored.
+
+    Raises:
+        DMTError: it cannot be written, or it has the results of another evaluation.
+    """
+    if (to / RESULTS_FILE).exists():
+        raise DMTError("--to", f"{to} holds an evaluation already", "name another folder")
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=to):
+            pass
+    except OSError as error:
+        problem = f"{to} cannot be written ({error.strerror})"
+        raise DMTError("--to", problem, "name another folder") from None
+
+
 def _write(scored: Scored, config: EvaluateConfig, to: Path) -> None:
     """Write the results so far.
 
@@ -141,12 +160,11 @@ def _write(scored: Scored, config: EvaluateConfig, to: Path) -> None:
         DMTError: the folder cannot be written.
     """
     try:
-        to.mkdir(parents=True, exist_ok=True)
         content = {
             "evaluate": config.model_dump(exclude_none=True, exclude_unset=True),
             "models": {name: each.to_json() for name, each in scored.items()},
         }
-        (to / RESULTS_FILE).write_text(json.dumps(content, indent=2), encoding="utf-8")
+        write_text(to / RESULTS_FILE, json.dumps(content, indent=2))
         for index, (name, each) in enumerate(scored.items()):
             record_items(to / ITEMS_FILE, _point(name, index), each.items)
     except OSError as error:

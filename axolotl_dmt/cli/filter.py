@@ -66,10 +66,20 @@ def _write(rows: Sequence[dict[str, Any]], target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as temporary, temporary.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            file.writelines(_line(row) + "\n" for row in rows)
     except OSError as error:
         problem = f"{target} cannot be written ({error.strerror})"
         raise DMTError("TARGET", problem, "name another file") from None
+
+
+def _line(row: dict[str, Any]) -> str:
+    """Return a row as JSON, in which half of a surrogate pair stays escaped."""
+    text = json.dumps(row, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(row)
+    return text
 
 
 def _matches(pattern: re.Pattern[str], row: dict[str, Any], column: str | None) -> bool:

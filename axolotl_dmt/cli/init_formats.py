@@ -9,9 +9,12 @@ from typing import Any, Final
 from axolotl_dmt.chat import columns_of_row
 from axolotl_dmt.checks.data_files import first_rows
 from axolotl_dmt.cli.init_model import BaseModel
+from axolotl_dmt.console import printable
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.scoring.prompts import TEMPLATES
 
+MOST_OF_COLUMNS: Final = 200
+"""Characters of the names of columns that are shown."""
 OUR_CHAT: Final = "axolotl_dmt.chat"
 VICUNA: Final = "vicuna"
 _SYSTEM = TEMPLATES[VICUNA].first.split(" USER:")[0]
@@ -74,7 +77,8 @@ def type_lines(path: str) -> list[str]:
             return _conversation(column, row)
     if columns_of_row(row) is not None:
         return [f"    type: {OUR_CHAT}"]
-    columns = ", ".join(row)
+    # The names are a stranger's: a line break among them would end the comment.
+    columns = printable(" ".join(", ".join(row).split()))[:MOST_OF_COLUMNS]
     return [
         f"    type: {OUR_CHAT}  # name the columns of the question and the answer: {columns}",
         "    field_human: question",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -13,6 +12,7 @@ import click
 from axolotl_dmt.cli.group import FILE, FOLDER
 from axolotl_dmt.console import echo, quiet_axolotl
 from axolotl_dmt.errors import DMTError
+from axolotl_dmt.results.metrics import finite
 
 Losses = Mapping[str, float]
 """{domain: loss on its held-out rows, in nats per token}."""
@@ -74,7 +74,11 @@ def merge(
         return
     losses = measured_losses(output_dir, names, method, _weights(measure or ""), config)
     if as_json:
-        echo(json.dumps({f"{weight:g}": values for weight, values in losses.items()}, indent=2))
+        plain = {
+            f"{weight:.12g}": {domain: finite(loss) for domain, loss in values.items()}
+            for weight, values in losses.items()
+        }
+        echo(json.dumps(plain, indent=2, allow_nan=False))
     else:
         show(losses, names)
 
@@ -126,7 +130,8 @@ def show(losses: Mapping[float, Losses], stages: Sequence[str]) -> None:
     from axolotl_dmt.report.console import Console
     from axolotl_dmt.report.tables import Table
 
-    first, last = (Path(name).name for name in stages)  # a stage may be named by its folder
+    short = [Path(name).name for name in stages]  # a stage may be named by its folder
+    first, last = short if len({"", *short}) == 3 else stages
     ends = {0.0: first, 1.0: last}
     labels = {
         weight: f"{weight:g} ({ends[weight]})" if weight in ends else f"{weight:g}"
@@ -151,8 +156,8 @@ def show(losses: Mapping[float, Losses], stages: Sequence[str]) -> None:
     ]
     echo(f"Less loss than {last} in every domain: {', '.join(better) or 'no weight'}.")
     means = {weight: _mean(values) for weight, values in losses.items()}
-    if finite := [weight for weight in means if math.isfinite(means[weight])]:
-        echo(f"Lowest mean over the domains: {labels[min(finite, key=means.__getitem__)]}.")
+    if measured := [weight for weight in means if finite(means[weight]) is not None]:
+        echo(f"Lowest mean over the domains: {labels[min(measured, key=means.__getitem__)]}.")
 
 
 def _mean(losses: Losses) -> float:

@@ -25,11 +25,13 @@ class AnyModel:
         name: its name in tables.
         path: its folder or its name on the Hub; empty for a served model.
         url: the URL that a server answers chats at; None for other models.
+        served: what the server calls the model; empty for other models.
     """
 
     name: str
     path: str = ""
     url: str | None = None
+    served: str = ""
 
     @classmethod
     def of(cls, text: str) -> AnyModel:
@@ -58,7 +60,7 @@ class AnyModel:
         if not name:
             fix = f"add the model's name: {text}#NAME"
             raise DMTError("MODEL", f"{text} does not say which model", fix)
-        return cls(name=name, url=chat_url(url))
+        return cls(name=name, url=chat_url(url), served=name)
 
     @classmethod
     def _last_stage(cls, run: RunFolder) -> AnyModel:
@@ -90,7 +92,7 @@ def score_any(model: AnyModel, config: EvaluateConfig) -> Evaluation:
     if model.url is not None:
         tasks = Tasks(config.model_copy(update={"apply_chat_template": True}))
         arguments = {"base_url": model.url, **(config.model_args or {})}
-        return score_loaded(tasks, lambda: served_model(model.name, arguments))
+        return score_loaded(tasks, lambda: served_model(model.served, arguments))
     return score_saved_stage(Path(model.path), asked(model, config))
 
 

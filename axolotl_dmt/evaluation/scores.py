@@ -250,8 +250,12 @@ def _read_samples(output: Mapping[str, Any], per_ability: int) -> Iterator[Sampl
     """Yield the first `per_ability` samples of each ability in lm-eval's output."""
     abilities, read = group_abilities(output), Counter[str]()
     for task, samples in (output.get("samples") or {}).items():
-        ability = ability_of(abilities.get(task, task))
-        for sample in samples[: max(0, per_ability - read[ability])]:
+        scored_by = abilities.get(task, task)
+        ability = ability_of(scored_by)
+        metric, filter_name = score_column(output, scored_by, task) or (COMMON_METRIC, "")
+        # lm-eval lists an item once for each filter.
+        once = [sample for sample in samples if sample.get("filter", filter_name) == filter_name]
+        for sample in once[: max(0, per_ability - read[ability])]:
             read[ability] += 1
             request = sample["arguments"][0]
             answer = sample["resps"][0]
@@ -261,5 +265,10 @@ def _read_samples(output: Mapping[str, Any], per_ability: int) -> Iterator[Sampl
                 ability=ability,
                 prompt=str(request[0] if isinstance(request, (list, tuple)) else request),
                 answer=str(answer),
-                passed=bool(sample.get(COMMON_METRIC)),
+                passed=_verdict(sample.get(metric)),
             )
+
+
+def _verdict(value: Any) -> bool | None:
+    """Return whether an item passed by its metric; None for a grade between, or no number."""
+    return value == 1 if isinstance(value, (int, float)) and value in (0, 1) else None

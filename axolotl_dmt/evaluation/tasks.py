@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -15,7 +16,7 @@ from axolotl_dmt import sandbox
 from axolotl_dmt.config.args import EvaluateConfig
 from axolotl_dmt.config.evaluate_args import SERVED
 from axolotl_dmt.console import bars_where_wanted, silence_known_noise
-from axolotl_dmt.errors import DMTError, DMTErrors
+from axolotl_dmt.errors import DMTError, DMTErrors, first_line
 from axolotl_dmt.evaluation.asking import (
     ask_as_trained,
     leaves,
@@ -37,7 +38,9 @@ SERVER_PACKAGES = ("aiohttp", "requests", "tenacity")
 
 
 def check_evaluate(config: EvaluateConfig, *, files: bool = True) -> None:
-    """Check everything that needs no model, which takes about a second.
+    """Check everything that needs no model.
+
+    This takes about a second, and some more if no task file names a task.
 
     Args:
         config: the `dmt.evaluate` block.
@@ -45,7 +48,8 @@ def check_evaluate(config: EvaluateConfig, *, files: bool = True) -> None:
 
     Raises:
         DMTError: with every mistake: a task that lm-eval does not know, a data file that does not
-            exist, tasks that run code where no sandbox can isolate it.
+            exist, tasks that run code where no sandbox can isolate it, a folder of tasks that
+            lm-eval cannot read.
     """
     problems: list[DMTError] = []
     for ability, path in (config.data or {}).items():
@@ -70,7 +74,11 @@ def check_evaluate(config: EvaluateConfig, *, files: bool = True) -> None:
         fix = "give the path of a folder with lm-eval tasks"
         problems.append(DMTError("dmt.evaluate.include_path", f"no folder {folder}", fix))
     else:
-        unknown = _unknown_tasks(config)
+        try:
+            unknown = _unknown_tasks(config)
+        except DMTError as error:
+            unknown = set()
+            problems.append(error)
         fix = "see `lm_eval ls tasks`, or give dmt.evaluate.include_path"
         problems += [
             DMTError(f"dmt.evaluate.tasks[{i}]", f"lm-eval knows no task {task!r}", fix)
@@ -87,9 +95,13 @@ def tasks_of(config: EvaluateConfig) -> list[str]:
 
 
 def _unknown_tasks(config: EvaluateConfig) -> set[str]:
-    """Return the tasks that no task file names.
+    """Return the tasks that lm-eval does not know.
 
-    lm-eval's own index of all tasks would take seconds to build.
+    lm-eval's own index takes seconds to build, so it is asked only for the names that are found in
+    no task file. It also knows the tags in files that tasks include, and every notation of YAML.
+
+    Raises:
+        DMTError: lm-eval cannot read the tasks in `include_path`.
     """
     import lm_eval
 
@@ -105,10 +117,32 @@ def _unknown_tasks(config: EvaluateConfig) -> set[str]:
             missing -= {
                 task for task in mentioned if re.search(_NAMES.format(re.escape(task)), text)
             }
-    return missing
+    if missing and config.include_path:
+        missing -= _names_in(config.include_path)
+    return missing - _names_of_lm_eval() if missing else missing
 
 
-_NAMES = r"(?m)^[\s-]*(?:(?:task|group|tag)\s*:\s*)?[\"']?{}[\"']?\s*(?:#.*)?$"
+def _names_in(folder: str) -> set[str]:
+    """Return the names that lm-eval finds in a folder of tasks."""
+    from lm_eval.tasks import TaskManager
+
+    try:
+        return set(TaskManager(include_path=folder, include_defaults=False).all_tasks)
+    except Exception as error:  # of YAML, or of lm-eval for a file that is no task
+        problem = f"lm-eval cannot read the tasks in {folder} ({first_line(error)})"
+        fix = "correct the files whose names end in .yaml"
+        raise DMTError("dmt.evaluate.include_path", problem, fix) from error
+
+
+@functools.cache
+def _names_of_lm_eval() -> frozenset[str]:
+    """Return the names of lm-eval's own tasks, groups and tags."""
+    from lm_eval.tasks import TaskManager
+
+    return frozenset(TaskManager().all_tasks)
+
+
+_NAMES = r"(?m)^[\s-]*(?:[\"']?(?:task|group|tag)[\"']?\s*:\s*)?[\"']?{}[\"']?\s*(?:#.*)?$"
 """Matches a line that names a task, a group or a tag, alone or in a list."""
 
 

@@ -171,7 +171,11 @@ def card_text(card: Card, results: Results, cleaned: Cleaned, *, picture: bool) 
     block = cleaned.config.get("dmt") or {}
     schedule = f"`strategy: {block['strategy']}`" if block.get("strategy") else "custom stages"
     # The message of a failed evaluation can contain paths of the machine.
-    shown = replace(results, stages=tuple(replace(stage, error=None) for stage in results.stages))
+    shown = replace(
+        results,
+        stages=tuple(replace(stage, error=None) for stage in results.stages),
+        baseline=results.baseline and replace(results.baseline, error=None),
+    )
     view = ReportView.of(shown)
     parts = [
         f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---",

@@ -139,7 +139,9 @@ class RunFolder:
         """
         elsewhere = result.extra.get(MODEL)
         if isinstance(elsewhere, str):
-            return self.output_dir / elsewhere
+            # The results of a run that was set aside lie one folder deeper.
+            places = [self.output_dir / elsewhere, self.output_dir.parent / elsewhere]
+            return next((place for place in places if place.is_dir()), places[0])
         own = re.compile(rf"\d{{2,}}-{re.escape(result.name)}")
         found = self.stages.iterdir() if self.stages.is_dir() else ()
         folders = sorted(path for path in found if own.fullmatch(path.name))

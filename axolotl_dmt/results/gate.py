@@ -20,6 +20,7 @@ from axolotl_dmt.results.folder import load_results
 from axolotl_dmt.results.items import BASELINE_KIND
 from axolotl_dmt.results.metrics import best
 from axolotl_dmt.results.paired import ALPHA, PairedDifference, interval_of, items_to_clear
+from axolotl_dmt.results.results import Results
 
 KEEP: Final = "keep"
 IMPROVE: Final = "improve"
@@ -129,13 +130,10 @@ def judge_run(folder: Path, rules: Sequence[Rule], against: str | None) -> list[
     results = load_results(folder)
     ledger = run_ledger(folder, results)
     stages = [stage.name for stage in results.stages]
+    _check_ended(folder, results, "RUN")
     if not stages or not ledger.get(stages[-1]):
         fix = "score it: axolotl dmt evaluate OUTPUT_DIR --again (with evaluate.items: full)"
         raise DMTError("RUN", f"{folder} has no items of its last stage", fix)
-    planned = [str(stage.get("name")) for stage in (results.plan or {}).get("stages", ())]
-    if planned and planned[-1] != stages[-1]:
-        fix = "let the training end; axolotl train continues it from its last checkpoint"
-        raise DMTError("RUN", f"stage {planned[-1]} of {folder} has not ended", fix)
     last = ledger[stages[-1]]
     for rule in rules:
         if rule.ability not in last:
@@ -152,6 +150,19 @@ def judge_run(folder: Path, rules: Sequence[Rule], against: str | None) -> list[
     return judge(rules, {change.ability: change for change in changes})
 
 
+def _check_ended(folder: Path, results: Results, key: str) -> None:
+    """Check that a run has trained all stages of its plan.
+
+    Raises:
+        DMTError: it has not, so that its last result is not that of the run.
+    """
+    planned = [str(stage.get("name")) for stage in (results.plan or {}).get("stages", ())]
+    ended = {stage.name for stage in results.stages}
+    if planned and planned[-1] not in ended:
+        fix = "let the training end; axolotl train continues it from its last checkpoint"
+        raise DMTError(key, f"stage {planned[-1]} of {folder} has not ended", fix)
+
+
 def _reference(
     folder: Path, ledger: Mapping[str, Mapping[str, Answers]], names: Sequence[str], against: str
 ) -> Mapping[str, Answers]:
@@ -164,6 +175,7 @@ def _reference(
         fix = f"name {', '.join(names)}, or the output folder of another run"
         raise DMTError("against", f"{against!r} is no earlier stage and no folder", fix)
     results = load_results(other)
+    _check_ended(other, results, "against")
     last = results.stages[-1].name if results.stages else ""
     answers = run_ledger(other, results).get(last)
     if not answers:

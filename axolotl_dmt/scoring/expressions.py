@@ -48,7 +48,13 @@ def equivalent(answer: str, gold: str) -> bool:
     """
     if len(answer) > 4 * LONGEST:
         return False
-    answer, gold = plain_latex(answer), plain_latex(gold)
+    # Outside brackets, `1,200` is 1200 or the list of 1 and 200: one of the readings must be equal.
+    readings = [(plain_latex(answer, lists), plain_latex(gold, lists)) for lists in (False, True)]
+    return any(_equal(*reading) for reading in dict.fromkeys(readings))
+
+
+def _equal(answer: str, gold: str) -> bool:
+    """Return whether two expressions in plain LaTeX are equal."""
     if not answer:
         return False
     if _squeezed(answer) == _squeezed(gold):

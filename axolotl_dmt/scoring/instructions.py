@@ -65,33 +65,44 @@ def _folded(text: str, ignore_case: bool) -> str:
 
 def equals(*, text: str, ignore_case: bool = False) -> Check:
     """Check that the answer is exactly this text, apart from surrounding white space."""
-    return lambda answer: _folded(answer, ignore_case) == _folded(text, ignore_case)
+    folded = _folded(text, ignore_case)
+    return lambda answer: _folded(answer, ignore_case) == folded
 
 
 def one_of(*, texts: Sequence[str], ignore_case: bool = False) -> Check:
-    """Check that the answer is exactly one of these texts."""
+    """Check that the answer is exactly one of these texts.
+
+    Raises:
+        TypeError: If `texts` is not a list of texts.
+    """
+    if isinstance(texts, str):
+        raise TypeError("texts is one text, not a list")
     folded = {_folded(text, ignore_case) for text in texts}
     return lambda answer: _folded(answer, ignore_case) in folded
 
 
 def starts_with(*, text: str, ignore_case: bool = False) -> Check:
     """Check that the answer starts with this text."""
-    return lambda answer: _folded(answer, ignore_case).startswith(_folded(text, ignore_case))
+    folded = _folded(text, ignore_case)
+    return lambda answer: _folded(answer, ignore_case).startswith(folded)
 
 
 def ends_with(*, text: str, ignore_case: bool = False) -> Check:
     """Check that the answer ends with this text."""
-    return lambda answer: _folded(answer, ignore_case).endswith(_folded(text, ignore_case))
+    folded = _folded(text, ignore_case)
+    return lambda answer: _folded(answer, ignore_case).endswith(folded)
 
 
 def contains(*, text: str, ignore_case: bool = False) -> Check:
     """Check that the answer contains this text."""
-    return lambda answer: _folded(text, ignore_case) in _folded(answer, ignore_case)
+    folded = _folded(text, ignore_case)
+    return lambda answer: folded in _folded(answer, ignore_case)
 
 
 def excludes(*, text: str, ignore_case: bool = False) -> Check:
     """Check that the answer does not contain this text."""
-    return lambda answer: _folded(text, ignore_case) not in _folded(answer, ignore_case)
+    folded = _folded(text, ignore_case)
+    return lambda answer: folded not in _folded(answer, ignore_case)
 
 
 def matches(*, pattern: str) -> Check:
@@ -105,7 +116,14 @@ def matches(*, pattern: str) -> Check:
 
 
 def word_count(*, at_least: int = 0, at_most: float = math.inf) -> Check:
-    """Check the number of words in the answer, which are separated by white space."""
+    """Check the number of words in the answer, which are separated by white space.
+
+    Raises:
+        TypeError: If a limit is not a number.
+    """
+    for limit in (at_least, at_most):
+        if isinstance(limit, bool) or not isinstance(limit, (int, float)):
+            raise TypeError(f"{limit!r} is not a number")
     return lambda answer: at_least <= len(answer.split()) <= at_most
 
 
@@ -200,6 +218,9 @@ def make_check(instruction: str, arguments: Mapping[str, Any]) -> Check:
     Raises:
         DMTError: If the id is unknown or the arguments are wrong.
     """
+    if not isinstance(arguments, Mapping):
+        problem = f"the arguments of {instruction} are {arguments!r}"
+        raise DMTError(SETTING, problem, "write a mapping such as {text: yes} in its kwargs")
     arguments = {name: value for name, value in arguments.items() if value is not None}
     checker = DMT_CHECKERS.get(instruction)
     if checker is None and instruction not in ifeval():

@@ -99,6 +99,10 @@ def _without_notes(text: str) -> str:
 # The mark `####`
 
 
+_UNIT = re.compile(r"[*_$\\)\]]* (?:(?:per|a|an|each|every) )?[a-z]+[ .!*_)$\\]*$")
+"""The rest of a line whose number has a unit of one word, such as `dollars` or `per day`."""
+
+
 def _marked(text: str) -> Fraction | None:
     """Return the number of the first `####`, or of a later one that corrects it."""
     answer: Fraction | None = None
@@ -139,7 +143,8 @@ def _marked_value(text: str, start: int, last_digit: int) -> Fraction | None:
     if number is None:
         return _last_side(line) if label else None
     rest = line[number.end :].strip(" .*_)]$\\")
-    if not label and rest and last_digit > end:
+    has_unit = _UNIT.match(line, number.end) is not None
+    if not label and rest and not has_unit and last_digit > end:
         return None  # a heading such as `1. Count the eggs`: what is worked out follows
     return _last_side(line) if "=" in rest else number.value
 

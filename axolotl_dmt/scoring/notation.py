@@ -25,10 +25,13 @@ _CHARACTERS = {
 }  # fmt: skip
 _ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|\{([^{}]*)\}|(\w+))")
 _SPACE = r"(?:\\[,;:! ]|~|\\thinspace\b|\s)"
-_GROUPED = re.compile(
+_GROUPED_OR_BRACKET = re.compile(
     rf"(?<![\d.,])\d{{1,3}}(?:{_SPACE}\d{{3}})+(?![\d,])"
     rf"|(?<![\d.,])\d{{1,3}}(?:(?:,|\{{,\}})(?:\s*\\!\s*)?\d{{3}})+(?![\d,])"
+    r"|\\?[(\[{}\])]|\\[lr]angle\b"
 )
+_PERHAPS_LIST = re.compile(r"\d+(?:,[1-9]\d\d)+")
+_LIST_BRACKETS = ("(", "[", r"\{", r"\langle")
 _BARE_FRACTION = re.compile(r"\\frac\s*(\\[a-zA-Z]+|\w)\s*(\\[a-zA-Z]+|\w)(?![{\[])")
 _TEXT = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|mbox|hbox|mathrm|mathbf|mathit|mathsf|operatorname|bold"
@@ -63,14 +66,20 @@ _NAMED_IN_WORDS = re.compile(r"^[^=<>]*\\text\s*\{[^{}=]*[a-zA-Z]{2}[^{}=]*\}[^=
 _LETTERS = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]")
 
 
-def plain_latex(text: str) -> str:
-    """Return an expression in plain LaTeX; see the module for examples."""
+def plain_latex(text: str, lists: bool = False) -> str:
+    """Return an expression in plain LaTeX; see the module for examples.
+
+    Args:
+        text: The expression.
+        lists: Whether `1,200` is the list of 1 and 200, and not the number 1200. In brackets, as in
+            `(1,200)`, it is always a list.
+    """
     text = _ascii(text.strip())
     text = re.sub(r"\\[dtc]frac\b", r"\\frac", text)
     text = _BARE_FRACTION.sub(r"\\frac{\1}{\2}", text)
     text = re.sub(r"\\(?:left|right|[bB]igg?[lr]?|middle)\b\s*(?=[^a-zA-Z\s]|\\)", "", text)
     text = re.sub(r"(?:\\left|\\right)\s*\.", "", text)
-    text = _GROUPED.sub(lambda match: re.sub(r"\D", "", match[0]), text)
+    text = _with_joined_digits(text, lists)
     text = re.sub(r"\{,\}|\{\s*,\s*\}", ",", text)
     text = re.sub(r"\\!", "", text)
     text = re.sub(r"\\varnothing\b|\\\{\s*\\\}|\\empty\b", r"\\emptyset ", text)
@@ -92,6 +101,30 @@ def plain_latex(text: str) -> str:
     text = _without_bare_unit(text)
     text = re.sub(r"\s+", " ", text).strip().rstrip(".,;: ")
     return re.sub(r"^\[\s*([^,;()\[\]]+)\s*\]$", r"\1", text)
+
+
+def _with_joined_digits(text: str, lists: bool) -> str:
+    r"""Join the digits of each number with separators of thousands: `1,200`, `1{,}200`, `1\,200`.
+
+    A comma of a list gets a space instead, so that math-verify does not join the digits either.
+    `0,200` is always a list, and `1,000` never.
+    """
+    brackets: list[str] = []
+
+    def joined(match: re.Match[str]) -> str:
+        token = match[0]
+        if token.endswith(("(", "[", "{", "langle")):
+            brackets.append(token)
+            return token
+        if token.endswith((")", "]", "}", "rangle")):
+            del brackets[-1:]
+            return token
+        is_list = brackets[-1] in _LIST_BRACKETS if brackets else lists
+        if (is_list or token.startswith("0,")) and _PERHAPS_LIST.fullmatch(token):
+            return token.replace(",", ", ")
+        return re.sub(r"\D", "", token)
+
+    return _GROUPED_OR_BRACKET.sub(joined, text)
 
 
 def _ascii(text: str) -> str:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.files import parse_json, read_json_rows
+from axolotl_dmt.files import half_pair, parse_json, read_json_rows
 from axolotl_dmt.scoring.prompts import (
     AS_TRAINED,
     PROMPTS_FILE,
@@ -164,17 +164,20 @@ def read_rows(name: str, path: str | os.PathLike[str], fields: Mapping[str, type
         fields: The fields that each row must have, with their types.
 
     Raises:
-        DMTError: If the file cannot be read, is not JSON, or is empty, or if a row lacks a field.
+        DMTError: If the file cannot be read, is not JSON, or is empty, or if a row lacks a field or
+            holds half a surrogate pair.
     """
     file = Path(path).expanduser()
     row_format = "a line is {" + ", ".join(f'"{field}": ...' for field in fields) + "}"
     try:
         numbered = read_json_rows(file)
-    except json.JSONDecodeError as error:
-        raise DMTError(name, f"{file} is not JSON lines ({error})", row_format) from error
     except (OSError, UnicodeDecodeError) as error:
         fix = "give the path of a .jsonl file"
         raise DMTError(name, f"cannot read {file} ({error})", fix) from error
+    except ValueError as error:  # not JSON, too large, nested too deeply, or too long a number
+        reason = str(error).partition(";")[0]  # what follows in Python's message is for programs
+        fix = f"correct or shorten it: {row_format}"
+        raise DMTError(name, f"{file} cannot be read as JSON lines ({reason})", fix) from error
     if not numbered:
         raise DMTError(name, f"{file} has no rows", row_format)
     for number, row in numbered:
@@ -184,6 +187,9 @@ def read_rows(name: str, path: str | os.PathLike[str], fields: Mapping[str, type
             if not isinstance(row.get(field), kind):
                 problem = f"row {number} of {file} has no {kind.__name__} `{field}`"
                 raise DMTError(name, problem, row_format)
+        if (half := half_pair(row)) is not None:
+            problem = f"row {number} of {file} holds {half}, half of a character"
+            raise DMTError(name, problem, "write both halves of its surrogate pair, or neither")
     return [row for _, row in numbered]
 
 
@@ -241,7 +247,7 @@ def as_splits(read: Callable[Arguments, Splits]) -> Callable[Arguments, Any]:
 
     `inspect.unwrap` returns the function itself, for callers that only want the rows: importing
     `datasets` takes seconds. Arrow needs the same fields in every row, so only the fields that all
-    rows of a split have are included.
+    rows of a split have are included. A field whose values Arrow cannot hold becomes JSON text.
     """
 
     @functools.wraps(read)
@@ -252,11 +258,26 @@ def as_splits(read: Callable[Arguments, Splits]) -> Callable[Arguments, Any]:
         tables = {}
         for split, items in rows.items():
             shared = [field for field in items[0] if all(field in row for row in items)]
-            table = datasets.Dataset.from_list([{f: row[f] for f in shared} for row in items])
-            tables[split] = table
+            tables[split] = _table({field: [row[field] for row in items] for field in shared})
         return datasets.DatasetDict(tables)
 
     return dataset
+
+
+def _table(columns: Mapping[str, Sequence[Any]]) -> Any:
+    """Return columns as a `Dataset`; those that Arrow cannot hold, and no score needs, as JSON."""
+    import datasets
+
+    try:
+        return datasets.Dataset.from_dict(columns)
+    except Exception:  # of Arrow: several types, too large a number, too deep a nesting
+        if len(columns) > 1:
+            tables = [_table({field: values}) for field, values in columns.items()]
+            return datasets.concatenate_datasets(tables, axis=1)
+        ((field, values),) = columns.items()
+        if all(isinstance(value, str) for value in values):
+            raise
+        return datasets.Dataset.from_dict({field: [json.dumps(value) for value in values]})
 
 
 # Prompts

@@ -109,6 +109,8 @@ def expand(study: Study, base: Mapping[str, Any]) -> list[Cell]:
             if cells.setdefault(cell.name, cell).run is not cell.run:
                 problem = f"two different cells are called {cell.name!r}"
                 raise DMTError("study.cells", problem, "set the axis in which they differ in both")
+    if study.merge_weight is not None and not any("merge" in c.settings for c in cells.values()):
+        raise DMTError("study.merge_weight", "no cell merges anything", "add merge: linear")
     if not cells:
         raise DMTError("study", "has no cells: an axis is an empty list", "give it a value")
     return list(cells.values())
@@ -129,7 +131,11 @@ def _settings(study: Study, base: Mapping[str, Any]) -> Iterator[dict[str, Any]]
         for nested in ("amounts", "set"):
             block_axes[nested] = {**common[nested], **block_axes.get(nested, {})}
         axes = _axes({**common, **block_axes})
-        if "merge_weight" in block_axes and "merge" not in axes:
+        # A block leaves a common axis out by null.
+        for name in common["set"].keys() & block.set.keys():
+            if block.set[name] is None:
+                del axes[name]
+        if block_axes.get("merge_weight") is not None and "merge" not in axes:
             problem = "is the weight in a merge, and these cells merge nothing"
             raise DMTError("study.cells.merge_weight", problem, "add merge: linear")
         for values in itertools.product(*axes.values()):
@@ -140,7 +146,7 @@ def _settings(study: Study, base: Mapping[str, Any]) -> Iterator[dict[str, Any]]
                 settings.get("strategy"), base, settings.get("domain")
             ):
                 del settings["k"]
-            if settings.get("merge") is None:
+            if settings.get("merge") is None or settings.get("merge_weight") == EQUAL_PARTS:
                 settings.pop("merge_weight", None)
             yield settings
 

@@ -12,10 +12,11 @@ Nothing here loads a model or data, or writes a file.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from axolotl_dmt.config.amount_fields import FractionOfDomain
 from axolotl_dmt.config.pydantic_errors import explain
@@ -23,7 +24,19 @@ from axolotl_dmt.config.yaml_file import YamlFile
 from axolotl_dmt.errors import DMTError, DMTErrors
 
 Merge = Literal["linear", "slerp"]
-MergeWeight = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _as_number(value: object) -> object:
+    """Return a fraction such as `1/4` as a number; leave anything else to pydantic."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(Fraction(value))
+    except (ValueError, ZeroDivisionError):
+        return value
+
+
+MergeWeight = Annotated[float, BeforeValidator(_as_number), Field(gt=0, lt=1)]
 
 
 class Grid(BaseModel):

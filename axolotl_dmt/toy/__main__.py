@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from axolotl_dmt.console import silence_known_noise
+from axolotl_dmt.errors import DMTError
 from axolotl_dmt.toy.skills import SKILLS, Row, make_rows
 
 TRAIN = {"math": 8000, "code": 4000, "general": 6000}
@@ -134,6 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     except OSError as error:
         parser.error(f"FOLDER: {options.folder} cannot be written, {error.strerror}")
+    except DMTError as error:
+        parser.error(str(error))
     print(f"Wrote three skills and a tiny model to {options.folder}")
 
 

@@ -13,11 +13,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+from axolotl_dmt.errors import DMTError
 
 NAMES = ("Ana", "Ben", "Eva", "Leo", "Mia", "Sam", "Tom", "Zoe")
 THINGS = ("books", "cards", "coins", "cups", "eggs", "keys", "pens", "shells")
 VERBS = ("count", "find", "give", "pack", "take")
+
+_MOST_REPEATS: Final = 100_000
+"""After so many draws without a new item, there are taken to be no others."""
 
 Row = dict[str, Any]
 
@@ -177,18 +182,26 @@ def make_rows(skill: str, *, train: int, test: int, seed: int) -> tuple[list[Row
 
     Returns:
         The training rows and the held-out items.
+
+    Raises:
+        DMTError: there are not that many different ones.
     """
     draw = SKILLS[skill]
     rng = random.Random(f"{skill} {seed}")  # Random hashes a string the same way in every process
     held_out: dict[tuple[object, ...], Row] = {}
-    while len(held_out) < test:
-        item = draw(rng)
-        held_out.setdefault(item.key, item.test)
     rows: dict[str, Row] = {}
-    while len(rows) < train:
+    since_new = 0
+    while len(held_out) < test or len(rows) < train:
+        before = len(held_out) + len(rows)
         item = draw(rng)
-        if item.key not in held_out:
+        if len(held_out) < test:
+            held_out.setdefault(item.key, item.test)
+        elif item.key not in held_out:
             rows.setdefault(item.prompt, item.train)
+        since_new = 0 if len(held_out) + len(rows) > before else since_new + 1
+        if since_new == _MOST_REPEATS:
+            problem = f"{len(held_out):,} items and {len(rows):,} rows are all that there are"
+            raise DMTError(skill, problem, f"ask for fewer than {test:,} items and {train:,} rows")
     tests = [*held_out.values()]
     for number, row in enumerate(tests):
         if skill == "code":

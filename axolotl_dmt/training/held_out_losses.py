@@ -22,6 +22,18 @@ _TRAINING_ONLY: Final = (
 )
 """Keys of checkpoints, uploads and trackers: measuring continues, uploads and reports nothing."""
 
+_MANY_PROCESSES: Final = (
+    "context_parallel",
+    "deepspeed",
+    "dp_",
+    "fp32_norms",
+    "fp8_enable_fsdp",
+    "fsdp",
+    "sequence_parallel",
+    "tensor_parallel",
+)
+"""Beginnings of the keys that need a launcher. One process measures the losses."""
+
 
 def losses_of_base_model(raw: Mapping[str, Any]) -> dict[str, float]:
     """Return {domain: loss on its held-out rows, in nats per token} of the base model of a YAML.
@@ -38,6 +50,11 @@ def losses_of_base_model(raw: Mapping[str, Any]) -> dict[str, float]:
 
     with trainer_of(raw) as trainer:
         return held_out_losses(trainer)
+
+
+def for_one_process(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a YAML without the keys that need a launcher."""
+    return {key: value for key, value in raw.items() if not key.startswith(_MANY_PROCESSES)}
 
 
 @contextlib.contextmanager
@@ -57,7 +74,7 @@ def trainer_of(raw: Mapping[str, Any]) -> Iterator[Any]:
 
     with tempfile.TemporaryDirectory(prefix="axolotl-dmt-") as scratch:
         path = Path(scratch) / "config.yaml"
-        path.write_text(yaml.safe_dump(dict(raw)))
+        path.write_text(yaml.safe_dump(for_one_process(raw)))
         cfg, _ = load_run(str(path))
         cfg.output_dir = scratch
         for key in _TRAINING_ONLY:
@@ -65,4 +82,8 @@ def trainer_of(raw: Mapping[str, Any]) -> Iterator[Any]:
         # Axolotl would start a process that loads the rows, for each measurement anew. With a few
         # hundred rows, that takes longer than loading them.
         cfg.dataloader_num_workers, cfg.dataloader_prefetch_factor = 0, None
-        yield setup_model_and_trainer(cfg, PluginManager.get_instance().load_datasets(cfg))[0]
+        datasets = PluginManager.get_instance().load_datasets(cfg)
+        trainer = setup_model_and_trainer(cfg, datasets)[0]
+        # Without a launcher, the trainer would divide each batch among all GPUs.
+        trainer.args._n_gpu = min(1, trainer.args.n_gpu)
+        yield trainer

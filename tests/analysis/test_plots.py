@@ -144,7 +144,7 @@ def with_merges(cells: list[CellResult]) -> list[CellResult]:
 def test_merges_are_on_the_picture_of_k() -> None:
     comparison = Comparison(group(with_merges(losses(0.5))))
     caption, draw = pictures(comparison, None)["k_tradeoff"]
-    assert "Squares are merges" in caption
+    assert "Squares are merges" in caption and "up to weight 1, which is k = 0" in caption
     (axes,) = draw(False).axes
     sweep, merges = (line for line in axes.get_lines() if line.get_marker() in ("o", "s"))
     assert sweep.get_xdata() == pytest.approx([0.0, -0.01])
@@ -153,6 +153,14 @@ def test_merges_are_on_the_picture_of_k() -> None:
     assert merges.get_ydata() == pytest.approx([0.03, 0.02, 0.0])
     names = {text.get_text() for text in axes.texts}
     assert names == {"k = 0", "k = 1/4", "linear merge, 0.5", "linear merge, 0.75"}
+
+
+def test_without_k_0_no_line_ends_there() -> None:
+    cells = with_merges(losses(0.5))
+    cells = [c for c in cells if "k" in c.settings or "merge" in c.settings]
+    half = [replace(c, settings={**c.settings, "k": "1/2"}) for c in cells if "k" in c.settings]
+    caption, _ = pictures(Comparison(group([*cells, *half])), None)["k_tradeoff"]
+    assert "Squares are merges" in caption and "k = 0" not in caption
 
 
 def test_merges_need_no_sweep_of_k() -> None:

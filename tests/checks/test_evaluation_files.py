@@ -16,6 +16,7 @@ from axolotl_dmt.checks.evaluation_files import (
     length_warnings,
 )
 from axolotl_dmt.config.args import EvaluateConfig
+from axolotl_dmt.evaluation.tasks import Tasks
 from axolotl_dmt.scoring.prompts import Template, TrainedPrompts
 from tests.mistakes import expect_error
 from tests.tiny_model import make_tokenizer
@@ -65,6 +66,31 @@ def test_a_row_that_cannot_be_scored_is_named(
     with expect_error(key, *values):
         check_evaluation_files(block(task, file))
     check_evaluation_files(block(task, write(tmp_path / "good.jsonl", rows[0])))
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        (json.dumps({**GOOD, "question": "1+1 \ud83d"}), ["row 2", r"'\ud83d'"]),
+        ('{"x": ' + "[" * 70 + "]" * 70 + "}", ["line 2", "64 levels"]),
+        ('{"x": ' + "1" * 5000 + "}", ["line 2", "5000 digits"]),
+    ],
+)
+def test_a_line_that_cannot_be_loaded_is_a_mistake(
+    line: str, values: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(f"{json.dumps(GOOD)}\n{line}\n")
+    with expect_error("dmt.evaluate.data.math", file, *values):
+        check_evaluation_files(block("dmt_math", str(file)))
+
+
+def test_a_file_that_passes_the_check_is_loaded(tmp_path: Path) -> None:
+    rows = [{**GOOD, "id": value} for value in (1, "b")]
+    config = block("dmt_math", write(tmp_path / "m.jsonl", *rows), prompt="plain")
+    check_evaluation_files(config)
+    (task,) = Tasks(config).load().values()
+    assert [doc["id"] for doc in task.test_docs()] == ["1", '"b"']
 
 
 def test_the_answer_length_is_that_of_the_task_unless_the_block_names_one() -> None:

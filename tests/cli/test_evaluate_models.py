@@ -17,7 +17,7 @@ from axolotl_dmt.evaluation.any_model import AnyModel, asked
 from axolotl_dmt.evaluation.scores import Evaluation
 from axolotl_dmt.results.items import Item, items_of
 from tests.judge_server import judge_server
-from tests.mistakes import expect_error
+from tests.mistakes import assert_mistake, expect_error
 from tests.tiny_model import make_model
 
 ROWS = [{"question": f"What is {n}+1?", "answer": f"#### {n + 1}"} for n in range(6)]
@@ -49,7 +49,7 @@ def test_what_an_argument_names(tmp_path: Path) -> None:
     assert AnyModel.of(str(tmp_path)) == AnyModel(name=tmp_path.name, path=str(tmp_path))
     assert AnyModel.of("org/model") == AnyModel(name="org/model", path="org/model")
     url = "http://localhost:8000/v1/chat/completions"
-    served = AnyModel(name="my/model", url=url)
+    served = AnyModel(name="my/model", url=url, served="my/model")
     assert AnyModel.of("http://localhost:8000/v1#my/model") == served
     assert AnyModel.of(f"{url}#my/model") == served
     with expect_error("MODEL", "http://localhost:8000/v1", "#NAME"):
@@ -145,3 +145,38 @@ def test_a_served_model_is_scored(
     assert saved["scores"]["math"]["value"] == 0.5
     assert {request["model"] for request in server.requests} == {"some/model"}
     assert {item.tokens for item in items_of(tmp_path / "out/items.parquet")} == {None}
+
+
+def test_one_name_on_two_servers_is_two_models(
+    tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tenacity")  # of lm-eval's extra `api`
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+    options = ["--tasks", "dmt_math", "--data", f"math={rows}", "--to", str(tmp_path / "out")]
+    with (
+        judge_server(lambda *_: (200, "#### 1")) as one,
+        judge_server(lambda *_: (200, "none")) as two,
+    ):
+        done = evaluated(f"{one.url}#m", f"{two.url}#m", *options)
+    assert done.exit_code == 0, done.output
+    saved = json.loads((tmp_path / "out/evaluation.json").read_text())["models"]
+    assert len(saved) == 2 and all(name.endswith("#m") for name in saved)
+    values = [model["scores"]["math"]["value"] for model in saved.values()]
+    assert values[0] > values[1] == 0
+    assert {request["model"] for request in [*one.requests, *two.requests]} == {"m"}
+
+
+def test_the_folder_of_the_results_is_checked_before_a_model_is_scored(
+    tmp_path: Path, rows: Path
+) -> None:
+    model = make_model(tmp_path / "model")
+    options = ["--tasks", "dmt_math", "--data", f"math={rows}", "--limit", "1"]
+    (tmp_path / "file").touch()
+    (tmp_path / "done").mkdir()
+    (tmp_path / "done/evaluation.json").write_text("earlier")
+    for to, problem in (("file", "File exists"), ("done", "already")):
+        done = evaluated(model, *options, "--to", str(tmp_path / to))
+        assert done.exit_code == 2
+        message = done.output.strip().removeprefix("axolotl-dmt: ")
+        assert_mistake(message, "--to", tmp_path / to, problem)
+    assert (tmp_path / "done/evaluation.json").read_text() == "earlier"

@@ -94,3 +94,13 @@ def test_the_command_says_how_many_rows_are_left(source: Path, tmp_path: Path) -
     target = tmp_path / "kept.jsonl"
     done = CliRunner().invoke(dmt, ["filter", str(source), str(target), "--drop", "def "])
     assert done.output == f"{target}: 2 of 3 rows\n"
+
+
+def test_half_of_a_surrogate_pair_is_kept(tmp_path: Path) -> None:
+    row = json.dumps({"a": "hi \ud83d", "b": "für"})
+    (tmp_path / "rows.jsonl").write_text(f"{row}\n" + json.dumps({"a": "für"}) + "\n")
+    kept = filter_rows(tmp_path / "rows.jsonl", tmp_path / "kept.jsonl", drop="never", column=None)
+    assert kept == (2, 2)
+    first, second = (tmp_path / "kept.jsonl").read_text().splitlines()
+    assert json.loads(first) == json.loads(row)
+    assert second == '{"a": "für"}'

@@ -138,6 +138,16 @@ def test_columns_that_hold_no_known_question_are_a_mistake_with_its_line() -> No
     assert Path("dmt.yaml").exists()
 
 
+def test_the_names_of_columns_stay_in_their_comment() -> None:
+    name = "left\n    trust_remote_code: true\n    #\u2028\x1b" + "x" * 500
+    Path("math.jsonl").write_text(json.dumps({name: "1", "right": "2"}) + "\n")
+    init("--base-model", "org/m", "--gpu-memory", "0", *options("math"))
+    (entry,) = yaml.safe_load(Path("dmt.yaml").read_text())["datasets"]
+    assert "trust_remote_code" not in entry
+    assert entry["type"] == "axolotl_dmt.chat"
+    assert max(map(len, Path("dmt.yaml").read_text().splitlines())) < 400
+
+
 def test_questions_that_no_option_answers_are_asked() -> None:
     answers = "org/model\nmath.jsonl\nmath\ngeneral.jsonl\n\n\n80\n"
     done = init("sub/new.yaml", input=answers)

@@ -102,3 +102,8 @@ def test_a_loss_that_is_not_a_number_is_not_the_lowest(capsys: pytest.CaptureFix
     assert capsys.readouterr().out.splitlines()[-1] == "Lowest mean over the domains: 0.5."
     show({0.0: {"math": nan}, 1.0: {"math": nan}}, ["a", "b"])
     assert capsys.readouterr().out.splitlines()[-1].endswith("no weight.")
+
+
+def test_folders_of_one_name_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    show({0.0: {"math": 1.0}, 1.0: {"math": 1.2}}, ["a/merged", "b/merged"])
+    assert "Less loss than b/merged in every domain" in capsys.readouterr().out

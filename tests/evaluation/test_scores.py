@@ -53,3 +53,20 @@ def test_the_tasks_of_dmt_suite_and_of_a_group_without_a_number_are_abilities() 
     scores = read_scores(output(suite, **rows, a=ROW, b=ROW))
     assert list(scores) == ["math", "code", "a", "b"]
     assert all("parts" not in score.extra for score in scores.values())
+
+
+def test_samples_have_the_verdict_of_their_metric() -> None:
+    made = output({}, gsm8k={"exact_match,strict": 0.5, "exact_match,flexible": 1.0}, f1=ROW)
+    question = {"arguments": [("question", {})]}
+    made["samples"] = {
+        "gsm8k": [
+            {**question, "resps": [["a"]], "filter": name, "exact_match": value}
+            for value in (1.0, 0.0)
+            for name in ("strict", "flexible")
+        ],
+        "f1": [{**question, "resps": [["b"]], "acc": value} for value in (1, 0.5, (1.0, 5), None)],
+    }
+    samples = Evaluation.of(made, samples=4, seconds=1).samples
+    verdicts = [(sample.ability, sample.passed) for sample in samples]
+    assert verdicts[:2] == [("gsm8k", True), ("gsm8k", False)]  # each item once, of one filter
+    assert verdicts[2:] == [("f1", True), ("f1", None), ("f1", None), ("f1", None)]

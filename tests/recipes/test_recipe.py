@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from axolotl_dmt.recipes.fetch import RecipeFiles
 from axolotl_dmt.recipes.recipe import Card, read_recipe, save_files
 from axolotl_dmt.results import Results, Score, StageResult
 from axolotl_dmt.results.config_file import save_config
+from axolotl_dmt.results.folder import load_results
 from axolotl_dmt.results.secrets import masked
 from tests.mistakes import assert_mistake, expect_error
 from tests.results.test_secrets import SECRET_KEYS, TOKENS
@@ -89,6 +91,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "dmt/abilities.png").write_bytes(b"\x89PNG")
     save_config(RAW, folder)
     return folder
+
+
+def test_the_error_of_an_evaluation_before_training_is_not_shared(run: Path) -> None:
+    failed = StageResult(name="baseline", end_step=0, error="no model /home/ada/secret")
+    replace(load_results(run), baseline=failed).save(run / "dmt/results.json")
+    assert command("export", "run-7", "--to", "shared").exit_code == 0
+    for path in Path("shared").glob("*.*"):
+        assert b"secret" not in path.read_bytes()
 
 
 def command(*arguments: str) -> Result:

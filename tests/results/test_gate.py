@@ -158,4 +158,8 @@ def test_a_run_that_has_not_ended_is_not_judged(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert_mistake(done.output.strip().removeprefix("axolotl-dmt: "), "RUN", "three")
     replace(made, plan={"stages": stages[:2]}).save(folder / "dmt/results.json")
+    other = run(tmp_path / "other", one=300, two=300)
+    replace(load_results(other), plan={"stages": stages}).save(other / "dmt/results.json")
+    done = gate(folder, "--keep", "math=-0.05", "--against", str(other))
+    assert_mistake(done.output.strip().removeprefix("axolotl-dmt: "), "against", "three", other)
     assert gate(folder, "--keep", "math=-0.05").exit_code == 0

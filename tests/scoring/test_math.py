@@ -81,6 +81,7 @@ ANSWERS: tuple[tuple[str, str], ...] = (
     ("\u221218", "-18"),
     ("#### 1. Add the days\nThe sum is 18\n#### 18", "18"),
     ("#### 18\nQ: How many are 2 and 3?\n#### 5", "18"),
+    ("#### 18 dollars\n\nSo she makes this much of 9 eggs.", "18"),
     ("Choices are 3,4,18", "18"),
     ("18...", "18"),
     ("That is 18.", "18.0"),
@@ -108,6 +109,10 @@ DIFFERENCES: dict[str, tuple[str, str]] = {
     "So 10-5": ("flexible", "a minus after an operand is not a sign"),
     "\u221218": ("flexible", "the Unicode minus is a sign"),
     "#### 1. Add the days\nThe sum is 18\n#### 18": ("strict", "a heading does not mark an answer"),
+    "#### 18 dollars\n\nSo she makes this much of 9 eggs.": (
+        "flexible",
+        "the mark has the answer and its unit",
+    ),
     "#### 18\nQ: How many are 2 and 3?\n#### 5": (
         "flexible",
         "the first mark is the answer, a later one answers another question",

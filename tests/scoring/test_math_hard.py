@@ -73,14 +73,66 @@ UNEQUAL = [
     (r"9\text{ a.m.}", r"9\text{ p.m.}"),
 ]
 
+# A comma before three digits separates the elements of a list, or thousands.
+EQUAL_WITH_COMMA = [
+    ("(0,100)", "(0, 100)"),
+    ("(2,150)", "(2, 150)"),
+    ("(-5,100)", "(-5, 100)"),
+    ("[0,100]", "[0, 100]"),
+    ("(0,100]", "(0, 100]"),
+    ("[1,100]", r"1 \le x \le 100"),
+    (r"x \in [1,100]", "[1, 100]"),
+    (r"(2,12) \cup (12,102)", r"(2, 12) \cup (12, 102)"),  # an answer of MATH's test set
+    (r"\{1,100\}", r"\{1, 100\}"),
+    (r"\{1,100\}", r"\{100,1\}"),
+    ("(1,125)", r"\left(1, 125\right)"),
+    (r"\left(1,125\right)", "(1, 125)"),
+    (r"\langle 1,125\rangle", r"\langle 1, 125 \rangle"),
+    ("(0,100,200)", "(0, 100, 200)"),
+    ("(1,100,200)", "(1, 100, 200)"),
+    (r"(\sqrt{2}+1,100)", r"(1+\sqrt2, 100)"),
+    ("(1,100),(2,200)", "(2, 200), (1, 100)"),
+    (r"\{(1,100),(2,200)\}", r"\{(2, 200), (1, 100)\}"),
+    ("0,100", "0, 100"),
+    ("1,100", "1, 100"),
+    ("1,100", "100,1"),
+    ("1,100", "(1,100)"),
+    ("1,100", "1100"),
+    ("1,100,200", "1, 100, 200"),
+    (r"\$1,200", "1200"),
+    ("-1,200", "-1200"),
+    ("x = 12,345", "12345"),
+    ("1,234,567", "1234567"),
+    (r"\frac{1,200}{7}", r"\frac{1200}{7}"),
+    (r"\sqrt[3]{1,201}", r"\sqrt[3]{1201}"),
+    ("(1,000)", "1000"),
+    ("(1{,}200)", "1200"),
+    (r"(1,\!200)", "1200"),
+    (r"(5, 1\,200)", "(5,1200)"),
+]
+UNEQUAL_WITH_COMMA = [
+    ("[1,200]", "1200"),
+    ("(1,200)", "1200"),
+    (r"\{1,200\}", "1200"),
+    ("(0,100)", "(0100)"),
+    ("0,100", "100"),
+    ("1,100", "100"),
+    ("1,100", "1,101"),
+    ("1,100", "[1,100]"),
+    ("(1,100)", "(100,1)"),
+    ("(1,100)", "[1,100]"),
+    ("(1,200)", "(1,201)"),
+    (r"\frac{1,200}{7}", r"\frac{1}{7}"),
+]
 
-@pytest.mark.parametrize(("answer", "gold"), EQUAL)
+
+@pytest.mark.parametrize(("answer", "gold"), EQUAL + EQUAL_WITH_COMMA)
 def test_equal_expressions_are_equivalent_in_either_order(answer, gold):
     assert equivalent(answer, gold)
     assert equivalent(gold, answer)
 
 
-@pytest.mark.parametrize(("answer", "gold"), UNEQUAL)
+@pytest.mark.parametrize(("answer", "gold"), UNEQUAL + UNEQUAL_WITH_COMMA)
 def test_unequal_expressions_are_not_equivalent(answer, gold):
     assert not equivalent(answer, gold)
     assert not gold or not equivalent(gold, answer)

@@ -9,6 +9,7 @@ from axolotl_dmt.results import Results, Score, StageResult
 from axolotl_dmt.results.folder import RunFolder, load_results
 from axolotl_dmt.results.items import Item, Point, read_items, record_items
 from axolotl_dmt.study.earlier_results import add_earlier
+from axolotl_dmt.training.earlier_run import set_aside
 from axolotl_dmt.training.merge import two_models
 
 
@@ -85,3 +86,16 @@ def test_the_models_of_all_stages_are_found(tmp_path: Path) -> None:
     assert AnyModel.of(str(run.output_dir)).path == str(models[1])
     both = two_models(run.output_dir, ["specialise", "general"])
     assert [model.resolve() for model in both] == [model.resolve() for model in models]
+
+
+def test_a_model_is_found_from_a_run_that_was_set_aside(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", StageResult(name="general", end_step=3))
+    probe = run.probes / "runs/first"
+    first = run_of(probe, StageResult(name="specialise", end_step=7))
+    first.stage(0, "specialise").mkdir(parents=True)
+    add_earlier(run, [probe])
+    kept = set_aside(run.output_dir, with_checkpoints=True)
+    assert kept is not None
+    stage = load_results(kept).stages[0]
+    found = RunFolder(kept).model_of(0, stage)
+    assert found.resolve() == first.stage(0, "specialise").resolve() and found.is_dir()

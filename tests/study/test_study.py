@@ -385,7 +385,7 @@ def test_a_merge_is_a_run_on_the_models_of_two_stages(tmp_path: Path) -> None:
 
 
 def test_a_merge_has_a_weight(tmp_path: Path) -> None:
-    block = {"merge": "linear", "merge_weight": [0.5, 0.75]}
+    block = {"merge": "linear", "merge_weight": ["1/2", 0.75]}
     cells = cells_of(tmp_path, merge_weight=0.9, cells=[{"merge": "linear"}, block, {}])
     strong, equal, heavier, plain = (cell.run for cell in cells)
     assert plain.merge is None and "merge_weight" not in cells[-1].settings
@@ -399,7 +399,7 @@ def test_a_merge_has_a_weight(tmp_path: Path) -> None:
     labels = {t.label for t in group(read_cell_results(tmp_path / "out"))}
     assert labels == {
         "linear merge with weight 0.9 of dmt",
-        "linear merge with weight 0.5 of dmt",
+        "linear merge of dmt",
         "linear merge with weight 0.75 of dmt",
         "dmt",
     }
@@ -414,6 +414,8 @@ def test_a_merge_has_a_weight(tmp_path: Path) -> None:
             ("study.cells[0].merge_weight[1]: ", -1),
         ),
         ({"cells": [{"merge_weight": 0.5}]}, ("study.cells.merge_weight", "merge: linear")),
+        ({"merge_weight": 0.5}, ("study.merge_weight", "merge: linear")),
+        ({"merge": "linear", "merge_weight": "1/0"}, ("study.merge_weight: ", "1/0")),
     ],
 )
 def test_a_weight_that_cannot_be_is_refused(
@@ -536,3 +538,12 @@ def test_null_is_a_value_of_a_key_of_the_base(tmp_path: Path) -> None:
     assert (plain.run.config["adapter"], lora.run.config["adapter"]) == (None, "lora")
     assert plain.run.key != lora.run.key
     assert plain.name == "multi_task adapter=null seed=1"
+
+
+def test_null_leaves_out_an_axis_that_all_other_cells_have(tmp_path: Path) -> None:
+    common = {"learning_rate": [1e-5, 2e-5]}
+    cells = [{"strategy": "multi_task", "set": {"learning_rate": None}}, {"strategy": "dmt"}]
+    first, *others = cells_of(tmp_path, set=common, cells=cells)
+    assert first.name == "multi_task seed=1"
+    assert first.run.config["learning_rate"] == BASE["learning_rate"]
+    assert [cell.settings["learning_rate"] for cell in others] == common["learning_rate"]

@@ -280,3 +280,13 @@ def test_models_of_every_size_have_the_size_of_their_names(tmp_path: Path) -> No
         named = float(name.removeprefix("base-").removesuffix("M"))
         assert 0.85 < count / named < 1.2, (name, count)
     assert list(counts) == ["base-0.1M", "base-0.5M", "base-2M", "base-4M"]
+
+
+def test_more_items_than_there_are_is_one_line_and_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        toy_command.main([str(tmp_path / "data"), "--test", "1660"])
+    assert stop.value.code == 2
+    message = capsys.readouterr().err.splitlines()[-1].partition("error: ")[2]
+    assert_mistake(message, "math", "1,650 items", "fewer than 1,660")
