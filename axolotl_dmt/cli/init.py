@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -110,7 +111,8 @@ def init_yaml(
         for mistake in mistakes:
             echo(mistake, err=True)
         raise DMTError(str(path), "is written, but has mistakes", "correct them and check it again")
-    echo(f"wrote {path}, without mistakes; next: axolotl dmt check {path} --prompts")
+    check = f"axolotl dmt check {shlex.quote(str(path))} --prompts"
+    echo(f"wrote {path}, without mistakes; next: {check}")
 
 
 def _domain_and_file(entry: str) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,7 +117,7 @@ def use(source: str, to: Path | None, trust: bool) -> None:
         echo(f"left out: {name!r} (not a kind of file that recipes contain)")
     for placeholder, description in loaded.card.needs.items() if loaded.card else ():
         echo(f"provide {placeholder}: {description}")
-    echo(f"wrote {folder}; next: cd {folder} && axolotl dmt check {YAML_FILE}")
+    echo(f"wrote {folder}; next: cd {shlex.quote(str(folder))} && axolotl dmt check {YAML_FILE}")
 
 
 @recipe.command()

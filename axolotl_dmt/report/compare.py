@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.report.changes import HOW_TO_READ as HOW_TO_READ_CHANGES
@@ -184,7 +185,8 @@ def write_markdown(runs: Sequence[ComparedRun], path: Path) -> list[Path]:
     parts, written = ["# Runs compared"], [path]
     if any(run.view.was_scored for run in runs):
         plot_runs([(run.name, run.view) for run in runs], picture)
-        parts.append(f"![Abilities after the last stage]({picture.name})")
+        # A name with a space is no link in Markdown.
+        parts.append(f"![Abilities after the last stage]({quote(picture.name)})")
         written.append(picture)
     for table in tables(runs):
         parts += [f"## {table.title}", table.markdown(), *([table.note] if table.note else [])]

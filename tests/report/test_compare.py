@@ -87,13 +87,13 @@ def test_only_the_settings_that_differ_are_listed(runs: list[Path]) -> None:
 def test_the_command_writes_markdown_with_its_picture_and_one_page(
     runs: list[Path], tmp_path: Path
 ) -> None:
-    markdown, html = tmp_path / "c.md", tmp_path / "c.html"
+    markdown, html = tmp_path / "c d.md", tmp_path / "c.html"
     arguments = [*map(str, runs), "--markdown", str(markdown), "--html", str(html)]
     done = CliRunner().invoke(dmt, ["compare", *arguments])
     assert done.exit_code == 0, done.output
     assert "0.850 ± 0.020" in done.output
-    assert "](c-abilities.png)" in markdown.read_text()
-    assert (tmp_path / "c-abilities.png").read_bytes().startswith(b"\x89PNG")
+    assert "](c%20d-abilities.png)" in markdown.read_text()
+    assert (tmp_path / "c d-abilities.png").read_bytes().startswith(b"\x89PNG")
     page = html.read_text()
     assert "some&lt;b&gt;" in page and "<b>some<b>" not in page
     assert "http://" not in page and "https://" not in page
