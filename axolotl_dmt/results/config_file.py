@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -23,6 +23,14 @@ from axolotl_dmt.yaml_data import parse_yaml
 
 PART_KEYS = ("name", "data_files", "split")
 """The keys of an entry that choose a part of what is at its path."""
+_COMMAND_LINE: Final[Mapping[str, Any]] = {
+    "debug": False,
+    "debug_text_only": False,
+    "debug_num_examples": 0,
+    "prompter": None,
+    "shard": False,
+}
+"""Options of `axolotl train` with their defaults, which Axolotl adds to the configuration."""
 
 
 def raw_config(cfg: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,6 +41,9 @@ def raw_config(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """
     raw: dict[str, Any] = masked(cfg)
     raw.pop("axolotl_config_path", None)
+    for name, default in _COMMAND_LINE.items():
+        if name in raw and raw[name] == default:
+            del raw[name]
     block = raw.get("dmt")
     # A configuration that was validated before (on a Ray worker) has its domains under dmt.
     domains = block.pop("dataset_domains", None) if isinstance(block, dict) else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from axolotl.cli.args import TrainerCliArgs
 
 from axolotl_dmt.results.config_file import (
     hub_commit,
@@ -129,3 +131,9 @@ def test_the_error_names_the_folder_without_a_saved_yaml(tmp_path: Path) -> None
     config.write_text("a: [")
     with expect_error(config):
         load_config(tmp_path)
+
+
+def test_options_of_the_command_line_that_were_not_given_are_left_out() -> None:
+    arguments = dataclasses.asdict(TrainerCliArgs())  # what `axolotl train` adds
+    assert raw_config({**GOOD, **arguments}) == GOOD
+    assert raw_config({**GOOD, **arguments, "debug": True}) == {**GOOD, "debug": True}
