@@ -8,7 +8,13 @@ from fractions import Fraction
 from functools import cached_property
 
 from axolotl_dmt.analysis.measure import Measure, Scale
-from axolotl_dmt.analysis.treatments import Treatment, abilities_of, scale_of, short_value
+from axolotl_dmt.analysis.treatments import (
+    EQUAL_PARTS,
+    Treatment,
+    abilities_of,
+    scale_of,
+    short_value,
+)
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ class Comparison:
             method = t.settings.get("merge")
             is_mixed = t.settings.get("strategy") == "mixed_sequential"
             if method and is_mixed and t.amount == self.largest_amount:
-                weight = float(t.settings.get("merge_weight") or 0.5)
+                weight = float(t.settings.get("merge_weight") or EQUAL_PARTS)
                 found.setdefault(str(method), {})[weight] = t
         return {method: dict(sorted(merges.items())) for method, merges in found.items()}
 

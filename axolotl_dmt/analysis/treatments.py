@@ -17,6 +17,8 @@ from axolotl_dmt.results.metrics import ScoreMatrix
 
 DOMAIN_AMOUNT = "amount."
 """Prefix of an axis that sets the amount of one domain, such as `amount.math`."""
+EQUAL_PARTS = 0.5
+"""The weight of the second model in a merge that names none."""
 _OWN_AXES = ("strategy", "k", "domain", "amount", "merge", "merge_weight")
 
 

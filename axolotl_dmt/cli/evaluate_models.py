@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -64,7 +65,8 @@ def evaluate_models(named: Sequence[str], config: EvaluateConfig, *, to: Path | 
             echo(table.note)
     if to is not None:
         text = "\n\n".join(f"## {t.title}\n\n{t.markdown()}\n\n{t.note}".strip() for t in tables)
-        write_text(to / MARKDOWN_FILE, text + "\n")
+        with _writing(to):
+            write_text(to / MARKDOWN_FILE, text + "\n")
         echo(f"  {to}")
     return not any(evaluation.error for evaluation in scored.values())
 
@@ -144,13 +146,10 @@ def _check_folder(to: Path) -> None:
     """
     if (to / RESULTS_FILE).exists():
         raise DMTError("--to", f"{to} holds an evaluation already", "name another folder")
-    try:
+    with _writing(to):
         to.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=to):
             pass
-    except OSError as error:
-        problem = f"{to} cannot be written ({error.strerror})"
-        raise DMTError("--to", problem, "name another folder") from None
 
 
 def _write(scored: Scored, config: EvaluateConfig, to: Path) -> None:
@@ -159,7 +158,7 @@ def _write(scored: Scored, config: EvaluateConfig, to: Path) -> None:
     Raises:
         DMTError: the folder cannot be written.
     """
-    try:
+    with _writing(to):
         content = {
             "evaluate": config.model_dump(exclude_none=True, exclude_unset=True),
             "models": {name: each.to_json() for name, each in scored.items()},
@@ -167,6 +166,13 @@ def _write(scored: Scored, config: EvaluateConfig, to: Path) -> None:
         write_text(to / RESULTS_FILE, json.dumps(content, indent=2))
         for index, (name, each) in enumerate(scored.items()):
             record_items(to / ITEMS_FILE, _point(name, index), each.items)
+
+
+@contextlib.contextmanager
+def _writing(to: Path) -> Iterator[None]:
+    """On exit, raise an error of writing to the folder as the user's mistake."""
+    try:
+        yield
     except OSError as error:
         problem = f"{to} cannot be written ({error.strerror})"
         raise DMTError("--to", problem, "name another folder") from None

@@ -15,7 +15,7 @@ from typing import Any
 
 from axolotl_dmt.checks.contamination import strings
 from axolotl_dmt.errors import DMTError
-from axolotl_dmt.files import read_json_rows, replacing
+from axolotl_dmt.files import half_pair, read_json_rows, replacing
 
 
 def filter_rows(
@@ -74,12 +74,7 @@ def _write(rows: Sequence[dict[str, Any]], target: Path) -> None:
 
 def _line(row: dict[str, Any]) -> str:
     """Return a row as JSON, in which half of a surrogate pair stays escaped."""
-    text = json.dumps(row, ensure_ascii=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(row)
-    return text
+    return json.dumps(row, ensure_ascii=half_pair(row) is not None)
 
 
 def _matches(pattern: re.Pattern[str], row: dict[str, Any], column: str | None) -> bool:

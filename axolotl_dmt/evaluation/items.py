@@ -14,7 +14,7 @@ from typing import Any
 from axolotl_dmt import __version__
 from axolotl_dmt.config.args import EvaluateConfig
 from axolotl_dmt.evaluation.asking import is_ours
-from axolotl_dmt.evaluation.scores import ability_of, group_abilities, score_column
+from axolotl_dmt.evaluation.scores import ability_of, group_abilities, scored_samples, verdict
 from axolotl_dmt.results.items import Item
 from axolotl_dmt.results.secrets import masked
 from axolotl_dmt.scoring import mtbench
@@ -55,17 +55,15 @@ def read_items(output: Mapping[str, Any], model: Any, config: EvaluateConfig) ->
 
 def _read(output: Mapping[str, Any], model: Any, *, with_texts: bool) -> Iterator[Item]:
     groups = group_abilities(output)
-    for task, samples in (output.get("samples") or {}).items():
+    for task in output.get("samples") or {}:
         scored_by = groups.get(task, task)
-        column = score_column(output, scored_by, task)
-        if column is None:
+        scored = scored_samples(output, scored_by, task)
+        if scored is None:
             continue
-        metric, filter_name = column
+        metric, samples = scored
         same_key: Counter[str] = Counter()
         shared = _shared(output, task)
         for sample in samples:
-            if sample.get("filter", filter_name) != filter_name:
-                continue
             key = _key(task, sample, output.get("versions", {}).get(task))
             same_key[key] += 1
             numbers = _numbers(task, sample)
@@ -76,7 +74,7 @@ def _read(output: Mapping[str, Any], model: Any, *, with_texts: bool) -> Iterato
                 item=key if same_key[key] == 1 else f"{key}#{same_key[key]}",
                 doc=int(sample["doc_id"]),
                 score=score,
-                passed=score == 1 if score in (0, 1) else None,
+                passed=verdict(score),
                 metrics=numbers,
                 **_texts(sample, with_texts=with_texts),
                 **_generated(sample, model),

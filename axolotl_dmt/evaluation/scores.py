@@ -233,6 +233,29 @@ def score_column(output: Mapping[str, Any], scored_by: str, task: str) -> tuple[
     return metric, metrics[metric][0].partition(",")[2]
 
 
+def scored_samples(
+    output: Mapping[str, Any], scored_by: str, task: str
+) -> tuple[str, list[Any]] | None:
+    """Return the metric of a task's items, and its samples, each item once.
+
+    lm-eval lists an item once for each filter; the filter is that of the score.
+
+    Args:
+        output: lm-eval's output.
+        scored_by: the task, or the group of tasks that is its ability.
+        task: the task.
+
+    Returns:
+        None without any metric.
+    """
+    column = score_column(output, scored_by, task)
+    if column is None:
+        return None
+    metric, filter_name = column
+    samples = output["samples"][task]
+    return metric, [s for s in samples if s.get("filter", filter_name) == filter_name]
+
+
 def _is_number(value: Any) -> bool:
     """Whether a value is a finite number; lm-eval writes "N/A", or NaN where nothing was judged."""
     return isinstance(value, (int, float)) and math.isfinite(value)
@@ -252,9 +275,7 @@ def _read_samples(output: Mapping[str, Any], per_ability: int) -> Iterator[Sampl
     for task, samples in (output.get("samples") or {}).items():
         scored_by = abilities.get(task, task)
         ability = ability_of(scored_by)
-        metric, filter_name = score_column(output, scored_by, task) or (COMMON_METRIC, "")
-        # lm-eval lists an item once for each filter.
-        once = [sample for sample in samples if sample.get("filter", filter_name) == filter_name]
+        metric, once = scored_samples(output, scored_by, task) or (COMMON_METRIC, samples)
         for sample in once[: max(0, per_ability - read[ability])]:
             read[ability] += 1
             request = sample["arguments"][0]
@@ -265,10 +286,10 @@ def _read_samples(output: Mapping[str, Any], per_ability: int) -> Iterator[Sampl
                 ability=ability,
                 prompt=str(request[0] if isinstance(request, (list, tuple)) else request),
                 answer=str(answer),
-                passed=_verdict(sample.get(metric)),
+                passed=verdict(sample.get(metric)),
             )
 
 
-def _verdict(value: Any) -> bool | None:
+def verdict(value: Any) -> bool | None:
     """Return whether an item passed by its metric; None for a grade between, or no number."""
     return value == 1 if isinstance(value, (int, float)) and value in (0, 1) else None

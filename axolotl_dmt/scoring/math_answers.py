@@ -29,6 +29,8 @@ _CODE = re.compile(r"^[ \t]*(```|~~~).*?(?:^[ \t]*\1[ \t]*$|\Z)", re.MULTILINE |
 _EMPHASIS = re.compile(r"\*\*|__|(?<![\w*\\\s])\*(?=\s|$)|(?<=[\s^])\*(?=[^\s*])", re.MULTILINE)
 _MARK = re.compile(r"#{4,}[ \t]*")
 _LABEL = re.compile(r"(?:(?:the|final)\s+)*answer\s*(?:is\b\s*)?[:=]?\s*", re.IGNORECASE)
+_UNIT = re.compile(r"[*_$\\)\]]* (?:(?:per|a|an|each|every) )?[a-z]+[ .!*_)$\\]*$")
+"""The rest of a line whose number has a unit of one word, such as `dollars` or `per day`."""
 _STATED = re.compile(
     r"\banswers?\b(?:[^.:=\n\d]{0,60}?(?:\bis\b|\bare\b|[:=])|[ \t]*(?=\n))[ \t]*:?\s*",
     re.IGNORECASE,
@@ -97,10 +99,6 @@ def _without_notes(text: str) -> str:
 
 
 # The mark `####`
-
-
-_UNIT = re.compile(r"[*_$\\)\]]* (?:(?:per|a|an|each|every) )?[a-z]+[ .!*_)$\\]*$")
-"""The rest of a line whose number has a unit of one word, such as `dollars` or `per day`."""
 
 
 def _marked(text: str) -> Fraction | None:

@@ -20,14 +20,13 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from axolotl_dmt.analysis.treatments import EQUAL_PARTS
 from axolotl_dmt.errors import DMTError
 from axolotl_dmt.study.config import Grid, Merge, Study
 from axolotl_dmt.study.stages import cell_stages, domains_of, uses_k
 
 SEED = "{seed}"
 """What is replaced by the seed of a cell, in the strings of a base."""
-EQUAL_PARTS = 0.5
-"""The weight of the second model in a merge that names none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,6 @@ from axolotl_dmt.files import replacing
 from axolotl_dmt.results.folder import RunFolder, load_results
 from axolotl_dmt.training.weight_files import INDEX, weight_files
 
-METHODS = ("linear", "slerp")
 DIFFERENT = "name two models of the same architecture"
 """What to do about models that do not fit together."""
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", INDEX)
@@ -84,25 +83,27 @@ def two_models(output_dir: Path, stages: Sequence[str]) -> tuple[Path, Path]:
     """
     if len(stages) != 2:
         raise DMTError("--stages", f"names {len(stages)} stages", "name two: specialise,generalise")
-    first, second = (_full_model(output_dir, name) for name in stages)
+    run, results = RunFolder(output_dir), load_results(output_dir)
+    models = {stage.name: run.model_of(i, stage) for i, stage in enumerate(results.stages)}
+    first, second = (_full_model(models, name) for name in stages)
     return first, second
 
 
-def _full_model(output_dir: Path, name: str) -> Path:
+def _full_model(models: Mapping[str, Path], name: str) -> Path:
     """Return the folder of a stage's model, or the folder of that name.
+
+    Args:
+        models: {stage: folder of its model}.
+        name: the name of a stage, or a folder.
 
     Raises:
         DMTError: there is no such stage or folder, or the folder holds an adapter.
     """
-    stages = load_results(output_dir).stages
-    names = [stage.name for stage in stages]
-    is_stage = name in names
-    index = names.index(name) if is_stage else 0
-    folder = RunFolder(output_dir).model_of(index, stages[index]) if is_stage else Path(name)
-    if is_stage and not folder.is_dir():
+    folder = models.get(name, Path(name))
+    if name in models and not folder.is_dir():
         raise DMTError("OUTPUT_DIR", f"no folder {folder}", "the stage's model is needed")
     if not folder.is_dir():
-        fix = f"the stages are {', '.join(names)}"
+        fix = f"the stages are {', '.join(models)}"
         raise DMTError("--stages", f"{name} is neither a stage nor a folder", fix)
     if (folder / "adapter_config.json").is_file():
         raise DMTError(
